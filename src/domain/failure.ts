@@ -1,0 +1,39 @@
+/**
+ * Why a pod gets no answer. The kinds are what the two daemons tell each other: the server finds one, the contract carries
+ * it, the agent answers by it.
+ */
+export type FailureKind =
+  /** No live pod has the address (yet). */
+  | 'pod-not-found'
+  /** Two live pods claim the address. */
+  | 'multiple-pods'
+  /** The server does not know the cluster's present state. */
+  | 'view-stale'
+  /** The pod is annotated with no role. */
+  | 'role-empty'
+  /** Policy refuses. */
+  | 'forbidden'
+  /** STS refuses the role for good: trust policy, a role that does not exist, a request it calls malformed. */
+  | 'sts-refused'
+  /** STS throttles, fails or cannot be reached, or the server's own credentials do not work: worth another try. */
+  | 'sts-unavailable'
+  /** No server could be reached, or none answered in time. */
+  | 'server-unavailable'
+  /** A defect, or an answer that makes no sense. */
+  | 'internal';
+
+export interface Failure {
+  readonly kind: FailureKind;
+  /** For people: one line, free of secrets and of the server's own role. */
+  readonly message: string;
+}
+
+export type Outcome<T> = { readonly ok: true; readonly value: T } | { readonly ok: false; readonly failure: Failure };
+
+export function succeeded<T>(value: T): { readonly ok: true; readonly value: T } {
+  return { ok: true, value };
+}
+
+export function failed(kind: FailureKind, message: string): { readonly ok: false; readonly failure: Failure } {
+  return { ok: false, failure: { kind, message } };
+}

@@ -1,0 +1,50 @@
+const UNIT_MS: Readonly<Record<string, number>> = {
+  ns: 1e-6,
+  us: 1e-3,
+  µs: 1e-3,
+  μs: 1e-3,
+  ms: 1,
+  s: 1000,
+  m: 60_000,
+  h: 3_600_000,
+};
+
+const TERM = /(\d+\.?\d*|\.\d+)(ns|us|µs|μs|ms|s|m|h)/y;
+
+/** The longest duration that Go can hold: 2^63-1 nanoseconds, in milliseconds. */
+const LONGEST_MS = 9_223_372_036_854.775;
+
+/**
+ * Reads a duration as Go's `time.ParseDuration` does (https://pkg.go.dev/time#ParseDuration) and returns milliseconds,
+ * or undefined where Go reports an error: `1` has no unit, `1d` no known one. `0` needs no unit.
+ */
+export function parseDuration(text: string): number | undefined {
+  const sign = text.startsWith('-') ? -1 : 1;
+  const body = /^[+-]/.test(text) ? text.slice(1) : text;
+  if (body === '0') return 0;
+  if (body === '') return undefined;
+  let totalMs = 0;
+  TERM.lastIndex = 0;
+  while (TERM.lastIndex < body.length) {
+    const term = TERM.exec(body);
+    if (term === null) return undefined;
+    totalMs += Number(term[1]) * (UNIT_MS[term[2] ?? ''] ?? Number.NaN);
+  }
+  return totalMs > LONGEST_MS ? undefined : sign * totalMs;
+}
+
+/** Writes milliseconds as Go prints a duration: `1h30m0s`, `900ms`, `1.5s`. */
+export function formatDuration(durationMs: number): string {
+  if (durationMs < 0) return `-${formatDuration(-durationMs)}`;
+  if (durationMs === 0) return '0s';
+  if (durationMs < 1000) return `${trim(durationMs)}ms`;
+  const hours = Math.floor(durationMs / 3_600_000);
+  const minutes = Math.floor((durationMs % 3_600_000) / 60_000);
+  const seconds = `${trim((durationMs % 60_000) / 1000)}s`;
+  if (hours > 0) return `${hours}h${minutes}m${seconds}`;
+  return minutes > 0 ? `${minutes}m${seconds}` : seconds;
+}
+
+function trim(value: number): string {
+  return String(Number(value.toFixed(6)));
+}

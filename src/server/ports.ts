@@ -1,0 +1,59 @@
+import type { Credentials } from '#domain/credentials.ts';
+import type { Outcome } from '#domain/failure.ts';
+import type { Identity } from '#domain/identity.ts';
+import type { NamespaceRecord } from '#domain/namespace.ts';
+import type { PodRecord } from '#domain/pod.ts';
+
+export type PodLookup =
+  | { readonly kind: 'found'; readonly pod: PodRecord }
+  | { readonly kind: 'none' }
+  | { readonly kind: 'ambiguous'; readonly pods: readonly PodRecord[] };
+
+/** `previous` is undefined for a new pod, `current` for one that is gone. Only changes of what a {@link PodRecord} holds count. */
+export interface PodChange {
+  readonly previous: PodRecord | undefined;
+  readonly current: PodRecord | undefined;
+}
+
+export interface NamespaceChange {
+  readonly previous: NamespaceRecord | undefined;
+  readonly current: NamespaceRecord | undefined;
+}
+
+/** The pods of the cluster as the API server last told them. Every method answers from memory. */
+export interface PodCache {
+  /** The live pod that owns an address in canonical form; `ambiguous` when more than one claims it. */
+  find(address: string): PodLookup;
+  /** As `find`, but waits for a pod to appear, woken by the watch, until `signal` aborts. */
+  waitFor(address: string, signal: AbortSignal): Promise<PodLookup>;
+  byUid(uid: string): PodRecord | undefined;
+  /** Every pod known, also those that own no address. */
+  pods(): Iterable<PodRecord>;
+  /** Calls `listener` after the cache holds the change. The returned function ends it. */
+  subscribe(listener: (change: PodChange) => void): () => void;
+}
+
+export interface NamespaceCache {
+  get(name: string): NamespaceRecord | undefined;
+  subscribe(listener: (change: NamespaceChange) => void): () => void;
+}
+
+/** How badly the credentials are wanted: a pod that waits goes before one that may ask, and that before a refresh. */
+export type Urgency = 'request' | 'prefetch';
+
+export interface CredentialCache {
+  /**
+   * The identity's credentials, from memory or from STS. `signal` ends the caller's waiting alone: the call to STS goes on
+   * for everybody else and its result is kept. Never rejects.
+   */
+  get(identity: Identity, urgency: Urgency, signal: AbortSignal): Promise<Outcome<Credentials>>;
+  /** Says which identities have a live pod: the others are no longer refreshed and leave the cache. */
+  retain(identities: Iterable<Identity>): void;
+  /** Forgets remembered failures of an identity, because something that led to them may have changed. */
+  forgive(identity: Identity): void;
+}
+
+/** Tells people about a pod where they look first: an Event on the pod. Never blocks and never throws. */
+export interface PodEvents {
+  warning(pod: PodRecord, reason: 'KiamRoleForbidden' | 'KiamCredentialError', message: string): void;
+}
