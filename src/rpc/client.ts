@@ -1,0 +1,191 @@
+import { Client, credentials, Metadata, type ServiceError, status } from '@grpc/grpc-js';
+
+import type { Clock } from '#runtime/clock.ts';
+
+import type { CertificateSnapshot } from './certificates.ts';
+import type { CertificateWatcher } from './certificate-watcher.ts';
+import type { Contract, MethodName, Methods } from './contract.ts';
+import { type GrpcCounters, type MethodCounts, methodCounts } from './metrics.ts';
+
+export interface KeepaliveOptions {
+  readonly timeMs: number;
+  readonly timeoutMs: number;
+  readonly permitWithoutStream: boolean;
+}
+
+export interface KiamClientOptions {
+  readonly contract: Contract;
+  /** `host:port`. Every address of the host is used in turn, and the certificate must be the host's. */
+  readonly serverAddress: string;
+  readonly certificates: Pick<CertificateWatcher, 'current' | 'subscribe' | 'problem'>;
+  readonly keepalive: KeepaliveOptions;
+  readonly counters: GrpcCounters;
+  readonly clock: Clock;
+}
+
+export interface CallOptions {
+  /** How long the server may take, in milliseconds from now: it is told, and the call ends then. */
+  readonly timeoutMs: number;
+  readonly signal: AbortSignal;
+}
+
+export type CallResult<T> =
+  | { readonly ok: true; readonly response: T }
+  | { readonly ok: false; readonly code: status; readonly details: string; readonly metadata: Metadata };
+
+/** A channel and the calls that are under way on it. */
+interface Connection {
+  readonly client: Client;
+  calls: number;
+  retired: boolean;
+}
+
+/** How long a channel under a new certificate may take to connect before it replaces the old one all the same. */
+const HANDOVER_MS = 5000;
+
+/**
+ * Calls a server of this contract, ours or Kiam's. A new certificate is used by new connections only, so each publication
+ * opens a new channel; once that is connected calls move to it, and the old one closes after its last call.
+ */
+export class KiamClient {
+  readonly #options: KiamClientOptions;
+  readonly #counts: Readonly<Record<MethodName, MethodCounts>>;
+  readonly #unsubscribe: () => void;
+  #connection: Connection | undefined;
+  #successor: Connection | undefined;
+  #closed = false;
+
+  constructor(options: KiamClientOptions) {
+    this.#options = options;
+    this.#counts = {
+      GetPodRole: methodCounts(options.counters, 'GetPodRole'),
+      GetPodCredentials: methodCounts(options.counters, 'GetPodCredentials'),
+      GetHealth: methodCounts(options.counters, 'GetHealth'),
+    };
+    this.#unsubscribe = options.certificates.subscribe((snapshot) => this.#connect(snapshot));
+  }
+
+  /** Makes one call. Never rejects: what goes wrong is a status. */
+  call<M extends MethodName>(
+    method: M,
+    request: Methods[M]['request'],
+    options: CallOptions,
+  ): Promise<CallResult<Methods[M]['response']>> {
+    const connection = this.#connection;
+    if (connection === undefined) {
+      const details = this.#options.certificates.problem ?? 'no TLS certificate has been read yet';
+      return Promise.resolve({ ok: false, code: status.UNAVAILABLE, details, metadata: new Metadata() });
+    }
+    connection.calls += 1;
+    return this.#makeCall(connection.client, method, request, options).finally(() => {
+      connection.calls -= 1;
+      closeWhenIdle(connection);
+    });
+  }
+
+  /** Resolves once a server is connected, or when `signal` aborts: whether it is. */
+  async waitUntilConnected(timeoutMs: number): Promise<boolean> {
+    const connection = this.#connection;
+    return connection !== undefined && (await isConnectedWithin(connection.client, timeoutMs));
+  }
+
+  close(): void {
+    this.#closed = true;
+    this.#unsubscribe();
+    for (const connection of [this.#connection, this.#successor]) connection?.client.close();
+  }
+
+  #makeCall<M extends MethodName>(
+    client: Client,
+    method: M,
+    request: Methods[M]['request'],
+    { timeoutMs, signal }: CallOptions,
+  ): Promise<CallResult<Methods[M]['response']>> {
+    const { path, requestSerialize, responseDeserialize } = this.#options.contract[method];
+    const counts = this.#counts[method];
+    return new Promise((resolve) => {
+      counts.started();
+      counts.sent();
+      const finish = (error: ServiceError | null, response: Methods[M]['response'] | undefined): void => {
+        signal.removeEventListener('abort', cancel);
+        counts.handled(error?.code ?? status.OK);
+        if (error === null && response !== undefined) {
+          counts.received();
+          resolve({ ok: true, response });
+        } else {
+          resolve({
+            ok: false,
+            code: error?.code ?? status.INTERNAL,
+            details: error?.details ?? 'the answer was empty',
+            metadata: error?.metadata ?? new Metadata(),
+          });
+        }
+      };
+      const deadline = Date.now() + timeoutMs;
+      const call = client.makeUnaryRequest(
+        path,
+        requestSerialize,
+        responseDeserialize,
+        request,
+        new Metadata(),
+        { deadline },
+        finish,
+      );
+      const cancel = (): void => call.cancel();
+      if (signal.aborted) cancel();
+      else signal.addEventListener('abort', cancel, { once: true });
+    });
+  }
+
+  #connect(snapshot: CertificateSnapshot): void {
+    if (this.#closed) return;
+    const connection: Connection = { client: this.#createClient(snapshot), calls: 0, retired: false };
+    const previous = this.#connection;
+    if (previous === undefined) {
+      this.#connection = connection;
+      connection.client.getChannel().getConnectivityState(true);
+      return;
+    }
+    // Two publications in quick succession: the one in the middle never gets a call.
+    this.#successor?.client.close();
+    this.#successor = connection;
+    void isConnectedWithin(connection.client, HANDOVER_MS).then(() => {
+      if (this.#successor !== connection || this.#closed) return;
+      this.#successor = undefined;
+      this.#connection = connection;
+      previous.retired = true;
+      closeWhenIdle(previous);
+    });
+  }
+
+  #createClient(snapshot: CertificateSnapshot): Client {
+    const { serverAddress, keepalive } = this.#options;
+    return new Client(
+      `dns:///${serverAddress}`,
+      credentials.createSsl(snapshot.caPem, snapshot.privateKeyPem, snapshot.certificatePem),
+      {
+        'grpc.service_config': JSON.stringify({ loadBalancingConfig: [{ round_robin: {} }] }),
+        'grpc.keepalive_time_ms': keepalive.timeMs,
+        'grpc.keepalive_timeout_ms': keepalive.timeoutMs,
+        'grpc.keepalive_permit_without_calls': keepalive.permitWithoutStream ? 1 : 0,
+        // Servers come and go with their pods: their names are asked again soon, and connections tried again soon.
+        'grpc.dns_min_time_between_resolutions_ms': 2000,
+        'grpc.initial_reconnect_backoff_ms': 200,
+        'grpc.min_reconnect_backoff_ms': 200,
+        'grpc.max_reconnect_backoff_ms': 5000,
+        // Channels never share connections: a retired one must take its certificate with it.
+        'grpc.use_local_subchannel_pool': 1,
+      },
+    );
+  }
+}
+
+function isConnectedWithin(client: Client, timeoutMs: number): Promise<boolean> {
+  return new Promise((resolve) => {
+    client.waitForReady(Date.now() + timeoutMs, (error) => resolve(error === undefined || error === null));
+  });
+}
+
+function closeWhenIdle(connection: Connection): void {
+  if (connection.retired && connection.calls === 0) connection.client.close();
+}

@@ -1,0 +1,116 @@
+import type { MetadataCredentials } from '#domain/credentials.ts';
+import { failed, type Failure, type Outcome, succeeded } from '#domain/failure.ts';
+import { createBackoff } from '#runtime/backoff.ts';
+import { type Clock, sleep } from '#runtime/clock.ts';
+
+import type { CallResult, KiamClient } from './client.ts';
+import type { MethodName, Methods } from './contract.ts';
+import { failureOf } from './status.ts';
+
+export interface GatewayOptions {
+  readonly client: Pick<KiamClient, 'call'>;
+  readonly clock: Clock;
+  /** The longest that one question may take, every attempt included, in milliseconds. */
+  readonly waitMs: number;
+}
+
+/** What asks a server of the contract on behalf of pods. Never rejects. */
+export interface Gateway {
+  podRole(address: string, signal: AbortSignal): Promise<Outcome<string>>;
+  podCredentials(address: string, role: string, signal: AbortSignal): Promise<Outcome<MetadataCredentials>>;
+  serverHealth(signal: AbortSignal): Promise<Outcome<string>>;
+}
+
+/** After this long without an answer a second replica is asked as well: the first may be hung or cut off. */
+const HEDGE_AFTER_MS = 400;
+
+/** With less time than this left another attempt could not be answered. */
+const SHORTEST_ATTEMPT_MS = 20;
+
+/** Kiam's server answers at once that it knows no pod: it is asked again this often, where ours waits by itself. */
+const ASK_AGAIN = { firstMs: 10, capMs: 200 };
+
+export function createGateway({ client, clock, waitMs }: GatewayOptions): Gateway {
+  /** Asks until there is an answer that another attempt would not change, or the time is up. */
+  const ask = async <M extends MethodName>(
+    method: M,
+    request: Methods[M]['request'],
+    signal: AbortSignal,
+  ): Promise<Outcome<Methods[M]['response']>> => {
+    const deadlineMs = clock.monotonic() + waitMs;
+    const backoff = createBackoff(ASK_AGAIN);
+    let failure: Failure = { kind: 'server-unavailable', message: 'no server answered in time' };
+    for (;;) {
+      const leftMs = deadlineMs - clock.monotonic();
+      if (signal.aborted || leftMs < SHORTEST_ATTEMPT_MS) return { ok: false, failure };
+      const answer = await askReplicas(method, request, leftMs, signal);
+      if (answer.ok) return succeeded(answer.response);
+      failure = moreTelling(failure, failureOf(answer));
+      if (!isWorthAnotherAttempt(failure)) return { ok: false, failure };
+      await sleep(clock, Math.min(backoff.nextMs(), deadlineMs - clock.monotonic()), signal);
+    }
+  };
+
+  /** One attempt, hedged: the answer of whichever replica is first to give one that settles the question. */
+  const askReplicas = <M extends MethodName>(
+    method: M,
+    request: Methods[M]['request'],
+    timeoutMs: number,
+    signal: AbortSignal,
+  ): Promise<CallResult<Methods[M]['response']>> => {
+    const settled = new AbortController();
+    const either = AbortSignal.any([signal, settled.signal]);
+    return new Promise((resolve) => {
+      let waitingFor = 1;
+      const settle = (result: CallResult<Methods[M]['response']>): void => {
+        waitingFor -= 1;
+        if (!result.ok && waitingFor > 0 && isWorthAnotherAttempt(failureOf(result))) return;
+        cancelHedge();
+        resolve(result);
+        settled.abort();
+      };
+      const cancelHedge = clock.after(HEDGE_AFTER_MS, () => {
+        if (timeoutMs - HEDGE_AFTER_MS < SHORTEST_ATTEMPT_MS) return;
+        waitingFor += 1;
+        void client.call(method, request, { timeoutMs: timeoutMs - HEDGE_AFTER_MS, signal: either }).then(settle);
+      });
+      void client.call(method, request, { timeoutMs, signal: either }).then(settle);
+    });
+  };
+
+  return {
+    podRole: async (address, signal) => {
+      const answer = await ask('GetPodRole', { ip: address }, signal);
+      return answer.ok ? succeeded(answer.value.name) : answer;
+    },
+    podCredentials: async (address, role, signal) => {
+      const answer = await ask('GetPodCredentials', { ip: address, role }, signal);
+      if (!answer.ok) return answer;
+      const { code, type, access_key_id, secret_access_key, token, expiration, last_updated } = answer.value;
+      if (access_key_id === '' || secret_access_key === '') return failed('internal', 'the server sent no credentials');
+      return succeeded({
+        code,
+        type,
+        accessKeyId: access_key_id,
+        secretAccessKey: secret_access_key,
+        token,
+        expiration,
+        lastUpdated: last_updated,
+      });
+    },
+    serverHealth: async (signal) => {
+      const answer = await ask('GetHealth', {}, signal);
+      return answer.ok ? succeeded(answer.value.message) : answer;
+    },
+  };
+}
+
+/** Whether the same question may soon be answered otherwise, by this replica or by another. */
+function isWorthAnotherAttempt({ kind }: Failure): boolean {
+  return kind === 'pod-not-found' || kind === 'server-unavailable' || kind === 'view-stale';
+}
+
+/** Running out of time says less than what an earlier attempt was told. */
+function moreTelling(earlier: Failure, later: Failure): Failure {
+  return later.kind === 'server-unavailable' && earlier.kind !== 'server-unavailable' ? earlier : later;
+}

@@ -1,0 +1,162 @@
+import { experimental, type sendUnaryData, Server, type ServerUnaryCall, status } from '@grpc/grpc-js';
+
+import type { Failure, Outcome } from '#domain/failure.ts';
+import type { Logger } from '#telemetry/logger.ts';
+
+import type { CertificateSnapshot } from './certificates.ts';
+import type { CertificateWatcher } from './certificate-watcher.ts';
+import type { Contract, MethodName, Methods } from './contract.ts';
+import { type GrpcCounters, methodCounts } from './metrics.ts';
+import { statusOf } from './status.ts';
+
+/** What a handler knows of its call. */
+export interface CallContext {
+  /** Aborts when the caller has gone. */
+  readonly signal: AbortSignal;
+  /** How long the caller waits yet, in milliseconds; Infinity when it did not say. */
+  readonly remainingMs: number;
+  /** The caller's address and port, as the socket tells them. */
+  readonly peer: string;
+}
+
+/** The service as this program answers it. A handler returns what it expects to go wrong; a throw is a defect. */
+export type ServiceHandlers = {
+  readonly [M in MethodName]: (
+    request: Methods[M]['request'],
+    context: CallContext,
+  ) => Promise<Outcome<Methods[M]['response']>>;
+};
+
+export interface KiamServerOptions {
+  readonly contract: Contract;
+  readonly handlers: ServiceHandlers;
+  readonly certificates: Pick<CertificateWatcher, 'subscribe'>;
+  readonly counters: GrpcCounters;
+  readonly logger: Logger;
+  readonly keepalive: { readonly timeMs: number; readonly timeoutMs: number };
+  readonly maxConnectionIdleMs: number;
+  readonly maxConnectionAgeMs: number;
+  readonly maxConnectionAgeGraceMs: number;
+}
+
+/** A request holds an address and a role: a larger message is no request of this contract. */
+const LARGEST_REQUEST_BYTES = 64 * 1024;
+
+/** The gRPC server of the contract: mutual TLS, a client certificate of the same authority required. */
+export class KiamServer {
+  readonly #server: Server;
+  readonly #options: KiamServerOptions;
+
+  constructor(options: KiamServerOptions) {
+    this.#options = options;
+    this.#server = new Server({
+      'grpc.max_receive_message_length': LARGEST_REQUEST_BYTES,
+      'grpc.keepalive_time_ms': options.keepalive.timeMs,
+      'grpc.keepalive_timeout_ms': options.keepalive.timeoutMs,
+      'grpc.max_connection_idle_ms': options.maxConnectionIdleMs,
+      'grpc.max_connection_age_ms': options.maxConnectionAgeMs,
+      'grpc.max_connection_age_grace_ms': options.maxConnectionAgeGraceMs,
+    });
+    const { contract } = options;
+    this.#server.addService(contract, {
+      GetPodRole: this.#unary('GetPodRole'),
+      GetPodCredentials: this.#unary('GetPodCredentials'),
+      GetHealth: this.#unary('GetHealth'),
+    });
+  }
+
+  /** Listens on `address` (`host:port`) and resolves to the port. Rejects when the address cannot be bound. */
+  listen(address: string): Promise<number> {
+    const provider = certificateProvider(this.#options.certificates);
+    const serverCredentials = experimental.createCertificateProviderServerCredentials(provider, provider, true);
+    return new Promise((resolve, reject) => {
+      this.#server.bindAsync(address, serverCredentials, (error, port) => {
+        if (error === null) resolve(port);
+        else reject(error);
+      });
+    });
+  }
+
+  /** Stops accepting and resolves when what is under way has been answered. */
+  drain(): Promise<void> {
+    return new Promise((resolve) => {
+      this.#server.tryShutdown(() => resolve());
+    });
+  }
+
+  /** Cuts every connection now. */
+  stop(): void {
+    this.#server.forceShutdown();
+  }
+
+  #unary<M extends MethodName>(method: M) {
+    const { counters, handlers, logger } = this.#options;
+    const counts = methodCounts(counters, method);
+    return (
+      call: ServerUnaryCall<Methods[M]['request'], Methods[M]['response']>,
+      reply: sendUnaryData<Methods[M]['response']>,
+    ): void => {
+      counts.started();
+      counts.received();
+      const controller = new AbortController();
+      call.on('cancelled', () => controller.abort());
+      const context = { signal: controller.signal, remainingMs: remainingMs(call.getDeadline()), peer: call.getPeer() };
+      const refuse = (failure: Failure): void => {
+        const answer = statusOf(failure);
+        counts.handled(answer.code);
+        reply(answer);
+      };
+      handlers[method](call.request, context).then(
+        (outcome) => {
+          if (!outcome.ok) {
+            refuse(outcome.failure);
+            return;
+          }
+          counts.sent();
+          counts.handled(status.OK);
+          reply(null, outcome.value);
+        },
+        (error: unknown) => {
+          logger.error('a request failed on a defect', {
+            'grpc.method': method,
+            error: error instanceof Error ? error : String(error),
+          });
+          refuse({ kind: 'internal', message: 'internal error' });
+        },
+      );
+    };
+  }
+}
+
+function remainingMs(deadline: Date | number): number {
+  return Number(deadline) - Date.now();
+}
+
+/** Hands published certificates to grpc-js. It must not be called back while it subscribes: it stores its watcher after. */
+function certificateProvider(certificates: Pick<CertificateWatcher, 'subscribe'>): experimental.CertificateProvider {
+  const ends = new Map<unknown, () => void>();
+  const follow = (listener: unknown, deliver: (snapshot: CertificateSnapshot) => void): void => {
+    let end = (): void => {};
+    let ended = false;
+    queueMicrotask(() => {
+      if (!ended) end = certificates.subscribe(deliver);
+    });
+    ends.set(listener, () => {
+      ended = true;
+      end();
+    });
+  };
+  const unfollow = (listener: unknown): void => {
+    ends.get(listener)?.();
+    ends.delete(listener);
+  };
+  return {
+    addCaCertificateListener: (listener) => follow(listener, ({ caPem }) => listener({ caCertificate: caPem })),
+    removeCaCertificateListener: unfollow,
+    addIdentityCertificateListener: (listener) =>
+      follow(listener, ({ certificatePem, privateKeyPem }) =>
+        listener({ certificate: certificatePem, privateKey: privateKeyPem }),
+      ),
+    removeIdentityCertificateListener: unfollow,
+  };
+}

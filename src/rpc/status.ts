@@ -1,0 +1,91 @@
+import { Metadata, status } from '@grpc/grpc-js';
+
+import type { Failure, FailureKind } from '#domain/failure.ts';
+
+/** What a server says when it refuses a call. */
+export interface WireStatus {
+  readonly code: status;
+  readonly details: string;
+  readonly metadata: Metadata;
+}
+
+/** A trailer that names the failure's kind exactly. Kiam's programs neither send nor read it. */
+const KIND_KEY = 'kiam-failure';
+
+/** Codes that mean what they say; Kiam answers `UNKNOWN` to all of them, and its agent reads the text alone. */
+const CODES: Readonly<Record<FailureKind, status>> = {
+  'pod-not-found': status.NOT_FOUND,
+  'multiple-pods': status.FAILED_PRECONDITION,
+  'view-stale': status.UNAVAILABLE,
+  'role-empty': status.FAILED_PRECONDITION,
+  forbidden: status.PERMISSION_DENIED,
+  'sts-refused': status.FAILED_PRECONDITION,
+  'sts-unavailable': status.UNAVAILABLE,
+  'server-unavailable': status.UNAVAILABLE,
+  internal: status.INTERNAL,
+};
+
+export function statusOf(failure: Failure): WireStatus {
+  const metadata = new Metadata();
+  metadata.set(KIND_KEY, failure.kind);
+  return { code: CODES[failure.kind], details: failure.message, metadata };
+}
+
+/** The texts by which Kiam's agent tells errors apart (Kiam, `pkg/server/gateway.go` and `pkg/server/server.go`). */
+const KIAM_TEXTS: readonly (readonly [string, FailureKind])[] = [
+  ['forbidden by policy', 'forbidden'],
+  ['multiple running pods found', 'multiple-pods'],
+  ['no pod found', 'pod-not-found'],
+  ['pod not found', 'pod-not-found'],
+  ["role can't be empty", 'role-empty'],
+];
+
+/** STS's codes that a later call may not meet (https://docs.aws.amazon.com/STS/latest/APIReference/CommonErrors.html). */
+const PASSING_STS_CODES =
+  /^(Throttling|ThrottlingException|RequestLimitExceeded|InternalFailure|ServiceUnavailable|RequestError)\b/;
+const STS_CODE = /^([A-Z][A-Za-z.]{2,63}): /;
+
+/** The failure behind a status that a server, ours or Kiam's, has sent. */
+export function failureOf(answer: { code: status; details: string; metadata: Metadata }): Failure {
+  const kind = answer.metadata.get(KIND_KEY)[0];
+  if (typeof kind === 'string' && isFailureKind(kind)) return { kind, message: answer.details };
+  const known = KIAM_TEXTS.find(([text]) => answer.details.includes(text));
+  if (known !== undefined) return { kind: known[1], message: known[0] };
+  if (answer.code === status.UNAVAILABLE || answer.code === status.CANCELLED) {
+    return { kind: 'server-unavailable', message: 'no server could be reached' };
+  }
+  if (answer.code === status.DEADLINE_EXCEEDED) {
+    return { kind: 'server-unavailable', message: 'no server answered in time' };
+  }
+  return answer.code === status.UNKNOWN ? failureOfKiamText(answer.details) : internal(answer);
+}
+
+/** Kiam's server passes on the text of STS, which names the server's own role: only the code goes further. */
+function failureOfKiamText(details: string): Failure {
+  const code = STS_CODE.exec(details)?.[1];
+  if (code !== undefined) {
+    return { kind: PASSING_STS_CODES.test(code) ? 'sts-unavailable' : 'sts-refused', message: code };
+  }
+  if (details.includes('context deadline exceeded')) {
+    return { kind: 'sts-unavailable', message: 'the server got no credentials in time' };
+  }
+  return internal({ code: status.UNKNOWN });
+}
+
+function internal(answer: { code: status }): Failure {
+  return { kind: 'internal', message: `the server failed with gRPC code ${codeName(answer.code)}` };
+}
+
+function isFailureKind(text: string): text is FailureKind {
+  return Object.hasOwn(CODES, text);
+}
+
+/** A code's name as go-grpc-prometheus writes it in labels: `DeadlineExceeded`, `OK`. */
+export function codeName(code: status): string {
+  if (code === status.OK) return 'OK';
+  const name = status[code] ?? 'UNKNOWN';
+  return name
+    .split('_')
+    .map((word) => word.charAt(0) + word.slice(1).toLowerCase())
+    .join('');
+}
