@@ -1,5 +1,5 @@
 import type { Credentials } from '#domain/credentials.ts';
-import type { Outcome } from '#domain/failure.ts';
+import type { Failure } from '#domain/failure.ts';
 import type { Identity } from '#domain/identity.ts';
 import type { NamespaceRecord } from '#domain/namespace.ts';
 import type { PodRecord } from '#domain/pod.ts';
@@ -41,12 +41,21 @@ export interface NamespaceCache {
 /** How badly the credentials are wanted: a pod that waits goes before one that may ask, and that before a refresh. */
 export type Urgency = 'request' | 'prefetch';
 
+export type CredentialOutcome =
+  | { readonly ok: true; readonly value: Credentials }
+  | {
+      readonly ok: false;
+      readonly failure: Failure;
+      /** What STS said, `<Code>: <message>`, for the Event on the pod. It may name the server's own role: never for the agent. */
+      readonly detail?: string;
+    };
+
 export interface CredentialCache {
   /**
    * The identity's credentials, from memory or from STS. `signal` ends the caller's waiting alone: the call to STS goes on
    * for everybody else and its result is kept. Never rejects.
    */
-  get(identity: Identity, urgency: Urgency, signal: AbortSignal): Promise<Outcome<Credentials>>;
+  get(identity: Identity, urgency: Urgency, signal: AbortSignal): Promise<CredentialOutcome>;
   /** Says which identities have a live pod: the others are no longer refreshed and leave the cache. */
   retain(identities: Iterable<Identity>): void;
   /** Forgets remembered failures of an identity, because something that led to them may have changed. */

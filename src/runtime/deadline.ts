@@ -1,0 +1,24 @@
+import type { Clock } from './clock.ts';
+
+/** A signal that aborts after a time, or with its parent. */
+export interface Deadline {
+  readonly signal: AbortSignal;
+  /** Ends the timer, once what it bounds is done. */
+  clear(): void;
+}
+
+export function startDeadline(clock: Clock, delayMs: number, parent: AbortSignal): Deadline {
+  const controller = new AbortController();
+  const expire = (): void => {
+    clear();
+    controller.abort();
+  };
+  const cancel = clock.after(delayMs, expire);
+  const clear = (): void => {
+    cancel();
+    parent.removeEventListener('abort', expire);
+  };
+  if (parent.aborted) expire();
+  else parent.addEventListener('abort', expire, { once: true });
+  return { signal: controller.signal, clear };
+}

@@ -1,0 +1,106 @@
+import assert from 'node:assert/strict';
+import { describe, it } from 'node:test';
+
+import { createBackoff } from '#runtime/backoff.ts';
+import { sleep } from '#runtime/clock.ts';
+import { startDeadline } from '#runtime/deadline.ts';
+import { Shutdown } from '#runtime/shutdown.ts';
+
+import { ManualClock } from '../../support/manual-clock.ts';
+
+describe('sleep', () => {
+  it('ends after its time, not before', async () => {
+    const clock = new ManualClock();
+    let ended = false;
+    void sleep(clock, 1000, new AbortController().signal).then(() => {
+      ended = true;
+    });
+    await clock.advance(999);
+    assert.equal(ended, false);
+    await clock.advance(1);
+    assert.equal(ended, true);
+  });
+
+  it('ends at once when its signal aborts, before or during', async () => {
+    const clock = new ManualClock();
+    const controller = new AbortController();
+    const sleeping = sleep(clock, 1000, controller.signal);
+    controller.abort();
+    await sleeping;
+    await sleep(clock, 1000, controller.signal);
+    assert.equal(clock.monotonic(), 0);
+  });
+});
+
+describe('startDeadline', () => {
+  it('aborts after its time, with its parent, or never once cleared', async () => {
+    const clock = new ManualClock();
+    const parent = new AbortController();
+    const timed = startDeadline(clock, 100, parent.signal);
+    const cleared = startDeadline(clock, 100, parent.signal);
+    const longer = startDeadline(clock, 10_000, parent.signal);
+    cleared.clear();
+    await clock.advance(100);
+    assert.deepEqual(
+      [timed, cleared, longer].map((deadline) => deadline.signal.aborted),
+      [true, false, false],
+    );
+    parent.abort();
+    assert.deepEqual(
+      [cleared, longer].map((deadline) => deadline.signal.aborted),
+      [false, true],
+    );
+    assert.equal(startDeadline(clock, 100, parent.signal).signal.aborted, true);
+  });
+});
+
+describe('createBackoff', () => {
+  it('doubles its bound up to the cap and draws from its upper half', () => {
+    const lowest = createBackoff({ firstMs: 100, capMs: 1000, random: () => 0 });
+    const highest = createBackoff({ firstMs: 100, capMs: 1000, random: () => 1 });
+    assert.deepEqual(
+      Array.from({ length: 6 }, () => lowest.nextMs()),
+      [50, 100, 200, 400, 500, 500],
+    );
+    assert.deepEqual(
+      Array.from({ length: 6 }, () => highest.nextMs()),
+      [100, 200, 400, 800, 1000, 1000],
+    );
+    highest.reset();
+    assert.equal(highest.nextMs(), 100);
+  });
+});
+
+describe('Shutdown', () => {
+  it('closes in reverse order, once, and goes on past a part that fails or hangs', async () => {
+    const clock = new ManualClock();
+    const shutdown = new Shutdown(clock);
+    const closed: string[] = [];
+    shutdown.add({ name: 'first', limitMs: 1000, close: () => void closed.push('first') });
+    shutdown.add({
+      name: 'hangs',
+      limitMs: 1000,
+      close: () => {
+        closed.push('hangs');
+        return new Promise(() => {});
+      },
+    });
+    shutdown.add({
+      name: 'fails',
+      limitMs: 1000,
+      close: () => {
+        closed.push(`fails, signal ${shutdown.signal.aborted ? 'aborted' : 'live'}`);
+        throw new Error('broken');
+      },
+    });
+    const lines: string[] = [];
+    const report = ({ name, outcome }: { name: string; outcome: string }): void =>
+      void lines.push(`${name} ${outcome}`);
+    const running = shutdown.run(report);
+    const again = shutdown.run(report);
+    await clock.advance(1000);
+    await Promise.all([running, again]);
+    assert.deepEqual(closed, ['fails, signal aborted', 'hangs', 'first']);
+    assert.deepEqual(lines, ['fails failed', 'hangs timed out', 'first closed']);
+  });
+});
