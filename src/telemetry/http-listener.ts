@@ -1,0 +1,137 @@
+import { createServer } from 'node:http';
+import type { IncomingMessage, Server, ServerResponse } from 'node:http';
+import { isIPv6 } from 'node:net';
+import { createBackoff } from '#runtime/backoff.ts';
+import type { Clock } from '#runtime/clock.ts';
+import { formatListenAddress } from './listen-address.ts';
+import type { ListenAddress } from './listen-address.ts';
+import type { Logger } from './logger.ts';
+
+/** Answers one request. What it throws or rejects with is logged and answered 500. */
+export type Route = (request: IncomingMessage, response: ServerResponse, url: URL) => Promise<void> | void;
+
+export interface HttpListenerOptions {
+  /** For the log: `metrics`, `pprof`. */
+  readonly name: string;
+  readonly address: ListenAddress;
+  /** By path. GET and HEAD only; anything else is 404 or 405. */
+  readonly routes: Readonly<Record<string, Route>>;
+  readonly logger: Logger;
+  readonly clock: Clock;
+}
+
+export interface HttpListener {
+  /** Resolves with the port once it listens; never when it is closed before. */
+  readonly listening: Promise<number>;
+  /** Stops accepting, cuts what is open, and resolves when all is closed. */
+  close(): Promise<void>;
+}
+
+/** One scrape and one probe at a time are usual; more than this are a mistake or an attack. */
+const MOST_CONNECTIONS = 64;
+
+/**
+ * A small HTTP server for people and machines that look after the daemon. It never fails the daemon: an address that is
+ * taken (the previous agent of a rolling update may still hold it) is tried again, and said once.
+ */
+export function startHttpListener(options: HttpListenerOptions): HttpListener {
+  const server = createServer(
+    {
+      maxHeaderSize: 8192,
+      headersTimeout: 5000,
+      requestTimeout: 10_000,
+      keepAliveTimeout: 5000,
+      connectionsCheckingInterval: 1000,
+    },
+    (request, response) => void answer(options, request, response),
+  );
+  server.maxConnections = MOST_CONNECTIONS;
+  // A broken connection concerns its peer alone; node answers requests that it cannot parse.
+  server.on('clientError', (_error, socket) => socket.destroy());
+  let closed = false;
+  const listening = listenUntilBound(server, options, () => closed);
+  return {
+    listening,
+    close: () => {
+      closed = true;
+      return closeServer(server);
+    },
+  };
+}
+
+function listenUntilBound(server: Server, options: HttpListenerOptions, isClosed: () => boolean): Promise<number> {
+  const { name, address, logger, clock } = options;
+  const backoff = createBackoff({ firstMs: 250, capMs: 5000 });
+  let saidWhyNot = false;
+  const attempt = (): void => {
+    if (!isClosed()) server.listen({ port: address.port, ...hostOption(address.host) });
+  };
+  return new Promise((resolve) => {
+    server.on('error', (error) => {
+      if (!saidWhyNot) logger.warn(`${name}: cannot listen yet`, { address: formatListenAddress(address), error });
+      saidWhyNot = true;
+      clock.after(backoff.nextMs(), attempt);
+    });
+    server.once('listening', () => {
+      const bound = server.address();
+      const port = typeof bound === 'object' && bound !== null ? bound.port : address.port;
+      logger.info(`${name}: listening`, { address: formatListenAddress({ ...address, port }) });
+      resolve(port);
+    });
+    attempt();
+  });
+}
+
+/** Go listens on the IPv4 address of a name that has both, and node on the first that the resolver gives. */
+function hostOption(host: string): { host?: string; ipv6Only?: boolean } {
+  if (host === '') return {};
+  if (host === 'localhost') return { host: '127.0.0.1' };
+  return isIPv6(host) ? { host, ipv6Only: false } : { host };
+}
+
+async function answer(options: HttpListenerOptions, request: IncomingMessage, response: ServerResponse): Promise<void> {
+  try {
+    // The request's own host must not matter, and a path such as `//x` must not be taken for one.
+    const url = URL.parse(`http://listener${request.url?.startsWith('/') === true ? request.url : '/'}`);
+    const route = url === null ? undefined : routeOf(options.routes, url.pathname);
+    if (url === null || route === undefined) sendText(response, 404, 'not found\n');
+    else if (request.method !== 'GET' && request.method !== 'HEAD') sendText(response, 405, 'method not allowed\n');
+    else await route(request, response, url);
+  } catch (error) {
+    options.logger.error(`${options.name}: request failed`, { path: request.url, error: asError(error) });
+    if (response.headersSent) response.destroy();
+    else sendText(response, 500, 'internal error\n');
+  }
+}
+
+function routeOf(routes: Readonly<Record<string, Route>>, path: string): Route | undefined {
+  return Object.hasOwn(routes, path) ? routes[path] : undefined;
+}
+
+/** One plain text answer. */
+export function sendText(
+  response: ServerResponse,
+  status: number,
+  body: string,
+  headers: Readonly<Record<string, string>> = {},
+): void {
+  response.writeHead(status, {
+    'Content-Type': 'text/plain; charset=utf-8',
+    'Content-Length': Buffer.byteLength(body),
+    'X-Content-Type-Options': 'nosniff',
+    'Cache-Control': 'no-store',
+    ...headers,
+  });
+  response.end(body);
+}
+
+function closeServer(server: Server): Promise<void> {
+  return new Promise((resolve) => {
+    server.close(() => resolve());
+    server.closeAllConnections();
+  });
+}
+
+function asError(error: unknown): Error {
+  return error instanceof Error ? error : new Error(String(error));
+}
