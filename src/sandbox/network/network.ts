@@ -126,6 +126,10 @@ function hostEnds(host: HostLinks | undefined): string[] {
   return host === undefined ? [] : [host.node.hostInterface, host.metadata.hostInterface];
 }
 
+/** Node and world know each other from the start: the first neighbour solicitation over a new link may be lost. */
+const NODE_MAC = '02:00:c6:12:00:01';
+const WORLD_MAC = '02:00:c6:12:00:0a';
+
 /**
  * The node forwards between its pods and eth0, as every node does: without an agent a pod reaches the metadata service.
  * The world has a route back to the pods, so that no rule of iptables is needed before the agent's own.
@@ -150,10 +154,11 @@ async function buildNode(
     `link set ${BRIDGE} up`,
   ];
   await configure(names.node, [
-    `link add eth0 type veth peer name eth0 netns ${names.metadata}`,
+    `link add eth0 address ${NODE_MAC} type veth peer name eth0 address ${WORLD_MAC} netns ${names.metadata}`,
     `addr add ${NODE_ADDRESS}/24 dev eth0`,
     `addr add ${NODE_ADDRESS_6}/64 dev eth0 nodad`,
     'link set eth0 up',
+    `neigh add ${WORLD_ADDRESS_6} lladdr ${WORLD_MAC} dev eth0 nud permanent`,
     ...(topology === 'bridge' ? bridge : []),
   ]);
   await configure(names.metadata, [
@@ -162,6 +167,7 @@ async function buildNode(
     `addr add ${METADATA_ADDRESS}/32 dev lo`,
     `addr add ${METADATA_ADDRESS_6}/128 dev lo nodad`,
     'link set eth0 up',
+    `neigh add ${NODE_ADDRESS_6} lladdr ${NODE_MAC} dev eth0 nud permanent`,
     `route add ${POD_SUBNET}.0/24 via ${NODE_ADDRESS}`,
     `route add ${POD_SUBNET_6}::/64 via ${NODE_ADDRESS_6}`,
   ]);

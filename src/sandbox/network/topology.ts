@@ -7,7 +7,10 @@ export type Topology = 'routed' | 'bridge';
 /** The node's bridge, where there is one. */
 export const BRIDGE = 'kbr0';
 
-/** The node's end of a routed pod's pair has this MAC, as Calico's has: the pod needs no ARP for its gateway. */
+/**
+ * The node's end of a routed pod's pair has this MAC, as Calico's has: the pod needs no ARP for its gateway. GATEWAY_6 is the
+ * link-local address that the kernel makes of it (RFC 4291, appendix A).
+ */
 const GATEWAY_MAC = 'ee:ee:ee:ee:ee:ee';
 const GATEWAY = '169.254.1.1';
 const GATEWAY_6 = 'fe80::ecee:eeff:feee:eeee';
@@ -34,7 +37,6 @@ async function connectByRoute(node: string, pod: PodLink): Promise<void> {
   await configure(node, [
     `link add ${pod.nodeInterface} address ${GATEWAY_MAC} type veth peer name eth0 netns ${pod.namespace}`,
     `link set ${pod.nodeInterface} up`,
-    `addr add ${GATEWAY_6}/128 dev ${pod.nodeInterface} nodad`,
   ]);
   await configure(pod.namespace, [
     `addr add ${pod.address}/32 dev eth0`,
