@@ -2,6 +2,7 @@ import { stat } from 'node:fs/promises';
 
 import type { Clock } from '#runtime/clock.ts';
 import { sleep } from '#runtime/clock.ts';
+import type { TlsMetrics } from '#telemetry/grpc-metrics.ts';
 import type { Logger } from '#telemetry/logger.ts';
 
 import {
@@ -11,19 +12,11 @@ import {
   readCertificates,
 } from './certificates.ts';
 
-/** Kiam's three gauges, of one side. */
-export interface TlsGauges {
-  readonly updateError: { set(value: number): void };
-  readonly verifyError: { set(value: number): void };
-  /** Unix time in seconds. */
-  readonly expirySeconds: { set(value: number): void };
-}
-
 export interface CertificateWatcherOptions {
   readonly files: CertificateFiles;
   readonly clock: Clock;
   readonly logger: Logger;
-  readonly gauges: TlsGauges;
+  readonly gauges: TlsMetrics;
   readonly intervalMs?: number;
 }
 

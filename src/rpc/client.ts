@@ -1,11 +1,11 @@
 import { Client, credentials, Metadata, type ServiceError, status } from '@grpc/grpc-js';
 
-import type { Clock } from '#runtime/clock.ts';
+import type { GrpcMetrics } from '#telemetry/grpc-metrics.ts';
 
 import type { CertificateSnapshot } from './certificates.ts';
 import type { CertificateWatcher } from './certificate-watcher.ts';
 import type { Contract, MethodName, Methods } from './contract.ts';
-import { type GrpcCounters, type MethodCounts, methodCounts } from './metrics.ts';
+import { type MethodCounts, methodCounts } from './metrics.ts';
 
 export interface KeepaliveOptions {
   readonly timeMs: number;
@@ -19,8 +19,7 @@ export interface KiamClientOptions {
   readonly serverAddress: string;
   readonly certificates: Pick<CertificateWatcher, 'current' | 'subscribe' | 'problem'>;
   readonly keepalive: KeepaliveOptions;
-  readonly counters: GrpcCounters;
-  readonly clock: Clock;
+  readonly counters: GrpcMetrics;
 }
 
 export interface CallOptions {

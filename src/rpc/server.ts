@@ -1,12 +1,13 @@
 import { experimental, type sendUnaryData, Server, type ServerUnaryCall, status } from '@grpc/grpc-js';
 
 import type { Failure, Outcome } from '#domain/failure.ts';
+import type { GrpcMetrics } from '#telemetry/grpc-metrics.ts';
 import type { Logger } from '#telemetry/logger.ts';
 
 import type { CertificateSnapshot } from './certificates.ts';
 import type { CertificateWatcher } from './certificate-watcher.ts';
 import type { Contract, MethodName, Methods } from './contract.ts';
-import { type GrpcCounters, methodCounts } from './metrics.ts';
+import { methodCounts } from './metrics.ts';
 import { statusOf } from './status.ts';
 
 /** What a handler knows of its call. */
@@ -31,7 +32,7 @@ export interface KiamServerOptions {
   readonly contract: Contract;
   readonly handlers: ServiceHandlers;
   readonly certificates: Pick<CertificateWatcher, 'subscribe'>;
-  readonly counters: GrpcCounters;
+  readonly counters: GrpcMetrics;
   readonly logger: Logger;
   readonly keepalive: { readonly timeMs: number; readonly timeoutMs: number };
   readonly maxConnectionIdleMs: number;

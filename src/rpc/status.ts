@@ -1,6 +1,7 @@
 import { Metadata, status } from '@grpc/grpc-js';
 
 import type { Failure, FailureKind } from '#domain/failure.ts';
+import { grpcCodeName } from '#telemetry/grpc-metrics.ts';
 
 /** What a server says when it refuses a call. */
 export interface WireStatus {
@@ -73,19 +74,9 @@ function failureOfKiamText(details: string): Failure {
 }
 
 function internal(answer: { code: status }): Failure {
-  return { kind: 'internal', message: `the server failed with gRPC code ${codeName(answer.code)}` };
+  return { kind: 'internal', message: `the server failed with gRPC code ${grpcCodeName(answer.code)}` };
 }
 
 function isFailureKind(text: string): text is FailureKind {
   return Object.hasOwn(CODES, text);
-}
-
-/** A code's name as go-grpc-prometheus writes it in labels: `DeadlineExceeded`, `OK`. */
-export function codeName(code: status): string {
-  if (code === status.OK) return 'OK';
-  const name = status[code] ?? 'UNKNOWN';
-  return name
-    .split('_')
-    .map((word) => word.charAt(0) + word.slice(1).toLowerCase())
-    .join('');
 }

@@ -1,0 +1,185 @@
+import assert from 'node:assert/strict';
+import { describe, it } from 'node:test';
+
+import { Metadata, status } from '@grpc/grpc-js';
+
+import type { FailureKind } from '#domain/failure.ts';
+import type { CallResult } from '#rpc/client.ts';
+import type { MethodName, Methods } from '#rpc/contract.ts';
+import { createGateway } from '#rpc/gateway.ts';
+import { statusOf } from '#rpc/status.ts';
+
+import { ManualClock } from '../../support/manual-clock.ts';
+
+interface Answer {
+  readonly afterMs: number;
+  readonly name?: string;
+  readonly failure?: FailureKind;
+  /** The text of Kiam's server, which says no more. */
+  readonly kiamText?: string;
+}
+
+/** A client whose n-th call is answered as the script says; calls that the gateway cancels end as gRPC's do. */
+function scriptedClient(clock: ManualClock, script: readonly Answer[]) {
+  const calls: { atMs: number; timeoutMs: number; cancelled: boolean }[] = [];
+  const call = <M extends MethodName>(
+    _method: M,
+    _request: Methods[M]['request'],
+    { timeoutMs, signal }: { timeoutMs: number; signal: AbortSignal },
+  ): Promise<CallResult<Methods[M]['response']>> => {
+    const record = { atMs: clock.monotonic(), timeoutMs, cancelled: false };
+    const answer = script[Math.min(calls.length, script.length - 1)] ?? { afterMs: Infinity };
+    calls.push(record);
+    return new Promise((resolve) => {
+      const fail = (code: status, details: string): void =>
+        resolve({ ok: false, code, details, metadata: new Metadata() });
+      const cancelAnswer = clock.after(Math.min(answer.afterMs, timeoutMs), () => {
+        if (answer.afterMs > timeoutMs) fail(status.DEADLINE_EXCEEDED, 'Deadline exceeded');
+        else if (answer.kiamText !== undefined) fail(status.UNKNOWN, answer.kiamText);
+        else if (answer.failure !== undefined) {
+          resolve({ ok: false, ...statusOf({ kind: answer.failure, message: answer.failure }) });
+        } else resolve({ ok: true, response: { name: answer.name ?? '' } });
+      });
+      signal.addEventListener('abort', () => {
+        record.cancelled = true;
+        cancelAnswer();
+        fail(status.CANCELLED, 'Cancelled on client');
+      });
+    });
+  };
+  return { client: { call }, calls };
+}
+
+async function askRole(script: readonly Answer[], waitMs = 900) {
+  const clock = new ManualClock();
+  const { client, calls } = scriptedClient(clock, script);
+  const gateway = createGateway({ client, clock, waitMs });
+  let endedAtMs = -1;
+  const asking = gateway.podRole('192.0.2.1', new AbortController().signal).then((outcome) => {
+    endedAtMs = clock.monotonic();
+    return outcome;
+  });
+  await clock.advance(5000);
+  return { outcome: await asking, calls, endedAtMs };
+}
+
+describe('the gateway', () => {
+  it('makes one call when the server answers', async () => {
+    const { outcome, calls, endedAtMs } = await askRole([{ afterMs: 3, name: 'reader' }]);
+    assert.deepEqual(outcome, { ok: true, value: 'reader' });
+    assert.equal(endedAtMs, 3);
+    assert.equal(calls.length, 1);
+    assert.equal(calls[0]?.timeoutMs, 900);
+  });
+
+  for (const kind of [
+    'forbidden',
+    'role-empty',
+    'sts-refused',
+    'sts-unavailable',
+    'multiple-pods',
+    'internal',
+  ] as const) {
+    it(`asks no second time when the answer is ${kind}`, async () => {
+      const { outcome, calls } = await askRole([{ afterMs: 1, failure: kind }]);
+      assert.ok(!outcome.ok);
+      assert.equal(outcome.failure.kind, kind);
+      assert.equal(calls.length, 1);
+    });
+  }
+
+  it("asks Kiam's server again until the pod is known, soon after it is", async () => {
+    const unknown = { afterMs: 1, kiamText: 'pod not found' };
+    const { outcome, calls, endedAtMs } = await askRole([unknown, unknown, unknown, { afterMs: 1, name: 'reader' }]);
+    assert.deepEqual(outcome, { ok: true, value: 'reader' });
+    assert.equal(calls.length, 4);
+    assert.ok(endedAtMs < 100, `${endedAtMs} ms`);
+  });
+
+  it('gives up at the end of its time, and says what the server said', async () => {
+    const { outcome, calls, endedAtMs } = await askRole([{ afterMs: 1, kiamText: 'no pod found' }]);
+    assert.deepEqual(outcome, { ok: false, failure: { kind: 'pod-not-found', message: 'no pod found' } });
+    assert.ok(endedAtMs > 800 && endedAtMs <= 900, `${endedAtMs} ms`);
+    assert.ok(calls.length < 20, `${calls.length} calls`);
+  });
+
+  it('asks another replica when the first one does not answer', async () => {
+    const { outcome, calls, endedAtMs } = await askRole([{ afterMs: Infinity }, { afterMs: 2, name: 'reader' }]);
+    assert.deepEqual(outcome, { ok: true, value: 'reader' });
+    assert.equal(calls.length, 2);
+    assert.ok(endedAtMs < 500, `${endedAtMs} ms`);
+    assert.equal(calls[0]?.cancelled, true, 'the hung call is let go');
+  });
+
+  it('takes the slow answer of the first replica when the second knows nothing', async () => {
+    const { outcome } = await askRole([
+      { afterMs: 600, name: 'reader' },
+      { afterMs: 1, failure: 'server-unavailable' },
+    ]);
+    assert.deepEqual(outcome, { ok: true, value: 'reader' });
+  });
+
+  it('ends in time when nobody answers', async () => {
+    const { outcome, endedAtMs } = await askRole([{ afterMs: Infinity }]);
+    assert.ok(!outcome.ok);
+    assert.equal(outcome.failure.kind, 'server-unavailable');
+    assert.ok(endedAtMs <= 900, `${endedAtMs} ms`);
+  });
+
+  it('asks another replica when one is away', async () => {
+    const { outcome, calls } = await askRole([
+      { afterMs: 1, failure: 'server-unavailable' },
+      { afterMs: 1, name: 'reader' },
+    ]);
+    assert.deepEqual(outcome, { ok: true, value: 'reader' });
+    assert.equal(calls.length, 2);
+  });
+
+  it('stops at once when its caller has gone', async () => {
+    const clock = new ManualClock();
+    const { client, calls } = scriptedClient(clock, [{ afterMs: Infinity }]);
+    const controller = new AbortController();
+    const asking = createGateway({ client, clock, waitMs: 900 }).podRole('192.0.2.1', controller.signal);
+    await clock.advance(100);
+    controller.abort();
+    await clock.advance(0);
+    assert.equal(calls[0]?.cancelled, true);
+    await clock.advance(50);
+    assert.ok(!(await asking).ok);
+    assert.equal(calls.length, 1);
+  });
+
+  it('refuses an answer without credentials', async () => {
+    const clock = new ManualClock();
+    const { client } = scriptedClient(clock, [{ afterMs: 0, name: 'not credentials' }]);
+    const empty = {
+      ...client,
+      call: async <M extends MethodName>(
+        ...args: Parameters<typeof client.call<M>>
+      ): Promise<CallResult<Methods[M]['response']>> => {
+        await client.call(...args);
+        return {
+          ok: true,
+          response: {
+            code: '',
+            type: '',
+            access_key_id: '',
+            secret_access_key: '',
+            token: '',
+            expiration: '',
+            last_updated: '',
+          },
+        };
+      },
+    };
+    const asking = createGateway({ client: empty, clock, waitMs: 900 }).podCredentials(
+      '192.0.2.1',
+      'reader',
+      new AbortController().signal,
+    );
+    await clock.advance(1);
+    const outcome = await asking;
+    assert.ok(!outcome.ok);
+    assert.equal(outcome.failure.kind, 'internal');
+  });
+});
