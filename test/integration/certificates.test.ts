@@ -1,0 +1,166 @@
+import assert from 'node:assert/strict';
+import { unlink, writeFile } from 'node:fs/promises';
+import { afterEach, describe, it } from 'node:test';
+
+import { CertificateWatcher } from '#rpc/certificate-watcher.ts';
+import { createAuthority } from '#sandbox/authority.ts';
+import { createTlsMetrics } from '#telemetry/grpc-metrics.ts';
+import { createRegistry } from '#telemetry/registry.ts';
+
+import { createSecretFolder, type Pem, type SecretFolder } from '../support/certificates.ts';
+import { ManualClock } from '../support/manual-clock.ts';
+import { recordingLogger } from '../support/recording-logger.ts';
+
+const NOW = Date.UTC(2026, 5, 1);
+const DAY_MS = 86_400_000;
+
+async function watched(pem: Pem & { caPem: string }) {
+  const folder = await createSecretFolder(pem);
+  folders.push(folder);
+  const registry = createRegistry({ processMetrics: false });
+  const { logger, lines } = recordingLogger();
+  const clock = new ManualClock(NOW);
+  const watcher = new CertificateWatcher({
+    files: folder.files,
+    clock,
+    logger,
+    gauges: createTlsMetrics(registry, 'server'),
+  });
+  await watcher.refresh();
+  const gauge = async (name: string): Promise<number> =>
+    Number(new RegExp(`^grpc_server_tls_certificate_${name} (.*)$`, 'm').exec(await registry.metrics())?.[1]);
+  const errors = (): string[] =>
+    lines.filter((line) => line.level === 'error').map((line) => String(line.fields['error']));
+  return { folder, watcher, clock, gauge, errors };
+}
+
+const folders: SecretFolder[] = [];
+
+async function issued(
+  dates: { notBefore?: Date; notAfter?: Date } = {},
+  from?: Awaited<ReturnType<typeof createAuthority>>,
+) {
+  const authority = from ?? (await createAuthority({ clock: new ManualClock(NOW) }));
+  const pem = await authority.issue({
+    commonName: 'kiam-server',
+    dnsNames: ['kiam-server'],
+    usage: 'server',
+    ...dates,
+  });
+  return { ...pem, caPem: authority.certificatePem };
+}
+
+describe('certificate files', () => {
+  afterEach(async () => {
+    for (const folder of folders.splice(0)) await folder.remove();
+  });
+
+  it('that fit are in force, and the gauges say until when', async () => {
+    const { watcher, gauge, errors } = await watched(await issued({ notAfter: new Date(NOW + DAY_MS) }));
+    assert.ok(watcher.current);
+    assert.equal(await gauge('expiry_seconds'), (NOW + DAY_MS) / 1000);
+    assert.deepEqual([await gauge('update_error'), await gauge('verify_error'), errors()], [0, 0, []]);
+  });
+
+  for (const [what, spoil, pattern] of [
+    [
+      'a key of another certificate',
+      async (good: Pem) => ({ ...good, privateKeyPem: (await issued()).privateKeyPem }),
+      /tls-key\.pem is not the key of the certificate/,
+    ],
+    [
+      'a half-written certificate',
+      (good: Pem) => ({ ...good, certificatePem: good.certificatePem.slice(0, 200) }),
+      /tls\.pem holds no certificate/,
+    ],
+    ['an empty key', (good: Pem) => ({ ...good, privateKeyPem: '' }), /tls-key\.pem holds no usable private key/],
+    ['an empty CA file', (good: Pem) => ({ ...good, caPem: '' }), /ca\.pem holds no certificate/],
+    [
+      'a CA that did not issue it',
+      async (good: Pem) => ({ ...good, caPem: (await issued()).caPem }),
+      /was not issued by any certificate of the CA file/,
+    ],
+    [
+      'a certificate that has expired',
+      () => issued({ notBefore: new Date(NOW - 2 * DAY_MS), notAfter: new Date(NOW - DAY_MS) }),
+      /has expired at 2026-05-31T00:00:00.000Z/,
+    ],
+    [
+      'a certificate of tomorrow',
+      () => issued({ notBefore: new Date(NOW + DAY_MS), notAfter: new Date(NOW + 2 * DAY_MS) }),
+      /is not valid before 2026-06-02T00:00:00.000Z/,
+    ],
+  ] as const) {
+    it(`with ${what} never replace a good set; the log says so once`, async () => {
+      const good = await issued();
+      const { folder, watcher, gauge, errors } = await watched(good);
+      const serial = watcher.current?.serialNumber;
+      await folder.put({ caPem: good.caPem, ...(await spoil(good)) });
+      await watcher.refresh();
+      await watcher.refresh();
+      assert.equal(watcher.current?.serialNumber, serial);
+      assert.equal(await gauge('verify_error'), 1);
+      assert.equal(errors().length, 1);
+      assert.match(errors()[0] ?? '', pattern);
+      assert.doesNotMatch(errors()[0] ?? '', /PRIVATE|MII/);
+
+      const better = await issued();
+      await folder.put(better);
+      await watcher.refresh();
+      assert.notEqual(watcher.current?.serialNumber, serial);
+      assert.equal(await gauge('verify_error'), 0);
+      assert.equal(watcher.problem, undefined);
+    });
+  }
+
+  it('that are gone leave the good set in force and raise the gauge', async () => {
+    const { folder, watcher, gauge, errors } = await watched(await issued());
+    await unlink(folder.files.keyPath);
+    await watcher.refresh();
+    assert.ok(watcher.current);
+    assert.equal(await gauge('update_error'), 1);
+    assert.match(errors()[0] ?? '', /tls-key\.pem: ENOENT/);
+  });
+
+  it('that name two authorities trust both, as a change of authority needs', async () => {
+    const [old, next] = [await issued(), await issued()];
+    const { watcher, errors } = await watched({ ...next, caPem: old.caPem + next.caPem });
+    assert.ok(watcher.current);
+    assert.deepEqual(errors(), []);
+  });
+
+  it('that grow old in force raise the gauge by themselves', async () => {
+    const { watcher, clock, gauge, errors } = await watched(await issued({ notAfter: new Date(NOW + DAY_MS) }));
+    await clock.advance(DAY_MS);
+    await watcher.refresh();
+    assert.equal(await gauge('verify_error'), 1);
+    assert.match(errors()[0] ?? '', /has expired/);
+  });
+
+  it('that hold nothing usable from the start are told, and taken once they are mended', async () => {
+    const good = await issued();
+    const { folder, watcher } = await watched({ ...good, privateKeyPem: 'nonsense' });
+    assert.equal(watcher.current, undefined);
+    assert.match(watcher.problem ?? '', /tls-key\.pem/);
+    await writeFile(folder.files.keyPath, good.privateKeyPem);
+    await watcher.refresh();
+    assert.ok(watcher.current);
+  });
+
+  it('are read at once when Kubernetes swaps them, while watched', async () => {
+    const { folder, watcher, clock } = await watched(await issued());
+    const serial = watcher.current?.serialNumber;
+    const stop = new AbortController();
+    const watching = watcher.watch(stop.signal);
+    const renewed = new Promise<string>((resolve) => {
+      watcher.subscribe((snapshot) => {
+        if (snapshot.serialNumber !== serial) resolve(snapshot.serialNumber);
+      });
+    });
+    await folder.put(await issued());
+    await clock.advance(1000);
+    assert.notEqual(await renewed, serial);
+    stop.abort();
+    await watching;
+  });
+});
