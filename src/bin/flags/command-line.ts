@@ -1,0 +1,137 @@
+import { AGENT_OPTIONS, agentFlags, agentProblems } from './agent.ts';
+import type { AgentFlags } from './agent.ts';
+import { HEALTH_OPTIONS, healthFlags } from './health.ts';
+import type { HealthFlags } from './health.ts';
+import { commandHelp, programHelp } from './help.ts';
+import type { Options } from './option.ts';
+import { readOptions, show, splitWords } from './read-options.ts';
+import type { Words } from './read-options.ts';
+import { SERVER_OPTIONS, serverFlags, serverProblems, serverWarnings } from './server.ts';
+import type { ServerFlags } from './server.ts';
+
+export type CommandName = 'agent' | 'server' | 'health';
+
+/** What a command line asks for. Each text is to be printed as it is; warnings and problems are one line each. */
+export type CommandLine =
+  | { readonly kind: 'agent'; readonly flags: AgentFlags; readonly warnings: readonly string[] }
+  | { readonly kind: 'server'; readonly flags: ServerFlags; readonly warnings: readonly string[] }
+  | { readonly kind: 'health'; readonly flags: HealthFlags; readonly warnings: readonly string[] }
+  | { readonly kind: 'help'; readonly text: string }
+  | { readonly kind: 'version'; readonly text: string }
+  | { readonly kind: 'problems'; readonly problems: readonly string[] };
+
+export interface CommandLineOptions {
+  readonly version: string;
+  /** The commands that this program offers; the agent's image has no `server`. All unless given. */
+  readonly commands?: readonly CommandName[];
+}
+
+type Environment = Readonly<Record<string, string | undefined>>;
+
+const COMMANDS: Readonly<Record<CommandName, { readonly options: Options; readonly describe: string }>> = {
+  agent: { options: AGENT_OPTIONS, describe: 'Answer the metadata API for the pods of this node' },
+  server: { options: SERVER_OPTIONS, describe: 'Decide which pod may have which role, and assume roles at STS' },
+  health: { options: HEALTH_OPTIONS, describe: 'Ask a server whether it is well; exit 0 or 1' },
+};
+
+const ALL_COMMANDS: readonly CommandName[] = ['agent', 'server', 'health'];
+
+/** Every flag of every command: a name means the same kind of value everywhere. */
+const ALL_OPTIONS: Options = { ...AGENT_OPTIONS, ...SERVER_OPTIONS, ...HEALTH_OPTIONS };
+
+/**
+ * Reads the arguments after the program's name (SPEC 2). Total: it neither prints nor exits, and names every problem at once,
+ * where Kiam stops at the first. Files that flags name are looked at, nothing else.
+ */
+export async function parseCommandLine(
+  argv: readonly string[],
+  env: Environment,
+  { version, commands = ALL_COMMANDS }: CommandLineOptions,
+): Promise<CommandLine> {
+  const words = splitWords(argv, { ...ALL_OPTIONS, ...INFORMATION });
+  const asksHelp = words.flags.get('help') === true || words.positionals[0] === 'help';
+  const positionals = words.positionals[0] === 'help' ? words.positionals.slice(1) : words.positionals;
+  const command = commands.find((name) => name === positionals[0]);
+  if (asksHelp) return { kind: 'help', text: await helpText(command, commands) };
+  if (words.flags.get('version') === true) return { kind: 'version', text: `kiam ${version}` };
+  if (command === undefined) return { kind: 'problems', problems: [commandProblem(positionals[0], commands)] };
+  const read = READERS[command](words, env);
+  const problems = [...strayWords(words, command), ...read.problems];
+  return problems.length > 0 ? { kind: 'problems', problems } : read.result;
+}
+
+/** Only the type of these matters: they are looked for before any flag is read. */
+const INFORMATION: Options = {
+  help: { ...AGENT_OPTIONS['json-log'] },
+  version: { ...AGENT_OPTIONS['json-log'] },
+};
+
+interface ReadCommand {
+  readonly problems: readonly string[];
+  /** Of use only without problems. */
+  readonly result: CommandLine;
+}
+
+const READERS: Readonly<Record<CommandName, (words: Words, env: Environment) => ReadCommand>> = {
+  agent: readAgent,
+  server: readServer,
+  health: readHealth,
+};
+
+function readAgent(words: Words, env: Environment): ReadCommand {
+  const { values, missing, problems, warnings } = readOptions(AGENT_OPTIONS, words, env);
+  // The guard needs neither certificates nor an address: it refuses, whoever asks and whatever for.
+  const needed = values['guard-only'] ? [] : missing;
+  return {
+    problems: [...missingProblems(needed), ...problems, ...agentProblems(values)],
+    result: { kind: 'agent', flags: agentFlags(values), warnings },
+  };
+}
+
+function readServer(words: Words, env: Environment): ReadCommand {
+  const { values, given, missing, problems, warnings } = readOptions(SERVER_OPTIONS, words, env);
+  return {
+    problems: [...missingProblems(missing), ...problems, ...serverProblems(values, given)],
+    result: { kind: 'server', flags: serverFlags(values), warnings: [...warnings, ...serverWarnings(values)] },
+  };
+}
+
+function readHealth(words: Words, env: Environment): ReadCommand {
+  const { values, missing, problems, warnings } = readOptions(HEALTH_OPTIONS, words, env);
+  return {
+    problems: [...missingProblems(missing), ...problems],
+    result: { kind: 'health', flags: healthFlags(values), warnings },
+  };
+}
+
+function missingProblems(missing: readonly string[]): string[] {
+  return missing.map((name) => `--${name} must be given`);
+}
+
+/** Words that the command does not know. */
+function strayWords(words: Words, command: CommandName): string[] {
+  const options = COMMANDS[command].options;
+  const problems = words.positionals.slice(1).map((word) => `unexpected argument ${show(word)}`);
+  for (const [name, value] of words.flags) {
+    if (Object.hasOwn(options, name) || Object.hasOwn(INFORMATION, name)) continue;
+    const dashes = name.length === 1 ? '-' : value === false && !Object.hasOwn(ALL_OPTIONS, name) ? '--no-' : '--';
+    const owner = ALL_COMMANDS.find((other) => Object.hasOwn(COMMANDS[other].options, name));
+    problems.push(`unknown flag ${show(dashes + name)}${owner === undefined ? '' : ` (it belongs to ${owner})`}`);
+  }
+  return problems;
+}
+
+function commandProblem(word: string | undefined, commands: readonly CommandName[]): string {
+  const offered = commands.join(', ');
+  if (word === undefined) return `no command is given: it must be one of ${offered}`;
+  const exists = ALL_COMMANDS.some((name) => name === word);
+  if (exists) return `this program has no ${word}, which comes in an image of its own; it offers ${offered}`;
+  return `unknown command ${show(word)}: it must be one of ${offered}`;
+}
+
+async function helpText(command: CommandName | undefined, commands: readonly CommandName[]): Promise<string> {
+  if (command === undefined) {
+    return programHelp(commands.map((name) => ({ name, describe: COMMANDS[name].describe })));
+  }
+  return commandHelp(command, COMMANDS[command].describe, COMMANDS[command].options);
+}

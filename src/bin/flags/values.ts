@@ -1,0 +1,114 @@
+import { accessSync, constants, statSync } from 'node:fs';
+import { RE2JS } from 're2js';
+import { canonicalAddress } from '#domain/address.ts';
+import { parseListenAddress } from '#telemetry/listen-address.ts';
+import type { ListenAddress } from '#telemetry/listen-address.ts';
+import type { Parsed } from './option.ts';
+
+/** Where to connect to. */
+export interface ServerAddress {
+  /** What is resolved, and the name that the certificate must have. */
+  readonly host: string;
+  readonly port: number;
+  /** `host:port`. */
+  readonly text: string;
+}
+
+/** A file that can be read now. */
+export function parseFile(text: string): Parsed<string> {
+  try {
+    if (!statSync(text).isFile()) return { ok: false, reason: 'is not a file' };
+    accessSync(text, constants.R_OK);
+    return { ok: true, value: text };
+  } catch (error) {
+    const code = error instanceof Error && 'code' in error ? error.code : undefined;
+    return {
+      ok: false,
+      reason: code === 'ENOENT' || text === '' ? 'does not exist' : `cannot be read (${String(code)})`,
+    };
+  }
+}
+
+/** An optional file: `''` is none. */
+export function parseOptionalFile(text: string): Parsed<string> {
+  return text === '' ? { ok: true, value: '' } : parseFile(text);
+}
+
+export function parseListen(text: string): Parsed<ListenAddress> {
+  const parsed = parseListenAddress(text);
+  return parsed.ok ? { ok: true, value: parsed.address } : parsed;
+}
+
+/** `''` is off, as in Kiam. */
+export function parseOptionalListen(text: string): Parsed<ListenAddress | undefined> {
+  return text === '' ? { ok: true, value: undefined } : parseListen(text);
+}
+
+export function parseServerAddress(text: string): Parsed<ServerAddress> {
+  const parsed = parseListenAddress(text);
+  if (!parsed.ok) return parsed;
+  const { host, port } = parsed.address;
+  if (host === '' || port === 0) return { ok: false, reason: 'is not of the form host:port' };
+  return { ok: true, value: { host, port, text } };
+}
+
+/** `''` for all addresses, else one IP address. */
+export function parseListenHost(text: string): Parsed<string> {
+  if (text === '') return { ok: true, value: '' };
+  const address = text === 'localhost' ? '127.0.0.1' : canonicalAddress(text);
+  return address === undefined ? { ok: false, reason: 'is no IP address' } : { ok: true, value: address };
+}
+
+/** One or more IP addresses, separated by commas: `status.hostIP` or `status.podIPs` of the agent's pod. */
+export function parseHostAddresses(text: string): Parsed<readonly string[]> {
+  const addresses = new Set<string>();
+  for (const part of text.split(',')) {
+    const address = canonicalAddress(part.trim());
+    if (address === undefined) return { ok: false, reason: 'is not a list of IP addresses' };
+    if (address === '0.0.0.0' || address === '::') return { ok: false, reason: "has an address that is nobody's" };
+    addresses.add(address);
+  }
+  return { ok: true, value: [...addresses] };
+}
+
+/** An RE2 expression: what Kiam's Go compiles. */
+export function parseExpression(text: string): Parsed<string> {
+  try {
+    RE2JS.compile(text);
+    return { ok: true, value: text };
+  } catch (error) {
+    return {
+      ok: false,
+      reason: `is no RE2 expression: ${error instanceof Error ? error.message : 'it does not compile'}`,
+    };
+  }
+}
+
+/** `http://host[:port]` and nothing more: the metadata service has no TLS. The value has no slash at the end. */
+export function parseHttpOrigin(text: string): Parsed<string> {
+  const url = URL.parse(text);
+  if (url === null || url.protocol !== 'http:') return { ok: false, reason: 'is no http:// URL' };
+  if (url.href !== `${url.origin}/`) return { ok: false, reason: 'has more than a host and a port' };
+  return { ok: true, value: url.origin };
+}
+
+/** Kiam puts it before short role names as it is, so it must get as far as `:role/`; a path may follow. */
+export function parseRoleBaseArn(text: string): Parsed<string> {
+  return /^arn:[a-z0-9-]+:iam::\d+:role\/[\x21-\x7e]*$/.test(text)
+    ? { ok: true, value: text }
+    : { ok: false, reason: 'is not of the form arn:aws:iam::123456789012:role/' };
+}
+
+/** A role's ARN or short name; `''` is none. */
+export function parseAssumedRole(text: string): Parsed<string> {
+  return !text.startsWith('arn:') || /^arn:[a-z0-9-]+:iam::\d+:role\/[\x21-\x7e]+$/.test(text)
+    ? { ok: true, value: text }
+    : { ok: false, reason: 'is not the ARN of a role' };
+}
+
+/** `''` is the global endpoint. The text becomes part of a host name. */
+export function parseRegion(text: string): Parsed<string> {
+  return text === '' || /^[a-z]{2,}(-[a-z0-9]+)+$/.test(text)
+    ? { ok: true, value: text }
+    : { ok: false, reason: 'is not the name of a region such as eu-west-1' };
+}
