@@ -1,0 +1,54 @@
+import { LRUCache } from 'lru-cache';
+
+import type { Logger } from '#telemetry/logger.ts';
+
+import type { Answer, Exchange } from './answer.ts';
+import { createLimits } from './limits.ts';
+
+export interface AccessLogOptions {
+  readonly logger: Logger;
+  /** Whether debug lines are written at all: without them a request that goes well costs nothing here. */
+  readonly debug: boolean;
+}
+
+export type AccessLog = (exchange: Exchange, answer: Answer, nowMs: number, durationMs: number) => void;
+
+/** Lines a second that one address may cause above debug level; what goes beyond is told in a count. */
+const LINES_PER_SECOND = 5;
+const LINES_BURST = 20;
+const MOST_ADDRESSES = 4096;
+
+/** Kiam's line for every request (Kiam, `pkg/aws/metadata/handler.go`): debug where all is as it should be, else info. */
+export function createAccessLog({ logger, debug }: AccessLogOptions): AccessLog {
+  const allowance = createLimits({ concurrency: 0, ratePerSecond: LINES_PER_SECOND, burst: LINES_BURST });
+  const unwritten = new LRUCache<string, number>({ max: MOST_ADDRESSES });
+  return (exchange, answer, nowMs, durationMs) => {
+    const isNews = answer.status >= 400 && answer.expected !== true;
+    if (!isNews) {
+      if (debug) logger.debug('processed request', fieldsOf(exchange, answer, durationMs));
+      return;
+    }
+    if (typeof allowance.admit(exchange.address, nowMs) === 'string') {
+      unwritten.set(exchange.address, (unwritten.get(exchange.address) ?? 0) + 1);
+      return;
+    }
+    const suppressed = unwritten.get(exchange.address);
+    unwritten.delete(exchange.address);
+    logger.info('processed request', { ...fieldsOf(exchange, answer, durationMs), error: errorOf(answer), suppressed });
+  };
+}
+
+function fieldsOf(exchange: Exchange, answer: Answer, durationMs: number) {
+  return {
+    addr: `${exchange.address}:${exchange.request.socket.remotePort ?? 0}`,
+    method: exchange.request.method,
+    path: exchange.path,
+    status: answer.status,
+    duration: Math.round(durationMs),
+  };
+}
+
+/** The text of an error answer, which holds no secret, without its line's end. */
+function errorOf(answer: Answer): string | undefined {
+  return typeof answer.body === 'string' ? answer.body.trimEnd() : undefined;
+}

@@ -1,0 +1,182 @@
+import type { IncomingMessage } from 'node:http';
+import type { Socket } from 'node:net';
+
+import fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify';
+
+import type { MetadataClient } from '#metadata/client.ts';
+import type { Clock } from '#runtime/clock.ts';
+import type { MetadataHandler, MetadataMetrics } from '#telemetry/kiam-metrics.ts';
+import type { Logger } from '#telemetry/logger.ts';
+
+import { type AccessLog, createAccessLog } from './access-log.ts';
+import { type Answer, errorAnswer, type Exchange } from './answer.ts';
+import { canonicalTarget } from './canonical-path.ts';
+import { createClientAddress } from './client-address.ts';
+import { createDispatch } from './dispatch.ts';
+import { createLimits, DEFAULT_POD_LIMITS, type PodLimits, type Usage } from './limits.ts';
+import type { AgentHttpMetrics, Refusal } from './metrics.ts';
+import type { CredentialSource } from './ports.ts';
+import { type RouteName, routeOf } from './route.ts';
+import type { RouteExpression } from './route-expression.ts';
+import { createServerOptions, DEFAULT_TIMEOUTS, type HttpTimeouts } from './server-options.ts';
+import { DEFAULT_SOCKET_LIMITS, limitSockets, type SocketLimits } from './sockets.ts';
+
+export interface AgentAppOptions {
+  readonly source: CredentialSource;
+  readonly metadata: Pick<MetadataClient, 'get'>;
+  readonly clock: Clock;
+  readonly logger: Logger;
+  readonly metrics: MetadataMetrics;
+  readonly httpMetrics: AgentHttpMetrics;
+  /** `--allow-route-regexp`, see {@link import('./route-expression.ts').compileRouteExpression}. */
+  readonly allowedRoutes: RouteExpression;
+  /** `--wait`: how long a pod that is not known yet is waited for, in milliseconds. */
+  readonly waitMs?: number;
+  /** `--require-imdsv2` */
+  readonly requireImdsv2?: boolean;
+  /** `--allow-ip-query` */
+  readonly allowIpQuery?: boolean;
+  /** Whether the logger writes debug lines; without them a request that goes well costs no log line's making. */
+  readonly logsDebug?: boolean;
+  readonly podLimits?: PodLimits;
+  readonly socketLimits?: SocketLimits;
+  readonly timeouts?: HttpTimeouts;
+}
+
+const WAIT_MS = 900;
+
+/** Kiam's labels for the routes that it had. What is refused before the proxy asks anyone was its proxy's business too. */
+const HANDLERS: Readonly<Record<RouteName, MetadataHandler | undefined>> = {
+  'role-name': 'roleName',
+  credentials: 'credentials',
+  health: 'health',
+  proxy: 'proxy',
+  denied: 'proxy',
+  token: undefined,
+  'iam-info': undefined,
+  ping: undefined,
+};
+
+/** The kubelet asks these, from an address that it shares with every pod of the host network. They cost nothing. */
+function isLimited(route: RouteName): boolean {
+  return route !== 'ping' && route !== 'health';
+}
+
+/**
+ * The agent's HTTP server, ready to listen or to be injected into. It has one route and no hooks: a warm request costs
+ * little more than fastify itself. The caller listens, on one address, and closes.
+ */
+export function createAgentApp(options: AgentAppOptions): FastifyInstance {
+  const { clock, logger, httpMetrics, allowedRoutes, waitMs = WAIT_MS, requireImdsv2 = false } = options;
+  const clientAddress = createClientAddress({ allowIpQuery: options.allowIpQuery ?? false });
+  const limits = createLimits(options.podLimits ?? DEFAULT_POD_LIMITS);
+  const accessLog = createAccessLog({ logger, debug: options.logsDebug ?? true });
+  const dispatch = createDispatch({ ...options, waitMs, requireImdsv2 });
+  const finish = createFinish(options, accessLog);
+  const answering = new WeakSet<Socket>();
+
+  const refuse = (pending: Pending, reason: Refusal, status: number, message: string): void => {
+    httpMetrics.refusals.inc({ reason });
+    finish(pending, errorAnswer(status, message));
+  };
+
+  const answerLater = (pending: Pending, usage: Usage | undefined, later: Promise<Answer>): void => {
+    const { socket } = pending.exchange.request;
+    if (usage !== undefined) usage.waiting += 1;
+    answering.add(socket);
+    const settle = (answer: Answer): void => {
+      if (usage !== undefined) usage.waiting -= 1;
+      answering.delete(socket);
+      finish(pending, answer);
+    };
+    later.then(settle, (error: unknown) => settle(defect(error)));
+  };
+
+  const defect = (error: unknown): Answer => {
+    logger.error('answering a request failed', { error: error instanceof Error ? error : String(error) });
+    return errorAnswer(500, 'internal error');
+  };
+
+  const serve = (request: FastifyRequest, reply: FastifyReply): void => {
+    const startedMs = clock.monotonic();
+    const target = canonicalTarget(request.originalUrl);
+    const address = clientAddress(request.raw.socket, target.ok ? target.query : '');
+    const exchange: Exchange = {
+      address: address ?? '',
+      path: target.ok ? target.path : request.originalUrl,
+      query: target.ok ? target.query : '',
+      plain: target.ok && target.plain,
+      request: request.raw,
+      response: reply.raw,
+    };
+    if (address === undefined || !target.ok) {
+      const reason = target.ok ? 'the client has no address' : target.reason;
+      refuse({ exchange, reply, startedMs, handler: undefined }, 'path', 400, reason);
+      return;
+    }
+    const route = routeOf(target.path);
+    const pending: Pending = { exchange, reply, startedMs, handler: HANDLERS[route.name] };
+    const usage = isLimited(route.name) ? limits.admit(address, startedMs) : undefined;
+    if (typeof usage === 'string') {
+      refuse(pending, usage, 429, `too many requests: the pod's limit on ${usage} is reached`);
+      return;
+    }
+    const answer = dispatch(exchange, route);
+    if (answer instanceof Promise) answerLater(pending, usage, answer);
+    else finish(pending, answer);
+  };
+
+  const app = fastify(
+    createServerOptions({
+      timeouts: options.timeouts ?? DEFAULT_TIMEOUTS,
+      onMalformed: () => httpMetrics.refusals.inc({ reason: 'malformed' }),
+      isAnswering: (socket) => answering.has(socket),
+    }),
+  );
+  // No body is ever read: to fastify no method has one, and the connection of a request with a body is closed.
+  for (const method of app.supportedMethods) app.addHttpMethod(method, { hasBody: false, overrideExisting: true });
+  app.route({ method: app.supportedMethods, url: '/', handler: serve });
+  app.setNotFoundHandler(serve);
+  app.setErrorHandler((error, _request, reply) => send(reply, defect(error)));
+  limitSockets(app.server, options.socketLimits ?? DEFAULT_SOCKET_LIMITS, () => {
+    httpMetrics.refusals.inc({ reason: 'sockets' });
+  });
+  if (allowedRoutes.matches('/latest/user-data')) {
+    logger.warn('allow-route-regexp lets pods read the user data of the node', { expression: allowedRoutes.text });
+  }
+  return app;
+}
+
+interface Pending {
+  readonly exchange: Exchange;
+  readonly reply: FastifyReply;
+  readonly startedMs: number;
+  readonly handler: MetadataHandler | undefined;
+}
+
+/** Counts, logs and sends an answer. */
+function createFinish(
+  { clock, metrics }: AgentAppOptions,
+  accessLog: AccessLog,
+): (pending: Pending, answer: Answer) => void {
+  return ({ exchange, reply, startedMs, handler }, answer) => {
+    const nowMs = clock.monotonic();
+    if (handler !== undefined) {
+      metrics.handlerLatency.observe({ handler }, (nowMs - startedMs) / 1000);
+      metrics.responses.inc({ handler, code: String(answer.status) });
+      if (answer.status === 200) metrics.success.inc({ handler });
+    }
+    accessLog(exchange, answer, nowMs, nowMs - startedMs);
+    send(reply, answer);
+  };
+}
+
+function send(reply: FastifyReply, { status, headers, body }: Answer): void {
+  if (hasBody(reply.request.raw)) void reply.header('connection', 'close');
+  void reply.code(status).headers(headers).send(body);
+}
+
+function hasBody({ headers }: IncomingMessage): boolean {
+  const length = headers['content-length'];
+  return headers['transfer-encoding'] !== undefined || (length !== undefined && length !== '0');
+}

@@ -1,0 +1,100 @@
+import type { Counter } from 'prom-client';
+
+import type { MetadataClient } from '#metadata/client.ts';
+import type { Clock } from '#runtime/clock.ts';
+import type { MetadataMetrics } from '#telemetry/kiam-metrics.ts';
+import type { Logger } from '#telemetry/logger.ts';
+
+import { type Answer, errorAnswer, type Exchange } from './answer.ts';
+import type { AgentHttpMetrics } from './metrics.ts';
+import type { CredentialSource } from './ports.ts';
+import type { Route } from './route.ts';
+import type { RouteExpression } from './route-expression.ts';
+import { createCredentialsRoute } from './routes/credentials.ts';
+import { createHealthRoute } from './routes/health.ts';
+import { createIamInfoRoute } from './routes/iam-info.ts';
+import { createPingRoute } from './routes/ping.ts';
+import { createBlockedRoute, createProxyRoute } from './routes/proxy.ts';
+import { createRoleNameRoute } from './routes/role-name.ts';
+import { createTokenRoute } from './routes/token.ts';
+import { createTokens } from './tokens.ts';
+
+export interface DispatchOptions {
+  readonly source: CredentialSource;
+  readonly metadata: Pick<MetadataClient, 'get'>;
+  readonly clock: Clock;
+  readonly logger: Logger;
+  readonly metrics: MetadataMetrics;
+  readonly httpMetrics: AgentHttpMetrics;
+  readonly allowedRoutes: RouteExpression;
+  readonly waitMs: number;
+  readonly requireImdsv2: boolean;
+}
+
+const TOKEN_HEADER = 'x-aws-ec2-metadata-token';
+
+/** The routes behind the door: method and token are checked here, the rest is the routes' own. */
+export function createDispatch(
+  options: DispatchOptions,
+): (exchange: Exchange, route: Route) => Answer | Promise<Answer> {
+  const { source, metadata, metrics, httpMetrics, allowedRoutes, requireImdsv2 } = options;
+  const { proxyRequestsBlocked: blocked } = metrics;
+  const tokens = createTokens({ clock: options.clock, knownUid: source.knownUid?.bind(source) });
+  const ping = createPingRoute();
+  const health = createHealthRoute(options);
+  const roleName = createRoleNameRoute(options);
+  const credentials = createCredentialsRoute(options);
+  const iamInfo = createIamInfoRoute(options);
+  const token = createTokenRoute({ tokens, issued: httpMetrics.tokensIssued });
+  const denied = createBlockedRoute({ allowed: allowedRoutes, blocked });
+  const proxy = createProxyRoute({ metadata, allowed: allowedRoutes, blocked });
+
+  const holdsToken = ({ address, request }: Exchange): boolean => {
+    const given = request.headers[TOKEN_HEADER];
+    return typeof given === 'string' && tokens.verify(address, given);
+  };
+
+  const answer = (exchange: Exchange, route: Route): Answer | Promise<Answer> => {
+    switch (route.name) {
+      case 'credentials':
+        return credentials(exchange, route.role);
+      case 'role-name':
+        return roleName(exchange);
+      case 'iam-info':
+        return iamInfo(exchange);
+      // Of a token's path only PUT is special: GET asks the real service, if the expression allows it.
+      case 'token':
+      case 'proxy':
+        return proxy(exchange);
+      case 'ping':
+        return ping(exchange);
+      case 'health':
+        return health(exchange);
+      case 'denied':
+      default:
+        return denied(exchange);
+    }
+  };
+
+  return (exchange, route) => {
+    const method = exchange.request.method;
+    if (method === 'PUT' && route.name === 'token') return token(exchange);
+    if (method !== 'GET' && method !== 'HEAD') return wrongMethod(route, httpMetrics.refusals);
+    if (requireImdsv2 && needsToken(route) && !holdsToken(exchange)) {
+      httpMetrics.refusals.inc({ reason: 'token' });
+      return errorAnswer(401, `a valid ${TOKEN_HEADER} is required`);
+    }
+    return answer(exchange, route);
+  };
+}
+
+/** The kubelet's probes hold no token. */
+function needsToken({ name }: Route): boolean {
+  return name !== 'ping' && name !== 'health';
+}
+
+function wrongMethod({ name }: Route, refusals: Counter<'reason'>): Answer {
+  refusals.inc({ reason: 'method' });
+  const answer = errorAnswer(405, 'method not allowed');
+  return { ...answer, headers: { ...answer.headers, allow: name === 'token' ? 'GET, HEAD, PUT' : 'GET, HEAD' } };
+}

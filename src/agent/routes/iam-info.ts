@@ -1,0 +1,52 @@
+import { createHash } from 'node:crypto';
+
+import { awsTimestamp } from '#domain/credentials.ts';
+import type { Clock } from '#runtime/clock.ts';
+import type { Logger } from '#telemetry/logger.ts';
+
+import { type Answer, errorAnswer, jsonAnswer, type RouteHandler } from '../answer.ts';
+import { askWithin } from '../ask-within.ts';
+import { emptyRoleAnswer, roleFailureAnswer } from '../failure-response.ts';
+import type { CredentialSource } from '../ports.ts';
+
+export interface IamInfoRouteOptions {
+  readonly source: CredentialSource;
+  readonly clock: Clock;
+  readonly logger: Logger;
+  readonly waitMs: number;
+}
+
+/** What EC2 says about the instance's profile, said about the pod's role; never a word about the node's. */
+export function createIamInfoRoute({ source, clock, logger, waitMs }: IamInfoRouteOptions): RouteHandler {
+  return async ({ address, response }) => {
+    const outcome = await askWithin({ clock, logger, waitMs, response }, (signal) => source.podRole(address, signal));
+    if (!outcome.ok) return roleFailureAnswer(outcome.failure);
+    if (outcome.value === '') return emptyRoleAnswer();
+    const roleArn = outcome.value.startsWith('arn:') ? outcome.value : source.knownRoleArn?.(address);
+    const profileArn = roleArn === undefined ? undefined : profileArnOf(roleArn);
+    if (profileArn === undefined) return { ...errorAnswer(404, "the role's ARN is not known"), expected: true };
+    return infoAnswer(profileArn, clock.now());
+  };
+}
+
+function profileArnOf(roleArn: string): string | undefined {
+  const parts = /^(arn:[^:]*:iam::[^:]*:)role\/(.+)$/s.exec(roleArn);
+  return parts === null ? undefined : `${parts[1]}instance-profile/${parts[2]}`;
+}
+
+function infoAnswer(profileArn: string, nowMs: number): Answer {
+  return jsonAnswer({
+    Code: 'Success',
+    LastUpdated: awsTimestamp(nowMs),
+    InstanceProfileArn: profileArn,
+    InstanceProfileId: profileIdOf(profileArn),
+  });
+}
+
+/**
+ * There is no instance profile, so there is no id either. Programs that compare ids get one that is always the same for the
+ * role, with the prefix of instance profiles: https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_identifiers.html
+ */
+function profileIdOf(profileArn: string): string {
+  return `AIPA${createHash('sha256').update(profileArn).digest('hex').slice(0, 17).toUpperCase()}`;
+}

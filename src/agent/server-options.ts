@@ -1,0 +1,79 @@
+import type { Server } from 'node:http';
+import type { Socket } from 'node:net';
+
+import type { FastifyHttpOptions } from 'fastify';
+
+export interface HttpTimeouts {
+  /** From a connection's, or the next request's, beginning to the end of its headers. */
+  readonly headersMs: number;
+  /** How long a connection may wait for its next request. */
+  readonly idleMs: number;
+  /** How long a connection may make no progress otherwise: a client that does not read its answers. */
+  readonly stalledMs: number;
+  /** How often the first is looked at. */
+  readonly checkIntervalMs: number;
+}
+
+/** SPEC 3. The longest wait for an answer is under a second, so a stalled connection is a dead one. */
+export const DEFAULT_TIMEOUTS: HttpTimeouts = {
+  headersMs: 5000,
+  idleMs: 10_000,
+  stalledMs: 10_000,
+  checkIntervalMs: 1000,
+};
+
+const LONGEST_HEADERS_BYTES = 8192;
+
+export interface ServerOptionsInput {
+  readonly timeouts: HttpTimeouts;
+  /** Told of each connection that sent something that is no HTTP request. */
+  readonly onMalformed: () => void;
+  /** Whether an answer is still owed on the connection, so that nothing else may be written to it. */
+  readonly isAnswering: (socket: Socket) => boolean;
+}
+
+/**
+ * How fastify and node:http treat connections. Every target is given to the one route: canonical-path.ts alone interprets
+ * targets, and a router that decoded them once more might disagree with it.
+ */
+export function createServerOptions({ timeouts, onMalformed, isAnswering }: ServerOptionsInput) {
+  return {
+    http: {
+      maxHeaderSize: LONGEST_HEADERS_BYTES,
+      headersTimeout: timeouts.headersMs,
+      connectionsCheckingInterval: timeouts.checkIntervalMs,
+      insecureHTTPParser: false,
+    },
+    requestTimeout: timeouts.headersMs,
+    keepAliveTimeout: timeouts.idleMs,
+    connectionTimeout: timeouts.stalledMs,
+    exposeHeadRoutes: false,
+    return503OnClosing: false,
+    forceCloseConnections: 'idle',
+    rewriteUrl: () => '/',
+    clientErrorHandler: (error, socket) => {
+      // A client that hangs up in the middle of a request is no news.
+      if (error.code !== 'ECONNRESET') onMalformed();
+      if (socket.writable && error.code !== 'ECONNRESET' && !isAnswering(socket)) socket.write(rawAnswer(error.code));
+      socket.destroySoon();
+    },
+  } satisfies FastifyHttpOptions<Server>;
+}
+
+/** An answer to what never became a request. */
+function rawAnswer(code: string): string {
+  const [status, body] = STATUS_LINES[code] ?? ['400 Bad Request', 'malformed request\n'];
+  return [
+    `HTTP/1.1 ${status}`,
+    'content-type: text/plain; charset=utf-8',
+    `content-length: ${body.length}`,
+    'connection: close',
+    '',
+    body,
+  ].join('\r\n');
+}
+
+const STATUS_LINES: Readonly<Record<string, readonly [string, string]>> = {
+  HPE_HEADER_OVERFLOW: ['431 Request Header Fields Too Large', 'the headers are too long\n'],
+  ERR_HTTP_REQUEST_TIMEOUT: ['408 Request Timeout', 'the request did not arrive in time\n'],
+};

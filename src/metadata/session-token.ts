@@ -1,0 +1,78 @@
+import type { Clock } from '#runtime/clock.ts';
+
+import { type MetadataFailure, metadataFailure, type MetadataOutcome } from './answer.ts';
+import type { Question } from './exchange.ts';
+
+/** The longest life that the service grants: https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/instance-metadata-v2-how-it-works.html */
+const TOKEN_TTL_SECONDS = 21_600;
+const RENEW_BEFORE_MS = 300_000;
+
+/** How long the service's word that it knows no tokens is believed. */
+const WITHOUT_TOKEN_MS = 300_000;
+
+export const TOKEN_HEADER = 'x-aws-ec2-metadata-token';
+export const TOKEN_TTL_HEADER = 'x-aws-ec2-metadata-token-ttl-seconds';
+
+/** `value` is undefined for a service that speaks version 1 alone. */
+export type TokenOutcome = { readonly ok: true; readonly value: string | undefined } | MetadataFailure;
+
+export interface SessionTokenOptions {
+  readonly clock: Clock;
+  /** Asks the service within a limit of its own: a token is for everybody, so no caller's going away may end it. */
+  readonly ask: (question: Question) => Promise<MetadataOutcome>;
+}
+
+/** The program's own IMDSv2 token: asked for once by all who need it, kept until shortly before it ends. */
+export class SessionToken {
+  readonly #clock: Clock;
+  readonly #ask: SessionTokenOptions['ask'];
+  #held: { readonly value: string | undefined; readonly untilMs: number } | undefined;
+  #asking: Promise<TokenOutcome> | undefined;
+
+  constructor({ clock, ask }: SessionTokenOptions) {
+    this.#clock = clock;
+    this.#ask = ask;
+  }
+
+  get(): Promise<TokenOutcome> {
+    if (this.#held !== undefined && this.#clock.monotonic() < this.#held.untilMs) {
+      return Promise.resolve({ ok: true, value: this.#held.value });
+    }
+    this.#asking ??= this.#request().finally(() => {
+      this.#asking = undefined;
+    });
+    return this.#asking;
+  }
+
+  /** Forgets a token that the service refused, unless another has taken its place. */
+  discard(value: string | undefined): void {
+    if (this.#held?.value === value) this.#held = undefined;
+  }
+
+  async #request(): Promise<TokenOutcome> {
+    const outcome = await this.#ask({
+      method: 'PUT',
+      target: '/latest/api/token',
+      headers: { [TOKEN_TTL_HEADER]: String(TOKEN_TTL_SECONDS) },
+    });
+    if (!outcome.ok) return outcome;
+    const { status, headers, body } = outcome.answer;
+    if (status === 200) return this.#accept(body.toString('latin1'), headers[TOKEN_TTL_HEADER]);
+    // What SDKs take for "version 1 only"; the read that follows tells whether it is.
+    if (status === 403 || status === 404 || status === 405) return this.#hold(undefined, WITHOUT_TOKEN_MS);
+    return metadataFailure('token refused', `the metadata service answered ${status} to the request for a token`);
+  }
+
+  #accept(value: string, ttlText: string | undefined): TokenOutcome {
+    if (!/^[\x21-\x7e]{1,1024}$/.test(value)) {
+      return metadataFailure('token refused', 'the metadata service answered with something that is no token');
+    }
+    const ttlMs = (Number(ttlText ?? TOKEN_TTL_SECONDS) || TOKEN_TTL_SECONDS) * 1000;
+    return this.#hold(value, Math.max(ttlMs - RENEW_BEFORE_MS, ttlMs / 2));
+  }
+
+  #hold(value: string | undefined, lifeMs: number): TokenOutcome {
+    this.#held = { value, untilMs: this.#clock.monotonic() + lifeMs };
+    return { ok: true, value };
+  }
+}
