@@ -1,3 +1,6 @@
+import { parseHostAddresses } from '#agent/interception/host-addresses.ts';
+import type { HostAddresses, HostAddressesResult } from '#agent/interception/host-addresses.ts';
+import type { HostInterface } from '#agent/interception/host-interface.ts';
 import { isLoopback } from '#domain/address.ts';
 import {
   COMMON_OPTIONS,
@@ -10,7 +13,6 @@ import {
   tlsFlags,
 } from './common.ts';
 import type { GatewayFlags, LoggingFlags, MonitoringFlags, TlsFlags } from './common.ts';
-import { parseHostInterface } from './host-interface.ts';
 import {
   booleanOption,
   durationParser,
@@ -21,7 +23,7 @@ import {
   valueOption,
 } from './option.ts';
 import type { OptionValues } from './option.ts';
-import { parseExpression, parseHostAddresses, parseHttpOrigin, parseListenHost } from './values.ts';
+import { parseAddressList, parseExpression, parseHttpOrigin, parseInterface, parseListenHost } from './values.ts';
 
 export interface AgentFlags {
   readonly logging: LoggingFlags;
@@ -61,10 +63,9 @@ export interface InterceptionFlags {
   readonly enabled: boolean;
   /** Put the guard in and exit. */
   readonly guardOnly: boolean;
-  /** DNAT targets in canonical form; with `guardOnly` it may be empty. */
-  readonly hostAddresses: readonly string[];
-  /** `docker0`, `!eth0`, `cali+`. */
-  readonly hostInterface: string;
+  /** DNAT targets, at least one of them; undefined unless `enabled`. */
+  readonly hostAddresses: HostAddresses | undefined;
+  readonly hostInterface: HostInterface;
   readonly removeAtExit: boolean;
   readonly removeGuardAtExit: boolean;
 }
@@ -118,7 +119,7 @@ export const AGENT_OPTIONS = {
   host: requiredOption({
     group: INTERCEPTION,
     describe: 'IP address of the node, where the redirect leads; or a list of them, separated by commas [env HOST_IP]',
-    parse: parseHostAddresses,
+    parse: parseAddressList,
     placeholder: [],
     environmentVariable: 'HOST_IP',
   }),
@@ -126,7 +127,7 @@ export const AGENT_OPTIONS = {
     group: INTERCEPTION,
     describe: "Interface that pods' packets come in by: cali+ for every cali..., !eth0 for every other than eth0",
     default: 'docker0',
-    parse: parseHostInterface,
+    parse: parseInterface,
   }),
   'iptables-remove': booleanOption({
     group: INTERCEPTION,
@@ -208,14 +209,20 @@ function httpFlags(values: AgentValues): AgentHttpFlags {
 }
 
 function interceptionFlags(values: AgentValues): InterceptionFlags {
+  const addresses = redirectTargets(values);
   return {
     enabled: values.iptables,
     guardOnly: values['guard-only'],
-    hostAddresses: values.host,
+    hostAddresses: addresses?.ok === true ? addresses.addresses : undefined,
     hostInterface: values['host-interface'],
     removeAtExit: values['iptables-remove'],
     removeGuardAtExit: values['iptables-remove-guard'],
   };
+}
+
+/** Not every address of a node can be redirected to; without rules it does not matter which one is given. */
+function redirectTargets(values: AgentValues): HostAddressesResult | undefined {
+  return values.iptables && values.host.length > 0 ? parseHostAddresses(values.host.join(',')) : undefined;
 }
 
 /** What no single flag is to blame for. */
@@ -228,6 +235,8 @@ export function agentProblems(values: AgentValues): string[] {
     );
   }
   if (values.iptables && values.port === 0) problems.push('--iptables needs a --port to redirect to, not 0');
+  const targets = redirectTargets(values);
+  if (targets?.ok === false) problems.push(`--iptables cannot redirect to this --host: ${targets.reason}`);
   if (values['iptables-remove-guard'] && !values['iptables-remove']) {
     problems.push('--iptables-remove-guard needs --iptables-remove: without the guard the redirect protects nothing');
   }

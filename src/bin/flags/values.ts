@@ -1,5 +1,7 @@
 import { accessSync, constants, statSync } from 'node:fs';
 import { RE2JS } from 're2js';
+import { parseHostInterface } from '#agent/interception/host-interface.ts';
+import type { HostInterface } from '#agent/interception/host-interface.ts';
 import { canonicalAddress } from '#domain/address.ts';
 import { parseListenAddress } from '#telemetry/listen-address.ts';
 import type { ListenAddress } from '#telemetry/listen-address.ts';
@@ -60,15 +62,22 @@ export function parseListenHost(text: string): Parsed<string> {
 }
 
 /** One or more IP addresses, separated by commas: `status.hostIP` or `status.podIPs` of the agent's pod. */
-export function parseHostAddresses(text: string): Parsed<readonly string[]> {
+export function parseAddressList(text: string): Parsed<readonly string[]> {
   const addresses = new Set<string>();
   for (const part of text.split(',')) {
     const address = canonicalAddress(part.trim());
     if (address === undefined) return { ok: false, reason: 'is not a list of IP addresses' };
-    if (address === '0.0.0.0' || address === '::') return { ok: false, reason: "has an address that is nobody's" };
     addresses.add(address);
   }
   return { ok: true, value: [...addresses] };
+}
+
+/** What `-i` of the rules gets. */
+export function parseInterface(text: string): Parsed<HostInterface> {
+  const parsed = parseHostInterface(text);
+  return parsed.ok
+    ? { ok: true, value: parsed.hostInterface }
+    : { ok: false, reason: `is no interface such as docker0, cali+ or !eth0: ${parsed.reason}` };
 }
 
 /** An RE2 expression: what Kiam's Go compiles. */
