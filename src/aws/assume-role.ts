@@ -1,0 +1,88 @@
+import type { STSClient } from '@aws-sdk/client-sts';
+import { AssumeRoleCommand } from '@aws-sdk/client-sts';
+import type { Clock } from '#runtime/clock.ts';
+import type { Logger } from '#telemetry/logger.ts';
+import type { SessionDurations } from './session-durations.ts';
+import { isSessionTooLong } from './session-durations.ts';
+import type { StsOutcome } from './sts.ts';
+import { readStsError, stsFailure, unavailable } from './sts-failure.ts';
+
+export interface AssumeRoleOptions {
+  readonly client: STSClient;
+  readonly durations: SessionDurations;
+  readonly clock: Clock;
+  readonly logger: Logger;
+}
+
+export interface RoleRequest {
+  readonly roleArn: string;
+  /** As STS gets it. */
+  readonly sessionName: string;
+  /** `''` when there is none. */
+  readonly externalId: string;
+}
+
+/**
+ * Assumes a role, for as long as STS allows up to the wanted length: a refused length is remembered for the role, said once and
+ * shortened. Never rejects.
+ */
+export async function assumeRole(
+  options: AssumeRoleOptions,
+  request: RoleRequest,
+  signal: AbortSignal,
+): Promise<StsOutcome> {
+  const { durations, logger } = options;
+  let seconds: number | undefined = durations.secondsFor(request.roleArn);
+  for (;;) {
+    const outcome = await assumeRoleOnce(options, request, seconds, signal);
+    if (outcome.ok || !isSessionTooLong(outcome)) return outcome;
+    const isNews = durations.secondsFor(request.roleArn) >= seconds;
+    const shorter: number | undefined = durations.shorten(request.roleArn, seconds);
+    if (shorter === undefined) return outcome;
+    if (isNews) {
+      logger.warn('session is longer than AWS allows for the role: a shorter one is used', {
+        'pod.iam.roleArn': request.roleArn,
+        'session.refused.seconds': seconds,
+        'session.seconds': shorter,
+        error: outcome.detail,
+      });
+    }
+    seconds = shorter;
+  }
+}
+
+async function assumeRoleOnce(
+  { client, clock }: AssumeRoleOptions,
+  { roleArn, sessionName, externalId }: RoleRequest,
+  seconds: number,
+  signal: AbortSignal,
+): Promise<StsOutcome> {
+  const issuedAtMs = clock.now();
+  const command = new AssumeRoleCommand({
+    RoleArn: roleArn,
+    RoleSessionName: sessionName,
+    DurationSeconds: seconds,
+    ...(externalId === '' ? {} : { ExternalId: externalId }),
+  });
+  try {
+    const { Credentials: given } = await client.send(command, { abortSignal: signal });
+    if (!given?.AccessKeyId || !given.SecretAccessKey || !given.SessionToken || given.Expiration === undefined) {
+      return unavailable('AWS STS answered without credentials');
+    }
+    return {
+      ok: true,
+      value: {
+        accessKeyId: given.AccessKeyId,
+        secretAccessKey: given.SecretAccessKey,
+        sessionToken: given.SessionToken,
+        expiresAtMs: given.Expiration.getTime(),
+        issuedAtMs,
+      },
+      grantedMs: seconds * 1000,
+      // The SDK learns it from the Date header of STS's answers, to sign with the right time.
+      clockOffsetMs: client.config.systemClockOffset,
+    };
+  } catch (error) {
+    return stsFailure(readStsError(error));
+  }
+}

@@ -1,0 +1,97 @@
+import type { Clock } from '#runtime/clock.ts';
+import type { Credentials } from '#domain/credentials.ts';
+import type { Identity } from '#domain/identity.ts';
+import type { RememberedFailure } from './failure-memory.ts';
+import { SHORTEST_SERVED_LIFE_MS, urgentBeforeDeathMs } from './lifetime.ts';
+import type { StsFailure } from './sts.ts';
+
+/**
+ * A set in use and its moments. Each exists by both clocks: the monotonic one does not see the machine asleep, the wall clock
+ * may be set to anything. What either of them calls dead is dead.
+ */
+export interface HeldCredentials {
+  readonly credentials: Credentials;
+  readonly refreshAt: Moment;
+  readonly urgentAt: Moment;
+  readonly deadAt: Moment;
+  /** As counted from when it was issued, for the metrics. */
+  readonly endsAt: Moment;
+}
+
+/** The same instant by the monotonic and by the wall clock, in milliseconds. */
+export interface Moment {
+  readonly monotonicMs: number;
+  readonly wallMs: number;
+}
+
+/** A call to STS that is wanted or under way, and who waits for it. */
+export interface Fetch {
+  readonly waiters: Set<(outcome: HeldCredentials | StsFailure) => void>;
+  /** Something changed since it was begun: should it fail, that says nothing about the next try. */
+  forgiven: boolean;
+}
+
+/** What the cache knows of one identity. */
+export interface Entry {
+  readonly key: string;
+  readonly identity: Identity;
+  /** A live pod has the identity, as far as the cache has been told. */
+  retained: boolean;
+  held: HeldCredentials | undefined;
+  fetch: Fetch | undefined;
+  failure: RememberedFailure | undefined;
+  /** By the monotonic clock; when failures were last forgiven. */
+  forgivenAtMs: number;
+}
+
+export function newEntry(key: string, identity: Identity): Entry {
+  return {
+    key,
+    identity,
+    retained: true,
+    held: undefined,
+    fetch: undefined,
+    failure: undefined,
+    forgivenAtMs: Number.NEGATIVE_INFINITY,
+  };
+}
+
+/** Puts credentials with a known life into use, to be renewed after `refreshMs`. */
+export function hold(credentials: Credentials, lifeMs: number, refreshMs: number, clock: Clock): HeldCredentials {
+  const at = (afterMs: number): Moment => ({
+    monotonicMs: clock.monotonic() + afterMs,
+    wallMs: clock.now() + afterMs,
+  });
+  const deadMs = lifeMs - SHORTEST_SERVED_LIFE_MS;
+  return {
+    credentials,
+    refreshAt: at(Math.min(refreshMs, deadMs)),
+    urgentAt: at(deadMs - urgentBeforeDeathMs(lifeMs)),
+    deadAt: at(deadMs),
+    endsAt: at(lifeMs),
+  };
+}
+
+/** Whether a moment has come by either clock. */
+export function hasCome(moment: Moment, clock: Clock): boolean {
+  return clock.monotonic() >= moment.monotonicMs || clock.now() >= moment.wallMs;
+}
+
+/** The time until a moment by the clock that has less of it left; negative once it has come. */
+export function untilMs(moment: Moment, clock: Clock): number {
+  return Math.min(moment.monotonicMs - clock.monotonic(), moment.wallMs - clock.now());
+}
+
+/** What may be served. */
+export function servable({ held }: Entry, clock: Clock): HeldCredentials | undefined {
+  return held === undefined || hasCome(held.deadAt, clock) ? undefined : held;
+}
+
+export type EntryState = 'fresh' | 'due' | 'failed' | 'empty';
+
+/** `fresh`: nothing to do; `due`: served but to be renewed; `failed`: nothing to serve and STS refused; `empty`: not yet. */
+export function stateOf(entry: Entry, clock: Clock): EntryState {
+  const held = servable(entry, clock);
+  if (held !== undefined) return hasCome(held.refreshAt, clock) ? 'due' : 'fresh';
+  return entry.failure === undefined ? 'empty' : 'failed';
+}

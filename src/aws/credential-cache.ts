@@ -1,0 +1,271 @@
+import type { Clock } from '#runtime/clock.ts';
+import type { Credentials } from '#domain/credentials.ts';
+import type { Failure } from '#domain/failure.ts';
+import type { Identity } from '#domain/identity.ts';
+import { identityKey } from '#domain/identity.ts';
+import type { Logger } from '#telemetry/logger.ts';
+import type { Entry, EntryState, Fetch, HeldCredentials } from './cache-entry.ts';
+import { hasCome, hold, newEntry, servable, stateOf, untilMs } from './cache-entry.ts';
+import type { Rank, Verdict } from './call-limiter.ts';
+import { CallLimiter } from './call-limiter.ts';
+import type { Issue } from './credential-issuer.ts';
+import { createIssuer } from './credential-issuer.ts';
+import { rememberFailure, stands } from './failure-memory.ts';
+import { refreshAfterMs } from './lifetime.ts';
+import type { CredentialCacheMetrics, KiamStsMetrics } from './metrics.ts';
+import type { Sts, StsFailure } from './sts.ts';
+import { isTransient } from './sts.ts';
+import { unavailable } from './sts-failure.ts';
+
+/** What a caller gets: the port's outcome, and for an Event what STS said. */
+export type CredentialOutcome =
+  | { readonly ok: true; readonly value: Credentials }
+  | { readonly ok: false; readonly failure: Failure; readonly detail: string };
+
+export interface CredentialCacheOptions {
+  readonly sts: Sts;
+  readonly clock: Clock;
+  readonly logger: Logger;
+  /** Renew this long before the end, or at half of the life where that is earlier; in milliseconds. */
+  readonly sessionRefreshMs: number;
+  /** The session name of pods that annotate none: it is not worth a log field. */
+  readonly defaultSessionName: string;
+  readonly kiamMetrics?: KiamStsMetrics;
+  readonly metrics?: CredentialCacheMetrics;
+  /** The longest that one call to STS may take, in milliseconds; 10 s unless told. */
+  readonly callLimitMs?: number;
+  /** A number in [0, 1). */
+  readonly random?: () => number;
+}
+
+const SWEEP_INTERVAL_MS = 1000;
+
+/** Clocks drift by less than this between two sweeps: more is a jump. */
+const JUMP_MS = 30_000;
+
+/** A change forgives failures at once, but a pod that changes all the time does not buy a call with each change. */
+const FORGIVE_INTERVAL_MS = 5000;
+
+/**
+ * The credentials of every identity that a live pod has, renewed before anybody asks. A Map owned by this object: an entry
+ * leaves when `retain` no longer names it, never for want of room, because a bounded cache would evict credentials that pods
+ * live on. Calls to STS belong to the cache: one per identity at a time, shared by all who wait, ended by nobody's going away.
+ */
+export class StsCredentialCache {
+  readonly #options: CredentialCacheOptions;
+  readonly #clock: Clock;
+  readonly #random: () => number;
+  readonly #entries = new Map<string, Entry>();
+  readonly #limiter: CallLimiter;
+  readonly #issue: Issue;
+  readonly #closing = new AbortController();
+  #cancelSweep: () => void;
+  /** Wall minus monotonic clock, as the last sweep saw it. */
+  #clocksApartMs: number;
+
+  constructor(options: CredentialCacheOptions) {
+    const { clock, kiamMetrics, metrics, callLimitMs = 10_000, random = Math.random } = options;
+    this.#options = options;
+    this.#clock = clock;
+    this.#random = random;
+    this.#limiter = new CallLimiter({ clock, random });
+    this.#issue = createIssuer({ ...options, kiamMetrics, metrics, callLimitMs, signal: this.#closing.signal });
+    this.#clocksApartMs = clock.now() - clock.monotonic();
+    this.#cancelSweep = clock.after(SWEEP_INTERVAL_MS, () => this.#sweep());
+  }
+
+  /**
+   * The identity's credentials, from memory or from STS. `signal` ends the caller's waiting alone: the call to STS goes on
+   * for everybody else and its result is kept. Never rejects.
+   */
+  async get(identity: Identity, urgency: 'request' | 'prefetch', signal: AbortSignal): Promise<CredentialOutcome> {
+    const key = identityKey(identity);
+    const entry = this.#entries.get(key) ?? this.#add(key, identity);
+    const held = servable(entry, this.#clock);
+    if (held !== undefined) {
+      this.#options.kiamMetrics?.cacheHits.inc();
+      return this.#serve(held);
+    }
+    this.#options.kiamMetrics?.cacheMisses.inc();
+    if (entry.failure !== undefined && this.#mustNotRetry(entry)) return entry.failure.outcome;
+    const startedMs = this.#clock.monotonic();
+    const outcome = await this.#wait(this.#fetch(entry, urgency), signal);
+    this.#options.metrics?.waited((this.#clock.monotonic() - startedMs) / 1000);
+    return outcome;
+  }
+
+  /** Says which identities have a live pod: the others are no longer refreshed and leave the cache. */
+  retain(identities: Iterable<Identity>): void {
+    const keys = new Set<string>();
+    for (const identity of identities) keys.add(identityKey(identity));
+    for (const entry of this.#entries.values()) {
+      entry.retained = keys.has(entry.key);
+      if (!entry.retained) this.#dropUnlessWanted(entry);
+    }
+  }
+
+  /** Forgets remembered failures of an identity, because something that led to them may have changed. */
+  forgive(identity: Identity): void {
+    const entry = this.#entries.get(identityKey(identity));
+    if (entry === undefined || (entry.fetch === undefined && entry.failure === undefined)) return;
+    const nowMs = this.#clock.monotonic();
+    if (nowMs - entry.forgivenAtMs < FORGIVE_INTERVAL_MS) return;
+    entry.forgivenAtMs = nowMs;
+    entry.failure = undefined;
+    if (entry.fetch !== undefined) entry.fetch.forgiven = true;
+  }
+
+  /** Renews credentials now, although their time has not come; they are served until the new ones are in. */
+  renew(identity: Identity): void {
+    const entry = this.#entries.get(identityKey(identity));
+    if (entry !== undefined && !this.#mustNotRetry(entry)) this.#fetch(entry, 'request');
+  }
+
+  /** For a metric: the life left in what is held for an identity, in milliseconds; undefined when nothing is held. */
+  remainingMs(identity: Identity): number | undefined {
+    const held = this.#entries.get(identityKey(identity))?.held;
+    return held === undefined ? undefined : untilMs(held.endsAt, this.#clock);
+  }
+
+  /** Ends the background work and every call; who waits is told so. */
+  close(): void {
+    this.#closing.abort();
+    this.#cancelSweep();
+    this.#limiter.close();
+    for (const entry of this.#entries.values()) {
+      if (entry.fetch !== undefined) this.#finish(entry, entry.fetch, shuttingDown());
+    }
+  }
+
+  #add(key: string, identity: Identity): Entry {
+    const entry = newEntry(key, identity);
+    this.#entries.set(key, entry);
+    return entry;
+  }
+
+  #serve(held: HeldCredentials): CredentialOutcome {
+    this.#options.metrics?.served(untilMs(held.endsAt, this.#clock) / 1000);
+    return { ok: true, value: held.credentials };
+  }
+
+  #mustNotRetry({ failure }: Entry): boolean {
+    return failure !== undefined && stands(failure, this.#clock.monotonic(), this.#limiter.episode);
+  }
+
+  /** Joins the identity's call to STS, or asks for one. */
+  #fetch(entry: Entry, rank: Rank): Fetch {
+    if (entry.fetch !== undefined) {
+      this.#limiter.promote(entry.key, rank);
+      return entry.fetch;
+    }
+    const fetch: Fetch = { waiters: new Set(), forgiven: false };
+    if (this.#closing.signal.aborted) return fetch;
+    entry.fetch = fetch;
+    this.#limiter.enqueue(entry.key, rank, () => this.#call(entry, fetch));
+    return fetch;
+  }
+
+  #wait(fetch: Fetch, signal: AbortSignal): Promise<CredentialOutcome> {
+    return new Promise((resolve) => {
+      const finish = (outcome: HeldCredentials | StsFailure): void => {
+        signal.removeEventListener('abort', leave);
+        resolve('ok' in outcome ? outcome : this.#serve(outcome));
+      };
+      const leave = (): void => {
+        fetch.waiters.delete(finish);
+        resolve(unavailable('AWS STS did not answer while the caller waited'));
+      };
+      if (this.#closing.signal.aborted) resolve(shuttingDown());
+      else if (signal.aborted) leave();
+      else {
+        fetch.waiters.add(finish);
+        signal.addEventListener('abort', leave, { once: true });
+      }
+    });
+  }
+
+  async #call(entry: Entry, fetch: Fetch): Promise<Verdict> {
+    const issued = await this.#issue(entry.identity);
+    if (entry.held !== undefined) this.#options.metrics?.refreshed(issued.ok);
+    if (issued.ok) {
+      const { sessionRefreshMs } = this.#options;
+      const refreshMs = refreshAfterMs(issued.lifeMs, { sessionRefreshMs, random: this.#random });
+      entry.held = hold(issued.success.value, issued.lifeMs, refreshMs, this.#clock);
+      entry.failure = undefined;
+      this.#finish(entry, fetch, entry.held);
+      return 'answered';
+    }
+    if (!fetch.forgiven) {
+      entry.failure = rememberFailure(entry.failure, issued.failure, {
+        nowMs: this.#clock.monotonic(),
+        episode: this.#limiter.episode,
+        random: this.#random,
+      });
+    }
+    this.#finish(entry, fetch, issued.failure);
+    return verdictOf(issued.failure);
+  }
+
+  #finish(entry: Entry, fetch: Fetch, outcome: HeldCredentials | StsFailure): void {
+    entry.fetch = undefined;
+    if (!entry.retained) this.#entries.delete(entry.key);
+    for (const waiter of fetch.waiters) waiter(outcome);
+    fetch.waiters.clear();
+  }
+
+  #dropUnlessWanted(entry: Entry): void {
+    if (entry.fetch === undefined) this.#entries.delete(entry.key);
+    else if (entry.fetch.waiters.size === 0 && this.#limiter.cancel(entry.key)) this.#entries.delete(entry.key);
+  }
+
+  /**
+   * Looks at every entry once a second, by both clocks: a timer for each would sleep through a jump of the wall clock. At
+   * 10,000 entries this takes about a millisecond.
+   */
+  #sweep(): void {
+    this.#cancelSweep = this.#clock.after(SWEEP_INTERVAL_MS, () => this.#sweep());
+    this.#noticeJump();
+    const counts: Record<EntryState, number> = { fresh: 0, due: 0, failed: 0, empty: 0 };
+    let size = 0;
+    for (const entry of this.#entries.values()) {
+      const rank = this.#dueAs(entry);
+      if (rank !== undefined) this.#fetch(entry, rank);
+      counts[stateOf(entry, this.#clock)] += 1;
+      if (entry.held !== undefined) size += 1;
+    }
+    this.#options.kiamMetrics?.cacheSize.set(size);
+    this.#options.metrics?.observeEntries(counts);
+    this.#options.metrics?.observeLimiter(this.#limiter.state);
+  }
+
+  /** Undefined when there is nothing to do for it. What has died is wanted by pods that have not asked yet. */
+  #dueAs(entry: Entry): Rank | undefined {
+    if (this.#mustNotRetry(entry)) return undefined;
+    const held = servable(entry, this.#clock);
+    if (held !== undefined) {
+      if (!hasCome(held.refreshAt, this.#clock)) return undefined;
+      return hasCome(held.urgentAt, this.#clock) ? 'request' : 'refresh';
+    }
+    const isRefused = entry.failure !== undefined && !isTransient(entry.failure.outcome.category);
+    // A refused role with nothing to lose is asked for again when a pod asks; an entry without a past has a caller already.
+    return isRefused || (entry.failure === undefined && entry.held === undefined) ? undefined : 'prefetch';
+  }
+
+  #noticeJump(): void {
+    const apartMs = this.#clock.now() - this.#clock.monotonic();
+    const jumpMs = apartMs - this.#clocksApartMs;
+    this.#clocksApartMs = apartMs;
+    if (Math.abs(jumpMs) < JUMP_MS) return;
+    this.#options.logger.warn('the wall clock jumped', { 'jump.seconds': Math.round(jumpMs / 1000) });
+    this.#limiter.spreadBacklog();
+  }
+}
+
+/** A refusal of one role shows that STS is there to refuse. */
+function verdictOf({ category }: StsFailure): Verdict {
+  return category === 'denied' || category === 'bad-request' ? 'answered' : category;
+}
+
+function shuttingDown(): StsFailure {
+  return unavailable('the server is shutting down');
+}

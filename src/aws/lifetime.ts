@@ -1,0 +1,48 @@
+import type { StsSuccess } from './sts.ts';
+
+/** Nothing with less life than this is served: an SDK would find it expired before it is used (SPEC 8.6). */
+export const SHORTEST_SERVED_LIFE_MS = 60_000;
+
+/** A clock that is off by less than this is nothing to speak of; AWS accepts signatures within it. */
+const TOLERATED_SKEW_MS = 5 * 60_000;
+
+/** No session is longer than 12 h (https://docs.aws.amazon.com/STS/latest/APIReference/API_AssumeRole.html); an hour for skew. */
+const LONGEST_BELIEVED_LIFE_MS = 13 * 3_600_000;
+
+export type Lifetime =
+  | { readonly kind: 'believed'; readonly lifeMs: number }
+  /** The expiry is further away than the session is long: `lifeMs` is the session's length. */
+  | { readonly kind: 'corrected'; readonly lifeMs: number; readonly absurd: boolean }
+  | { readonly kind: 'refused' };
+
+/**
+ * How long a set that STS has just issued may be used. STS's expiry is read by STS's own clock as far as that is known, and
+ * never believed beyond the length of the session that was granted: a slow clock here would stretch it.
+ */
+export function lifetimeOf({ value, grantedMs, clockOffsetMs }: StsSuccess, nowMs: number): Lifetime {
+  const seenMs = value.expiresAtMs - (nowMs + clockOffsetMs);
+  if (!Number.isFinite(seenMs) || seenMs <= SHORTEST_SERVED_LIFE_MS) return { kind: 'refused' };
+  if (seenMs <= grantedMs + TOLERATED_SKEW_MS) return { kind: 'believed', lifeMs: Math.min(seenMs, grantedMs) };
+  return { kind: 'corrected', lifeMs: grantedMs, absurd: seenMs > LONGEST_BELIEVED_LIFE_MS };
+}
+
+export interface RefreshRule {
+  /** Refresh this long before the end, unless half of the life comes first; in milliseconds. */
+  readonly sessionRefreshMs: number;
+  /** A number in [0, 1). */
+  readonly random: () => number;
+}
+
+/**
+ * After how much of its life a set is renewed: at half, or `sessionRefreshMs` before its end where that is earlier, and by up to
+ * a tenth sooner, so that a cohort fetched together does not come back together. The kubelet renews tokens in this manner.
+ */
+export function refreshAfterMs(lifeMs: number, { sessionRefreshMs, random }: RefreshRule): number {
+  const latestMs = Math.max(0, Math.min(lifeMs / 2, lifeMs - sessionRefreshMs));
+  return latestMs * (1 - random() * 0.1);
+}
+
+/** How long before it may no longer be served a set's renewal becomes as urgent as a waiting pod. */
+export function urgentBeforeDeathMs(lifeMs: number): number {
+  return Math.min(5 * 60_000, lifeMs / 6);
+}

@@ -1,0 +1,186 @@
+import type { STSClient } from '@aws-sdk/client-sts';
+import type { Clock } from '#runtime/clock.ts';
+import type { Identity } from '#domain/identity.ts';
+import type { Fields, Logger } from '#telemetry/logger.ts';
+import { assumeRole } from './assume-role.ts';
+import { StsCredentialCache } from './credential-cache.ts';
+import { createSessionDurations } from './session-durations.ts';
+import type { StsClientOptions } from './sts-client.ts';
+import { createStsClient } from './sts-client.ts';
+import type { StsFailure } from './sts.ts';
+import { ownCredentialsFailure, readStsError, unavailable } from './sts-failure.ts';
+
+/** What the server itself has to show to STS. */
+export interface ServerCredentials {
+  /** Signs with the server's credentials. */
+  readonly client: STSClient;
+  /** Waits until there are credentials to sign with; what is wrong when there are none. Never rejects. */
+  ready(signal: AbortSignal): Promise<StsFailure | undefined>;
+  /** STS did not take them: get others as soon as may be. */
+  renew(): void;
+  close(): void;
+}
+
+export interface ServerCredentialsOptions {
+  readonly client: Omit<StsClientOptions, 'credentials'>;
+  readonly clock: Clock;
+  readonly logger: Logger;
+  /** Told the life left in seconds, as often as it is looked at. */
+  readonly remaining: { set(seconds: number): void };
+}
+
+/** The SDK renews what has under five minutes left, behind the back of whoever asks; somebody has to ask often enough. */
+const LOOK_INTERVAL_MS = 30_000;
+
+const CHAIN_STEP = "cannot load the server's own AWS credentials";
+
+/** The credentials of the SDK's default chain. They are looked at in the background, so that no pod waits for their renewal. */
+export function createChainCredentials(options: ServerCredentialsOptions): ServerCredentials {
+  const { clock, logger, remaining } = options;
+  const client = createStsClient(options.client);
+  let isFailing = false;
+  let isClosed = false;
+  let cancelLook = (): void => {};
+
+  const load = async (forceRefresh: boolean): Promise<StsFailure | undefined> => {
+    try {
+      const { expiration } = await client.config.credentials(forceRefresh ? { forceRefresh } : {});
+      if (expiration !== undefined) remaining.set((expiration.getTime() - clock.now()) / 1000);
+      isFailing = false;
+      return undefined;
+    } catch (error) {
+      const { message } = readStsError(error);
+      const failure = ownCredentialsFailure(CHAIN_STEP, { code: '', detail: message });
+      if (!isFailing) logger.error(CHAIN_STEP, { error: message });
+      isFailing = true;
+      return failure;
+    }
+  };
+  const look = async (): Promise<void> => {
+    await load(false);
+    if (!isClosed) cancelLook = clock.after(LOOK_INTERVAL_MS, () => void look());
+  };
+  void look();
+
+  return {
+    client,
+    ready: (signal) => orAborted(load(false), signal),
+    renew: () => void load(true),
+    close: () => {
+      isClosed = true;
+      cancelLook();
+      client.destroy();
+    },
+  };
+}
+
+export interface RoleCredentialsOptions extends ServerCredentialsOptions {
+  /** What assumes the role. */
+  readonly base: ServerCredentials;
+  readonly roleArn: string;
+  /** The wanted length of a session, in seconds. */
+  readonly sessionDurationSeconds: number;
+  readonly random?: () => number;
+}
+
+const ROLE_STEP = "cannot assume the server's own role";
+
+/** An hour is the longest that AWS allows where one role assumes another. */
+const LONGEST_CHAINED_SECONDS = 3600;
+
+/** The session of the role that the server assumes first: one entry of a credential cache of its own, so renewed like any other. */
+export function createRoleCredentials(options: RoleCredentialsOptions): ServerCredentials {
+  const { base, clock, roleArn, remaining, random } = options;
+  const logger = withFields(options.logger, { step: "server's own role" });
+  const durations = createSessionDurations(Math.min(options.sessionDurationSeconds, LONGEST_CHAINED_SECONDS));
+  const identity: Identity = { roleArn, sessionName: '', externalId: '' };
+  const closing = new AbortController();
+  const cache = new StsCredentialCache({
+    clock,
+    logger,
+    sessionRefreshMs: 0,
+    defaultSessionName: '',
+    ...(random === undefined ? {} : { random }),
+    sts: {
+      assumeRole: async (_identity, signal) => {
+        const missing = await base.ready(signal);
+        if (missing !== undefined) return missing;
+        // Kiam's SDK names the server's session by the time in nanoseconds.
+        const sessionName = `${Math.trunc(clock.now())}000000`;
+        const outcome = await assumeRole(
+          { client: base.client, durations, clock, logger },
+          { roleArn, sessionName, externalId: '' },
+          signal,
+        );
+        if (!outcome.ok && outcome.category === 'own-credentials') base.renew();
+        return outcome;
+      },
+    },
+  });
+  const client = createStsClient({
+    ...options.client,
+    credentials: signingCredentials(cache, identity, closing.signal),
+  });
+  let cancelLook = (): void => {};
+  const look = (): void => {
+    const leftMs = cache.remainingMs(identity);
+    if (leftMs !== undefined) remaining.set(leftMs / 1000);
+    cancelLook = clock.after(LOOK_INTERVAL_MS / 6, look);
+  };
+  look();
+  void cache.get(identity, 'prefetch', closing.signal);
+
+  return {
+    client,
+    ready: async (signal) => {
+      const outcome = await cache.get(identity, 'request', signal);
+      if (outcome.ok) return undefined;
+      return ownCredentialsFailure(ROLE_STEP, { code: '', detail: outcome.detail });
+    },
+    renew: () => cache.renew(identity),
+    close: () => {
+      closing.abort();
+      cancelLook();
+      cache.close();
+      client.destroy();
+      base.close();
+    },
+  };
+}
+
+/**
+ * The session in the SDK's form, asked for with each call. `memoized` tells the SDK not to keep it: its own memory would hold on
+ * to a set until five minutes before its end, whatever had come in the meantime.
+ */
+function signingCredentials(cache: StsCredentialCache, identity: Identity, signal: AbortSignal) {
+  const provide = async () => {
+    const outcome = await cache.get(identity, 'request', signal);
+    if (!outcome.ok) throw new Error(outcome.detail);
+    const { accessKeyId, secretAccessKey, sessionToken, expiresAtMs } = outcome.value;
+    return { accessKeyId, secretAccessKey, sessionToken, expiration: new Date(expiresAtMs) };
+  };
+  return Object.assign(provide, { memoized: true });
+}
+
+/** The SDK's chain cannot be ended: whoever waits for it leaves. */
+function orAborted(work: Promise<StsFailure | undefined>, signal: AbortSignal): Promise<StsFailure | undefined> {
+  return new Promise((resolve) => {
+    const finish = (result: StsFailure | undefined): void => {
+      signal.removeEventListener('abort', leave);
+      resolve(result);
+    };
+    const leave = (): void => finish(unavailable(`${CHAIN_STEP}: it takes too long`));
+    signal.addEventListener('abort', leave, { once: true });
+    if (signal.aborted) leave();
+    void work.then(finish);
+  });
+}
+
+function withFields(logger: Logger, extra: Fields): Logger {
+  return {
+    debug: (message, fields) => logger.debug(message, { ...fields, ...extra }),
+    info: (message, fields) => logger.info(message, { ...fields, ...extra }),
+    warn: (message, fields) => logger.warn(message, { ...fields, ...extra }),
+    error: (message, fields) => logger.error(message, { ...fields, ...extra }),
+  };
+}

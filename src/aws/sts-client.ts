@@ -1,0 +1,42 @@
+import { Agent } from 'node:https';
+import { Agent as HttpAgent } from 'node:http';
+import { getCACertificates } from 'node:tls';
+import type { STSClientConfig } from '@aws-sdk/client-sts';
+import { STSClient } from '@aws-sdk/client-sts';
+
+export interface StsClientOptions {
+  /** `''` is the global endpoint, signed for us-east-1; otherwise the region's own endpoint, in any partition. */
+  readonly region: string;
+  /** A URL in place of AWS's own; the SDK reads `AWS_ENDPOINT_URL_STS` and profiles itself when there is none. */
+  readonly endpoint?: string | undefined;
+  /** PEM of certificates to trust besides Node's own: the file that `AWS_CA_BUNDLE` names, which the SDK does not read. */
+  readonly caBundle?: string | undefined;
+  /** Without it the SDK's default chain: environment, profiles, web identity, container and instance credentials. */
+  readonly credentials?: STSClientConfig['credentials'];
+}
+
+/** More calls than the cache lets through at once need no socket. */
+const MOST_SOCKETS = 128;
+const CONNECT_LIMIT_MS = 3000;
+const ANSWER_LIMIT_MS = 10_000;
+
+/** A client for STS that tries once: when to try again is the credential cache's to decide. Its owner destroys it. */
+export function createStsClient({ region, endpoint, caBundle, credentials }: StsClientOptions): STSClient {
+  const sockets = { keepAlive: true, maxSockets: MOST_SOCKETS } as const;
+  return new STSClient({
+    // AWS keeps the global endpoint in us-east-1: https://docs.aws.amazon.com/IAM/latest/UserGuide/id_credentials_temp_enable-regions.html
+    ...(region === '' ? { region: 'us-east-1', useGlobalEndpoint: true } : { region }),
+    ...(endpoint === undefined ? {} : { endpoint }),
+    ...(credentials === undefined ? {} : { credentials }),
+    maxAttempts: 1,
+    requestHandler: {
+      httpAgent: new HttpAgent(sockets),
+      httpsAgent: new Agent(
+        caBundle === undefined ? sockets : { ...sockets, ca: [...getCACertificates('default'), caBundle] },
+      ),
+      connectionTimeout: CONNECT_LIMIT_MS,
+      requestTimeout: ANSWER_LIMIT_MS,
+      throwOnRequestTimeout: true,
+    },
+  });
+}

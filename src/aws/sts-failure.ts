@@ -1,0 +1,120 @@
+import { failed } from '#domain/failure.ts';
+import type { StsCategory, StsFailure } from './sts.ts';
+import { isTransient } from './sts.ts';
+
+/** What is known of an error once it has been read: see {@link readStsError}. */
+export interface StsErrorFacts {
+  /** STS's code; `''` when the error is not STS's own. */
+  readonly code: string;
+  readonly message: string;
+  /** The HTTP status of STS's answer; undefined when there was none. */
+  readonly status: number | undefined;
+}
+
+/** https://docs.aws.amazon.com/STS/latest/APIReference/CommonErrors.html, and the codes that STS sends in practice. */
+const CATEGORY_BY_CODE: ReadonlyMap<string, StsCategory> = new Map([
+  ['Throttling', 'throttled'],
+  ['ThrottlingException', 'throttled'],
+  ['ThrottledException', 'throttled'],
+  ['RequestThrottled', 'throttled'],
+  ['RequestLimitExceeded', 'throttled'],
+  ['TooManyRequestsException', 'throttled'],
+  ['AccessDenied', 'denied'],
+  ['AccessDeniedException', 'denied'],
+  ['RegionDisabledException', 'denied'],
+  ['RegionDisabled', 'denied'],
+  ['ExpiredToken', 'own-credentials'],
+  ['ExpiredTokenException', 'own-credentials'],
+  ['InvalidClientTokenId', 'own-credentials'],
+  ['UnrecognizedClientException', 'own-credentials'],
+  ['SignatureDoesNotMatch', 'own-credentials'],
+  ['IncompleteSignature', 'own-credentials'],
+  ['RequestExpired', 'own-credentials'],
+  ['RequestTimeTooSkewed', 'own-credentials'],
+  ['MissingAuthenticationToken', 'own-credentials'],
+  ['OptInRequired', 'own-credentials'],
+  ['NotAuthorized', 'own-credentials'],
+  ['InternalFailure', 'unavailable'],
+  ['InternalError', 'unavailable'],
+  ['ServiceUnavailable', 'unavailable'],
+  ['RequestTimeout', 'unavailable'],
+  ['TimeoutError', 'unavailable'],
+  ['ValidationError', 'bad-request'],
+  ['PackedPolicyTooLarge', 'bad-request'],
+  ['MalformedPolicyDocument', 'bad-request'],
+]);
+
+/** Sorts a failed call once, for everybody who has to act on it. */
+export function stsFailure(facts: StsErrorFacts): StsFailure {
+  const category = categoryOf(facts);
+  const detail = facts.code === '' ? facts.message : `${facts.code}: ${facts.message}`;
+  return failureOf(category, facts.code, detail);
+}
+
+/** The server's own credentials could not be had: `step` says which of them, for people. */
+export function ownCredentialsFailure(step: string, { code, detail }: { code: string; detail: string }): StsFailure {
+  return failureOf('own-credentials', code, `${step}: ${detail}`);
+}
+
+/** A failure that no answer of STS stands behind: nothing came in time, or what came made no sense. */
+export function unavailable(detail: string): StsFailure {
+  return failureOf('unavailable', '', detail);
+}
+
+function failureOf(category: StsCategory, code: string, detail: string): StsFailure {
+  const suffix = code === '' ? '' : `: ${code}`;
+  const { failure } = isTransient(category)
+    ? failed('sts-unavailable', `${TEXT_BY_CATEGORY[category]}${suffix}`)
+    : failed('sts-refused', `${TEXT_BY_CATEGORY[category]}${suffix}`);
+  return { ok: false, failure, detail, category, code };
+}
+
+const TEXT_BY_CATEGORY: Readonly<Record<StsCategory, string>> = {
+  throttled: 'AWS STS throttles requests',
+  denied: 'AWS STS refused the role',
+  unavailable: 'AWS STS is not available',
+  'own-credentials': "the server's own AWS credentials do not work",
+  'bad-request': 'AWS STS refused the request',
+};
+
+function categoryOf({ code, status }: StsErrorFacts): StsCategory {
+  const known = CATEGORY_BY_CODE.get(code);
+  if (known !== undefined) return known;
+  if (status === 429) return 'throttled';
+  // Whoever answers without a code is no STS: a proxy or a load balancer on the way.
+  if (code === '' || status === undefined || status < 400 || status >= 500) return 'unavailable';
+  return status === 403 ? 'denied' : 'bad-request';
+}
+
+/** A code is a word of letters, digits and dots. What else an error's name may hold goes no further. */
+const CODE = /^[A-Za-z][\w.]{0,63}$/;
+
+/** Names of errors that are not codes of STS: JavaScript's, Node's and the SDK's own. */
+const NAMES_WITHOUT_MEANING = new Set([
+  'Error',
+  'TypeError',
+  'RangeError',
+  'AggregateError',
+  'AbortError',
+  'SyntaxError',
+  'Unknown',
+]);
+
+/** Reads whatever the SDK threw. It may throw anything: nothing is taken for granted here. */
+export function readStsError(error: unknown): StsErrorFacts {
+  const status = property(property(error, '$metadata'), 'httpStatusCode');
+  const name = property(error, 'name');
+  const code = typeof name === 'string' && CODE.test(name) && !NAMES_WITHOUT_MEANING.has(name) ? name : '';
+  return { code, message: messageOf(error), status: typeof status === 'number' ? status : undefined };
+}
+
+/** One line. Node leaves the message of an AggregateError empty, its code says what happened. */
+function messageOf(error: unknown): string {
+  const message = property(error, 'message');
+  const text = typeof message === 'string' && message !== '' ? message : property(error, 'code');
+  return typeof text === 'string' ? text.replaceAll(/\s+/g, ' ').slice(0, 1000) : 'unknown error';
+}
+
+function property(value: unknown, name: string): unknown {
+  return typeof value === 'object' && value !== null ? Reflect.get(value, name) : undefined;
+}

@@ -1,0 +1,68 @@
+import type { Clock } from '#runtime/clock.ts';
+import { stsSessionName } from '#domain/session-name.ts';
+import type { Logger } from '#telemetry/logger.ts';
+import { assumeRole } from './assume-role.ts';
+import { createChainCredentials, createRoleCredentials } from './server-credentials.ts';
+import { createSessionDurations } from './session-durations.ts';
+import type { Sts } from './sts.ts';
+
+export interface StsGatewayOptions {
+  /** `--region`: `''` is the global endpoint `https://sts.amazonaws.com`. */
+  readonly region: string;
+  /** `--session-duration` in seconds, 900 to 43200; with `assumeRoleArn` an hour is the most. */
+  readonly sessionDurationSeconds: number;
+  /** `--assume-role-arn`, resolved: the role that the server assumes first; `''` for none. */
+  readonly assumeRoleArn: string;
+  readonly clock: Clock;
+  readonly logger: Logger;
+  /** See `createServerCredentialsMetric`. */
+  readonly remaining?: { set(seconds: number): void };
+  /** A URL in place of AWS's own; without it the SDK reads `AWS_ENDPOINT_URL_STS` itself. */
+  readonly endpoint?: string;
+  /** The PEM text of the file that `AWS_CA_BUNDLE` names. */
+  readonly caBundle?: string;
+  /** A number in [0, 1). */
+  readonly random?: () => number;
+}
+
+export interface StsGateway extends Sts {
+  /** Ends the background work and closes the connections. */
+  close(): void;
+}
+
+/**
+ * Assumes roles at STS for pods, with the credentials of the SDK's default chain, or with a session of the server's own role
+ * where there is one. Both are kept fresh in the background from the moment that the gateway is made.
+ */
+export function createStsGateway(options: StsGatewayOptions): StsGateway {
+  const { region, endpoint, caBundle, clock, logger, assumeRoleArn, sessionDurationSeconds, random } = options;
+  const remaining = options.remaining ?? { set: () => {} };
+  const shared = { client: { region, endpoint, caBundle }, clock, logger };
+  const isChained = assumeRoleArn !== '';
+  const base = createChainCredentials({ ...shared, remaining: isChained ? { set: () => {} } : remaining });
+  const own = isChained
+    ? createRoleCredentials({
+        ...shared,
+        base,
+        remaining,
+        roleArn: assumeRoleArn,
+        sessionDurationSeconds,
+        ...(random === undefined ? {} : { random }),
+      })
+    : base;
+  const durations = createSessionDurations(sessionDurationSeconds);
+  return {
+    assumeRole: async ({ roleArn, sessionName, externalId }, signal) => {
+      const missing = await own.ready(signal);
+      if (missing !== undefined) return missing;
+      const outcome = await assumeRole(
+        { client: own.client, durations, clock, logger },
+        { roleArn, sessionName: stsSessionName(sessionName), externalId },
+        signal,
+      );
+      if (!outcome.ok && outcome.category === 'own-credentials') own.renew();
+      return outcome;
+    },
+    close: () => own.close(),
+  };
+}

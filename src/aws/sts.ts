@@ -1,0 +1,48 @@
+import type { Credentials } from '#domain/credentials.ts';
+import type { Failure } from '#domain/failure.ts';
+import type { Identity } from '#domain/identity.ts';
+
+/** What a refusal by STS means for whoever has to decide when to ask again. */
+export type StsCategory =
+  /** STS asks for fewer calls. It counts them per account, whatever the role. */
+  | 'throttled'
+  /** This role is refused: its trust policy, its permissions, its existence. */
+  | 'denied'
+  /** STS fails, cannot be reached or does not answer in time. */
+  | 'unavailable'
+  /** The server's own credentials are missing, expired or unknown to AWS: no role can be had. */
+  | 'own-credentials'
+  /** STS calls the request malformed: an ARN, a session name or an external id that it does not take. */
+  | 'bad-request';
+
+export interface StsFailure {
+  readonly ok: false;
+  /** For the pod: holds STS's code but not its text, which names the server's own role (SPEC 3). */
+  readonly failure: Failure;
+  /** For the log and the pod's Event: `<Code>: <message>`, or the message alone where there is no code, as Kiam shows it. */
+  readonly detail: string;
+  readonly category: StsCategory;
+  /** STS's error code, `''` when the failure is not STS's own. */
+  readonly code: string;
+}
+
+export interface StsSuccess {
+  readonly ok: true;
+  readonly value: Credentials;
+  /** The session's length that was asked for and granted, in milliseconds. */
+  readonly grantedMs: number;
+  /** How far STS's clock is ahead of ours in milliseconds, as far as its answers show; 0 when they agree. */
+  readonly clockOffsetMs: number;
+}
+
+export type StsOutcome = StsSuccess | StsFailure;
+
+/** The one call that the credential cache makes. Never rejects; ends early when `signal` aborts. */
+export interface Sts {
+  assumeRole(identity: Identity, signal: AbortSignal): Promise<StsOutcome>;
+}
+
+/** Whether asking again soon may help without anybody changing anything. */
+export function isTransient(category: StsCategory): boolean {
+  return category !== 'denied' && category !== 'bad-request';
+}
