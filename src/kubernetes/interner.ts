@@ -1,0 +1,18 @@
+/** Gives equal texts as one string, so that ten thousand pods keep one copy of what they share. */
+export type Intern = (text: string) => string;
+
+/**
+ * Makes an interner of its own. It forgets everything once it holds `limit` texts: forgetting only costs memory, never
+ * correctness. Long texts are not worth a place.
+ */
+export function createInterner(limit = 10_000): Intern {
+  const known = new Map<string, string>();
+  return (text) => {
+    if (text === '' || text.length > 256) return text;
+    const same = known.get(text);
+    if (same !== undefined) return same;
+    if (known.size >= limit) known.clear();
+    known.set(text, text);
+    return text;
+  };
+}

@@ -1,0 +1,46 @@
+import { setImmediate as nextTurn } from 'node:timers/promises';
+import type { Logger } from '#telemetry/logger.ts';
+import type { Change } from './object-store.ts';
+
+/** Who is told of changes. A listener that throws harms neither the others nor the one who tells. */
+export interface Listeners<R> {
+  subscribe(listener: (change: Change<R>) => void): () => void;
+  tell(change: Change<R>): void;
+  /** Tells of many changes in turns, so that the event loop is not held up by what the listeners do. Never rejects. */
+  tellAll(changes: readonly Change<R>[]): Promise<void>;
+}
+
+const CHANGES_PER_TURN = 100;
+
+export function createListeners<R>({ logger, resource }: { logger: Logger; resource: string }): Listeners<R> {
+  const listeners = new Set<(change: Change<R>) => void>();
+  const tell = (change: Change<R>): void => {
+    for (const listener of listeners) {
+      try {
+        listener(change);
+      } catch (error) {
+        logger.error('a listener failed on a change of a Kubernetes object', {
+          resource,
+          error: error instanceof Error ? error : String(error),
+        });
+      }
+    }
+  };
+  return {
+    subscribe: (listener) => {
+      // A wrapper of its own: whoever subscribes the same function twice may unsubscribe it twice.
+      const own = (change: Change<R>): void => listener(change);
+      listeners.add(own);
+      return () => {
+        listeners.delete(own);
+      };
+    },
+    tell,
+    tellAll: async (changes) => {
+      for (const [index, change] of changes.entries()) {
+        if (index > 0 && index % CHANGES_PER_TURN === 0) await nextTurn();
+        tell(change);
+      }
+    },
+  };
+}

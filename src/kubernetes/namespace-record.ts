@@ -1,0 +1,28 @@
+import { PERMITTED_ANNOTATION, type NamespaceRecord } from '#domain/namespace.ts';
+import { field, textField } from './json-fields.ts';
+import type { StoredObject } from './object-store.ts';
+
+/** An expression of over 4096 bytes is refused unread (domain/expression.ts); one character more keeps it refused. */
+const KEPT_OF_EXPRESSION = 4097;
+
+/** A namespace's record with what the store needs to tell one from its successor of the same name. */
+export interface StoredNamespace extends NamespaceRecord, StoredObject {}
+
+/** Reads a namespace as the API server sends it; undefined for what has no UID or name. */
+export function parseNamespace(value: unknown): StoredNamespace | undefined {
+  const metadata = field(value, 'metadata');
+  const uid = textField(metadata, 'uid');
+  const name = textField(metadata, 'name');
+  if (uid === '' || name === '') return undefined;
+  return {
+    uid,
+    namespace: '',
+    name,
+    resourceVersion: textField(metadata, 'resourceVersion'),
+    permitted: textField(field(metadata, 'annotations'), PERMITTED_ANNOTATION).slice(0, KEPT_OF_EXPRESSION),
+  };
+}
+
+export function namespacesDiffer(left: NamespaceRecord, right: NamespaceRecord): boolean {
+  return left.permitted !== right.permitted;
+}

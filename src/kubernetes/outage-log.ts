@@ -1,0 +1,51 @@
+import type { Clock } from '#runtime/clock.ts';
+import type { Logger } from '#telemetry/logger.ts';
+import type { ApiFailure } from './list.ts';
+
+/** Says once that something is away and why, again only when the cause changes, and once that it is back. */
+export interface OutageLog {
+  failed(verb: string, failure: ApiFailure): void;
+  succeeded(): void;
+  /** The present failure in one line; undefined while there is none. */
+  lastError(): string | undefined;
+}
+
+export function createOutageLog(options: {
+  readonly logger: Logger;
+  readonly clock: Clock;
+  readonly resource: string;
+}): OutageLog {
+  const { logger, clock, resource } = options;
+  let outage: { readonly sinceMs: number; cause: string; lastError: string } | undefined;
+  return {
+    failed: (verb, failure) => {
+      const lastError = `${verb} ${resource}: ${describe(failure)}`;
+      const cause = `${verb} ${failure.status ?? failure.message}`;
+      if (outage === undefined) outage = { sinceMs: clock.monotonic(), cause: '', lastError };
+      outage.lastError = lastError;
+      if (outage.cause === cause) return;
+      outage.cause = cause;
+      logger.warn(meaning(failure), { verb, resource, status: failure.status, error: failure.message });
+    },
+    succeeded: () => {
+      if (outage === undefined) return;
+      logger.info('the Kubernetes API is back', {
+        resource,
+        durationMs: Math.round(clock.monotonic() - outage.sinceMs),
+      });
+      outage = undefined;
+    },
+    lastError: () => outage?.lastError,
+  };
+}
+
+function meaning({ status }: ApiFailure): string {
+  if (status === 403)
+    return 'the Kubernetes API forbids what the server needs: its role lacks this verb on this resource';
+  if (status === 401) return 'the Kubernetes API does not accept the credentials that it is given';
+  return 'the Kubernetes API does not do what it is asked: keeping what is known and trying again';
+}
+
+function describe({ status, message }: ApiFailure): string {
+  return status === undefined ? message : `${status} ${message}`.trimEnd();
+}

@@ -1,0 +1,142 @@
+import type { PodRecord } from '#domain/pod.ts';
+import type { Logger } from '#telemetry/logger.ts';
+import { AddressIndex } from './address-index.ts';
+import type { ListWatchTarget } from './list-watch.ts';
+import { createListeners, type Listeners } from './listeners.ts';
+import { ObjectStore, type Change } from './object-store.ts';
+import { podsDiffer } from './pod-record.ts';
+
+export type PodLookup =
+  | { readonly kind: 'found'; readonly pod: PodRecord }
+  | { readonly kind: 'none' }
+  | { readonly kind: 'ambiguous'; readonly pods: readonly PodRecord[] };
+
+export interface Asker {
+  /** The address of the node that asks, in canonical form. */
+  readonly hostIp?: string;
+}
+
+/** Beyond this many waits, `waitFor` answers at once: every wait is bounded by the caller's signal as well. */
+const MOST_WAITS = 10_000;
+
+/** The pods of the cluster as the API server last told them, by UID and by address (SPEC 6). All answers come from memory. */
+export class PodCache implements ListWatchTarget<PodRecord> {
+  readonly #store = new ObjectStore<PodRecord>();
+  readonly #index = new AddressIndex();
+  readonly #listeners: Listeners<PodRecord>;
+  readonly #waits = new Map<string, Set<() => void>>();
+  #waitCount = 0;
+
+  constructor({ logger }: { readonly logger: Logger }) {
+    this.#listeners = createListeners({ logger, resource: 'pods' });
+  }
+
+  get size(): number {
+    return this.#store.size;
+  }
+
+  /** Addresses that more than one live pod claims. */
+  get ambiguousAddresses(): number {
+    return this.#index.contestedCount;
+  }
+
+  /**
+   * The live pod that owns an address in canonical form. Two that claim it are `ambiguous`, unless the asking node's address
+   * is given and exactly one of them is on that node and not terminating.
+   */
+  find(address: string, { hostIp }: Asker = {}): PodLookup {
+    const pods = this.#index.claimants(address);
+    const [first, second] = pods;
+    if (first === undefined) return { kind: 'none' };
+    if (second === undefined) return { kind: 'found', pod: first };
+    const [local, another] = pods.filter((pod) => hostIp !== undefined && pod.hostIp === hostIp && !pod.terminating);
+    return local !== undefined && another === undefined ? { kind: 'found', pod: local } : { kind: 'ambiguous', pods };
+  }
+
+  /** As `find`, but waits for a pod to appear, woken by the change that brings it, until `signal` aborts. Never rejects. */
+  waitFor(address: string, signal: AbortSignal, asker: Asker = {}): Promise<PodLookup> {
+    const present = this.find(address, asker);
+    if (present.kind !== 'none' || signal.aborted || this.#waitCount >= MOST_WAITS) return Promise.resolve(present);
+    return new Promise((resolve) => {
+      const finish = (): void => {
+        signal.removeEventListener('abort', finish);
+        this.#stopWaiting(address, wake);
+        resolve(this.find(address, asker));
+      };
+      const wake = (): void => {
+        if (this.find(address, asker).kind !== 'none') finish();
+      };
+      signal.addEventListener('abort', finish, { once: true });
+      this.#startWaiting(address, wake);
+    });
+  }
+
+  byUid(uid: string): PodRecord | undefined {
+    return this.#store.get(uid);
+  }
+
+  /** Every pod known, also those that own no address. */
+  pods(): Iterable<PodRecord> {
+    return this.#store.values();
+  }
+
+  /** Calls `listener` after the cache holds the change; changes of the resource version alone are not told. */
+  subscribe(listener: (change: Change<PodRecord>) => void): () => void {
+    return this.#listeners.subscribe(listener);
+  }
+
+  get(uid: string): PodRecord | undefined {
+    return this.#store.get(uid);
+  }
+
+  isDeleted(uid: string): boolean {
+    return this.#store.isDeleted(uid);
+  }
+
+  async replace(records: readonly PodRecord[]): Promise<void> {
+    await this.#listeners.tellAll(this.#take(this.#store.replace(records)));
+  }
+
+  upsert(record: PodRecord): boolean {
+    return this.#takeAndTell(this.#store.upsert(record));
+  }
+
+  remove(uid: string): boolean {
+    return this.#takeAndTell(this.#store.remove(uid));
+  }
+
+  #takeAndTell(changes: readonly Change<PodRecord>[]): boolean {
+    for (const change of this.#take(changes)) this.#listeners.tell(change);
+    return changes.length > 0;
+  }
+
+  /** Brings the index up to the store in one go, wakes who waits, and returns what is worth telling. */
+  #take(changes: readonly Change<PodRecord>[]): readonly Change<PodRecord>[] {
+    for (const { previous } of changes) if (previous !== undefined) this.#index.remove(previous);
+    for (const { current } of changes) if (current !== undefined) this.#index.add(current);
+    if (this.#waitCount > 0) for (const { current } of changes) if (current !== undefined) this.#wake(current);
+    return changes.filter(
+      ({ previous, current }) => previous === undefined || current === undefined || podsDiffer(previous, current),
+    );
+  }
+
+  #wake(pod: PodRecord): void {
+    for (const address of pod.addresses) {
+      for (const wake of this.#waits.get(address) ?? []) wake();
+    }
+  }
+
+  #startWaiting(address: string, wake: () => void): void {
+    const waits = this.#waits.get(address) ?? new Set();
+    waits.add(wake);
+    this.#waits.set(address, waits);
+    this.#waitCount += 1;
+  }
+
+  #stopWaiting(address: string, wake: () => void): void {
+    const waits = this.#waits.get(address);
+    if (waits?.delete(wake) !== true) return;
+    this.#waitCount -= 1;
+    if (waits.size === 0) this.#waits.delete(address);
+  }
+}

@@ -1,0 +1,38 @@
+/** A pod as the API server sends it. */
+export interface PodFields {
+  readonly name?: string;
+  readonly namespace?: string;
+  readonly uid?: string;
+  readonly version?: string | number;
+  readonly ip?: string;
+  readonly ips?: readonly string[];
+  readonly phase?: string;
+  readonly role?: unknown;
+  readonly annotations?: unknown;
+  readonly hostIp?: string;
+  readonly hostNetwork?: boolean;
+  readonly terminating?: boolean;
+}
+
+export function podObject(fields: PodFields = {}): unknown {
+  const { name = 'pod-1', namespace = 'default', uid = `uid-of-${name}`, version = '10', phase = 'Running' } = fields;
+  const ips = fields.ips ?? (fields.ip === undefined ? [] : [fields.ip]);
+  return {
+    kind: 'Pod',
+    apiVersion: 'v1',
+    metadata: {
+      name,
+      namespace,
+      uid,
+      resourceVersion: String(version),
+      ...(fields.terminating === true ? { deletionTimestamp: '2026-01-01T00:00:00Z' } : {}),
+      annotations: fields.annotations ?? { 'iam.amazonaws.com/role': fields.role ?? 'reader' },
+    },
+    spec: { nodeName: 'node-1', ...(fields.hostNetwork === undefined ? {} : { hostNetwork: fields.hostNetwork }) },
+    status: {
+      phase,
+      hostIP: fields.hostIp ?? '198.51.100.1',
+      ...(ips[0] === undefined ? {} : { podIP: ips[0], podIPs: ips.map((ip) => ({ ip })) }),
+    },
+  };
+}
