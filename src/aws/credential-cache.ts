@@ -81,6 +81,8 @@ export class StsCredentialCache {
   async get(identity: Identity, urgency: 'request' | 'prefetch', signal: AbortSignal): Promise<CredentialOutcome> {
     const key = identityKey(identity);
     const entry = this.#entries.get(key) ?? this.#add(key, identity);
+    // Whoever asks is a live pod, or asks for one: the next call of `retain` knows better.
+    entry.retained = true;
     const held = servable(entry, this.#clock);
     if (held !== undefined) {
       this.#options.kiamMetrics?.cacheHits.inc();

@@ -1,17 +1,16 @@
 import type { Identity } from '#domain/identity.ts';
-import type { Fields } from '#telemetry/logger.ts';
+import type { RequestedIdentity } from '#telemetry/fields.ts';
 
-/** Kiam's log fields of an identity (`pkg/aws/sts/log.go`): the role's name, and the annotations where a pod has them. */
-export function identityFields(identity: Identity, defaultSessionName: string): Fields {
-  return {
-    'credentials.role': roleName(identity.roleArn),
-    'credentials.session-name': identity.sessionName === defaultSessionName ? undefined : identity.sessionName,
-    'credentials.external-id': identity.externalId === '' ? undefined : '******',
-  };
-}
-
-function roleName(roleArn: string): string {
+/**
+ * An identity as Kiam's log shows it: the role's name, and the session name only where a pod annotates one. `defaultSessionName`
+ * is the one of the others.
+ */
+export function visibleIdentity(identity: Identity, defaultSessionName: string): RequestedIdentity {
   const marker = ':role/';
-  const index = roleArn.indexOf(marker);
-  return index < 0 ? roleArn : roleArn.slice(index + marker.length);
+  const index = identity.roleArn.indexOf(marker);
+  return {
+    role: index < 0 ? identity.roleArn : identity.roleArn.slice(index + marker.length),
+    sessionName: identity.sessionName === defaultSessionName ? '' : identity.sessionName,
+    externalId: identity.externalId,
+  };
 }

@@ -1,8 +1,9 @@
 import type { Clock } from '#runtime/clock.ts';
 import { awsTimestamp } from '#domain/credentials.ts';
 import type { Identity } from '#domain/identity.ts';
+import { credentialsFields, identityFields } from '#telemetry/fields.ts';
 import type { Logger } from '#telemetry/logger.ts';
-import { identityFields } from './credential-fields.ts';
+import { visibleIdentity } from './credential-fields.ts';
 import { lifetimeOf } from './lifetime.ts';
 import type { CredentialCacheMetrics, KiamStsMetrics } from './metrics.ts';
 import type { Sts, StsFailure, StsOutcome, StsSuccess } from './sts.ts';
@@ -35,8 +36,8 @@ export function createIssuer(options: IssuerOptions): Issue {
   const { clock, logger, kiamMetrics } = options;
   const warn = expiryWarnings(logger);
   return async (identity) => {
-    const fields = identityFields(identity, options.defaultSessionName);
-    logger.info('requesting credentials', fields);
+    const visible = visibleIdentity(identity, options.defaultSessionName);
+    logger.info('requesting credentials', identityFields(visible));
     const startedMs = clock.monotonic();
     kiamMetrics?.assumeRoleCurrent.inc();
     const outcome = await callSts(options, identity);
@@ -45,12 +46,7 @@ export function createIssuer(options: IssuerOptions): Issue {
     const issued = judge(outcome, clock.now(), (message) => warn(identity, message, outcome));
     options.metrics?.called(issued.ok ? undefined : issued.failure.category);
     if (issued.ok) {
-      const { accessKeyId, expiresAtMs } = issued.success.value;
-      logger.info('fetched credentials', {
-        ...fields,
-        'credentials.access.key': accessKeyId,
-        'credentials.expiration': awsTimestamp(expiresAtMs),
-      });
+      logger.info('fetched credentials', credentialsFields(issued.success.value, visible));
     } else {
       kiamMetrics?.issuingErrors.inc();
       logger.error('error requesting credentials', {
