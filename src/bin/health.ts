@@ -1,0 +1,71 @@
+import { CertificateWatcher } from '#rpc/certificate-watcher.ts';
+import { type CallResult, KiamClient } from '#rpc/client.ts';
+import { type HealthStatus, loadContract } from '#rpc/contract.ts';
+import { sleep, systemClock } from '#runtime/clock.ts';
+import { startDeadline } from '#runtime/deadline.ts';
+import { createGrpcMetrics, createTlsMetrics } from '#telemetry/grpc-metrics.ts';
+import { createLogger } from '#telemetry/logger.ts';
+import { createRegistry } from '#telemetry/registry.ts';
+
+import type { HealthFlags } from './flags/health.ts';
+
+/** Kiam's interval between attempts. */
+const RETRY_MS = 100;
+
+/** Asks a server for its health until it answers or the time is up; exits 0 or 1 and says why. */
+export async function runHealth({
+  flags,
+  warnings,
+}: {
+  flags: HealthFlags;
+  warnings: readonly string[];
+}): Promise<void> {
+  const logger = createLogger(flags.logging);
+  for (const warning of warnings) logger.warn(warning);
+  const outcome = await checkHealth(flags);
+  if (outcome.ok) {
+    logger.info(`healthy: ${outcome.message}`);
+    process.exit(0);
+  }
+  logger.error('error checking health', { error: outcome.reason });
+  process.exit(1);
+}
+
+type Health = { readonly ok: true; readonly message: string } | { readonly ok: false; readonly reason: string };
+
+async function checkHealth({ tls, gateway, timeoutMs }: HealthFlags): Promise<Health> {
+  const registry = createRegistry({ processMetrics: false });
+  const quiet = createLogger({ json: false, level: 'error', write: () => {} });
+  const certificates = new CertificateWatcher({
+    files: { certPath: tls.certificateFile, keyPath: tls.keyFile, caPath: tls.authorityFile },
+    clock: systemClock,
+    logger: quiet,
+    gauges: createTlsMetrics(registry, 'client'),
+  });
+  await certificates.refresh();
+  if (certificates.current === undefined) return { ok: false, reason: certificates.problem ?? 'no certificate' };
+  const client = new KiamClient({
+    contract: loadContract(),
+    serverAddress: gateway.serverAddress.text,
+    certificates,
+    keepalive: gateway.keepalive,
+    counters: createGrpcMetrics(registry, 'client'),
+  });
+  return askUntil(client, timeoutMs, gateway.creationTimeoutMs);
+}
+
+async function askUntil(client: KiamClient, timeoutMs: number, creationTimeoutMs: number): Promise<Health> {
+  const { signal } = startDeadline(systemClock, timeoutMs, new AbortController().signal);
+  const startedMs = systemClock.monotonic();
+  const connected = await client.waitUntilConnected(Math.min(timeoutMs, creationTimeoutMs));
+  let reason = `no connection to a server within ${Math.min(timeoutMs, creationTimeoutMs)} ms`;
+  do {
+    const leftMs = Math.max(1, timeoutMs - (systemClock.monotonic() - startedMs));
+    const answer: CallResult<HealthStatus> = await client.call('GetHealth', {}, { timeoutMs: leftMs, signal });
+    if (answer.ok) return { ok: true, message: answer.response.message };
+    if (!signal.aborted) reason = answer.details;
+    if (!connected) break;
+    await sleep(systemClock, RETRY_MS, signal);
+  } while (!signal.aborted);
+  return { ok: false, reason };
+}

@@ -1,0 +1,8 @@
+import { main } from './main.ts';
+
+// The whole program, for development: each command loads what it needs alone.
+await main({
+  agent: async (command) => (await import('./agent.ts')).runAgent(command),
+  server: async (command) => (await import('./server.ts')).runServer(command),
+  health: async (command) => (await import('./health.ts')).runHealth(command),
+});

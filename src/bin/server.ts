@@ -1,0 +1,136 @@
+import { readFileSync } from 'node:fs';
+
+import { StsCredentialCache } from '#aws/credential-cache.ts';
+import { createCredentialCacheMetrics, createServerCredentialsMetric } from '#aws/metrics.ts';
+import { createStsGateway } from '#aws/sts-gateway.ts';
+import { resolveRole } from '#domain/role.ts';
+import { createConnection } from '#kubernetes/connection.ts';
+import { startKubernetes } from '#kubernetes/kubernetes.ts';
+import { createKubernetesMetrics } from '#kubernetes/metrics.ts';
+import { loadContract } from '#rpc/contract.ts';
+import { KiamServer } from '#rpc/server.ts';
+import { NamespacePolicy } from '#server/namespace-policy.ts';
+import { createService } from '#server/service.ts';
+import type { Registry } from 'prom-client';
+
+import { createGrpcMetrics, createTlsMetrics } from '#telemetry/grpc-metrics.ts';
+import { createKubernetesKiamMetrics, createMetadataMetrics, createStsMetrics } from '#telemetry/kiam-metrics.ts';
+import { formatListenAddress } from '#telemetry/listen-address.ts';
+import { createRegistry } from '#telemetry/registry.ts';
+
+import { resolveBaseArn } from './base-arn.ts';
+import { watchCertificates } from './certificates.ts';
+import { type Daemon, runDaemon } from './daemon.ts';
+import type { AwsFlags, ServerFlags } from './flags/server.ts';
+import { startMonitoring } from './monitoring.ts';
+
+/** How long calls that are under way may take to finish when the daemon stops. */
+const DRAIN_LIMIT_MS = 10_000;
+
+export function runServer({ flags, warnings }: { flags: ServerFlags; warnings: readonly string[] }): void {
+  runDaemon('server', flags.logging, warnings, (daemon) => startServer(flags, daemon));
+}
+
+async function startServer(flags: ServerFlags, daemon: Daemon): Promise<void> {
+  const { clock, logger, shutdown } = daemon;
+  const registry = createRegistry({ processMetrics: true });
+  createKubernetesKiamMetrics(registry);
+  // Kiam's server shows the agent's metrics too, which stay at zero.
+  createMetadataMetrics(registry);
+
+  const waitingFor = new Set(['the pods and namespaces of the cluster', 'the gRPC listener']);
+  let certificateProblem = (): string | undefined => 'no TLS certificate has been read yet';
+  startMonitoring(flags.monitoring, daemon, registry, () => {
+    const problem = certificateProblem();
+    return [...[...waitingFor].map((what) => `waiting for ${what}`), ...(problem === undefined ? [] : [problem])];
+  });
+
+  const certificates = await watchCertificates(flags.tls, daemon, createTlsMetrics(registry, 'server'));
+  certificateProblem = () => certificates.problem;
+
+  const kubernetes = startKubernetes({
+    connection: createConnection({ kubeconfig: flags.kubernetes.kubeconfig, clock }),
+    clock,
+    logger,
+    metrics: createKubernetesMetrics(registry),
+    signal: shutdown.signal,
+    syncMs: flags.kubernetes.syncMs,
+  });
+  const { pods, namespaces, events } = kubernetes;
+
+  const baseArn = await resolveBaseArn(flags.aws.roleBase, daemon);
+  if (baseArn === undefined) return;
+  const policy = new NamespacePolicy({ namespaces, baseArn, strict: !flags.disableStrictNamespaceRegexp });
+  const credentials = createCredentials(flags.aws, baseArn, daemon, registry);
+
+  const server = new KiamServer({
+    contract: loadContract(),
+    handlers: createService({ pods, policy, credentials, events, logger, clock, sessionName: flags.aws.sessionName }),
+    certificates,
+    counters: createGrpcMetrics(registry, 'server'),
+    logger,
+    keepalive: flags.grpc.keepalive,
+    maxConnectionIdleMs: flags.grpc.maxConnectionIdleMs,
+    maxConnectionAgeMs: flags.grpc.maxConnectionAgeMs,
+    maxConnectionAgeGraceMs: flags.grpc.maxConnectionAgeGraceMs,
+  });
+  shutdown.add({ name: 'gRPC connections', limitMs: 1000, close: () => server.stop() });
+
+  await kubernetes.ready;
+  waitingFor.delete('the pods and namespaces of the cluster');
+  if (shutdown.signal.aborted) return;
+  const { host, port: wantedPort } = flags.grpc.bind;
+  const port = await server.listen(formatListenAddress({ host: host === '' ? '0.0.0.0' : host, port: wantedPort }));
+  shutdown.add({ name: 'gRPC calls', limitMs: DRAIN_LIMIT_MS, close: () => server.drain() });
+  waitingFor.delete('the gRPC listener');
+  logger.info('will serve on', { address: formatListenAddress({ host, port }) });
+}
+
+function createCredentials(
+  flags: AwsFlags,
+  baseArn: string,
+  { clock, logger, shutdown }: Daemon,
+  registry: Registry,
+): StsCredentialCache {
+  const sts = createStsGateway({
+    region: flags.region,
+    sessionDurationSeconds: flags.sessionDurationMs / 1000,
+    assumeRoleArn: assumedRoleArn(flags.assumeRole, baseArn),
+    clock,
+    logger,
+    remaining: createServerCredentialsMetric(registry),
+    ...caBundle(),
+  });
+  shutdown.add({ name: 'STS gateway', limitMs: 1000, close: () => sts.close() });
+  const cache = new StsCredentialCache({
+    sts,
+    clock,
+    logger,
+    sessionRefreshMs: flags.sessionRefreshMs,
+    defaultSessionName: flags.sessionName,
+    kiamMetrics: createStsMetrics(registry),
+    metrics: createCredentialCacheMetrics(registry),
+  });
+  shutdown.add({ name: 'credential cache', limitMs: 1000, close: () => cache.close() });
+  return cache;
+}
+
+function assumedRoleArn(assumeRole: string, baseArn: string): string {
+  if (assumeRole === '') return '';
+  const resolution = resolveRole(assumeRole, baseArn);
+  if (!resolution.ok) throw new Error(`--assume-role-arn: ${resolution.reason}`);
+  return resolution.role.arn;
+}
+
+/** The AWS SDK for JavaScript does not read `AWS_CA_BUNDLE`, which the other SDKs do. */
+function caBundle(): { readonly caBundle?: string } {
+  const path = process.env['AWS_CA_BUNDLE'];
+  if (path === undefined || path === '') return {};
+  try {
+    return { caBundle: readFileSync(path, 'utf8') };
+  } catch (error) {
+    throw new Error(`AWS_CA_BUNDLE: ${error instanceof Error ? error.message : 'the file cannot be read'}`, {
+      cause: error,
+    });
+  }
+}

@@ -1,0 +1,47 @@
+import { isIPv6, type ListenOptions, type Server } from 'node:net';
+
+import { createBackoff } from './backoff.ts';
+import type { Clock } from './clock.ts';
+
+export interface ListenWhenFreeOptions {
+  /** `''` is all addresses. */
+  readonly host: string;
+  readonly port: number;
+  readonly clock: Clock;
+  /** Ends the attempts. */
+  readonly signal: AbortSignal;
+  /** Told the first reason why it cannot listen yet. */
+  readonly onWait: (error: Error) => void;
+}
+
+/**
+ * Listens as soon as the address can be had, and resolves with the port; never when `signal` aborts before. An address that
+ * is taken is tried again for ever: the previous process of a rolling update may still hold it.
+ */
+export function listenWhenFree(server: Server, options: ListenWhenFreeOptions): Promise<number> {
+  const { host, port, clock, signal, onWait } = options;
+  const backoff = createBackoff({ firstMs: 250, capMs: 5000 });
+  let waits = false;
+  const attempt = (): void => {
+    if (!signal.aborted) server.listen({ port, ...hostOptions(host) });
+  };
+  return new Promise((resolve) => {
+    server.on('error', (error) => {
+      if (!waits) onWait(error);
+      waits = true;
+      clock.after(backoff.nextMs(), attempt);
+    });
+    server.once('listening', () => {
+      const address = server.address();
+      resolve(typeof address === 'object' && address !== null ? address.port : port);
+    });
+    attempt();
+  });
+}
+
+/** Go listens on the IPv4 address of a name that has both, and node on the first that the resolver gives. */
+function hostOptions(host: string): Pick<ListenOptions, 'host' | 'ipv6Only'> {
+  if (host === '') return {};
+  if (host === 'localhost') return { host: '127.0.0.1' };
+  return isIPv6(host) ? { host, ipv6Only: false } : { host };
+}
