@@ -1,0 +1,217 @@
+import assert from 'node:assert/strict';
+import { describe, it } from 'node:test';
+
+import type { Credentials } from '#domain/credentials.ts';
+import { failed } from '#domain/failure.ts';
+import type { Identity } from '#domain/identity.ts';
+import type { NamespaceRecord } from '#domain/namespace.ts';
+import type { PodRecord } from '#domain/pod.ts';
+import { NamespacePolicy } from '#server/namespace-policy.ts';
+import type { CredentialOutcome, PodLookup } from '#server/ports.ts';
+import { createService } from '#server/service.ts';
+
+import { ManualClock } from '../../support/manual-clock.ts';
+import { podRecord } from '../../support/pods.ts';
+import { recordingLogger } from '../../support/recording-logger.ts';
+
+const BASE = 'arn:aws:iam::123456789012:role/';
+
+/** A server's service over a cluster that a test changes at will. */
+function world() {
+  const clock = new ManualClock();
+  const pods = new Map<string, PodRecord[]>();
+  const namespaces = new Map<string, NamespaceRecord>([['default', { name: 'default', permitted: '.*' }]]);
+  const asked: Identity[] = [];
+  const warnings: string[] = [];
+  const waiting = new Set<() => void>();
+  const { logger, lines } = recordingLogger();
+  let sts: (identity: Identity) => Promise<CredentialOutcome> = (identity) =>
+    Promise.resolve({ ok: true, value: credentialsOf(identity) });
+
+  const find = (address: string): PodLookup => {
+    const [pod, ...others] = pods.get(address) ?? [];
+    if (pod === undefined) return { kind: 'none' };
+    return others.length === 0 ? { kind: 'found', pod } : { kind: 'ambiguous', pods: [pod, ...others] };
+  };
+  const waitFor = (address: string, signal: AbortSignal): Promise<PodLookup> =>
+    new Promise((resolve) => {
+      const look = (): void => {
+        if (find(address).kind === 'none' && !signal.aborted) return;
+        waiting.delete(look);
+        resolve(find(address));
+      };
+      waiting.add(look);
+      signal.addEventListener('abort', look);
+      look();
+    });
+  const service = createService({
+    pods: { find, waitFor, byUid: () => undefined, pods: () => [], subscribe: () => () => {} },
+    policy: new NamespacePolicy({
+      namespaces: { get: (name) => namespaces.get(name) },
+      baseArn: BASE,
+      strict: true,
+    }),
+    credentials: {
+      get: (identity) => {
+        asked.push(identity);
+        return sts(identity);
+      },
+      retain: () => {},
+      forgive: () => {},
+    },
+    events: { warning: (pod, reason, message) => void warnings.push(`${pod.name} ${reason} ${message}`) },
+    logger,
+    clock,
+    sessionName: 'kiam',
+  });
+  const context = { signal: new AbortController().signal, remainingMs: 900, peer: '198.51.100.1:40000' };
+  return {
+    clock,
+    asked,
+    warnings,
+    lines,
+    namespaces,
+    put: (...records: PodRecord[]): void => {
+      for (const record of records) for (const address of record.addresses) pods.set(address, records);
+      for (const look of waiting) look();
+    },
+    drop: (address: string): void => void pods.delete(address),
+    answerBy: (answer: typeof sts): void => {
+      sts = answer;
+    },
+    role: (ip: string) => service.GetPodRole({ ip }, context),
+    credentials: (ip: string, role: string, remainingMs = 900) =>
+      service.GetPodCredentials({ ip, role }, { ...context, remainingMs }),
+  };
+}
+
+function credentialsOf(identity: Identity): Credentials {
+  return {
+    accessKeyId: `ASIA-${identity.roleArn}`,
+    secretAccessKey: 'SECRET',
+    sessionToken: 'TOKEN',
+    expiresAtMs: Date.UTC(2026, 0, 1, 1),
+    issuedAtMs: Date.UTC(2026, 0, 1),
+  };
+}
+
+describe('GetPodRole', () => {
+  it('answers the role exactly as annotated', async () => {
+    const server = world();
+    server.put(podRecord({ role: '/team-a/app' }));
+    assert.deepEqual(await server.role('192.0.2.1'), { ok: true, value: { name: '/team-a/app' } });
+    assert.deepEqual(await server.role('::ffff:192.0.2.1'), { ok: true, value: { name: '/team-a/app' } });
+  });
+
+  it('waits for a pod that is not known yet, and answers as soon as it is', async () => {
+    const server = world();
+    const asking = server.role('192.0.2.1');
+    await server.clock.advance(500);
+    server.put(podRecord());
+    assert.deepEqual(await asking, { ok: true, value: { name: 'reader' } });
+    assert.equal(server.clock.monotonic(), 500);
+  });
+
+  it('gives up a little before its caller does', async () => {
+    const server = world();
+    const asking = server.role('192.0.2.1');
+    await server.clock.advance(850);
+    assert.deepEqual(await asking, failed('pod-not-found', 'pod not found'));
+  });
+
+  it('refuses an address that two pods claim, and what is no address', async () => {
+    const server = world();
+    server.put(podRecord(), podRecord({ uid: 'uid-2', name: 'pod-2' }));
+    assert.deepEqual(await server.role('192.0.2.1'), failed('multiple-pods', 'multiple running pods found'));
+    assert.deepEqual(await server.role('../etc/passwd'), failed('pod-not-found', 'pod not found'));
+  });
+});
+
+describe('GetPodCredentials', () => {
+  it('answers credentials in the form of the metadata API', async () => {
+    const server = world();
+    server.put(podRecord({ sessionName: 'mine', externalId: 'ext-42' }));
+    const answer = await server.credentials('192.0.2.1', 'reader');
+    assert.deepEqual(answer, {
+      ok: true,
+      value: {
+        code: 'Success',
+        type: 'AWS-HMAC',
+        access_key_id: `ASIA-${BASE}reader`,
+        secret_access_key: 'SECRET',
+        token: 'TOKEN',
+        expiration: '2026-01-01T01:00:00Z',
+        last_updated: '2026-01-01T00:00:00Z',
+      },
+    });
+    assert.deepEqual(server.asked, [{ roleArn: `${BASE}reader`, sessionName: 'mine', externalId: 'ext-42' }]);
+  });
+
+  it('uses the session name of the server where the pod annotates none', async () => {
+    const server = world();
+    server.put(podRecord());
+    await server.credentials('192.0.2.1', 'reader');
+    assert.equal(server.asked[0]?.sessionName, 'kiam');
+  });
+
+  it('refuses by policy without asking STS, and says so in log and Event but not to the caller', async () => {
+    const server = world();
+    server.put(podRecord());
+    assert.deepEqual(await server.credentials('192.0.2.1', 'writer'), failed('forbidden', 'forbidden by policy'));
+    assert.deepEqual(server.asked, []);
+    const explanation = "requested 'writer' but annotated with 'reader', forbidden";
+    assert.deepEqual(server.warnings, [`pod-1 KiamRoleForbidden failed assuming role "writer": ${explanation}`]);
+    const denial = server.lines.find((line) => line.level === 'error');
+    assert.equal(denial?.fields['policy.explanation'], explanation);
+    assert.equal(denial?.fields['pod.iam.requestedRole'], 'writer');
+  });
+
+  it('answers a pod without a role at once', async () => {
+    const server = world();
+    server.put(podRecord({ role: '' }));
+    assert.deepEqual(await server.credentials('192.0.2.1', 'reader'), failed('role-empty', "role can't be empty"));
+  });
+
+  it('passes a failure of STS on, and its text to the Event alone', async () => {
+    const server = world();
+    server.put(podRecord());
+    server.answerBy(() =>
+      Promise.resolve({
+        ok: false,
+        failure: { kind: 'sts-refused', message: 'AccessDenied' },
+        detail: 'AccessDenied: User: arn:aws:iam::1:role/kiam-server is not authorized',
+      }),
+    );
+    assert.deepEqual(await server.credentials('192.0.2.1', 'reader'), {
+      ok: false,
+      failure: { kind: 'sts-refused', message: 'AccessDenied' },
+      detail: 'AccessDenied: User: arn:aws:iam::1:role/kiam-server is not authorized',
+    });
+    assert.deepEqual(server.warnings, [
+      'pod-1 KiamCredentialError failed retrieving credentials: AccessDenied: User: arn:aws:iam::1:role/kiam-server is not authorized',
+    ]);
+  });
+
+  for (const [what, change] of [
+    ['the pod has gone', (server) => server.drop('192.0.2.1')],
+    ['another pod has the address, under the same name and role', (server) => server.put(podRecord({ uid: 'uid-2' }))],
+    ['its role was changed', (server) => server.put(podRecord({ role: 'writer' }))],
+    ['its session name was changed', (server) => server.put(podRecord({ sessionName: 'other' }))],
+    ['a second pod claims the address', (server) => server.put(podRecord(), podRecord({ uid: 'uid-2' }))],
+    [
+      'its namespace permits it no longer',
+      (server) => server.namespaces.set('default', { name: 'default', permitted: 'x' }),
+    ],
+    ['its namespace has gone', (server) => server.namespaces.delete('default')],
+  ] as const satisfies readonly (readonly [string, (server: ReturnType<typeof world>) => void])[]) {
+    it(`refuses when, while STS was asked, ${what}`, async () => {
+      const server = world();
+      server.put(podRecord());
+      server.answerBy((identity) => {
+        change(server);
+        return Promise.resolve({ ok: true, value: credentialsOf(identity) });
+      });
+      assert.deepEqual(await server.credentials('192.0.2.1', 'reader'), failed('pod-not-found', 'no pod found'));
+    });
+  }
+});
