@@ -171,9 +171,13 @@ function createFinish(
   };
 }
 
+/** Written by node:http itself: the headers are ready, and fastify would add a charset to JSON, which EC2 does not send. */
 function send(reply: FastifyReply, { status, headers, body }: Answer): void {
-  if (hasBody(reply.request.raw)) void reply.header('connection', 'close');
-  void reply.code(status).headers(headers).send(body);
+  reply.hijack();
+  const response = reply.raw;
+  if (hasBody(reply.request.raw)) response.shouldKeepAlive = false;
+  response.writeHead(status, headers);
+  response.end(body);
 }
 
 function hasBody({ headers }: IncomingMessage): boolean {

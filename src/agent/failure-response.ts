@@ -23,7 +23,7 @@ const EMPTY_ROLE = 'empty role';
 const FORBIDDEN = 'forbidden by policy';
 
 export function emptyRoleAnswer(): Answer {
-  return { ...errorAnswer(STATUSES['role-empty'], EMPTY_ROLE), expected: true };
+  return errorAnswer(STATUSES['role-empty'], EMPTY_ROLE, true);
 }
 
 /** The answer to a pod whose role could not be found. */

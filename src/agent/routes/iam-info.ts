@@ -24,7 +24,7 @@ export function createIamInfoRoute({ source, clock, logger, waitMs }: IamInfoRou
     if (outcome.value === '') return emptyRoleAnswer();
     const roleArn = outcome.value.startsWith('arn:') ? outcome.value : source.knownRoleArn?.(address);
     const profileArn = roleArn === undefined ? undefined : profileArnOf(roleArn);
-    if (profileArn === undefined) return { ...errorAnswer(404, "the role's ARN is not known"), expected: true };
+    if (profileArn === undefined) return errorAnswer(404, "the role's ARN is not known", true);
     return infoAnswer(profileArn, clock.now());
   };
 }

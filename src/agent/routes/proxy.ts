@@ -5,7 +5,7 @@ import type { Counter } from 'prom-client';
 import type { MetadataAnswer, MetadataFailure } from '#metadata/answer.ts';
 import type { MetadataClient } from '#metadata/client.ts';
 
-import { type Answer, errorAnswer, type Exchange, type HeaderSet, type RouteHandler, TEXT } from '../answer.ts';
+import { type Answer, createAnswer, errorAnswer, type Exchange, type RouteHandler, TEXT_TYPE } from '../answer.ts';
 import type { RouteExpression } from '../route-expression.ts';
 
 export interface ProxyRouteOptions {
@@ -39,7 +39,7 @@ export function createProxyRoute({ metadata, allowed, blocked }: ProxyRouteOptio
 export function createBlockedRoute({ allowed, blocked }: Omit<ProxyRouteOptions, 'metadata'>): RouteHandler {
   return ({ path }) => {
     blocked.inc();
-    return { ...errorAnswer(404, `request blocked by allow-route-regexp "${allowed.text}": ${path}`), expected: true };
+    return errorAnswer(404, `request blocked by allow-route-regexp "${allowed.text}": ${path}`, true);
   };
 }
 
@@ -55,7 +55,7 @@ async function relay(
   return outcome.ok ? passedBack(outcome.answer) : failureAnswer(outcome);
 }
 
-function passedOn(headers: IncomingHttpHeaders): HeaderSet {
+function passedOn(headers: IncomingHttpHeaders): Record<string, string> {
   const kept: Record<string, string> = {};
   for (const name of REQUEST_HEADERS) {
     const value = headers[name];
@@ -68,12 +68,12 @@ function passedBack({ status, headers, body }: MetadataAnswer): Answer {
   // The agent's own token was refused twice: that is no concern of the client's token.
   if (status === 401) return errorAnswer(502, 'metadata service: it refused the token');
   if (status < 200 || status > 599) return errorAnswer(502, 'metadata service: it gave no valid answer');
-  const kept: Record<string, string> = { ...TEXT };
+  const kept: Record<string, string> = { 'content-type': TEXT_TYPE };
   for (const name of ANSWER_HEADERS) {
     const value = headers[name];
     if (value !== undefined) kept[name] = value;
   }
-  return { status, headers: kept, body, expected: status === 404 };
+  return { ...createAnswer(status, kept, body), expected: status === 404 };
 }
 
 function failureAnswer({ reason, message }: MetadataFailure): Answer {

@@ -1,6 +1,6 @@
 import type { Counter } from 'prom-client';
 
-import { errorAnswer, type RouteHandler, TEXT } from '../answer.ts';
+import { createAnswer, errorAnswer, type RouteHandler, TEXT_TYPE } from '../answer.ts';
 import type { Tokens } from '../tokens.ts';
 
 export interface TokenRouteOptions {
@@ -25,7 +25,7 @@ export function createTokenRoute({ tokens, issued }: TokenRouteOptions): RouteHa
     }
     const { token, ttlSeconds: given } = tokens.issue(address, ttlSeconds);
     issued.inc();
-    return { status: 200, headers: { ...TEXT, [TTL_HEADER]: String(given) }, body: token };
+    return createAnswer(200, { 'content-type': TEXT_TYPE, [TTL_HEADER]: String(given) }, token);
   };
 }
 
