@@ -1,0 +1,64 @@
+import { type Clock, sleep } from '#runtime/clock.ts';
+import type { Logger } from '#telemetry/logger.ts';
+
+import { findBackend } from './backend.ts';
+import type { RunCommand } from './command.ts';
+import { forgetConnections } from './connections.ts';
+import type { HostInterface } from './host-interface.ts';
+import { RuleKeeper } from './rule-keeper.ts';
+import { openTables } from './tables.ts';
+import { type Family, wantedGuard } from './wanted.ts';
+
+export interface GuardOnceOptions {
+  readonly hostInterface: HostInterface;
+  readonly clock: Clock;
+  readonly logger: Logger;
+  readonly run: RunCommand;
+  readonly signal: AbortSignal;
+  /** How long to try, for instance while another program holds the lock. Default 30 s. */
+  readonly limitMs?: number;
+  /** How long each command may wait for the xtables lock. Default 5 s. */
+  readonly lockWaitSeconds?: number;
+}
+
+export type GuardOutcome =
+  | { readonly ok: true; readonly families: readonly Family[] }
+  | { readonly ok: false; readonly reason: string };
+
+/**
+ * Puts the guard in, for `kiam agent --guard-only`: pods that start before the agent then have nothing to reach. The guard
+ * for IPv4 decides; the one for IPv6 is put in where ip6tables works. Never rejects.
+ */
+export async function applyGuardOnce(options: GuardOnceOptions): Promise<GuardOutcome> {
+  const { clock, signal, limitMs = 30_000 } = options;
+  const endMs = clock.monotonic() + limitMs;
+  const keepers = (['ipv4', 'ipv6'] as const).map((family) => {
+    const wanted = wantedGuard({ family, hostInterface: options.hostInterface });
+    return new RuleKeeper({ clock, logger: options.logger, metrics: NO_METRICS, wanted, signal });
+  });
+  for (;;) {
+    const reason = await attempt(keepers, options);
+    if (reason === undefined) {
+      const present = keepers.filter((keeper) => keeper.state.presence === 'present');
+      return { ok: true, families: present.map((keeper) => keeper.wanted.family) };
+    }
+    if (signal.aborted || clock.monotonic() >= endMs) return { ok: false, reason };
+    await sleep(clock, 1000, signal);
+  }
+}
+
+/** One try; returns why the guard for IPv4 is not in place, or nothing. */
+async function attempt(keepers: readonly RuleKeeper[], options: GuardOnceOptions): Promise<string | undefined> {
+  const found = await findBackend(options);
+  if (!found.ok) return found.reason;
+  let reason: string | undefined;
+  for (const keeper of keepers) {
+    const { family } = keeper.wanted;
+    const changed = await keeper.check(openTables({ ...options, backend: found.backend, family }));
+    if (changed) await forgetConnections(family, options.run, options.signal);
+    if (family === 'ipv4' && keeper.state.presence !== 'present') reason = keeper.state.reason;
+  }
+  return reason;
+}
+
+const NO_METRICS = { restored: () => {}, failed: () => {}, present: () => {} } as const;

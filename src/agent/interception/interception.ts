@@ -1,0 +1,200 @@
+import { readdir } from 'node:fs/promises';
+
+import { type Clock, sleep } from '#runtime/clock.ts';
+import type { Logger } from '#telemetry/logger.ts';
+
+import { type Backend, findBackend } from './backend.ts';
+import { type RunCommand, shorten } from './command.ts';
+import { forgetConnections } from './connections.ts';
+import type { HostAddresses } from './host-addresses.ts';
+import type { HostInterface } from './host-interface.ts';
+import type { InterceptionMetrics } from './metrics.ts';
+import { planRemoval } from './plan.ts';
+import { type Presence, RuleKeeper } from './rule-keeper.ts';
+import { openTables } from './tables.ts';
+import { type RuleName, wantedGuard, wantedRedirect, type WantedRules } from './wanted.ts';
+
+export interface InterceptionOptions {
+  readonly hostAddresses: HostAddresses;
+  readonly port: number;
+  readonly hostInterface: HostInterface;
+  readonly clock: Clock;
+  readonly logger: Logger;
+  readonly metrics: InterceptionMetrics;
+  readonly run: RunCommand;
+  /** Ends the checks; the rules stay as they are. */
+  readonly signal: AbortSignal;
+  /** How long each command may wait for the xtables lock. Default 5 s. */
+  readonly lockWaitSeconds?: number;
+  /** The names of the node's interfaces. Default: those that the kernel shows in /sys/class/net. */
+  readonly listInterfaces?: () => Promise<readonly string[]>;
+}
+
+export interface InterceptionStatus {
+  readonly redirect: Presence;
+  readonly guard: Presence;
+  /** Why one of them is not known to be present; '' when both are. */
+  readonly reason: string;
+}
+
+export interface RemovalOptions {
+  readonly removeRedirect: boolean;
+  readonly removeGuard: boolean;
+}
+
+/** Rules are looked at this often. On nodes where that takes long, with very large tables, at most twice as rarely. */
+const CHECK_INTERVAL_MS = 2000;
+const BACKEND_INTERVAL_MS = 120_000;
+const REMOVAL_LIMIT_MS = 4000;
+
+/**
+ * Keeps the redirect and the guard in place from `start` to `close`, and by default beyond (SPEC section 4). All is done in
+ * the background: nothing here throws, and nobody needs to wait for it.
+ */
+export class Interception {
+  readonly #options: InterceptionOptions;
+  readonly #keepers: readonly RuleKeeper[];
+  readonly #closing = new AbortController();
+  readonly #signal: AbortSignal;
+  #backend: Backend | undefined;
+  #nextBackendMs = 0;
+  #backendReason = 'it has not been looked at yet';
+  #running: Promise<void> = Promise.resolve();
+
+  constructor(options: InterceptionOptions) {
+    this.#options = options;
+    this.#signal = AbortSignal.any([options.signal, this.#closing.signal]);
+    this.#keepers = wantedRules(options).map((wanted) => {
+      const isOptional = wanted.family === 'ipv6' && options.hostAddresses.ipv6 === undefined;
+      return new RuleKeeper({ ...options, wanted, isOptional, signal: this.#signal });
+    });
+  }
+
+  /** Begins at once, with the guard, and returns without waiting. */
+  start(): void {
+    this.#running = this.#keep();
+  }
+
+  status(): InterceptionStatus {
+    const redirect = this.#stateOf('redirect');
+    const guard = this.#stateOf('guard');
+    const reasons = [redirect, guard].filter((state) => state.reason !== '').map((state) => state.reason);
+    return { redirect: redirect.presence, guard: guard.presence, reason: [...new Set(reasons)].join('; ') };
+  }
+
+  /** Ends the checks, and removes what it is told to, within four seconds. The rest stays, as pods stay. */
+  async close({ removeRedirect, removeGuard }: RemovalOptions): Promise<void> {
+    this.#closing.abort();
+    await this.#running;
+    const names = [...(removeRedirect ? ['redirect'] : []), ...(removeGuard ? ['guard'] : [])];
+    if (this.#backend === undefined || names.length === 0) return;
+    const limit = new AbortController();
+    const cancel = this.#options.clock.after(REMOVAL_LIMIT_MS, () => limit.abort());
+    const wanted = this.#keepers.filter((keeper) => keeper.wasPlaced && names.includes(keeper.wanted.name));
+    await this.#removeAll(wanted, this.#backend, limit.signal);
+    cancel();
+  }
+
+  async #keep(): Promise<void> {
+    const { clock } = this.#options;
+    let pauseMs = CHECK_INTERVAL_MS;
+    await Promise.all([this.#checkAll(), this.#checkInterface()]);
+    while (!this.#signal.aborted) {
+      await sleep(clock, pauseMs, this.#signal);
+      const startedMs = clock.monotonic();
+      await this.#checkAll();
+      const tookMs = clock.monotonic() - startedMs;
+      pauseMs = Math.min(Math.max(CHECK_INTERVAL_MS, 20 * tookMs), 2 * CHECK_INTERVAL_MS);
+    }
+  }
+
+  /** Rules on an interface that does not exist protect nobody, and nothing else would say so. */
+  async #checkInterface(): Promise<void> {
+    const { hostInterface, logger, listInterfaces = listKernelInterfaces } = this.#options;
+    const names = await listInterfaces();
+    if (names.length === 0 || hostInterface.inverted || hostInterface.name.endsWith('+')) return;
+    if (names.includes(hostInterface.name)) return;
+    const fields = { interface: hostInterface.name, interfaces: shorten(names.join(' ')) };
+    logger.warn('the host interface does not exist: pods are neither redirected nor kept from the node role', fields);
+  }
+
+  async #checkAll(): Promise<void> {
+    const previous = this.#backend;
+    const backend = await this.#currentBackend();
+    if (backend === undefined) return;
+    const changed = new Set<WantedRules['family']>();
+    for (const keeper of this.#keepers) {
+      if (this.#signal.aborted) return;
+      const { family } = keeper.wanted;
+      const tables = openTables({ ...this.#options, backend, family, signal: this.#signal });
+      if (await keeper.check(tables)) changed.add(family);
+    }
+    if (previous !== undefined && previous.kind !== backend.kind) {
+      await this.#removeAll(this.#keepers, previous, this.#signal);
+    }
+    for (const family of changed) {
+      const problem = await forgetConnections(family, this.#options.run, this.#signal);
+      if (problem !== undefined)
+        this.#options.logger.warn('connections could not be forgotten', { family, reason: problem });
+    }
+    this.#publish();
+  }
+
+  async #currentBackend(): Promise<Backend | undefined> {
+    const { clock, logger, run } = this.#options;
+    if (this.#backend !== undefined && clock.monotonic() < this.#nextBackendMs) return this.#backend;
+    const result = await findBackend({ run, signal: this.#signal, current: this.#backend?.kind });
+    if (this.#signal.aborted) return undefined;
+    if (result.ok) {
+      const { kind, command } = result.backend;
+      if (kind !== this.#backend?.kind) logger.info('iptables was found', { backend: kind, command });
+      this.#backend = result.backend;
+    } else if (result.reason !== this.#backendReason) {
+      this.#backendReason = result.reason;
+      logger.error('iptables does not work: pods are not kept from the node role', { reason: result.reason });
+    }
+    this.#nextBackendMs = clock.monotonic() + BACKEND_INTERVAL_MS;
+    return this.#backend;
+  }
+
+  async #removeAll(keepers: readonly RuleKeeper[], backend: Backend, signal: AbortSignal): Promise<void> {
+    for (const { wanted } of keepers) {
+      const tables = openTables({ ...this.#options, backend, family: wanted.family, signal });
+      const read = await tables.readChain(wanted);
+      const lines = read.ok ? planRemoval(read.rules, wanted) : [];
+      const done = read.ok && lines.length > 0 ? await tables.change(wanted, lines) : read;
+      const fields = { rule: wanted.name, family: wanted.family, backend: backend.kind };
+      if (!done.ok)
+        this.#options.logger.warn('an iptables rule could not be removed', { ...fields, reason: done.reason });
+      else if (lines.length > 0) this.#options.logger.info('an iptables rule was removed', fields);
+    }
+  }
+
+  /** The worst state among the families. IPv6 counts where the node's address says so, or where it was seen to work. */
+  #stateOf(name: RuleName): { readonly presence: Presence; readonly reason: string } {
+    if (this.#backend === undefined) return { presence: 'unknown', reason: `iptables: ${this.#backendReason}` };
+    const counted = this.#keepers.filter((keeper) => keeper.wanted.name === name && keeper.isNeeded);
+    const bad = counted.find((keeper) => keeper.state.presence !== 'present');
+    if (bad === undefined) return { presence: 'present', reason: '' };
+    return { presence: bad.state.presence, reason: `${name} (${bad.wanted.family}): ${bad.state.reason}` };
+  }
+
+  #publish(): void {
+    for (const name of ['redirect', 'guard'] as const) {
+      this.#options.metrics.present(name, this.#stateOf(name).presence === 'present');
+    }
+  }
+}
+
+async function listKernelInterfaces(): Promise<readonly string[]> {
+  return readdir('/sys/class/net').catch(() => []);
+}
+
+/** In the order in which they are put in place: what protects comes first. */
+function wantedRules({ hostAddresses, hostInterface, port }: InterceptionOptions): WantedRules[] {
+  return (['ipv4', 'ipv6'] as const).flatMap((family) => {
+    const address = hostAddresses[family];
+    const guard = wantedGuard({ family, hostInterface });
+    return address === undefined ? [guard] : [guard, wantedRedirect({ family, hostInterface, address, port })];
+  });
+}

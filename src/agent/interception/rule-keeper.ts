@@ -1,0 +1,159 @@
+import type { Clock } from '#runtime/clock.ts';
+import type { Fields, Logger } from '#telemetry/logger.ts';
+
+import { shorten } from './command.ts';
+import { type Contest, createContest } from './contest.ts';
+import type { InterceptionMetrics } from './metrics.ts';
+import { plan, type Plan, withoutForeign } from './plan.ts';
+import type { Rule } from './rules.ts';
+import type { Tables } from './tables.ts';
+import type { WantedRules } from './wanted.ts';
+
+export type Presence = 'present' | 'missing' | 'unknown';
+
+export interface RuleState {
+  readonly presence: Presence;
+  /** Why it is not known to be present; '' when it is. */
+  readonly reason: string;
+}
+
+export interface RuleKeeperOptions {
+  readonly wanted: WantedRules;
+  readonly clock: Clock;
+  readonly logger: Logger;
+  readonly metrics: InterceptionMetrics;
+  /** Once it aborts, commands fail because they were given up, which is nothing to tell. */
+  readonly signal: AbortSignal;
+  /** Failing is no fault, as long as it never worked: IPv6 on a node that may have none. */
+  readonly isOptional?: boolean;
+}
+
+/** What never worked is tried again this often. */
+const OPTIONAL_INTERVAL_MS = 60_000;
+
+/** The same happening is logged again after this long at the earliest, in a fight over a rule for example. */
+const LOG_INTERVAL_MS = 10_000;
+
+/** Keeps one rule, or the two of the guard, in one family in place, and remembers what it has said about it. */
+export class RuleKeeper {
+  readonly wanted: WantedRules;
+  readonly #clock: Clock;
+  readonly #logger: Logger;
+  readonly #metrics: InterceptionMetrics;
+  readonly #signal: AbortSignal;
+  readonly #isOptional: boolean;
+  readonly #contest: Contest;
+  readonly #lastLoggedMs = new Map<string, number>();
+  #state: RuleState = { presence: 'unknown', reason: 'it has not been looked at yet' };
+  #wasPlaced = false;
+  #failure = '';
+  #nextCheckMs = 0;
+
+  constructor({ wanted, clock, logger, metrics, signal, isOptional = false }: RuleKeeperOptions) {
+    this.wanted = wanted;
+    this.#clock = clock;
+    this.#logger = logger;
+    this.#metrics = metrics;
+    this.#signal = signal;
+    this.#isOptional = isOptional;
+    this.#contest = createContest(clock);
+  }
+
+  get state(): RuleState {
+    return this.#state;
+  }
+
+  /** Whether it has ever been in place: that it can be, here. */
+  get wasPlaced(): boolean {
+    return this.#wasPlaced;
+  }
+
+  /** Whether its absence is a fault. */
+  get isNeeded(): boolean {
+    return this.#wasPlaced || !this.#isOptional;
+  }
+
+  /** Looks, and puts in place what is not. Returns whether anything was changed. Never rejects. */
+  async check(tables: Tables): Promise<boolean> {
+    if (this.#clock.monotonic() < this.#nextCheckMs) return false;
+    const read = await tables.readChain(this.wanted);
+    if (!read.ok) return this.#fail('unknown', read.reason);
+    const found = this.#planFor(read.rules);
+    if (found.lines.length === 0) {
+      this.#succeed(found);
+      return false;
+    }
+    const changed = await tables.change(this.wanted, found.lines);
+    if (!changed.ok) return this.#fail(found.inForce ? 'present' : 'missing', changed.reason);
+    this.#report(found);
+    const again = await tables.readChain(this.wanted);
+    if (!again.ok) this.#fail('unknown', again.reason);
+    else if (plan(again.rules, this.wanted).inForce) this.#succeed({ ...found, inForce: true });
+    else this.#fail('missing', 'it was put in place and is not in force');
+    return true;
+  }
+
+  /** What is to be done now; without any lines also when it is another agent's turn. */
+  #planFor(rules: readonly Rule[]): Plan {
+    const found = plan(rules, this.wanted);
+    if (!found.findings.includes('foreign') || this.#contest.mayReplace()) return found;
+    // A guard for another interface does no harm beside ours. Two redirects cannot both be in force.
+    if (this.wanted.name === 'guard') return plan(withoutForeign(rules, this.wanted), this.wanted);
+    return { ...found, lines: [] };
+  }
+
+  #succeed(found: Plan): void {
+    if (found.inForce) {
+      this.#state = { presence: 'present', reason: '' };
+      this.#wasPlaced = true;
+    } else {
+      this.#state = {
+        presence: 'missing',
+        reason: `another agent's rule is in force: ${shorten(found.culprit ?? '')}`,
+      };
+    }
+    if (this.#failure !== '') this.#logger.info('an iptables rule can be kept in place again', this.#fields());
+    this.#failure = '';
+  }
+
+  #fail(presence: Presence, reason: string): false {
+    if (this.#signal.aborted) return false;
+    this.#state = { presence, reason };
+    if (this.isNeeded) this.#metrics.failed(this.wanted.name);
+    else this.#nextCheckMs = this.#clock.monotonic() + OPTIONAL_INTERVAL_MS;
+    if (reason !== this.#failure) {
+      this.#logger.warn('an iptables rule could not be read or put in place', { ...this.#fields(), reason });
+    }
+    this.#failure = reason;
+    return false;
+  }
+
+  #report(found: Plan): void {
+    const culprit = found.culprit === undefined ? undefined : shorten(found.culprit);
+    const fields = { ...this.#fields(), found: found.findings.join(','), culprit };
+    if (this.#wasPlaced) {
+      this.#metrics.restored(this.wanted.name);
+      this.#warnNowAndThen('an iptables rule was restored', fields);
+    } else {
+      this.#logger.info('an iptables rule was put in place', fields);
+    }
+    if (found.findings.includes('foreign') && this.#contest.replaced()) {
+      this.#warnNowAndThen(
+        'another program keeps replacing an iptables rule: only one agent may run on a node',
+        fields,
+      );
+    }
+  }
+
+  #warnNowAndThen(message: string, fields: Fields): void {
+    const nowMs = this.#clock.monotonic();
+    const key = `${message} ${String(fields['found'])}`;
+    if (nowMs - (this.#lastLoggedMs.get(key) ?? Number.NEGATIVE_INFINITY) < LOG_INTERVAL_MS) return;
+    this.#lastLoggedMs.set(key, nowMs);
+    this.#logger.warn(message, fields);
+  }
+
+  #fields(): Fields {
+    return { rule: this.wanted.name, family: this.wanted.family };
+  }
+}

@@ -1,0 +1,207 @@
+import { BlockList, isIP, SocketAddress } from 'node:net';
+
+import { areDisjoint, type HostInterface, interfaceMatch } from './host-interface.ts';
+import type { Match, Rule } from './rules.ts';
+
+export type Family = 'ipv4' | 'ipv6';
+export type RuleName = 'redirect' | 'guard';
+
+/** Where pods would find the node's identity (https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/instancedata-data-retrieval.html). */
+export const METADATA_ADDRESSES = { ipv4: '169.254.169.254', ipv6: 'fd00:ec2::254' } as const;
+
+/** What a chain must hold before anything else that could decide about the same packets. */
+export interface WantedRules {
+  readonly name: RuleName;
+  readonly family: Family;
+  readonly table: 'nat' | 'filter';
+  readonly chain: 'PREROUTING' | 'FORWARD';
+  /** In this order, in the form in which iptables prints them. */
+  readonly specifications: readonly string[];
+  /** Whether a rule is of our making, or of an older version's or Kiam's, with whatever address or interface. */
+  isRecognised(rule: Rule): boolean;
+  /** Whether a rule is the one that a specification describes. */
+  isSame(rule: Rule, specification: string): boolean;
+  /** Whether a rule, if it comes first, may keep packets from these. */
+  isInTheWay(rule: Rule): boolean;
+}
+
+export interface WantedOptions {
+  readonly family: Family;
+  readonly hostInterface: HostInterface;
+}
+
+/** Kiam's own rule, to the letter (Kiam, pkg/iptables/iptables.go; SPEC section 4), so that either program recognises the other's. */
+export function wantedRedirect(
+  options: WantedOptions & { readonly address: string; readonly port: number },
+): WantedRules {
+  const { family, hostInterface, address, port } = options;
+  const destination = family === 'ipv6' ? `[${address}]:${port}` : `${address}:${port}`;
+  const specification =
+    `-d ${hostRoute(family)} ${interfaceMatch(hostInterface)} -p tcp -m tcp --dport 80` +
+    ` -j DNAT --to-destination ${destination}`;
+  return {
+    name: 'redirect',
+    family,
+    table: 'nat',
+    chain: 'PREROUTING',
+    specifications: [specification],
+    isRecognised: (rule) => isRedirect(rule, family),
+    isSame: (rule) =>
+      isRedirect(rule, family) &&
+      isInterface(rule.inInterface, hostInterface) &&
+      rule.targetOptions.length === 2 &&
+      rule.targetOptions[0] === '--to-destination' &&
+      isSameEndpoint(rule.targetOptions[1] ?? '', destination),
+    isInTheWay: (rule) => mayTakeRedirected(rule, options),
+  };
+}
+
+/** The guard's rules are told from an administrator's by this comment; they are never recognised without it. */
+const GUARD_COMMENT = 'kiam-guard';
+
+/**
+ * Rejects whatever is forwarded from pods to the metadata service, on every port. Redirected connections are delivered to
+ * the node itself and never forwarded, so this meets only those that got round the redirect. TCP gets a reset, because an
+ * established connection takes no notice of ICMP errors (RFC 5461, section 2).
+ */
+export function wantedGuard(options: WantedOptions): WantedRules {
+  const { family, hostInterface } = options;
+  const start = `-d ${hostRoute(family)} ${interfaceMatch(hostInterface)}`;
+  const unreachable = family === 'ipv6' ? 'icmp6-port-unreachable' : 'icmp-port-unreachable';
+  const tcp = `${start} -p tcp -m comment --comment ${GUARD_COMMENT} -j REJECT --reject-with tcp-reset`;
+  const rest = `${start} -m comment --comment ${GUARD_COMMENT} -j REJECT --reject-with ${unreachable}`;
+  return {
+    name: 'guard',
+    family,
+    table: 'filter',
+    chain: 'FORWARD',
+    specifications: [tcp, rest],
+    isRecognised: (rule) => rule.comment === GUARD_COMMENT,
+    isSame: (rule, specification) =>
+      rule.comment === GUARD_COMMENT &&
+      rule.target === 'REJECT' &&
+      isDestination(rule, family) &&
+      isInterface(rule.inInterface, hostInterface) &&
+      isUnmatched(rule) &&
+      rule.destinationPort === undefined &&
+      (specification === tcp ? isTcp(rule) : rule.protocol === undefined) &&
+      rule.targetOptions.join(' ') === `--reject-with ${specification === tcp ? 'tcp-reset' : unreachable}`,
+    isInTheWay: (rule) => mayLetForwardedPass(rule, options),
+  };
+}
+
+function hostRoute(family: Family): string {
+  return `${METADATA_ADDRESSES[family]}/${family === 'ipv6' ? 128 : 32}`;
+}
+
+function isRedirect(rule: Rule, family: Family): boolean {
+  return (
+    rule.target === 'DNAT' &&
+    isDestination(rule, family) &&
+    isTcp(rule) &&
+    isExactly(rule.destinationPort, '80') &&
+    rule.comment === undefined &&
+    isUnmatched(rule)
+  );
+}
+
+function isUnmatched(rule: Rule): boolean {
+  return rule.source === undefined && rule.outInterface === undefined && rule.others.length === 0;
+}
+
+function isTcp(rule: Rule): boolean {
+  return isExactly(rule.protocol, 'tcp') || isExactly(rule.protocol, '6');
+}
+
+function isExactly(match: Match | undefined, value: string): boolean {
+  return match !== undefined && !match.inverted && match.value === value;
+}
+
+function isInterface(match: Match | undefined, { inverted, name }: HostInterface): boolean {
+  return match !== undefined && match.inverted === inverted && match.value === name;
+}
+
+function isDestination({ destination }: Rule, family: Family): boolean {
+  if (destination === undefined || destination.inverted) return false;
+  const [address = '', length = ''] = destination.value.split('/');
+  if (length !== '' && length !== (family === 'ipv6' ? '128' : '32')) return false;
+  return sameAddress(address, METADATA_ADDRESSES[family]);
+}
+
+/** `192.0.2.1:80` or `[2001:db8::1]:80`, in whatever spelling of the address. */
+function isSameEndpoint(one: string, other: string): boolean {
+  const split = (text: string): readonly [string, string] => {
+    const colon = text.lastIndexOf(':');
+    return [text.slice(0, colon).replaceAll(/[[\]]/g, ''), text.slice(colon + 1)];
+  };
+  const [address, port] = split(one);
+  const [otherAddress, otherPort] = split(other);
+  return port === otherPort && sameAddress(address, otherAddress);
+}
+
+function sameAddress(one: string, other: string): boolean {
+  return one === other || (isIP(one) === 6 && isIP(other) === 6 && spelling(one) === spelling(other));
+}
+
+function spelling(address: string): string {
+  return new SocketAddress({ address, family: 'ipv6' }).address;
+}
+
+/** Targets after which the next rule is looked at all the same (iptables-extensions(8)). */
+const PASSING_TARGETS: ReadonlySet<string> = new Set(
+  (
+    'AUDIT CHECKSUM CLASSIFY CONNMARK CONNSECMARK CT DSCP ECN HL IDLETIMER LED LOG MARK NFLOG NOTRACK RATEEST SECMARK SET ' +
+    'TCPMSS TCPOPTSTRIP TEE TOS TRACE TTL ULOG'
+  ).split(' '),
+);
+
+/** Targets that end a packet's way through nat/PREROUTING. */
+const DECIDING_TARGETS: ReadonlySet<string> = new Set('ACCEPT DNAT NETMAP NFQUEUE QUEUE REDIRECT RETURN'.split(' '));
+
+/**
+ * Jumps that name no destination are not in the way of the redirect: Kubernetes' and CNI plugins' own chains begin with
+ * them and stay in front, and they are for services' addresses. Should one of them lead to the metadata service all the
+ * same, the guard stands behind it.
+ */
+function mayTakeRedirected(rule: Rule, options: WantedOptions): boolean {
+  if (rule.target === undefined && rule.others.length === 0) return false;
+  if (PASSING_TARGETS.has(rule.target ?? '') || !mayMatch(rule, options)) return false;
+  if (rule.protocol !== undefined && !rule.protocol.inverted && !isTcp(rule) && rule.protocol.value !== 'all')
+    return false;
+  if (rule.destinationPort !== undefined && !includesPort80(rule.destinationPort)) return false;
+  if (rule.target !== undefined && DECIDING_TARGETS.has(rule.target)) return true;
+  return rule.destination !== undefined && !rule.destination.inverted && !rule.destination.value.endsWith('/0');
+}
+
+/** Before the guard nothing may stand that could accept: that includes chains of which only the name is known here. */
+function mayLetForwardedPass(rule: Rule, options: WantedOptions): boolean {
+  if (rule.target === undefined && rule.others.length === 0) return false;
+  if (rule.target === 'DROP' || rule.target === 'REJECT' || PASSING_TARGETS.has(rule.target ?? '')) return false;
+  return mayMatch(rule, options);
+}
+
+/** Whether a packet of a pod to the metadata service can satisfy a rule, as far as address and interface tell. */
+function mayMatch(rule: Rule, { family, hostInterface }: WantedOptions): boolean {
+  const { destination, inInterface } = rule;
+  if (destination !== undefined && contains(destination.value, family) === destination.inverted) return false;
+  if (inInterface === undefined) return true;
+  return !areDisjoint(hostInterface, { inverted: inInterface.inverted, name: inInterface.value });
+}
+
+/** Whether a network in the form of iptables holds the metadata service's address; text that is no network is taken to. */
+function contains(network: string, family: Family): boolean {
+  const [address = '', length = family === 'ipv6' ? '128' : '32'] = network.split('/');
+  const bits = Number(length);
+  const isOfFamily = isIP(address) === (family === 'ipv6' ? 6 : 4);
+  if (!isOfFamily || !/^\d{1,3}$/.test(length) || bits > (family === 'ipv6' ? 128 : 32)) return true;
+  const list = new BlockList();
+  list.addSubnet(address, bits, family);
+  return list.check(METADATA_ADDRESSES[family], family);
+}
+
+/** `80`, or a range such as `1:1024` or `:80`. */
+function includesPort80({ inverted, value }: Match): boolean {
+  const [first = '', last = first] = value.split(':');
+  const includes = Number(first === '' ? 0 : first) <= 80 && 80 <= Number(last === '' ? 65_535 : last);
+  return includes !== inverted;
+}
