@@ -16,6 +16,8 @@ export interface Rule {
   readonly protocol: Match | undefined;
   readonly destinationPort: Match | undefined;
   readonly comment: string | undefined;
+  /** False when its quotes do not add up; all of it then stands in `others`. */
+  readonly isReadable: boolean;
   /** Of `-j` or `-g`; undefined when the rule only counts. */
   readonly target: string | undefined;
   /** Options of the target: `--to-destination 192.0.2.1:80` as ['--to-destination', '192.0.2.1:80']. */
@@ -85,6 +87,7 @@ function parseRule(chain: string, specification: string): Rule {
     protocol: fields.get('protocol'),
     destinationPort: fields.get('destinationPort'),
     comment,
+    isReadable: words !== undefined,
     target,
     targetOptions,
     others,

@@ -164,7 +164,7 @@ const DECIDING_TARGETS: ReadonlySet<string> = new Set('ACCEPT DNAT NETMAP NFQUEU
  * same, the guard stands behind it.
  */
 function mayTakeRedirected(rule: Rule, options: WantedOptions): boolean {
-  if (rule.target === undefined && rule.others.length === 0) return false;
+  if (rule.target === undefined) return !rule.isReadable;
   if (PASSING_TARGETS.has(rule.target ?? '') || !mayMatch(rule, options)) return false;
   if (rule.protocol !== undefined && !rule.protocol.inverted && !isTcp(rule) && rule.protocol.value !== 'all')
     return false;
@@ -175,7 +175,7 @@ function mayTakeRedirected(rule: Rule, options: WantedOptions): boolean {
 
 /** Before the guard nothing may stand that could accept: that includes chains of which only the name is known here. */
 function mayLetForwardedPass(rule: Rule, options: WantedOptions): boolean {
-  if (rule.target === undefined && rule.others.length === 0) return false;
+  if (rule.target === undefined) return !rule.isReadable;
   if (rule.target === 'DROP' || rule.target === 'REJECT' || PASSING_TARGETS.has(rule.target ?? '')) return false;
   return mayMatch(rule, options);
 }
