@@ -18,7 +18,7 @@ export const HEALTH_OPTIONS = {
     group: 'Check',
     describe: 'How long the whole check may take',
     default: '1s',
-    parse: durationParser('1ms', '1h'),
+    parse: durationParser('1ms', '24h'),
   }),
 };
 

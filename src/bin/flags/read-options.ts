@@ -54,9 +54,13 @@ export function splitWords(argv: readonly string[], options: Options): Words {
   return { positionals: Array.isArray(positionals) ? positionals.map(String) : [], flags, tokens: argv };
 }
 
-/** yargs keeps what it found under these two names, and a flag of that name would take their place. */
+/**
+ * Flags that mean something to yargs itself: its results stand under the first two names, the third prints completions, and
+ * it looks up names in plain objects, where `constructor` is always found.
+ */
 function isReserved(token: string): boolean {
-  return /^--(_|\$0)(=|$)/.test(token);
+  const name = /^--(?:no-)?([^=]*)/.exec(token)?.[1];
+  return name === '_' || name === '$0' || name === 'get-yargs-completions' || (name !== undefined && name in {});
 }
 
 /** yargs strips one pair of quotes from `--flag="value"`, which Kiam takes as part of the value: it is given a second pair. */

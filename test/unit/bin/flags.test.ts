@@ -1,0 +1,448 @@
+import assert from 'node:assert/strict';
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after, test } from 'node:test';
+import type { AgentFlags } from '#bin/flags/agent.ts';
+import { parseCommandLine } from '#bin/flags/command-line.ts';
+import type { CommandLine, CommandName } from '#bin/flags/command-line.ts';
+import type { HealthFlags } from '#bin/flags/health.ts';
+import type { ServerFlags } from '#bin/flags/server.ts';
+
+const directory = mkdtempSync(join(tmpdir(), 'kiam-flags-'));
+after(() => rmSync(directory, { recursive: true }));
+const pem = join(directory, 'file.pem');
+writeFileSync(pem, 'x');
+mkdirSync(join(directory, 'folder'));
+
+const TLS = [`--cert=${pem}`, `--key=${pem}`, `--ca=${pem}`];
+const AGENT = ['agent', ...TLS, '--host=192.0.2.7'];
+const SERVER = ['server', ...TLS, '--role-base-arn=arn:aws:iam::123456789012:role/'];
+const HEALTH = ['health', ...TLS];
+
+function parse(argv: readonly string[], env: Record<string, string> = {}): Promise<CommandLine> {
+  return parseCommandLine(argv, env, { version: '1.2.3' });
+}
+
+async function problems(argv: readonly string[], env: Record<string, string> = {}): Promise<readonly string[]> {
+  const line = await parse(argv, env);
+  return line.kind === 'problems' ? line.problems : [];
+}
+
+async function agent(argv: readonly string[], env: Record<string, string> = {}): Promise<AgentFlags> {
+  const line = await parse(argv, env);
+  assert.ok(line.kind === 'agent', JSON.stringify(line));
+  return line.flags;
+}
+
+async function server(argv: readonly string[]): Promise<{ flags: ServerFlags; warnings: readonly string[] }> {
+  const line = await parse(argv);
+  assert.ok(line.kind === 'server', JSON.stringify(line));
+  return line;
+}
+
+async function health(argv: readonly string[]): Promise<{ flags: HealthFlags; warnings: readonly string[] }> {
+  const line = await parse(argv);
+  assert.ok(line.kind === 'health', JSON.stringify(line));
+  return line;
+}
+
+test("The arguments of Kiam's agent manifest mean what they meant", async () => {
+  const manifest = [
+    '--iptables',
+    '--host-interface=cali+',
+    '--json-log',
+    '--port=8181',
+    '--server-address=kiam-server:443',
+  ];
+  const metrics = [
+    '--prometheus-listen-addr=0.0.0.0:9620',
+    '--prometheus-sync-interval=5s',
+    '--gateway-timeout-creation=1s',
+  ];
+  const flags = await agent(['agent', ...manifest, ...TLS, ...metrics], { HOST_IP: '192.0.2.7' });
+  assert.deepEqual(flags, {
+    logging: { json: true, level: 'info' },
+    tls: { certificateFile: pem, keyFile: pem, authorityFile: pem },
+    gateway: {
+      serverAddress: { host: 'kiam-server', port: 443, text: 'kiam-server:443' },
+      creationTimeoutMs: 1000,
+      keepalive: { timeMs: 10_000, timeoutMs: 2000, permitWithoutStream: false },
+    },
+    monitoring: { prometheusAddress: { host: '0.0.0.0', port: 9620 }, pprofAddress: undefined },
+    http: {
+      listenHost: '',
+      port: 8181,
+      allowIpQuery: false,
+      allowRouteRegexp: '^$',
+      metadataEndpoint: 'http://169.254.169.254',
+      waitMs: 900,
+      requireImdsv2: false,
+      podConcurrency: 16,
+      podRatePerSecond: 100,
+      podRateBurst: 200,
+    },
+    interception: {
+      enabled: true,
+      guardOnly: false,
+      hostAddresses: { ipv4: '192.0.2.7', ipv6: undefined },
+      hostInterface: { inverted: false, name: 'cali+' },
+      removeAtExit: false,
+      removeGuardAtExit: false,
+    },
+    serveStaleMs: 30_000,
+    nodeStore: true,
+    agentTokenFile: undefined,
+  });
+});
+
+test("The arguments of Kiam's server manifest mean what they meant", async () => {
+  const manifest = ['--json-log', '--level=warn', '--bind=0.0.0.0:443', '--role-base-arn-autodetect', '--sync=1m'];
+  const role = '--assume-role-arn=arn:aws:iam::123456789012:role/kiam-server';
+  const { flags, warnings } = await server([
+    'server',
+    ...manifest,
+    role,
+    ...TLS,
+    '--prometheus-listen-addr=0.0.0.0:9620',
+  ]);
+  assert.deepEqual(warnings, []);
+  assert.deepEqual(flags, {
+    logging: { json: true, level: 'warn' },
+    tls: { certificateFile: pem, keyFile: pem, authorityFile: pem },
+    grpc: {
+      bind: { host: '0.0.0.0', port: 443 },
+      keepalive: { timeMs: 10_000, timeoutMs: 2000 },
+      maxConnectionIdleMs: 900_000,
+      maxConnectionAgeMs: 900_000,
+      maxConnectionAgeGraceMs: 900_000,
+    },
+    monitoring: { prometheusAddress: { host: '0.0.0.0', port: 9620 }, pprofAddress: undefined },
+    kubernetes: { kubeconfig: '', syncMs: 60_000, maxViewAgeMs: 30_000 },
+    aws: {
+      roleBase: { kind: 'autodetect', metadataEndpoint: 'http://169.254.169.254' },
+      assumeRole: 'arn:aws:iam::123456789012:role/kiam-server',
+      region: '',
+      sessionName: 'kiam',
+      sessionDurationMs: 3_600_000,
+      sessionRefreshMs: 1_800_000,
+    },
+    disableStrictNamespaceRegexp: false,
+    fetchers: 8,
+    agentIdentity: 'auto',
+  });
+});
+
+test("The arguments of Kiam's probe mean what they meant, and the deprecated one warns once", async () => {
+  const probe = [
+    '--server-address=localhost:443',
+    '--server-address-refresh=2s',
+    '--timeout=5s',
+    '--gateway-timeout-creation=3s',
+  ];
+  const { flags, warnings } = await health(['health', ...TLS, ...probe]);
+  assert.equal(flags.timeoutMs, 5000);
+  assert.equal(flags.gateway.creationTimeoutMs, 3000);
+  assert.equal(flags.gateway.serverAddress.text, 'localhost:443');
+  assert.equal(warnings.length, 1);
+  assert.match(warnings[0] ?? '', /^--server-address-refresh is deprecated/);
+});
+
+test('Without flags the defaults are those of the contract', async () => {
+  const { flags } = await health(HEALTH);
+  assert.equal(flags.timeoutMs, 1000);
+  assert.deepEqual(flags.gateway.serverAddress, { host: 'localhost', port: 9610, text: 'localhost:9610' });
+  const agentFlags = await agent(AGENT);
+  assert.equal(agentFlags.http.port, 3100);
+  assert.equal(agentFlags.interception.enabled, false);
+  assert.deepEqual(agentFlags.interception.hostInterface, { inverted: false, name: 'docker0' });
+  assert.equal(agentFlags.monitoring.prometheusAddress, undefined);
+  const serverFlags = (await server(SERVER)).flags;
+  assert.deepEqual(serverFlags.grpc.bind, { host: 'localhost', port: 9610 });
+  assert.deepEqual(serverFlags.logging, { json: false, level: 'info' });
+  assert.deepEqual(serverFlags.aws.roleBase, { kind: 'given', arn: 'arn:aws:iam::123456789012:role/' });
+});
+
+test('A value may follow its flag or an equals sign, and the last of a repeated flag counts', async () => {
+  assert.equal((await agent([...AGENT, '--port', '81'])).http.port, 81);
+  assert.equal((await agent([...AGENT, '--port=81', '--port', '82', '--port=83'])).http.port, 83);
+  assert.equal((await agent([...AGENT, '--iptables', '--no-iptables'])).interception.enabled, false);
+  assert.equal((await agent(['--json-log', ...AGENT])).logging.json, true);
+});
+
+const SWITCHES: readonly (readonly [string, boolean])[] = [
+  ['--node-store', true],
+  ['--no-node-store', false],
+  ['--node-store=false', false],
+  ['--node-store=true', true],
+];
+
+for (const [word, expected] of SWITCHES) {
+  test(`${word} is ${expected}`, async () => assert.equal((await agent([...AGENT, word])).nodeStore, expected));
+}
+
+test('Quotes that a manifest left in a value stay part of it, as with Kiam', async () => {
+  assert.equal((await agent([...AGENT, '--allow-route-regexp="^/latest"'])).http.allowRouteRegexp, '"^/latest"');
+  assert.equal((await agent([...AGENT, "--allow-route-regexp='x'"])).http.allowRouteRegexp, "'x'");
+  assert.equal((await agent([...AGENT, '--allow-route-regexp="'])).http.allowRouteRegexp, '"');
+  assert.equal((await agent([...AGENT, '--allow-route-regexp', '"x"'])).http.allowRouteRegexp, '"x"');
+});
+
+test('HOST_IP stands for --host, which goes before it', async () => {
+  const rules = ['agent', ...TLS, '--iptables'];
+  assert.deepEqual((await agent(rules, { HOST_IP: '198.51.100.1' })).interception.hostAddresses?.ipv4, '198.51.100.1');
+  const both = await agent([...rules, '--host=192.0.2.1,2001:DB8::1'], { HOST_IP: '198.51.100.1' });
+  assert.deepEqual(both.interception.hostAddresses, { ipv4: '192.0.2.1', ipv6: '2001:db8::1' });
+  assert.deepEqual(await problems(rules, { HOST_IP: '' }), ['--host must be given']);
+  assert.match((await problems(rules, { HOST_IP: '$(X)' }))[0] ?? '', /^HOST_IP=\$\(X\) \(environment\) is not a list/);
+});
+
+test('The guard alone needs neither certificates nor an address', async () => {
+  const flags = await agent(['agent', '--guard-only', '--host-interface=!eth0']);
+  assert.equal(flags.interception.guardOnly, true);
+  assert.deepEqual(flags.interception.hostInterface, { inverted: true, name: 'eth0' });
+});
+
+const DURATIONS: readonly (readonly [string, number | undefined])[] = [
+  ['1h30m0s', 5_400_000],
+  ['1.5h', 5_400_000],
+  ['100ms', 100],
+  ['-1s', undefined],
+  ['1', undefined],
+  ['1d', undefined],
+  ['0', undefined],
+  ['', undefined],
+];
+
+for (const [text, expected] of DURATIONS) {
+  test(`--timeout=${text} is ${expected === undefined ? 'refused' : `${expected} ms`}`, async () => {
+    const argv = [...HEALTH, `--timeout=${text}`];
+    if (expected === undefined) assert.match((await problems(argv))[0] ?? '', /^--timeout=/);
+    else assert.equal((await health(argv)).flags.timeoutMs, expected);
+  });
+}
+
+const SESSIONS: readonly (readonly [string[], number, number, number])[] = [
+  [[], 60, 30, 0],
+  [['--session-duration=15m'], 15, 7.5, 0],
+  [['--session-duration=15m', '--session-refresh=5m'], 15, 5, 0],
+  [['--session-duration=15m', '--session-refresh=15m'], 15, 7.5, 1],
+  [['--session-duration=12h', '--session-refresh=13h'], 0, 0, 0],
+  [['--session-duration=12h', '--session-refresh=1h'], 720, 60, 0],
+];
+
+for (const [words, durationMinutes, refreshMinutes, warningCount] of SESSIONS) {
+  test(`Sessions with ${words.join(' ') || 'no flags'}`, async () => {
+    if (durationMinutes === 0) {
+      assert.equal((await problems([...SERVER, ...words])).length, 1);
+      return;
+    }
+    const { flags, warnings } = await server([...SERVER, ...words]);
+    assert.equal(flags.aws.sessionDurationMs, durationMinutes * 60_000);
+    assert.equal(flags.aws.sessionRefreshMs, refreshMinutes * 60_000);
+    assert.equal(warnings.length, warningCount);
+  });
+}
+
+test('Where both base ARN flags are given, autodetection wins', async () => {
+  const { flags } = await server([...SERVER, '--role-base-arn-autodetect']);
+  assert.equal(flags.aws.roleBase.kind, 'autodetect');
+});
+
+for (const [word, level] of Object.entries({
+  debug: 'debug',
+  info: 'info',
+  warn: 'warn',
+  warning: 'warn',
+  error: 'error',
+})) {
+  test(`--level=${word} is accepted`, async () =>
+    assert.equal((await agent([...AGENT, `--level=${word}`])).logging.level, level));
+}
+
+/** A command line and the one problem that it has. */
+const REFUSED: readonly (readonly [readonly string[], RegExp])[] = [
+  [[...AGENT, '--hots=1.2.3.4'], /^unknown flag --hots$/],
+  [[...AGENT, '--no-hots'], /^unknown flag --no-hots$/],
+  [[...AGENT, '-p'], /^unknown flag -p$/],
+  [[...AGENT, '--bind=:1'], /^unknown flag --bind \(it belongs to server\)$/],
+  [[...HEALTH, '--prometheus-listen-addr=:1'], /^unknown flag --prometheus-listen-addr \(it belongs to agent\)$/],
+  [[...AGENT, '--_=x'], /^unknown flag --_=x$/],
+  [[...AGENT, '--__proto__=x'], /^unknown flag /],
+  [[...AGENT, '--constructor'], /^unknown flag --constructor$/],
+  [[...AGENT, '--no-toString'], /^unknown flag --no-toString$/],
+  [[...AGENT, '--get-yargs-completions'], /^unknown flag --get-yargs-completions$/],
+  [[...AGENT, 'server'], /^unexpected argument server$/],
+  [[...AGENT, '--', '--port=1'], /^unexpected argument --port=1$/],
+  [[...AGENT, '--port'], /^--port needs a value$/],
+  [[...AGENT, '--wait', '--iptables'], /^--wait needs a value$/],
+  [[...AGENT, '--no-port'], /^--no-port is unknown: the flag takes a value$/],
+  [[...AGENT, '--iptables=yes'], /^--iptables=yes is neither true nor false$/],
+  [[...AGENT, '--port=65536'], /^--port=65536 is not a whole number from 0 to 65535$/],
+  [[...AGENT, '--port=80.5'], /^--port=80.5 is not a whole number/],
+  [[...AGENT, '--port=0x50'], /^--port=0x50 is not a whole number/],
+  [[...AGENT, '--pod-rate', '-1'], /^--pod-rate=-1 is not a whole number/],
+  [[...AGENT, '--level=trace'], /^--level=trace is none of debug, info, warn, warning, error$/],
+  [[...AGENT, '--level=constructor'], /^--level=constructor is none of/],
+  [[...AGENT, '--cert=/does/not/exist'], /^--cert=\/does\/not\/exist does not exist$/],
+  [[...AGENT, `--key=${join(directory, 'folder')}`], /^--key=\S+ is not a file$/],
+  [[...AGENT, '--ca=a\0b'], /^--ca="a\\u0000b" cannot be read/],
+  [[...AGENT, '--host=node-1'], /^--host=node-1 is not a list of IP addresses$/],
+  [[...AGENT, '--host=192.0.2.1,'], /^--host=192.0.2.1, is not a list of IP addresses$/],
+  [[...AGENT, '--host=127.0.0.1', '--iptables'], /^--iptables cannot redirect to this --host: 127.0.0.1 is a loopback/],
+  [[...AGENT, '--host-interface='], /^--host-interface="" is no interface/],
+  [[...AGENT, '--host-interface=-j'], /^--host-interface=-j is no interface/],
+  [[...AGENT, '--host-interface=a b'], /^--host-interface="a b" is no interface/],
+  [[...AGENT, '--host-interface=abcdefghijklmnop'], /^--host-interface=abcdefghijklmnop is no interface/],
+  [[...AGENT, '--allow-route-regexp=('], /^--allow-route-regexp=\( is no RE2 expression: .*missing closing \)/],
+  [[...AGENT, '--allow-route-regexp=(?=x)'], /^--allow-route-regexp=\(\?=x\) is no RE2 expression/],
+  [[...AGENT, '--metadata-endpoint=https://169.254.169.254'], /is no http:\/\/ URL$/],
+  [[...AGENT, '--metadata-endpoint=http://u:p@host'], /has more than a host and a port$/],
+  [[...AGENT, '--metadata-endpoint=http://host/latest'], /has more than a host and a port$/],
+  [[...AGENT, '--listen-address=eth0'], /^--listen-address=eth0 is no IP address$/],
+  [[...AGENT, '--server-address=kiam-server'], /^--server-address=kiam-server is not of the form host:port/],
+  [[...AGENT, '--server-address=:443'], /^--server-address=:443 is not of the form host:port$/],
+  [[...AGENT, '--prometheus-listen-addr=9620'], /^--prometheus-listen-addr=9620 is not of the form host:port/],
+  [[...AGENT, '--pprof-listen-addr=:6060'], /^--pprof-listen-addr must be a loopback address/],
+  [[...AGENT, '--pprof-listen-addr=10.0.0.1:6060'], /^--pprof-listen-addr must be a loopback address/],
+  [[...AGENT, '--allow-ip-query'], /^--allow-ip-query lets any client be any pod/],
+  [[...AGENT, '--allow-ip-query', '--listen-address=10.0.0.1'], /^--allow-ip-query lets any client be any pod/],
+  [[...AGENT, '--iptables', '--port=0'], /^--iptables needs a --port/],
+  [[...AGENT, '--iptables-remove-guard'], /^--iptables-remove-guard needs --iptables-remove/],
+  [[...AGENT, '--guard-only', '--iptables-remove'], /contradict each other$/],
+  [['server', ...TLS], /^one of --role-base-arn and --role-base-arn-autodetect must be given$/],
+  [
+    ['server', ...TLS, '--role-base-arn=arn:aws:iam::123456789012:role'],
+    /is not of the form arn:aws:iam::123456789012:role\/$/,
+  ],
+  [['server', ...TLS, '--role-base-arn='], /^--role-base-arn="" is not of the form/],
+  [['server', ...TLS, '--role-base-arn=arn:aws:iam::1:instance-profile/x'], /is not of the form/],
+  [[...SERVER, '--assume-role-arn=arn:aws:iam::1:user/x'], /is not the ARN of a role$/],
+  [
+    [...SERVER, '--assume-role-arn=kiam', '--session-duration=2h'],
+    /^--session-duration may be at most 1h with --assume-role-arn/,
+  ],
+  [[...SERVER, '--session-duration=14m59s'], /^--session-duration=14m59s is less than 15m$/],
+  [[...SERVER, '--session-duration=13h'], /^--session-duration=13h is more than 12h$/],
+  [[...SERVER, '--session='], /^--session="" is empty$/],
+  [[...SERVER, '--region=evil.example/'], /is not the name of a region/],
+  [[...SERVER, '--bind=0.0.0.0'], /^--bind=0.0.0.0 is not of the form host:port/],
+  [[...SERVER, '--fetchers=0'], /^--fetchers=0 is not a whole number from 1/],
+  [[...SERVER, '--kubeconfig=/does/not/exist'], /does not exist$/],
+  [[...SERVER, '--agent-identity=maybe'], /^--agent-identity=maybe is none of off, auto, host-ip, token$/],
+  [[...SERVER, '--grpc-max-connection-age-duration=-1s'], /is less than 1ms$/],
+  [[], /^no command is given: it must be one of agent, server, health$/],
+  [['agnet'], /^unknown command agnet: it must be one of agent, server, health$/],
+];
+
+for (const [argv, expected] of REFUSED) {
+  const words = argv.filter((word) => !word.includes('/file.pem')).join(' ');
+  test(`Refused: kiam ${JSON.stringify(words)}`, async () => {
+    const found = await problems(argv);
+    assert.equal(found.length, 1, JSON.stringify(found));
+    assert.match(found[0] ?? '', expected);
+  });
+}
+
+const ACCEPTED: readonly (readonly string[])[] = [
+  [...AGENT, '--allow-ip-query', '--listen-address=127.0.0.1'],
+  [...AGENT, '--pprof-listen-addr=10.0.0.1:6060', '--pprof-allow-remote'],
+  [...AGENT, '--pprof-listen-addr=localhost:6060'],
+  [...AGENT, '--pprof-listen-addr='],
+  [...AGENT, '--iptables-remove', '--iptables-remove-guard', '--iptables'],
+  [...AGENT, '--no-iptables-remove'],
+  [...AGENT, '--host=127.0.0.1'],
+  [...SERVER, '--assume-role-arn=kiam-server', '--session-duration=1h'],
+  [...SERVER, '--session-duration=15m', '--session-refresh=0s'],
+  [...SERVER, '--role-base-arn=arn:aws-us-gov:iam::1:role/team/'],
+  [...SERVER, '--region=us-gov-west-1'],
+  [...SERVER, '--region='],
+];
+
+for (const argv of ACCEPTED) {
+  const words = argv.filter((word) => !word.includes('/file.pem')).join(' ');
+  test(`Accepted: kiam ${words}`, async () => assert.deepEqual(await problems(argv), []));
+}
+
+test('All problems are named at once', async () => {
+  const found = await problems(['agent', '--port=x', '--wait=1', '--typo', '--allow-ip-query', 'extra', '--cert=/no']);
+  assert.equal(found.length, 9, found.join('\n'));
+  const starts = [
+    'unexpected argument',
+    'unknown flag',
+    '--key',
+    '--ca',
+    '--host',
+    '--port',
+    '--wait',
+    '--cert',
+    '--allow-ip-query',
+  ];
+  for (const start of starts)
+    assert.ok(
+      found.some((problem) => problem.startsWith(start)),
+      start,
+    );
+});
+
+test('A problem shows a value on one line and cut short', async () => {
+  const [problem = ''] = await problems([...AGENT, `--level=${'x\n'.repeat(1000)}`]);
+  assert.ok(problem.length < 300 && !problem.includes('\n'), problem);
+});
+
+test('A program that does not offer a command says so, and what it offers', async () => {
+  const commands: CommandName[] = ['agent', 'health'];
+  const refused = await parseCommandLine(SERVER, {}, { version: '1', commands });
+  assert.deepEqual(refused, {
+    kind: 'problems',
+    problems: ['this program has no server, which comes in an image of its own; it offers agent, health'],
+  });
+  assert.equal((await parseCommandLine(AGENT, {}, { version: '1', commands })).kind, 'agent');
+  const help = await parseCommandLine(['--help'], {}, { version: '1', commands });
+  assert.ok(help.kind === 'help' && help.text.includes('kiam agent') && !help.text.includes('kiam server'));
+});
+
+test('--version and --help answer on every command, whatever else is wrong', async () => {
+  for (const command of [[], ['agent'], ['server'], ['health']]) {
+    assert.deepEqual(await parse([...command, '--version']), { kind: 'version', text: 'kiam 1.2.3' });
+    assert.equal((await parse([...command, '--help', '--typo'])).kind, 'help');
+  }
+  const [word, flag] = [await parse(['help', 'agent']), await parse(['agent', '--help'])];
+  assert.deepEqual(word, flag);
+});
+
+/** SPEC 2: each flag's default as it is documented. `''` is a switch that is off, or nothing. */
+const DOCUMENTED: Readonly<Record<CommandName, string>> = {
+  agent: `json-log level:info prometheus-listen-addr:off prometheus-sync-interval:5s pprof-listen-addr:off cert key ca
+    server-address:localhost:9610 server-address-refresh:0s gateway-timeout-creation:1s grpc-keepalive-time-duration:10s
+    grpc-keepalive-timeout-duration:2s grpc-keepalive-permit-without-stream port:3100 host host-interface:docker0 iptables
+    iptables-remove allow-ip-query allow-route-regexp:^$ listen-address metadata-endpoint:http://169.254.169.254 wait:900ms
+    require-imdsv2 pod-concurrency:16 pod-rate:100 guard-only iptables-remove-guard serve-stale:30s node-store:true
+    agent-token-file`,
+  server: `json-log level:info prometheus-listen-addr:off prometheus-sync-interval:5s pprof-listen-addr:off cert key ca
+    grpc-keepalive-time-duration:10s grpc-keepalive-timeout-duration:2s bind:localhost:9610 kubeconfig sync:1m fetchers:8
+    prefetch-buffer-size:1000 role-base-arn role-base-arn-autodetect disable-strict-namespace-regexp session:kiam
+    session-duration:1h assume-role-arn region grpc-max-connection-idle-duration:15m grpc-max-connection-age-duration:15m
+    grpc-max-connection-age-grace-duration:15m metadata-endpoint:http://169.254.169.254 max-view-age:30s agent-identity:auto`,
+  health: `json-log level:info cert key ca server-address:localhost:9610 server-address-refresh:0s gateway-timeout-creation:1s
+    grpc-keepalive-time-duration:10s grpc-keepalive-timeout-duration:2s grpc-keepalive-permit-without-stream timeout:1s`,
+};
+
+/** What the help says of a flag's default; undefined where it does not show the flag. */
+function defaultShown(help: string, name: string): string | undefined {
+  const entry = new RegExp(`^  --${name} ([^]*?)(?=^  --|^\\S|^$)`, 'm').exec(help)?.[1];
+  return entry === undefined ? undefined : (/\[default: ([^\]]*)\]/.exec(entry)?.[1] ?? '');
+}
+
+for (const command of ['agent', 'server', 'health'] as const) {
+  test(`The help of ${command} shows every documented flag with its default, within 110 columns`, async () => {
+    const help = await parse([command, '--help']);
+    assert.ok(help.kind === 'help');
+    for (const line of help.text.split('\n')) assert.ok(line.length <= 110 && /^[\x20-\x7e]*$/.test(line), line);
+    for (const flag of DOCUMENTED[command].split(/\s+/)) {
+      const [, name = '', value = ''] = /^([^:]+):?(.*)$/.exec(flag) ?? [];
+      const shown = defaultShown(help.text, name);
+      assert.equal(shown, value, `default of --${name}`);
+    }
+  });
+}
