@@ -27,8 +27,11 @@ export interface HttpListener {
   close(): Promise<void>;
 }
 
-/** One scrape and one probe at a time are usual; more than this are a mistake or an attack. */
-const MOST_CONNECTIONS = 64;
+/** Scrapes and probes come one at a time. More connections than this would use up the file descriptors that pods need. */
+const MOST_CONNECTIONS = 256;
+
+/** So that one peer that opens all that it can does not keep the kubelet's probes out. */
+const MOST_CONNECTIONS_OF_A_PEER = 16;
 
 /**
  * A small HTTP server for people and machines that look after the daemon. It never fails the daemon: an address that is
@@ -46,6 +49,7 @@ export function startHttpListener(options: HttpListenerOptions): HttpListener {
     (request, response) => void answer(options, request, response),
   );
   server.maxConnections = MOST_CONNECTIONS;
+  limitEachPeer(server);
   // A broken connection concerns its peer alone; node answers requests that it cannot parse.
   server.on('clientError', (_error, socket) => socket.destroy());
   let closed = false;
@@ -57,6 +61,24 @@ export function startHttpListener(options: HttpListenerOptions): HttpListener {
       return closeServer(server);
     },
   };
+}
+
+function limitEachPeer(server: Server): void {
+  const connections = new Map<string, number>();
+  server.on('connection', (socket) => {
+    const peer = socket.remoteAddress ?? '';
+    const count = connections.get(peer) ?? 0;
+    if (count >= MOST_CONNECTIONS_OF_A_PEER) {
+      socket.destroy();
+      return;
+    }
+    connections.set(peer, count + 1);
+    socket.once('close', () => {
+      const rest = (connections.get(peer) ?? 1) - 1;
+      if (rest === 0) connections.delete(peer);
+      else connections.set(peer, rest);
+    });
+  });
 }
 
 function listenUntilBound(server: Server, options: HttpListenerOptions, isClosed: () => boolean): Promise<number> {

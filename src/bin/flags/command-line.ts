@@ -1,4 +1,5 @@
-import { AGENT_OPTIONS, agentFlags, agentProblems } from './agent.ts';
+import { AGENT_OPTIONS } from './agent-options.ts';
+import { agentFlags, agentProblems } from './agent.ts';
 import type { AgentFlags } from './agent.ts';
 import { HEALTH_OPTIONS, healthFlags } from './health.ts';
 import type { HealthFlags } from './health.ts';
@@ -6,7 +7,8 @@ import { commandHelp, programHelp } from './help.ts';
 import type { Options } from './option.ts';
 import { readOptions, show, splitWords } from './read-options.ts';
 import type { Words } from './read-options.ts';
-import { SERVER_OPTIONS, serverFlags, serverProblems, serverWarnings } from './server.ts';
+import { SERVER_OPTIONS } from './server-options.ts';
+import { serverFlags, serverProblems, serverWarnings } from './server.ts';
 import type { ServerFlags } from './server.ts';
 
 export type CommandName = 'agent' | 'server' | 'health';

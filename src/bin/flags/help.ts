@@ -5,7 +5,7 @@ const WIDTH = 110;
 
 /** The help of one command, its flags in groups. */
 export async function commandHelp(command: string, describe: string, options: Options): Promise<string> {
-  let page = yargs([])
+  let page = yargs([], '/')
     .scriptName('kiam')
     .locale('en')
     .exitProcess(false)

@@ -29,7 +29,7 @@ export function splitWords(argv: readonly string[], options: Options): Words {
     name,
     { type: type === 'boolean' ? 'boolean' : 'string' },
   ]);
-  const parsed: Record<string, unknown> = yargs([])
+  const parsed: Record<string, unknown> = yargs([], '/')
     .scriptName('kiam')
     .locale('en')
     .exitProcess(false)

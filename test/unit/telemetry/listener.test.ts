@@ -75,6 +75,30 @@ test('Headers over 8 KiB and requests that are none end their own connection onl
   assert.equal((await fetch(`${origin}/live`)).status, 200);
 });
 
+test('One peer that opens all the connections it can does not keep another out', async (t) => {
+  const port = Number(new URL(await start(t)).port);
+  const closed: string[] = [];
+  const sockets = Array.from({ length: 40 }, () => connect({ port, host: '127.0.0.1', localAddress: '127.0.0.2' }));
+  for (const socket of sockets) {
+    t.after(() => socket.destroy());
+    socket
+      .on('error', () => {})
+      .on('close', () => closed.push('x'))
+      .resume();
+  }
+  while (closed.length < 24) await settle();
+  const probe = connect({ port, host: '127.0.0.1', localAddress: '127.0.0.3' });
+  probe.write('GET /live HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n');
+  const [answer]: unknown[] = await once(probe, 'data');
+  assert.match(String(answer), /^HTTP\/1\.1 200 /);
+  assert.equal(closed.length, 24);
+  for (const socket of sockets) socket.destroy();
+  while (closed.length < 40) await settle();
+  const again = connect({ port, host: '127.0.0.1', localAddress: '127.0.0.2' });
+  again.write('GET /live HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n');
+  assert.match(String((await once(again, 'data'))[0]), /^HTTP\/1\.1 200 /);
+});
+
 test('An address that is taken is tried again until it is free, and the log says so once', async (t) => {
   const holder = createServer().listen(0, '127.0.0.1');
   await once(holder, 'listening');
