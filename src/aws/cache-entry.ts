@@ -56,11 +56,16 @@ export function newEntry(key: string, identity: Identity): Entry {
   };
 }
 
+/** The present by both clocks. */
+export function present(clock: Clock): Moment {
+  return { monotonicMs: clock.monotonic(), wallMs: clock.now() };
+}
+
 /** Puts credentials with a known life into use, to be renewed after `refreshMs`. */
-export function hold(credentials: Credentials, lifeMs: number, refreshMs: number, clock: Clock): HeldCredentials {
+export function hold(credentials: Credentials, lifeMs: number, refreshMs: number, now: Moment): HeldCredentials {
   const at = (afterMs: number): Moment => ({
-    monotonicMs: clock.monotonic() + afterMs,
-    wallMs: clock.now() + afterMs,
+    monotonicMs: now.monotonicMs + afterMs,
+    wallMs: now.wallMs + afterMs,
   });
   const deadMs = lifeMs - SHORTEST_SERVED_LIFE_MS;
   return {
@@ -73,25 +78,25 @@ export function hold(credentials: Credentials, lifeMs: number, refreshMs: number
 }
 
 /** Whether a moment has come by either clock. */
-export function hasCome(moment: Moment, clock: Clock): boolean {
-  return clock.monotonic() >= moment.monotonicMs || clock.now() >= moment.wallMs;
+export function hasCome(moment: Moment, now: Moment): boolean {
+  return now.monotonicMs >= moment.monotonicMs || now.wallMs >= moment.wallMs;
 }
 
-/** The time until a moment by the clock that has less of it left; negative once it has come. */
-export function untilMs(moment: Moment, clock: Clock): number {
-  return Math.min(moment.monotonicMs - clock.monotonic(), moment.wallMs - clock.now());
+/** The time until a moment by the clock that has less of it left, in milliseconds; negative once it has come. */
+export function untilMs(moment: Moment, now: Moment): number {
+  return Math.min(moment.monotonicMs - now.monotonicMs, moment.wallMs - now.wallMs);
 }
 
 /** What may be served. */
-export function servable({ held }: Entry, clock: Clock): HeldCredentials | undefined {
-  return held === undefined || hasCome(held.deadAt, clock) ? undefined : held;
+export function servable({ held }: Entry, now: Moment): HeldCredentials | undefined {
+  return held === undefined || hasCome(held.deadAt, now) ? undefined : held;
 }
 
 export type EntryState = 'fresh' | 'due' | 'failed' | 'empty';
 
 /** `fresh`: nothing to do; `due`: served but to be renewed; `failed`: nothing to serve and STS refused; `empty`: not yet. */
-export function stateOf(entry: Entry, clock: Clock): EntryState {
-  const held = servable(entry, clock);
-  if (held !== undefined) return hasCome(held.refreshAt, clock) ? 'due' : 'fresh';
+export function stateOf(entry: Entry, now: Moment): EntryState {
+  const held = servable(entry, now);
+  if (held !== undefined) return hasCome(held.refreshAt, now) ? 'due' : 'fresh';
   return entry.failure === undefined ? 'empty' : 'failed';
 }

@@ -3,9 +3,11 @@ import { createBackoff } from '#runtime/backoff.ts';
 import type { Clock } from '#runtime/clock.ts';
 import type { StsCategory } from './sts.ts';
 
-/** A pod that waits goes before one that may ask, and that before a refresh for which there is time. */
-export type Rank = 'request' | 'prefetch' | 'refresh';
-const RANKS = ['request', 'prefetch', 'refresh'] as const;
+/**
+ * A pod that waits goes first, then what is about to end, then what may be asked for, and last a refresh for which there is time.
+ */
+export type Rank = 'request' | 'urgent' | 'prefetch' | 'refresh';
+const RANKS = ['request', 'urgent', 'prefetch', 'refresh'] as const;
 
 /** How a call ended, as far as the account is concerned: `answered` includes a refusal, for STS was there to refuse. */
 export type Verdict = 'answered' | Extract<StsCategory, 'throttled' | 'unavailable' | 'own-credentials'>;
@@ -41,11 +43,13 @@ const BACKLOG_INTERVAL_MS = 20;
 
 /**
  * The pace under throttling: half as slow again with each new throttled call, 2 % faster with each answered one, so that in the
- * long run one call in twenty finds out whether STS would take more.
+ * long run one call in twenty or so finds out whether STS would take more. After thirty answers in a row the limit has gone, and the
+ * pace with it.
  */
 const FIRST_THROTTLED_INTERVAL_MS = 100;
 const LONGEST_INTERVAL_MS = 60_000;
 const EASED_INTERVAL_MS = 5;
+const ANSWERS_BEFORE_EASING = 30;
 
 /**
  * Decides when the calls to STS of one account may start. It keeps at most one waiting call per key, in the order of their
@@ -61,6 +65,7 @@ export class CallLimiter {
   readonly #mostRefreshesInFlight: number;
   readonly #waiting: Readonly<Record<Rank, Map<string, WaitingCall>>> = {
     request: new Map(),
+    urgent: new Map(),
     prefetch: new Map(),
     refresh: new Map(),
   };
@@ -80,6 +85,7 @@ export class CallLimiter {
   #intervalMs = 0;
   #nextStartMs = 0;
   #throttledInRow = 0;
+  #answeredInRow = 0;
   #episode = 0;
   #cancelTimer: (() => void) | undefined;
   #closed = false;
@@ -194,11 +200,13 @@ export class CallLimiter {
   #onAnswer(): void {
     this.#suspects.clear();
     this.#throttledInRow = 0;
+    this.#answeredInRow += 1;
     this.#limit = Math.min(this.#mostInFlight, this.#limit + 1);
     if (this.#troubled) this.#endTrouble();
     if (this.#pace !== 'throttled') return;
     // When nobody waits, the pace is not what holds calls back and there is little to learn from keeping it.
-    this.#intervalMs *= this.#waitingCount() === 0 ? 0.8 : 0.98;
+    const isOver = this.#answeredInRow > ANSWERS_BEFORE_EASING || this.#waitingCount() === 0;
+    this.#intervalMs *= isOver ? 0.8 : 0.98;
     if (this.#intervalMs < EASED_INTERVAL_MS) this.#setPace('none', 0);
   }
 
@@ -218,6 +226,7 @@ export class CallLimiter {
     if (call.sequence <= this.#reactedTo) return;
     this.#reactedTo = this.#sequence;
     this.#throttledInRow += 1;
+    this.#answeredInRow = 0;
     const factor = this.#throttledInRow > 1 ? 2 : 1.5;
     this.#limit = Math.max(1, Math.floor(Math.min(this.#limit, this.#inFlight + 1) / 2));
     this.#setPace(
@@ -247,6 +256,6 @@ export class CallLimiter {
   }
 
   #waitingCount(): number {
-    return this.#waiting.request.size + this.#waiting.prefetch.size + this.#waiting.refresh.size;
+    return RANKS.reduce((count, rank) => count + this.#waiting[rank].size, 0);
   }
 }

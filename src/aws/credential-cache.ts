@@ -4,8 +4,8 @@ import type { Failure } from '#domain/failure.ts';
 import type { Identity } from '#domain/identity.ts';
 import { identityKey } from '#domain/identity.ts';
 import type { Logger } from '#telemetry/logger.ts';
-import type { Entry, EntryState, Fetch, HeldCredentials } from './cache-entry.ts';
-import { hasCome, hold, newEntry, servable, stateOf, untilMs } from './cache-entry.ts';
+import type { Entry, EntryState, Fetch, HeldCredentials, Moment } from './cache-entry.ts';
+import { hasCome, hold, newEntry, present, servable, stateOf, untilMs } from './cache-entry.ts';
 import type { Rank, Verdict } from './call-limiter.ts';
 import { CallLimiter } from './call-limiter.ts';
 import type { Issue } from './credential-issuer.ts';
@@ -83,16 +83,16 @@ export class StsCredentialCache {
     const entry = this.#entries.get(key) ?? this.#add(key, identity);
     // Whoever asks is a live pod, or asks for one: the next call of `retain` knows better.
     entry.retained = true;
-    const held = servable(entry, this.#clock);
+    const now = present(this.#clock);
+    const held = servable(entry, now);
     if (held !== undefined) {
       this.#options.kiamMetrics?.cacheHits.inc();
       return this.#serve(held);
     }
     this.#options.kiamMetrics?.cacheMisses.inc();
-    if (entry.failure !== undefined && this.#mustNotRetry(entry)) return entry.failure.outcome;
-    const startedMs = this.#clock.monotonic();
+    if (entry.failure !== undefined && this.#mustNotRetry(entry, now)) return entry.failure.outcome;
     const outcome = await this.#wait(this.#fetch(entry, urgency), signal);
-    this.#options.metrics?.waited((this.#clock.monotonic() - startedMs) / 1000);
+    this.#options.metrics?.waited((this.#clock.monotonic() - now.monotonicMs) / 1000);
     return outcome;
   }
 
@@ -120,13 +120,13 @@ export class StsCredentialCache {
   /** Renews credentials now, although their time has not come; they are served until the new ones are in. */
   renew(identity: Identity): void {
     const entry = this.#entries.get(identityKey(identity));
-    if (entry !== undefined && !this.#mustNotRetry(entry)) this.#fetch(entry, 'request');
+    if (entry !== undefined && !this.#mustNotRetry(entry, present(this.#clock))) this.#fetch(entry, 'urgent');
   }
 
   /** For a metric: the life left in what is held for an identity, in milliseconds; undefined when nothing is held. */
   remainingMs(identity: Identity): number | undefined {
     const held = this.#entries.get(identityKey(identity))?.held;
-    return held === undefined ? undefined : untilMs(held.endsAt, this.#clock);
+    return held === undefined ? undefined : untilMs(held.endsAt, present(this.#clock));
   }
 
   /** Ends the background work and every call; who waits is told so. */
@@ -146,12 +146,12 @@ export class StsCredentialCache {
   }
 
   #serve(held: HeldCredentials): CredentialOutcome {
-    this.#options.metrics?.served(untilMs(held.endsAt, this.#clock) / 1000);
+    this.#options.metrics?.served(untilMs(held.endsAt, present(this.#clock)) / 1000);
     return { ok: true, value: held.credentials };
   }
 
-  #mustNotRetry({ failure }: Entry): boolean {
-    return failure !== undefined && stands(failure, this.#clock.monotonic(), this.#limiter.episode);
+  #mustNotRetry({ failure }: Entry, now: Moment): boolean {
+    return failure !== undefined && stands(failure, now.monotonicMs, this.#limiter.episode);
   }
 
   /** Joins the identity's call to STS, or asks for one. */
@@ -192,7 +192,7 @@ export class StsCredentialCache {
     if (issued.ok) {
       const { sessionRefreshMs } = this.#options;
       const refreshMs = refreshAfterMs(issued.lifeMs, { sessionRefreshMs, random: this.#random });
-      entry.held = hold(issued.success.value, issued.lifeMs, refreshMs, this.#clock);
+      entry.held = hold(issued.success.value, issued.lifeMs, refreshMs, present(this.#clock));
       entry.failure = undefined;
       this.#finish(entry, fetch, entry.held);
       return 'answered';
@@ -229,10 +229,11 @@ export class StsCredentialCache {
     this.#noticeJump();
     const counts: Record<EntryState, number> = { fresh: 0, due: 0, failed: 0, empty: 0 };
     let size = 0;
+    const now = present(this.#clock);
     for (const entry of this.#entries.values()) {
-      const rank = this.#dueAs(entry);
+      const rank = this.#dueAs(entry, now);
       if (rank !== undefined) this.#fetch(entry, rank);
-      counts[stateOf(entry, this.#clock)] += 1;
+      counts[stateOf(entry, now)] += 1;
       if (entry.held !== undefined) size += 1;
     }
     this.#options.kiamMetrics?.cacheSize.set(size);
@@ -241,12 +242,12 @@ export class StsCredentialCache {
   }
 
   /** Undefined when there is nothing to do for it. What has died is wanted by pods that have not asked yet. */
-  #dueAs(entry: Entry): Rank | undefined {
-    if (this.#mustNotRetry(entry)) return undefined;
-    const held = servable(entry, this.#clock);
+  #dueAs(entry: Entry, now: Moment): Rank | undefined {
+    if (this.#mustNotRetry(entry, now)) return undefined;
+    const held = servable(entry, now);
     if (held !== undefined) {
-      if (!hasCome(held.refreshAt, this.#clock)) return undefined;
-      return hasCome(held.urgentAt, this.#clock) ? 'request' : 'refresh';
+      if (!hasCome(held.refreshAt, now)) return undefined;
+      return hasCome(held.urgentAt, now) ? 'urgent' : 'refresh';
     }
     const isRefused = entry.failure !== undefined && !isTransient(entry.failure.outcome.category);
     // A refused role with nothing to lose is asked for again when a pod asks; an entry without a past has a caller already.
