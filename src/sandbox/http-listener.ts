@@ -1,0 +1,73 @@
+import type { IncomingMessage, Server as HttpServer } from 'node:http';
+import type { Server as HttpsServer } from 'node:https';
+
+export interface ListenAddress {
+  readonly host: string;
+  /** 0 asks for any free port; later starts use the one that was given. */
+  readonly port: number;
+}
+
+export const LOOPBACK_ANY_PORT: ListenAddress = { host: '127.0.0.1', port: 0 };
+
+/** A server that can go away and come back at the same address, as a restarted one does. */
+export interface HttpListener {
+  /** The address that it listens on, or listened on last. */
+  readonly address: ListenAddress;
+  /** `host:port`, with brackets round an IPv6 address. */
+  readonly authority: string;
+  /** Stops listening and cuts every connection. Does nothing when it is stopped. */
+  stop(): Promise<void>;
+  /** Listens again at the same address. Does nothing when it listens. */
+  start(): Promise<void>;
+  /** Cuts every connection and keeps listening. */
+  cutConnections(): void;
+}
+
+/** Listens at an address; rejects when that is not possible. */
+export async function listen(server: HttpServer | HttpsServer, wanted: ListenAddress): Promise<HttpListener> {
+  let address = wanted;
+  const start = async (): Promise<void> => {
+    if (server.listening) return;
+    await new Promise<void>((resolve, reject) => {
+      server.once('error', reject);
+      server.listen({ host: address.host, port: address.port, backlog: 4096 }, () => {
+        server.off('error', reject);
+        resolve();
+      });
+    });
+    const bound = server.address();
+    if (bound !== null && typeof bound === 'object') address = { host: wanted.host, port: bound.port };
+  };
+  const stop = async (): Promise<void> => {
+    if (!server.listening) return;
+    await new Promise<void>((resolve) => {
+      server.close(() => resolve());
+      server.closeAllConnections();
+    });
+  };
+  await start();
+  return {
+    get address() {
+      return address;
+    },
+    get authority() {
+      return `${address.host.includes(':') ? `[${address.host}]` : address.host}:${address.port}`;
+    },
+    stop,
+    start,
+    cutConnections: () => server.closeAllConnections(),
+  };
+}
+
+/** The whole body as UTF-8; undefined when it is longer than `limitBytes`. Rejects when the client goes away. */
+export async function readBody(request: IncomingMessage, limitBytes: number): Promise<string | undefined> {
+  const chunks: Buffer[] = [];
+  let length = 0;
+  for await (const chunk of request) {
+    if (!Buffer.isBuffer(chunk)) continue;
+    length += chunk.length;
+    if (length > limitBytes) return undefined;
+    chunks.push(chunk);
+  }
+  return Buffer.concat(chunks).toString('utf8');
+}

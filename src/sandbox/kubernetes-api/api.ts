@@ -1,0 +1,161 @@
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import { createServer } from 'node:https';
+import type { Authority } from '../authority.ts';
+import { type HttpListener, type ListenAddress, listen, LOOPBACK_ANY_PORT } from '../http-listener.ts';
+import { Access, ADMIN_RULES, type Rule } from './access.ts';
+import { ApiControls } from './controls.ts';
+import { Delivery } from './delivery.ts';
+import { type DirectAccess, directAccess } from './direct.ts';
+import { Faults } from './faults.ts';
+import { handle, type Handling } from './handler.ts';
+import { kubeconfig, type KubeconfigUser } from './kubeconfig.ts';
+import { Kubelet, type KubeletOptions } from './kubelet.ts';
+import { Lists } from './list.ts';
+import { Objects } from './object-writer.ts';
+import { NAMESPACES, NODES, PODS, RESOURCES } from './resources.ts';
+import { API_AUDIENCE, issueServiceAccountToken, type ServiceAccountToken } from './reviews.ts';
+import type { Watch } from './watch.ts';
+
+export interface KubernetesApiOptions extends KubeletOptions {
+  /** Signs the server's certificate and its clients'. */
+  readonly authority: Authority;
+  readonly address?: ListenAddress | undefined;
+  /** How many changes per resource a watch may lie behind. Default 50,000. */
+  readonly window?: number | undefined;
+  /** Default one minute, as the real server's. */
+  readonly bookmarkIntervalMs?: number | undefined;
+}
+
+/** A stand-in for the Kubernetes API with a kubelet behind it. Objects are JSON as the API has it. */
+export interface KubernetesApi extends DirectAccess {
+  readonly url: string;
+  readonly listener: HttpListener;
+  readonly kubelet: Kubelet;
+  readonly controls: ApiControls;
+  /** A user with these rules, known by a new token; returns its kubeconfig. */
+  identity(name: string, rules: readonly Rule[]): string;
+  /** As {@link identity}, known by a client certificate. */
+  certificateIdentity(name: string, rules: readonly Rule[]): string;
+  /** A kubeconfig that may do everything. */
+  adminKubeconfig(): string;
+  /** Sets a user's rules anew; for a service account its full name, `system:serviceaccount:<namespace>:<name>`. */
+  grant(userName: string, rules: readonly Rule[]): void;
+  serviceAccountToken(request: ServiceAccountToken): string;
+  revokeToken(token: string): void;
+  close(): Promise<void>;
+}
+
+const WINDOW = 50_000;
+const MINUTE_MS = 60_000;
+const FIRST_NAMESPACES = ['default', 'kube-system', 'kube-public', 'kube-node-lease'];
+
+export async function startKubernetesApi(options: KubernetesApiOptions): Promise<KubernetesApi> {
+  const { clock, authority } = options;
+  const objects = new Objects({ clock, window: options.window ?? WINDOW });
+  seed(objects, options);
+  const pods = objects.collection(PODS);
+  const access = new Access({
+    clock,
+    podExists: ({ namespace, name, uid }) => pods.get(namespace, name)?.object.metadata.uid === uid,
+  });
+  const deliveries = new Map(
+    RESOURCES.map((resource) => [resource, new Delivery(clock, objects.collection(resource))]),
+  );
+  const watches = new Set<Watch>();
+  const faults = new Faults();
+  const lists = new Lists();
+  const controls = new ApiControls({ objects, deliveries, faults, lists, watches });
+  const kubelet = new Kubelet(options, objects, pods);
+  const listener = await serve(options, (authority) => ({
+    clock,
+    access,
+    objects,
+    deliveries,
+    watches,
+    faults,
+    lists,
+    bookmarkIntervalMs: options.bookmarkIntervalMs ?? MINUTE_MS,
+    expiredAs: () => controls.expiredAs,
+    authority,
+    count: (request, user) => controls.count(request, user.name),
+  }));
+  const url = `https://${listener.authority}`;
+  const config = (userName: string, user: KubeconfigUser): string =>
+    kubeconfig({ server: url, authorityPem: authority.certificatePem, userName, user });
+  const identity = (name: string, rules: readonly Rule[]): string => {
+    access.grant(name, rules);
+    const user = { name, uid: '', groups: ['system:authenticated'], extra: {} };
+    const token = access.issue({
+      user,
+      audiences: [API_AUDIENCE],
+      expiresAtMs: Number.POSITIVE_INFINITY,
+      boundPod: undefined,
+    });
+    return config(name, { token });
+  };
+  return {
+    ...directAccess(objects),
+    url,
+    listener,
+    kubelet,
+    controls,
+    identity,
+    certificateIdentity: (name, rules) => {
+      access.grant(name, rules);
+      return config(name, { certificate: authority.issue({ commonName: name, usage: 'client' }) });
+    },
+    adminKubeconfig: () => identity('admin', ADMIN_RULES),
+    grant: (userName, rules) => access.grant(userName, rules),
+    serviceAccountToken: (request) => issueServiceAccountToken(access, clock, request),
+    revokeToken: (token) => access.revoke(token),
+    close: async () => {
+      kubelet.stop();
+      await listener.stop();
+    },
+  };
+}
+
+async function serve(options: KubernetesApiOptions, handling: (authority: string) => Handling): Promise<HttpListener> {
+  const { authority, address = LOOPBACK_ANY_PORT } = options;
+  const certificate = authority.issue({
+    commonName: 'kubernetes',
+    usage: 'server',
+    dnsNames: ['kubernetes', 'kubernetes.default.svc', 'localhost'],
+    ipAddresses: [...new Set(['127.0.0.1', '::1', address.host])],
+  });
+  let parts: Handling | undefined;
+  const onRequest = (request: IncomingMessage, response: ServerResponse): void => {
+    parts ??= handling(listener.authority);
+    handle(parts, request, response).catch(() => response.destroy());
+  };
+  const server = createServer(
+    {
+      cert: certificate.certificatePem,
+      key: certificate.privateKeyPem,
+      ca: authority.certificatePem,
+      requestCert: true,
+      // Clients with a token have no certificate: who asks is found out per request.
+      rejectUnauthorized: false,
+      requestTimeout: 0,
+    },
+    onRequest,
+  );
+  const listener = await listen(server, address);
+  return listener;
+}
+
+function seed(objects: Objects, { nodes }: KubernetesApiOptions): void {
+  for (const name of FIRST_NAMESPACES) objects.create(NAMESPACES, '', { metadata: { name } });
+  for (const { name, address } of nodes) {
+    objects.create(NODES, '', {
+      metadata: { name },
+      status: {
+        addresses: [
+          { type: 'InternalIP', address },
+          { type: 'Hostname', address: name },
+        ],
+        conditions: [{ type: 'Ready', status: 'True', reason: 'KubeletReady' }],
+      },
+    });
+  }
+}

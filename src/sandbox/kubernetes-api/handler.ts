@@ -1,0 +1,262 @@
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import { TLSSocket } from 'node:tls';
+import type { Clock } from '#runtime/clock.ts';
+import { readBody } from '../http-listener.ts';
+import { type Json, type JsonObject, at, isJsonObject, parseJson, textAt } from '../json.ts';
+import type { Access, User } from './access.ts';
+import { ApiError, badRequest, methodNotAllowed, noSuchPath, statusOf } from './api-error.ts';
+import type { Delivery } from './delivery.ts';
+import { discover } from './discovery.ts';
+import { type Faults, happen } from './faults.ts';
+import { type Lists, pageJson, selectorOf } from './list.ts';
+import type { Objects, Target } from './object-writer.ts';
+import { type StoredObject, toJson } from './objects.ts';
+import { parseRequest, type PathRequest, type ResourceRequest } from './request.ts';
+import { apiVersionOf, type Resource } from './resources.ts';
+import { review } from './reviews.ts';
+import type { Version } from './store.ts';
+import { objectTable, pageTable, type TableOptions, wantsTable } from './table.ts';
+import { Watch } from './watch.ts';
+
+/** All that answering a request takes. */
+export interface Handling {
+  readonly clock: Clock;
+  readonly access: Access;
+  readonly objects: Objects;
+  readonly lists: Lists;
+  readonly faults: Faults;
+  readonly watches: Set<Watch>;
+  readonly deliveries: ReadonlyMap<Resource, Delivery>;
+  readonly bookmarkIntervalMs: number;
+  /** `host:port` of this server. */
+  readonly authority: string;
+  expiredAs(): 'event' | 'status';
+  /** Told about every request, before anything is decided about it. */
+  count(request: ResourceRequest | PathRequest, user: User): void;
+}
+
+/** The limit of the real server (`apiserver/pkg/server/config.go`: MaxRequestBodyBytes). */
+const LARGEST_BODY_BYTES = 3 * 1024 * 1024;
+
+/** Answers one request; whatever goes wrong becomes a `Status`. */
+export async function handle(handling: Handling, request: IncomingMessage, response: ServerResponse): Promise<void> {
+  try {
+    await answer(handling, request, response);
+  } catch (error) {
+    if (response.headersSent || response.destroyed) {
+      response.destroy();
+      return;
+    }
+    const known =
+      error instanceof ApiError
+        ? error
+        : new ApiError(500, 'InternalError', `Internal error occurred: ${String(error)}`);
+    send(response, known.code, JSON.stringify(statusOf(known)));
+  }
+}
+
+async function answer(handling: Handling, request: IncomingMessage, response: ServerResponse): Promise<void> {
+  const { socket } = request;
+  if (!(socket instanceof TLSSocket)) throw badRequest('Client sent an HTTP request to an HTTPS server.');
+  const user = handling.access.authenticate(socket, request.headers.authorization);
+  const parsed = parseRequest(request.method ?? '', request.url ?? '/');
+  handling.count(parsed, user);
+  const fault = handling.faults.take(parsed);
+  if (fault !== undefined && happen(fault, response)) return;
+  handling.access.authorize(user, parsed);
+  if (parsed.kind === 'path') answerPath(handling, parsed, response);
+  else if (parsed.verb === 'create' && parsed.resource === undefined) {
+    const body = await bodyObject(request);
+    send(response, 201, JSON.stringify(review(handling.access, user, parsed, body)));
+  } else await answerResource(handling, parsed, request, response);
+}
+
+function answerPath(handling: Handling, request: PathRequest, response: ServerResponse): void {
+  if (request.verb !== 'get' && request.verb !== 'head') throw methodNotAllowed();
+  const found = discover(request.path, handling.authority);
+  if (found === undefined) throw noSuchPath();
+  if (typeof found === 'string') send(response, 200, found, 'text/plain; charset=utf-8');
+  else send(response, 200, JSON.stringify(found));
+}
+
+async function answerResource(
+  handling: Handling,
+  request: ResourceRequest,
+  message: IncomingMessage,
+  response: ServerResponse,
+): Promise<void> {
+  const { resource, subresource, verb, namespace, name, query } = request;
+  if (resource === undefined || (subresource !== '' && subresource !== 'status')) throw noSuchPath();
+  if (resource.namespaced && namespace === '' && verb !== 'list' && verb !== 'watch' && verb !== 'deletecollection')
+    throw methodNotAllowed();
+  const target: Target = { resource, namespace, name, subresource };
+  const view = viewOf(handling, message, request, resource);
+  const dryRun = query.getAll('dryRun').includes('All');
+  const { objects } = handling;
+  switch (verb) {
+    case 'list': {
+      const page = handling.lists.list(
+        objects.collection(resource),
+        objects.revisions.latest,
+        namespaceOf(request),
+        query,
+      );
+      send(response, 200, view.table ? pageTable(page, view.options) : pageJson(page));
+      return;
+    }
+    case 'watch':
+      openWatch(handling, request, resource, response, view);
+      return;
+    case 'get':
+      send(response, 200, view.present(objects.get(target)));
+      return;
+    case 'create': {
+      if (name !== '') throw methodNotAllowed();
+      send(response, 201, view.present(objects.create(resource, namespace, await bodyObject(message), dryRun)));
+      return;
+    }
+    case 'update':
+      send(response, 200, view.present(objects.update(target, await bodyObject(message), dryRun)));
+      return;
+    case 'patch': {
+      const mediaType = (message.headers['content-type'] ?? '').split(';', 1)[0]?.trim() ?? '';
+      send(response, 200, view.present(objects.patch(target, mediaType, await bodyJson(message), dryRun)));
+      return;
+    }
+    case 'delete':
+    case 'deletecollection':
+      await answerDelete(handling, target, request, message, response, dryRun);
+  }
+}
+
+async function answerDelete(
+  { objects }: Handling,
+  target: Target,
+  request: ResourceRequest,
+  message: IncomingMessage,
+  response: ServerResponse,
+  dryRun: boolean,
+): Promise<void> {
+  const { resource } = target;
+  const options = deleteOptions((await bodyJson(message)) ?? {}, request.query);
+  if (request.verb === 'delete') {
+    const gone = objects.delete(target, options, dryRun);
+    send(response, 200, gone.json);
+    return;
+  }
+  const selects = selectorOf(resource, namespaceOf(request), request.query);
+  const found = objects
+    .collection(resource)
+    .sorted()
+    .filter((version) => selects(version.object));
+  for (const { object } of found) {
+    objects.delete({ ...target, namespace: object.metadata.namespace, name: object.metadata.name }, options, dryRun);
+  }
+  send(
+    response,
+    200,
+    pageJson({
+      resource,
+      revision: String(objects.revisions.latest),
+      continueToken: '',
+      remaining: undefined,
+      versions: found,
+    }),
+  );
+}
+
+function openWatch(
+  handling: Handling,
+  request: ResourceRequest,
+  resource: Resource,
+  response: ServerResponse,
+  view: View,
+): void {
+  const delivery = handling.deliveries.get(resource);
+  if (delivery === undefined) throw noSuchPath();
+  const watch = new Watch(
+    {
+      clock: handling.clock,
+      collection: handling.objects.collection(resource),
+      delivery,
+      revisions: handling.objects.revisions,
+      bookmarkIntervalMs: handling.bookmarkIntervalMs,
+      expiredAs: handling.expiredAs(),
+      present: view.present,
+    },
+    { ...request, namespace: namespaceOf(request) },
+    response,
+  );
+  if (watch.closed) return;
+  handling.watches.add(watch);
+  response.on('close', () => handling.watches.delete(watch));
+}
+
+/** The namespace that a collection is narrowed to. A namespace's own path names the object, not the place. */
+function namespaceOf({ resource, namespace }: ResourceRequest): string {
+  return resource?.namespaced === true ? namespace : '';
+}
+
+/** How a client wants to see objects. */
+interface View {
+  readonly table: boolean;
+  readonly options: TableOptions;
+  readonly present: (object: Version | StoredObject) => string;
+}
+
+function viewOf({ clock }: Handling, message: IncomingMessage, request: ResourceRequest, resource: Resource): View {
+  const table = wantsTable(message.headers.accept);
+  const options = { nowMs: clock.now(), includeObject: request.query.get('includeObject') ?? 'Metadata' };
+  const present = (object: Version | StoredObject): string => {
+    const stored = 'object' in object ? object.object : object;
+    if (table) return objectTable(resource, stored, options);
+    if ('json' in object) return object.json;
+    return JSON.stringify({ kind: resource.kind, apiVersion: apiVersionOf(resource), ...toJson(stored) });
+  };
+  return { table, options, present };
+}
+
+function deleteOptions(
+  body: Json,
+  query: URLSearchParams,
+): { graceSeconds: number | undefined; uid: string; resourceVersion: string } {
+  const inQuery = query.get('gracePeriodSeconds');
+  const grace = inQuery === null ? at(body, 'gracePeriodSeconds') : Number(inQuery);
+  return {
+    graceSeconds: typeof grace === 'number' && Number.isFinite(grace) ? Math.max(0, grace) : undefined,
+    uid: textAt(body, 'preconditions', 'uid'),
+    resourceVersion: textAt(body, 'preconditions', 'resourceVersion'),
+  };
+}
+
+async function bodyObject(message: IncomingMessage): Promise<JsonObject> {
+  const body = await bodyJson(message);
+  if (!isJsonObject(body)) throw badRequest('the object provided is unrecognized: a JSON object is expected');
+  return body;
+}
+
+async function bodyJson(message: IncomingMessage): Promise<Json | undefined> {
+  const text = await readBody(message, LARGEST_BODY_BYTES);
+  if (text === undefined) {
+    throw new ApiError(413, 'RequestEntityTooLarge', `Request entity too large: limit is ${LARGEST_BODY_BYTES}`);
+  }
+  if (text === '') return undefined;
+  const body = parseJson(text);
+  if (body === undefined)
+    throw badRequest('the object provided is unrecognized (must be of type application/json): invalid JSON');
+  return body;
+}
+
+function send(response: ServerResponse, status: number, body: string, contentType = 'application/json'): void {
+  if (isClosed(response)) return;
+  response.writeHead(status, {
+    'content-type': contentType,
+    'content-length': Buffer.byteLength(body),
+    'cache-control': 'no-cache, private',
+  });
+  response.end(body);
+}
+
+function isClosed(response: ServerResponse): boolean {
+  return response.destroyed || response.headersSent;
+}
