@@ -114,6 +114,7 @@ function missingProblems(missing: readonly string[]): string[] {
 function strayWords(words: Words, command: CommandName): string[] {
   const options = COMMANDS[command].options;
   const problems = words.positionals.slice(1).map((word) => `unexpected argument ${show(word)}`);
+  problems.push(...words.refused.map((word) => `unknown flag ${show(word)}`));
   for (const [name, value] of words.flags) {
     if (Object.hasOwn(options, name) || Object.hasOwn(INFORMATION, name)) continue;
     const dashes = name.length === 1 ? '-' : value === false && !Object.hasOwn(ALL_OPTIONS, name) ? '--no-' : '--';

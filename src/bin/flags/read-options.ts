@@ -16,6 +16,8 @@ export interface Words {
   readonly positionals: readonly string[];
   /** By name, without dashes; `false` is the `--no-` form or a boolean that is switched off. */
   readonly flags: ReadonlyMap<string, unknown>;
+  /** Words with a dash that can be no flag of ours. */
+  readonly refused: readonly string[];
   readonly tokens: readonly string[];
 }
 
@@ -24,7 +26,7 @@ export interface Words {
  * that it neither prints, exits nor looks at the process, and every problem can be named at once.
  */
 export function splitWords(argv: readonly string[], options: Options): Words {
-  const tokens = argv.filter((token) => !isReserved(token)).map(keepQuotes);
+  const tokens = argv.filter((token) => !isRefused(token)).map(keepQuotes);
   const types = Object.entries(options).map(([name, { type }]): [string, { type: 'boolean' | 'string' }] => [
     name,
     { type: type === 'boolean' ? 'boolean' : 'string' },
@@ -50,15 +52,21 @@ export function splitWords(argv: readonly string[], options: Options): Words {
   const positionals = flags.get('_');
   flags.delete('_');
   flags.delete('$0');
-  for (const token of argv.filter(isReserved)) flags.set(token.slice(2), true);
-  return { positionals: Array.isArray(positionals) ? positionals.map(String) : [], flags, tokens: argv };
+  return {
+    positionals: Array.isArray(positionals) ? positionals.map(String) : [],
+    flags,
+    refused: argv.filter(isRefused),
+    tokens: argv,
+  };
 }
 
 /**
- * Flags that mean something to yargs itself: its results stand under the first two names, the third prints completions, and
- * it looks up names in plain objects, where `constructor` is always found.
+ * There are no short flags, though yargs takes `-port=1` for one. Some long ones mean something to yargs itself: its results
+ * stand under the first two names, the third prints completions, and it looks up names in plain objects, where `constructor`
+ * is always found.
  */
-function isReserved(token: string): boolean {
+function isRefused(token: string): boolean {
+  if (/^-[^-]/.test(token)) return !/^-\d+(\.\d+)?$/.test(token);
   const name = /^--(?:no-)?([^=]*)/.exec(token)?.[1];
   return name === '_' || name === '$0' || name === 'get-yargs-completions' || (name !== undefined && name in {});
 }
@@ -89,7 +97,7 @@ export function readOptions<O extends Options>(
     if (option.deprecated !== undefined) warnings.push(`--${name} ${option.deprecated}`);
     const parsed = source.ok ? option.parse(source.text) : source;
     if (parsed.ok) return [name, parsed.value];
-    problems.push(`${source.label} ${parsed.reason}`);
+    problems.push(`${source.label} ${escapeUnprintable(parsed.reason)}`);
     return [name, option.absent];
   };
   const values = Object.fromEntries(Object.entries(options).map(read));
@@ -144,6 +152,10 @@ const LONGEST_SHOWN = 100;
 
 /** A value as a problem shows it: on one line and not too long. */
 export function show(text: string): string {
-  const cut = text.length > LONGEST_SHOWN ? `${text.slice(0, LONGEST_SHOWN).toWellFormed()}...` : text;
-  return /^[\x21-\x7e]+$/.test(cut) ? cut : JSON.stringify(cut);
+  const cut = text.length > LONGEST_SHOWN ? `${text.slice(0, LONGEST_SHOWN)}...` : text;
+  return /^[\x21-\x7e]+$/.test(cut) ? cut : escapeUnprintable(JSON.stringify(cut));
+}
+
+function escapeUnprintable(text: string): string {
+  return text.replace(/[^\x20-\x7e]/g, (character) => `\\u${character.charCodeAt(0).toString(16).padStart(4, '0')}`);
 }

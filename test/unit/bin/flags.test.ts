@@ -3,6 +3,7 @@ import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
+import fc from 'fast-check';
 import type { AgentFlags } from '#bin/flags/agent.ts';
 import { parseCommandLine } from '#bin/flags/command-line.ts';
 import type { CommandLine, CommandName } from '#bin/flags/command-line.ts';
@@ -265,6 +266,8 @@ const REFUSED: readonly (readonly [readonly string[], RegExp])[] = [
   [[...AGENT, '--hots=1.2.3.4'], /^unknown flag --hots$/],
   [[...AGENT, '--no-hots'], /^unknown flag --no-hots$/],
   [[...AGENT, '-p'], /^unknown flag -p$/],
+  [[...AGENT, '-port=1'], /^unknown flag -port=1$/],
+  [[...AGENT, '-_=x'], /^unknown flag -_=x$/],
   [[...AGENT, '--bind=:1'], /^unknown flag --bind \(it belongs to server\)$/],
   [[...HEALTH, '--prometheus-listen-addr=:1'], /^unknown flag --prometheus-listen-addr \(it belongs to agent\)$/],
   [[...AGENT, '--_=x'], /^unknown flag --_=x$/],
@@ -383,6 +386,36 @@ test('All problems are named at once', async () => {
       found.some((problem) => problem.startsWith(start)),
       start,
     );
+});
+
+test('No command line throws, and every refusal has a reason on one line', async () => {
+  const word = fc.oneof(
+    fc.string({ unit: 'binary' }),
+    fc.constantFrom(
+      'agent',
+      '--',
+      '-',
+      '---',
+      '--=',
+      '--no-',
+      '-=',
+      '--a.__proto__.b=1',
+      '--hasOwnProperty',
+      '-_=x',
+      '--$0',
+    ),
+    fc
+      .tuple(fc.constantFrom('--port', '--no-iptables', '--host', '--iptables'), fc.string())
+      .map((parts) => parts.join('=')),
+  );
+  const anyLine = fc.array(word, { maxLength: 8 });
+  const holds = fc.asyncProperty(anyLine, async (argv) => {
+    const line = await parse(argv);
+    if (line.kind !== 'problems') return;
+    assert.ok(line.problems.length > 0);
+    for (const problem of line.problems) assert.match(problem, /^[\x20-\x7e]+$/);
+  });
+  await fc.assert(holds, { numRuns: 300 });
 });
 
 test('A problem shows a value on one line and cut short', async () => {
