@@ -175,12 +175,14 @@ function createFinish(
 function send(reply: FastifyReply, { status, headers, body }: Answer): void {
   reply.hijack();
   const response = reply.raw;
-  if (hasBody(reply.request.raw)) response.shouldKeepAlive = false;
+  if (leavesBytes(reply.request.raw)) response.shouldKeepAlive = false;
   response.writeHead(status, headers);
   response.end(body);
 }
 
-function hasBody({ headers }: IncomingMessage): boolean {
+/** Whether more may follow on the connection that is no request: a body, which nobody reads, or another protocol. */
+function leavesBytes({ headers }: IncomingMessage): boolean {
   const length = headers['content-length'];
-  return headers['transfer-encoding'] !== undefined || (length !== undefined && length !== '0');
+  if (length !== undefined && length !== '0') return true;
+  return headers['transfer-encoding'] !== undefined || headers['upgrade'] !== undefined;
 }

@@ -37,6 +37,6 @@ const TOKEN_PATH = /^\/[^/]+\/api\/token$/;
 
 /**
  * Where the node's own credentials are found. Deliberately wider than what the service is known to understand: whatever the
- * case, the version and the depth, and whatever stands behind the name.
+ * case, the version and the depth, and whatever is appended to the name.
  */
-const DENIED_SEGMENT = /\/(?:iam|identity-credentials|security-credentials[^/]*)(?:\/|$)/i;
+const DENIED_SEGMENT = /\/(?:iam(?![a-z0-9])|identity-credentials|security-credentials)/i;

@@ -54,41 +54,40 @@ function attempt({
       return;
     }
     request.on('response', (response) => {
-      void collect(request, response).then(resolve);
+      request.off('close', closedEarly);
+      collect(request, response, resolve);
     });
     request.on('error', (error) => {
       if (signal.aborted) resolve(metadataFailure('cancelled', 'the request was given up'));
       else if (request.reusedSocket && isReset(error)) resolve('stale connection');
       else resolve(metadataFailure('unreachable', textOf(error)));
     });
-    // Reached without an error or an answer when the service switches protocols, which nobody asked for.
-    request.on('close', () => resolve(metadataFailure('unreachable', 'the connection was closed')));
+    // Without an error or an answer: the service switched protocols, which nobody asked for.
+    const closedEarly = (): void => resolve(metadataFailure('unreachable', 'the connection was closed'));
+    request.on('close', closedEarly);
     request.end();
   });
 }
 
-function collect(request: ClientRequest, response: IncomingMessage): Promise<MetadataOutcome> {
-  return new Promise((resolve) => {
-    const chunks: Buffer[] = [];
-    let length = 0;
-    response.on('data', (chunk: Buffer) => {
-      length += chunk.length;
-      if (length <= LONGEST_ANSWER_BYTES) {
-        chunks.push(chunk);
-        return;
-      }
-      resolve(metadataFailure('too large', `the answer is longer than ${LONGEST_ANSWER_BYTES} bytes`));
-      request.destroy();
-    });
-    response.on('end', () =>
-      resolve({
-        ok: true,
-        answer: { status: response.statusCode ?? 0, headers: singleHeaders(response), body: Buffer.concat(chunks) },
-      }),
-    );
-    response.on('error', (error) => resolve(metadataFailure('unreachable', textOf(error))));
-    response.on('close', () => resolve(metadataFailure('unreachable', 'the answer was cut short')));
+/** Calls `settle` once or more often; the first counts. */
+function collect(request: ClientRequest, response: IncomingMessage, settle: (outcome: MetadataOutcome) => void): void {
+  const chunks: Buffer[] = [];
+  let length = 0;
+  response.on('data', (chunk: Buffer) => {
+    length += chunk.length;
+    if (length <= LONGEST_ANSWER_BYTES) {
+      chunks.push(chunk);
+      return;
+    }
+    settle(metadataFailure('too large', `the answer is longer than ${LONGEST_ANSWER_BYTES} bytes`));
+    request.destroy();
   });
+  response.on('end', () => {
+    const body = Buffer.concat(chunks);
+    settle({ ok: true, answer: { status: response.statusCode ?? 0, headers: singleHeaders(response), body } });
+  });
+  response.on('error', (error) => settle(metadataFailure('unreachable', textOf(error))));
+  response.on('close', () => settle(metadataFailure('unreachable', 'the answer was cut short')));
 }
 
 function singleHeaders(response: IncomingMessage): Record<string, string> {

@@ -115,42 +115,10 @@ test('the query is kept apart and as it came', () => {
   assert.deepEqual(canonical, { ok: true, path: '/latest/', query: 'a=%2e&b=?//..', plain: true });
 });
 
-const PIECES = [
-  ...[
-    '/',
-    '//',
-    '.',
-    '..',
-    '/../',
-    '/./',
-    '%2e',
-    '%2E',
-    '%2f',
-    '%2F',
-    '%5c',
-    '\\',
-    '%25',
-    '%252f',
-    '%00',
-    '%c0%af',
-    ';',
-    '?',
-    '#',
-  ],
-  ...[
-    'latest',
-    'meta-data',
-    'iam',
-    'IAM',
-    'security-credentials',
-    'identity-credentials',
-    'ä',
-    'l%C3%A4',
+const PIECES =
+  '/ // . .. /../ /./ %2e %2E %2f %2F %5c \\ %25 %252f %00 %c0%af ; ? # %20 ä l%C3%A4 http://h latest meta-data iam IAM security-credentials'.split(
     ' ',
-    '%20',
-    'http://h',
-  ],
-];
+  );
 
 const anyTarget = fc.oneof(
   fc.array(fc.constantFrom(...PIECES), { maxLength: 12 }).map((pieces) => pieces.join('')),

@@ -35,6 +35,9 @@ const ROUTES: readonly (readonly [string, string])[] = [
   ['/latest/meta-data/Identity-Credentials/ec2/info', 'denied'],
   ['/latest/meta-data/x/security-credentials/', 'denied'],
   ['/latest/meta-data/iamx', 'proxy'],
+  ['/latest/meta-data/iam.', 'denied'],
+  ['/latest/meta-data/iam=x/security', 'denied'],
+  ['/latest/meta-data/identity-credentials.x/ec2', 'denied'],
 ];
 
 for (const [path, name] of ROUTES) {

@@ -65,12 +65,12 @@ test('a token is bound to the UID of the pod that asked for it', () => {
 
 test('a pod that is not known yet gets a token for 60 s, which stays good when it becomes known', async () => {
   const clock = new ManualClock();
-  let uid: string | undefined;
-  const tokens = createTokens({ clock, knownUid: () => uid });
+  const uids: string[] = [];
+  const tokens = createTokens({ clock, knownUid: () => uids[0] });
   assert.equal(tokens.issue('192.0.2.1', 30).ttlSeconds, 30);
   const { token, ttlSeconds } = tokens.issue('192.0.2.1', 21_600);
   assert.equal(ttlSeconds, 60);
-  uid = 'uid-1';
+  uids.push('uid-1');
   assert.equal(tokens.verify('192.0.2.1', token), true);
   await clock.advance(60_000);
   assert.equal(tokens.verify('192.0.2.1', token), false);
