@@ -97,6 +97,53 @@ function runProgram(
   });
 }
 
+/**
+ * Runs a command that goes on until the signal aborts, and hands over its lines as they come. Resolves when it has ended,
+ * with true where it could be run at all; never rejects.
+ */
+export type FollowCommand = (
+  command: string,
+  args: readonly string[],
+  options: { readonly signal: AbortSignal; readonly onLine: (line: string) => void },
+) => Promise<boolean>;
+
+/** Lines longer than this are cut: what is looked for stands at their beginning. */
+const LONGEST_LINE = 1024;
+
+/** Makes a follower: as the runner, no shell and a plain environment. */
+export function createCommandFollower({
+  prefix = [],
+  environment = PLAIN_ENVIRONMENT,
+}: Omit<CommandRunnerOptions, 'clock'>): FollowCommand {
+  return (command, args, { signal, onLine }) => {
+    if (signal.aborted) return Promise.resolve(true);
+    const [program = command, ...rest] = [...prefix, command, ...args];
+    return new Promise((resolve) => {
+      const child = spawn(program, rest, { env: environment, stdio: ['ignore', 'pipe', 'ignore'] });
+      const abort = (): void => {
+        child.kill('SIGKILL');
+      };
+      const finish = (hasRun: boolean): void => {
+        signal.removeEventListener('abort', abort);
+        resolve(hasRun);
+      };
+      signal.addEventListener('abort', abort, { once: true });
+      let line = '';
+      child.stdout.setEncoding('utf8');
+      child.stdout.on('data', (text: string) => {
+        const [first = '', ...others] = text.split('\n');
+        line = (line + first).slice(0, LONGEST_LINE);
+        for (const next of others) {
+          onLine(line);
+          line = next.slice(0, LONGEST_LINE);
+        }
+      });
+      child.on('error', () => finish(false));
+      child.on('close', () => finish(true));
+    });
+  };
+}
+
 /** Keeps the beginning of a stream and lets the rest flow by, so that the command is never held up. */
 function collect(): { add(chunk: Buffer): void; text(): string; truncated(): boolean } {
   const chunks: Buffer[] = [];

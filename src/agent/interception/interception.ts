@@ -4,12 +4,13 @@ import { type Clock, sleep } from '#runtime/clock.ts';
 import type { Logger } from '#telemetry/logger.ts';
 
 import { type Backend, findBackend } from './backend.ts';
-import { type RunCommand, shorten } from './command.ts';
+import { type FollowCommand, type RunCommand, shorten } from './command.ts';
 import { forgetConnections } from './connections.ts';
 import type { HostAddresses } from './host-addresses.ts';
 import type { HostInterface } from './host-interface.ts';
 import type { InterceptionMetrics } from './metrics.ts';
 import { planRemoval } from './plan.ts';
+import { followDeletions } from './rule-events.ts';
 import { type Presence, RuleKeeper } from './rule-keeper.ts';
 import { openTables } from './tables.ts';
 import { type RuleName, wantedGuard, wantedRedirect, type WantedRules } from './wanted.ts';
@@ -22,6 +23,8 @@ export interface InterceptionOptions {
   readonly logger: Logger;
   readonly metrics: InterceptionMetrics;
   readonly run: RunCommand;
+  /** Listens for rules that go, through iptables-nft. Default: nothing does, and the checks find it a little later. */
+  readonly follow?: FollowCommand;
   /** Ends the checks; the rules stay as they are. */
   readonly signal: AbortSignal;
   /** How long each command may wait for the xtables lock. Default 5 s. */
@@ -44,6 +47,8 @@ export interface RemovalOptions {
 
 /** Rules are looked at this often. On nodes where that takes long, with very large tables, at most twice as rarely. */
 const CHECK_INTERVAL_MS = 2000;
+/** However often the kernel announces something, there is so much time between two checks. */
+const SHORTEST_PAUSE_MS = 100;
 const BACKEND_INTERVAL_MS = 120_000;
 const REMOVAL_LIMIT_MS = 4000;
 
@@ -59,7 +64,9 @@ export class Interception {
   #backend: Backend | undefined;
   #nextBackendMs = 0;
   #backendReason = 'it has not been looked at yet';
-  #running: Promise<void> = Promise.resolve();
+  #running: Promise<unknown> = Promise.resolve();
+  /** Ends the pause between two checks; a new one for each. */
+  #wake = new AbortController();
 
   constructor(options: InterceptionOptions) {
     this.#options = options;
@@ -72,7 +79,8 @@ export class Interception {
 
   /** Begins at once, with the guard, and returns without waiting. */
   start(): void {
-    this.#running = this.#keep();
+    this.#signal.addEventListener('abort', () => this.#wake.abort(), { once: true });
+    this.#running = Promise.all([this.#keep(), this.#listen()]);
   }
 
   status(): InterceptionStatus {
@@ -100,12 +108,20 @@ export class Interception {
     let pauseMs = CHECK_INTERVAL_MS;
     await Promise.all([this.#checkAll(), this.#checkInterface()]);
     while (!this.#signal.aborted) {
-      await sleep(clock, pauseMs, this.#signal);
+      await sleep(clock, SHORTEST_PAUSE_MS, this.#signal);
+      await sleep(clock, pauseMs - SHORTEST_PAUSE_MS, this.#wake.signal);
+      this.#wake = new AbortController();
       const startedMs = clock.monotonic();
       await this.#checkAll();
       const tookMs = clock.monotonic() - startedMs;
       pauseMs = Math.min(Math.max(CHECK_INTERVAL_MS, 20 * tookMs), 2 * CHECK_INTERVAL_MS);
     }
+  }
+
+  async #listen(): Promise<void> {
+    const { clock, follow } = this.#options;
+    if (follow === undefined) return;
+    await followDeletions({ follow, clock, signal: this.#signal, onDeletion: () => this.#wake.abort() });
   }
 
   /** Rules on an interface that does not exist protect nobody, and nothing else would say so. */

@@ -1,0 +1,304 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+
+import { applyGuardOnce } from '#agent/interception/guard-once.ts';
+import type { HostAddresses } from '#agent/interception/host-addresses.ts';
+import { Interception } from '#agent/interception/interception.ts';
+import type { InterceptionMetrics } from '#agent/interception/metrics.ts';
+
+import { ManualClock, settle } from '../../../support/manual-clock.ts';
+import { recordingLogger } from '../../../support/recording-logger.ts';
+import { createFakeIptables, type FakeIptables, LOCKED } from './fake-iptables.ts';
+
+const HOST_INTERFACE = { inverted: false, name: 'veth+' };
+const REDIRECT =
+  '-A PREROUTING -d 169.254.169.254/32 -i veth+ -p tcp -m tcp --dport 80 -j DNAT --to-destination 192.0.2.1:3100';
+const OTHER = REDIRECT.replace('192.0.2.1:3100', '192.0.2.1:8181');
+
+interface World {
+  readonly interception: Interception;
+  readonly clock: ManualClock;
+  readonly lines: ReturnType<typeof recordingLogger>['lines'];
+  readonly counts: { restored: string[]; failed: string[]; present: Map<string, boolean> };
+}
+
+function createWorld(
+  iptables: FakeIptables,
+  hostAddresses: HostAddresses = { ipv4: '192.0.2.1', ipv6: undefined },
+): World {
+  const clock = new ManualClock();
+  const { logger, lines } = recordingLogger();
+  const counts: World['counts'] = { restored: [], failed: [], present: new Map() };
+  const metrics: InterceptionMetrics = {
+    restored: (rule) => counts.restored.push(rule),
+    failed: (rule) => counts.failed.push(rule),
+    present: (rule, present) => counts.present.set(rule, present),
+  };
+  const interception = new Interception({
+    hostAddresses,
+    port: 3100,
+    hostInterface: HOST_INTERFACE,
+    clock,
+    logger,
+    metrics,
+    run: iptables.run,
+    signal: new AbortController().signal,
+    listInterfaces: () => Promise.resolve(['eth0', 'veth1']),
+  });
+  return { interception, clock, lines, counts };
+}
+
+/** Starts, and lets the first checks come to an end. */
+async function started(world: World): Promise<World> {
+  world.interception.start();
+  await run();
+  return world;
+}
+
+async function run(): Promise<void> {
+  for (let turn = 0; turn < 20; turn += 1) await settle();
+}
+
+async function nextCheck(world: World): Promise<void> {
+  await world.clock.advance(100);
+  await world.clock.advance(1900);
+  await run();
+}
+
+test('start puts in the guard first, then the redirect, and says so once', async () => {
+  const iptables = createFakeIptables();
+  const world = await started(createWorld(iptables));
+  assert.deepEqual(world.interception.status(), { redirect: 'present', guard: 'present', reason: '' });
+  assert.deepEqual(iptables.chain('nat', 'PREROUTING'), [REDIRECT]);
+  assert.equal(iptables.chain('filter', 'FORWARD').length, 2);
+  const restores = iptables.commands.filter((line) => line.includes('-restore'));
+  assert.equal(restores.length, 3, 'one for each rule, and one for the guard of IPv6');
+  const placed = world.lines.filter((line) => line.message === 'an iptables rule was put in place');
+  assert.deepEqual(
+    placed.map((line) => [line.fields['rule'], line.fields['family']]),
+    [
+      ['guard', 'ipv4'],
+      ['redirect', 'ipv4'],
+      ['guard', 'ipv6'],
+    ],
+  );
+  assert.deepEqual(world.counts.restored, []);
+  await nextCheck(world);
+  assert.equal(iptables.commands.filter((line) => line.includes('-restore')).length, 3, 'nothing is done twice');
+  await world.interception.close({ removeRedirect: false, removeGuard: false });
+});
+
+test('a rule that goes is restored at the next check, counted and logged once', async () => {
+  const iptables = createFakeIptables();
+  const world = await started(createWorld(iptables));
+  iptables.chain('filter', 'FORWARD').splice(0);
+  await nextCheck(world);
+  assert.equal(iptables.chain('filter', 'FORWARD').length, 2);
+  assert.deepEqual(world.counts.restored, ['guard']);
+  const restored = world.lines.filter((line) => line.level === 'warn');
+  assert.deepEqual(
+    restored.map((line) => [line.message, line.fields]),
+    [['an iptables rule was restored', { rule: 'guard', family: 'ipv4', found: 'missing', culprit: undefined }]],
+  );
+  const forgotten = iptables.commands.filter((line) => line.startsWith('conntrack'));
+  assert.equal(forgotten.length, 3, 'connections are forgotten whenever something was put in place');
+  await world.interception.close({ removeRedirect: false, removeGuard: false });
+});
+
+test('what is not in place is told: the lock is held', async () => {
+  const iptables = createFakeIptables();
+  iptables.answers.set('iptables-nft -w', LOCKED);
+  const world = await started(createWorld(iptables));
+  const status = world.interception.status();
+  assert.deepEqual([status.redirect, status.guard], ['unknown', 'unknown']);
+  assert.match(status.reason, /xtables lock/);
+  await nextCheck(world);
+  await nextCheck(world);
+  const told = world.lines.filter((line) => line.level === 'warn');
+  assert.deepEqual(
+    told.map((line) => line.fields['rule']),
+    ['guard', 'redirect'],
+    'once each, however long it lasts',
+  );
+  assert.ok(world.counts.failed.length >= 4);
+  iptables.answers.clear();
+  await nextCheck(world);
+  assert.deepEqual(world.interception.status(), { redirect: 'present', guard: 'present', reason: '' });
+  await world.interception.close({ removeRedirect: false, removeGuard: false });
+});
+
+test('a change that cannot be made leaves the state missing, with the reason', async () => {
+  const iptables = createFakeIptables();
+  const refusal = { kind: 'exited', exitCode: 2, stdout: '', stderr: 'no REJECT here\n', truncated: false } as const;
+  iptables.answers.set('iptables-nft-restore', refusal);
+  const world = await started(createWorld(iptables));
+  assert.deepEqual(world.interception.status().guard, 'missing');
+  assert.match(world.interception.status().reason, /no REJECT here/);
+  assert.equal(world.counts.present.get('guard'), false);
+  await world.interception.close({ removeRedirect: false, removeGuard: false });
+});
+
+test('without any iptables the status says so, and it is used once it is there', async () => {
+  const iptables = createFakeIptables();
+  for (const start of ['iptables', 'ip6tables']) iptables.answers.set(start, { kind: 'not found' });
+  const world = await started(createWorld(iptables));
+  assert.equal(world.interception.status().guard, 'unknown');
+  assert.match(world.interception.status().reason, /iptables is not installed/);
+  await nextCheck(world);
+  assert.equal(world.lines.filter((line) => line.level === 'error').length, 1);
+  iptables.answers.clear();
+  await nextCheck(world);
+  assert.equal(world.interception.status().guard, 'present');
+  await world.interception.close({ removeRedirect: false, removeGuard: false });
+});
+
+test('IPv6 that does not work is no fault where the node has no IPv6 address, and one where it has', async () => {
+  for (const [ipv6, expected] of [
+    [undefined, 'present'],
+    ['2001:db8::1', 'unknown'],
+  ] as const) {
+    const iptables = createFakeIptables();
+    iptables.answers.set('ip6tables', { kind: 'not found' });
+    const world = await started(createWorld(iptables, { ipv4: '192.0.2.1', ipv6 }));
+    assert.equal(world.interception.status().guard, expected);
+    assert.equal(world.counts.failed.length > 0, ipv6 !== undefined);
+    await world.interception.close({ removeRedirect: false, removeGuard: false });
+  }
+});
+
+test('two agents that replace each other come to rest instead of fighting for ever', async () => {
+  const iptables = createFakeIptables();
+  const world = await started(createWorld(iptables));
+  let replacements = 0;
+  for (let second = 0; second < 300; second += 2) {
+    const chain = iptables.chain('nat', 'PREROUTING');
+    if (chain[0] === REDIRECT) {
+      replacements += 1;
+      chain.splice(0, 1, OTHER);
+    }
+    await nextCheck(world);
+  }
+  assert.ok(replacements >= 3 && replacements <= 15, `${replacements} replacements in five minutes`);
+  const told = world.lines.filter((line) => line.message.startsWith('another program keeps replacing'));
+  assert.ok(told.length >= 1 && told.length <= replacements);
+  await world.interception.close({ removeRedirect: false, removeGuard: false });
+});
+
+test('while another agent has its turn the state is told, and what goes missing is restored', async () => {
+  const iptables = createFakeIptables();
+  const world = await started(createWorld(iptables));
+  for (let turn = 0; turn < 4; turn += 1) {
+    iptables.chain('nat', 'PREROUTING').splice(0, Number.POSITIVE_INFINITY, OTHER);
+    await nextCheck(world);
+  }
+  assert.deepEqual(iptables.chain('nat', 'PREROUTING'), [OTHER]);
+  assert.equal(world.interception.status().redirect, 'missing');
+  assert.match(world.interception.status().reason, /another agent's rule is in force: .*192\.0\.2\.1:8181/);
+  iptables.chain('nat', 'PREROUTING').splice(0);
+  await nextCheck(world);
+  assert.deepEqual(iptables.chain('nat', 'PREROUTING'), [REDIRECT]);
+  await world.interception.close({ removeRedirect: false, removeGuard: false });
+});
+
+test('close keeps both by default, and removes exactly what it is told to', async () => {
+  const cases = [
+    { removeRedirect: false, removeGuard: false, left: [1, 2] },
+    { removeRedirect: true, removeGuard: false, left: [0, 2] },
+    { removeRedirect: false, removeGuard: true, left: [1, 0] },
+    { removeRedirect: true, removeGuard: true, left: [0, 0] },
+  ];
+  for (const { left, ...removal } of cases) {
+    const iptables = createFakeIptables();
+    const world = await started(createWorld(iptables));
+    await world.interception.close(removal);
+    const count = [iptables.chain('nat', 'PREROUTING').length, iptables.chain('filter', 'FORWARD').length];
+    assert.deepEqual(count, left, JSON.stringify(removal));
+    assert.equal(iptables.chain('filter', 'FORWARD', 'ip6tables-nft').length, left[1]);
+  }
+});
+
+test('the backend is the one with the kubelet chains, else the one with more rules, else the default', async () => {
+  const cases: [name: string, prepare: (iptables: FakeIptables) => void, backend: string][] = [
+    ['nothing', () => {}, 'iptables-nft'],
+    [
+      'kubelet on legacy',
+      (it) => it.extraLines.set('iptables-legacy', [':KUBE-KUBELET-CANARY - [0:0]']),
+      'iptables-legacy',
+    ],
+    [
+      'kubelet on legacy, IPv6 only',
+      (it) => it.extraLines.set('ip6tables-legacy', [':KUBE-IPTABLES-HINT - [0:0]']),
+      'iptables-legacy',
+    ],
+    [
+      'more rules in legacy',
+      (it) => it.chain('nat', 'POSTROUTING', 'iptables-legacy').push('-A POSTROUTING -j MASQUERADE'),
+      'iptables-legacy',
+    ],
+    [
+      'only our own rules in legacy',
+      (it) => it.chain('nat', 'PREROUTING', 'iptables-legacy').push(REDIRECT),
+      'iptables-nft',
+    ],
+    [
+      'only plain iptables',
+      (it) => {
+        it.answers.set('iptables-nft', { kind: 'not found' });
+        it.answers.set('iptables-legacy', { kind: 'not found' });
+      },
+      'iptables',
+    ],
+  ];
+  for (const [name, prepare, backend] of cases) {
+    const iptables = createFakeIptables();
+    prepare(iptables);
+    const world = await started(createWorld(iptables));
+    assert.equal(iptables.chain('filter', 'FORWARD', backend).length, 2, name);
+    await world.interception.close({ removeRedirect: false, removeGuard: false });
+  }
+});
+
+test('when the kubelet turns out to use the other backend, the rules move there', async () => {
+  const iptables = createFakeIptables();
+  const world = await started(createWorld(iptables));
+  iptables.extraLines.set('iptables-legacy', [':KUBE-IPTABLES-HINT - [0:0]']);
+  await world.clock.advance(120_000);
+  await nextCheck(world);
+  assert.equal(iptables.chain('filter', 'FORWARD', 'iptables-legacy').length, 2);
+  assert.deepEqual(iptables.chain('nat', 'PREROUTING', 'iptables-legacy'), [REDIRECT]);
+  assert.deepEqual(iptables.chain('filter', 'FORWARD'), []);
+  assert.deepEqual(iptables.chain('nat', 'PREROUTING'), []);
+  await world.interception.close({ removeRedirect: false, removeGuard: false });
+});
+
+test('the guard alone is put in by guard-only, which waits for the lock within its limit', async () => {
+  const iptables = createFakeIptables();
+  const clock = new ManualClock();
+  const { logger } = recordingLogger();
+  const options = {
+    hostInterface: HOST_INTERFACE,
+    clock,
+    logger,
+    run: iptables.run,
+    signal: new AbortController().signal,
+  };
+  iptables.answers.set('iptables-nft -w', LOCKED);
+  const waiting = applyGuardOnce(options);
+  await run();
+  await clock.advance(5000);
+  iptables.answers.clear();
+  await clock.advance(1000);
+  assert.deepEqual(await waiting, { ok: true, families: ['ipv4', 'ipv6'] });
+  assert.equal(iptables.chain('filter', 'FORWARD').length, 2);
+  assert.deepEqual(iptables.chain('nat', 'PREROUTING'), []);
+
+  iptables.answers.set('iptables-nft -w', LOCKED);
+  const failing = applyGuardOnce({ ...options, limitMs: 10_000 });
+  for (let second = 0; second < 12; second += 1) {
+    await run();
+    await clock.advance(1000);
+  }
+  const outcome = await failing;
+  assert.ok(!outcome.ok);
+  assert.match(outcome.reason, /xtables lock/);
+});
