@@ -1,0 +1,77 @@
+import { runCommand } from '#sandbox/network/commands.ts';
+import { sweepLeftovers } from '#sandbox/network/namespaces.ts';
+import { createNetwork, type Network, type NetworkOptions } from '#sandbox/network/network.ts';
+import { networkSupport } from '#sandbox/network/support.ts';
+
+import { type Probe, startProbe } from './network-probe.ts';
+
+/**
+ * Why tests that build network namespaces are skipped, or false when they run. With KIAM_REQUIRE_NETWORK=1 nothing is
+ * skipped: where namespaces cannot be built it throws.
+ */
+export async function networkSkip(): Promise<string | false> {
+  const uid = process.geteuid?.();
+  const support = await networkSupport({ platform: process.platform, uid, pid: process.pid });
+  if (support.ok) return false;
+  if (process.env['KIAM_REQUIRE_NETWORK'] === '1') throw new Error(`network tests are required: ${support.reason}`);
+  return `NETWORK TESTS SKIPPED: ${support.reason}`;
+}
+
+/** A node, a pod and the metadata service, which answers everything that reaches it with `metadata`. */
+export interface NetworkWorld {
+  readonly network: Network;
+  /** The pod 198.18.1.2. */
+  readonly pod: Probe;
+  /** On the node; serves nothing yet. */
+  readonly node: Probe;
+  /** Runs a command on the node and returns its output, or throws with what it said. */
+  readonly onNode: (...argv: string[]) => Promise<string>;
+  remove(): Promise<void>;
+}
+
+let worlds = 0;
+
+/** Builds a world. It goes with `remove`, or when the process ends in whatever way it can see. */
+export async function createNetworkWorld(topology: NetworkOptions['topology']): Promise<NetworkWorld> {
+  worlds += 1;
+  await sweepLeftovers();
+  const network = await createNetwork({ pid: process.pid, label: `w${worlds}`, topology });
+  const removeSync = (): void => network.removeSync();
+  process.once('exit', removeSync);
+  const { exec } = await network.addPod('198.18.1.2');
+  const probes = await Promise.all([exec, network.node.exec, network.metadata.exec].map(startProbe));
+  const [pod, node, metadata] = probes;
+  if (pod === undefined || node === undefined || metadata === undefined) throw new Error('there are not three probes');
+  for (const port of [80, 8080]) await metadata.listen('::', port, 'metadata');
+  return {
+    network,
+    pod,
+    node,
+    onNode: async (...argv) => {
+      const outcome = await runCommand([...network.node.exec, ...argv]);
+      if (!outcome.ok) throw new Error(outcome.reason);
+      return outcome.output;
+    },
+    remove: async () => {
+      await Promise.all(probes.map((probe) => probe.stop()));
+      await network.remove();
+      process.off('exit', removeSync);
+    },
+  };
+}
+
+/** Asks again and again until the answer is yes; fails after `limitMs` with what was awaited. Returns how long it took. */
+export async function eventually(
+  awaited: string,
+  limitMs: number,
+  ask: () => boolean | Promise<boolean>,
+): Promise<number> {
+  const startedMs = performance.now();
+  while (!(await ask())) {
+    if (performance.now() - startedMs > limitMs) throw new Error(`after ${limitMs} ms still not: ${awaited}`);
+    await new Promise((resolve) => {
+      setTimeout(resolve, 5);
+    });
+  }
+  return performance.now() - startedMs;
+}
