@@ -14,13 +14,21 @@ import { createRegistry } from '#telemetry/registry.ts';
 import { watchCertificates } from './certificates.ts';
 import { type Daemon, runDaemon } from './daemon.ts';
 import type { AgentFlags } from './flags/agent.ts';
+import { runGuardOnly, startInterception } from './interception.ts';
 import { startMonitoring } from './monitoring.ts';
 
 /** SPEC 12: what is under way may take this long to finish. */
 const DRAIN_LIMIT_MS = 5000;
 
-export function runAgent({ flags, warnings }: { flags: AgentFlags; warnings: readonly string[] }): void {
-  runDaemon('agent', flags.logging, warnings, (daemon) => startAgent(flags, daemon));
+export function runAgent({
+  flags,
+  warnings,
+}: {
+  flags: AgentFlags;
+  warnings: readonly string[];
+}): Promise<void> | void {
+  if (flags.interception.guardOnly) return runGuardOnly(flags);
+  return runDaemon('agent', flags.logging, warnings, (daemon) => startAgent(flags, daemon));
 }
 
 async function startAgent(flags: AgentFlags, daemon: Daemon): Promise<void> {
@@ -34,7 +42,8 @@ async function startAgent(flags: AgentFlags, daemon: Daemon): Promise<void> {
   createStsMetrics(registry);
   createKubernetesKiamMetrics(registry);
 
-  const reasons: (() => string | undefined)[] = [];
+  // Before anything that could take time: what protects the node's role comes first.
+  const reasons = [startInterception(flags.interception, http.port, daemon, registry)];
   startMonitoring(flags.monitoring, daemon, registry, () =>
     reasons.map((reason) => reason()).filter((reason) => reason !== undefined),
   );

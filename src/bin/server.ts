@@ -3,6 +3,8 @@ import { readFileSync } from 'node:fs';
 import { StsCredentialCache } from '#aws/credential-cache.ts';
 import { createCredentialCacheMetrics, createServerCredentialsMetric } from '#aws/metrics.ts';
 import { createStsGateway } from '#aws/sts-gateway.ts';
+import { type Identity, identityOf } from '#domain/identity.ts';
+import type { PodRecord } from '#domain/pod.ts';
 import { resolveRole } from '#domain/role.ts';
 import { createConnection } from '#kubernetes/connection.ts';
 import { startKubernetes } from '#kubernetes/kubernetes.ts';
@@ -10,6 +12,7 @@ import { createKubernetesMetrics } from '#kubernetes/metrics.ts';
 import { loadContract } from '#rpc/contract.ts';
 import { KiamServer } from '#rpc/server.ts';
 import { NamespacePolicy } from '#server/namespace-policy.ts';
+import { Prefetch } from '#server/prefetch.ts';
 import { createService } from '#server/service.ts';
 import type { Registry } from 'prom-client';
 
@@ -79,11 +82,28 @@ async function startServer(flags: ServerFlags, daemon: Daemon): Promise<void> {
   await kubernetes.ready;
   waitingFor.delete('the pods and namespaces of the cluster');
   if (shutdown.signal.aborted) return;
+  const prefetch = new Prefetch({
+    pods,
+    namespaces,
+    credentials,
+    identify: (pod) => identify(policy, pod, flags.aws.sessionName),
+    fetchers: flags.fetchers,
+    clock,
+    logger,
+  });
+  shutdown.add({ name: 'prefetch', limitMs: 1000, close: () => prefetch.close() });
   const { host, port: wantedPort } = flags.grpc.bind;
   const port = await server.listen(formatListenAddress({ host: host === '' ? '0.0.0.0' : host, port: wantedPort }));
   shutdown.add({ name: 'gRPC calls', limitMs: DRAIN_LIMIT_MS, close: () => server.drain() });
   waitingFor.delete('the gRPC listener');
   logger.info('will serve on', { address: formatListenAddress({ host, port }) });
+}
+
+/** The identity that a pod may have; undefined when it has no role or policy refuses it. */
+function identify(policy: NamespacePolicy, pod: PodRecord, sessionName: string): Identity | undefined {
+  if (pod.role === '') return undefined;
+  const decision = policy.decide(pod, pod.role);
+  return decision.allowed ? identityOf(pod, decision.roleArn, sessionName) : undefined;
 }
 
 function createCredentials(

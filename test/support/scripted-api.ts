@@ -26,6 +26,8 @@ export interface OpenBody {
 export interface ScriptedApi extends KubernetesConnection {
   /** The next list (a page that is no confirming read), watch or other request that nobody took yet. */
   next(kind: CallKind): Promise<PendingCall>;
+  /** Whether `next` would return at once. */
+  isWaiting(kind: CallKind): boolean;
   /** What a confirming read is answered; undefined leaves it without an answer. */
   currentVersion: string | undefined;
   readonly calls: { readonly kind: CallKind; readonly request: ApiRequest }[];
@@ -59,8 +61,9 @@ export function scriptedApi(clock: ManualClock): ScriptedApi {
         if (kind !== 'confirm') waiting.push({ kind, call });
         else if (api.currentVersion !== undefined) call.answer(200, listOf(api.currentVersion, []));
       }),
+    isWaiting: (wanted) => waiting.some(({ kind }) => kind === wanted),
     next: async (wanted) => {
-      await until(() => waiting.some(({ kind }) => kind === wanted), `a ${wanted} request`);
+      await until(() => api.isWaiting(wanted), `a ${wanted} request`);
       const index = waiting.findIndex(({ kind }) => kind === wanted);
       const [found] = waiting.splice(index, 1);
       if (found === undefined) throw new Error('unreachable');

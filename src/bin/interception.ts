@@ -1,0 +1,59 @@
+import { createCommandFollower, createCommandRunner } from '#agent/interception/command.ts';
+import { applyGuardOnce } from '#agent/interception/guard-once.ts';
+import { Interception } from '#agent/interception/interception.ts';
+import { createInterceptionMetrics } from '#agent/interception/metrics.ts';
+import { systemClock } from '#runtime/clock.ts';
+import { createLogger } from '#telemetry/logger.ts';
+import type { Registry } from 'prom-client';
+
+import type { Daemon } from './daemon.ts';
+import type { AgentFlags, InterceptionFlags } from './flags/agent.ts';
+
+/** Removing rules at exit may wait for the lock that others hold. */
+const CLOSE_LIMIT_MS = 5000;
+
+/** Begins to keep redirect and guard in place. Returns why they are not, for the readiness report. */
+export function startInterception(
+  flags: InterceptionFlags,
+  port: number,
+  { clock, logger, shutdown }: Daemon,
+  registry: Registry,
+): () => string | undefined {
+  if (!flags.enabled || flags.hostAddresses === undefined) return () => undefined;
+  const interception = new Interception({
+    hostAddresses: flags.hostAddresses,
+    port,
+    hostInterface: flags.hostInterface,
+    clock,
+    logger,
+    metrics: createInterceptionMetrics(registry),
+    run: createCommandRunner({ clock }),
+    follow: createCommandFollower({}),
+    signal: shutdown.signal,
+  });
+  interception.start();
+  shutdown.add({
+    name: 'interception',
+    limitMs: CLOSE_LIMIT_MS,
+    close: () => interception.close({ removeRedirect: flags.removeAtExit, removeGuard: flags.removeGuardAtExit }),
+  });
+  return () => {
+    const { reason } = interception.status();
+    return reason === '' ? undefined : `interception: ${reason}`;
+  };
+}
+
+/** `--guard-only`: puts the guard in and exits 0, or 1 with the reason. */
+export async function runGuardOnly({ logging, interception }: AgentFlags): Promise<void> {
+  const logger = createLogger(logging);
+  const outcome = await applyGuardOnce({
+    hostInterface: interception.hostInterface,
+    clock: systemClock,
+    logger,
+    run: createCommandRunner({ clock: systemClock }),
+    signal: new AbortController().signal,
+  });
+  if (outcome.ok) logger.info('the guard is in place', { families: outcome.families.join(' ') });
+  else logger.error('the guard could not be put in place', { error: outcome.reason });
+  process.exit(outcome.ok ? 0 : 1);
+}
