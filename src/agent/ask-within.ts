@@ -1,4 +1,4 @@
-import type { ServerResponse } from 'node:http';
+import type { EventEmitter } from 'node:events';
 
 import { failed, type Outcome } from '#domain/failure.ts';
 import type { Clock } from '#runtime/clock.ts';
@@ -10,7 +10,7 @@ export interface AskWithinOptions {
   /** How long the source may wait, in milliseconds. */
   readonly waitMs: number;
   /** The answer that the client waits for; left out where nobody's going away ends the asking. */
-  readonly response?: ServerResponse;
+  readonly response?: Pick<EventEmitter, 'once' | 'off'>;
 }
 
 /** How long after its signal a source may take to say what it found out. The answer must still reach an SDK within 1 s. */
