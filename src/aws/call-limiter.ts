@@ -40,6 +40,7 @@ const LONGEST_PAUSE_FOR_REQUESTS_MS = 5000;
 
 /** 50 calls a second until the backlog is gone: after trouble all those that missed their turn are due at once. */
 const BACKLOG_INTERVAL_MS = 20;
+const SHORTEST_BACKLOG_MS = 5000;
 
 /**
  * The pace under throttling: half as slow again with each new throttled call, 2 % faster with each answered one, so that in the
@@ -84,6 +85,7 @@ export class CallLimiter {
   #pace: 'none' | 'backlog' | 'throttled' = 'none';
   #intervalMs = 0;
   #nextStartMs = 0;
+  #backlogUntilMs = 0;
   #throttledInRow = 0;
   #answeredInRow = 0;
   #episode = 0;
@@ -137,6 +139,7 @@ export class CallLimiter {
 
   /** Spreads what is due now over some seconds, because something other than STS made it due at once. */
   spreadBacklog(): void {
+    this.#backlogUntilMs = this.#clock.monotonic() + SHORTEST_BACKLOG_MS;
     if (this.#pace === 'none') this.#setPace('backlog', BACKLOG_INTERVAL_MS);
   }
 
@@ -153,7 +156,7 @@ export class CallLimiter {
     while (!this.#closed && this.#inFlight < this.#limit) {
       const next = this.#next();
       if (next === undefined) {
-        if (this.#pace === 'backlog' && this.#waitingCount() === 0) this.#setPace('none', 0);
+        if (this.#pace === 'backlog' && this.#isBacklogGone()) this.#setPace('none', 0);
         return;
       }
       const waitMs = this.#waitMs(next.rank);
@@ -253,6 +256,11 @@ export class CallLimiter {
     this.#pace = pace;
     this.#intervalMs = intervalMs;
     if (intervalMs === 0) this.#nextStartMs = 0;
+  }
+
+  /** Not with the first moment in which nobody waits: what is due is found within seconds, not at once. */
+  #isBacklogGone(): boolean {
+    return this.#waitingCount() === 0 && this.#clock.monotonic() >= this.#backlogUntilMs;
   }
 
   #waitingCount(): number {

@@ -40,7 +40,7 @@ export interface CredentialCacheOptions {
 
 const SWEEP_INTERVAL_MS = 1000;
 
-/** Clocks drift by less than this between two sweeps: more is a jump. */
+/** Clocks drift by less than this between two looks at them: more is a jump. */
 const JUMP_MS = 30_000;
 
 /** A change forgives failures at once, but a pod that changes all the time does not buy a call with each change. */
@@ -60,7 +60,7 @@ export class StsCredentialCache {
   readonly #issue: Issue;
   readonly #closing = new AbortController();
   #cancelSweep: () => void;
-  /** Wall minus monotonic clock, as the last sweep saw it. */
+  /** Wall minus monotonic clock, as last seen. */
   #clocksApartMs: number;
 
   constructor(options: CredentialCacheOptions) {
@@ -91,6 +91,7 @@ export class StsCredentialCache {
     }
     this.#options.kiamMetrics?.cacheMisses.inc();
     if (entry.failure !== undefined && this.#mustNotRetry(entry, now)) return entry.failure.outcome;
+    this.#noticeJump();
     const outcome = await this.#wait(this.#fetch(entry, urgency), signal);
     this.#options.metrics?.waited((this.#clock.monotonic() - now.monotonicMs) / 1000);
     return outcome;
@@ -113,7 +114,8 @@ export class StsCredentialCache {
     const nowMs = this.#clock.monotonic();
     if (nowMs - entry.forgivenAtMs < FORGIVE_INTERVAL_MS) return;
     entry.forgivenAtMs = nowMs;
-    entry.failure = undefined;
+    // The count stays: should it fail again, a restless pod has bought this one call and no fresh start.
+    if (entry.failure !== undefined) entry.failure = { ...entry.failure, retryAtMs: nowMs };
     if (entry.fetch !== undefined) entry.fetch.forgiven = true;
   }
 
@@ -254,6 +256,7 @@ export class StsCredentialCache {
     return isRefused || (entry.failure === undefined && entry.held === undefined) ? undefined : 'prefetch';
   }
 
+  /** A jump makes many sets due or dead in one moment, and their identities are wanted at once. */
   #noticeJump(): void {
     const apartMs = this.#clock.now() - this.#clock.monotonic();
     const jumpMs = apartMs - this.#clocksApartMs;
