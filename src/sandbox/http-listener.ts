@@ -1,10 +1,13 @@
 import type { IncomingMessage, Server as HttpServer } from 'node:http';
 import type { Server as HttpsServer } from 'node:https';
+import type { Server } from 'node:net';
 
 export interface ListenAddress {
   readonly host: string;
   /** 0 asks for any free port; later starts use the one that was given. */
   readonly port: number;
+  /** Opens the socket elsewhere, such as inside a network namespace; without it the process listens where it is. */
+  readonly open?: (host: string, port: number) => Promise<Server>;
 }
 
 export const LOOPBACK_ANY_PORT: ListenAddress = { host: '127.0.0.1', port: 0 };
@@ -28,15 +31,18 @@ export async function listen(server: HttpServer | HttpsServer, wanted: ListenAdd
   let address = wanted;
   const start = async (): Promise<void> => {
     if (server.listening) return;
+    const socket = await wanted.open?.(address.host, address.port);
     await new Promise<void>((resolve, reject) => {
       server.once('error', reject);
-      server.listen({ host: address.host, port: address.port, backlog: 4096 }, () => {
+      const listening = (): void => {
         server.off('error', reject);
         resolve();
-      });
+      };
+      if (socket === undefined) server.listen({ host: address.host, port: address.port, backlog: 4096 }, listening);
+      else server.listen(socket, listening);
     });
     const bound = server.address();
-    if (bound !== null && typeof bound === 'object') address = { host: wanted.host, port: bound.port };
+    if (bound !== null && typeof bound === 'object') address = { ...wanted, port: bound.port };
   };
   const stop = async (): Promise<void> => {
     if (!server.listening) return;
@@ -59,8 +65,8 @@ export async function listen(server: HttpServer | HttpsServer, wanted: ListenAdd
   };
 }
 
-/** The whole body as UTF-8; undefined when it is longer than `limitBytes`. Rejects when the client goes away. */
-export async function readBody(request: IncomingMessage, limitBytes: number): Promise<string | undefined> {
+/** The whole body; undefined when it is longer than `limitBytes`. Rejects when the client goes away. */
+export async function readBody(request: IncomingMessage, limitBytes: number): Promise<Buffer | undefined> {
   const chunks: Buffer[] = [];
   let length = 0;
   for await (const chunk of request) {
@@ -69,5 +75,5 @@ export async function readBody(request: IncomingMessage, limitBytes: number): Pr
     if (length > limitBytes) return undefined;
     chunks.push(chunk);
   }
-  return Buffer.concat(chunks).toString('utf8');
+  return Buffer.concat(chunks);
 }

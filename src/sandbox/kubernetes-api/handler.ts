@@ -13,6 +13,7 @@ import type { Objects, Target } from './object-writer.ts';
 import { type StoredObject, toJson } from './objects.ts';
 import { parseRequest, type PathRequest, type ResourceRequest } from './request.ts';
 import { apiVersionOf, type Resource } from './resources.ts';
+import { decodeProtobuf } from './protobuf.ts';
 import { review } from './reviews.ts';
 import type { Version } from './store.ts';
 import { objectTable, pageTable, type TableOptions, wantsTable } from './table.ts';
@@ -236,15 +237,16 @@ async function bodyObject(message: IncomingMessage): Promise<JsonObject> {
 }
 
 async function bodyJson(message: IncomingMessage): Promise<Json | undefined> {
-  const text = await readBody(message, LARGEST_BODY_BYTES);
-  if (text === undefined) {
+  const bytes = await readBody(message, LARGEST_BODY_BYTES);
+  if (bytes === undefined) {
     throw new ApiError(413, 'RequestEntityTooLarge', `Request entity too large: limit is ${LARGEST_BODY_BYTES}`);
   }
-  if (text === '') return undefined;
-  const body = parseJson(text);
-  if (body === undefined)
-    throw badRequest('the object provided is unrecognized (must be of type application/json): invalid JSON');
-  return body;
+  if (bytes.length === 0) return undefined;
+  const protobuf = (message.headers['content-type'] ?? '').startsWith('application/vnd.kubernetes.protobuf');
+  const body = protobuf ? decodeProtobuf(bytes) : parseJson(bytes.toString('utf8'));
+  if (body !== undefined) return body;
+  if (protobuf) throw new ApiError(415, 'UnsupportedMediaType', 'the sandbox reads this object as JSON only');
+  throw badRequest('the object provided is unrecognized (must be of type application/json): invalid JSON');
 }
 
 function send(response: ServerResponse, status: number, body: string, contentType = 'application/json'): void {

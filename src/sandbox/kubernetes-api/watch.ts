@@ -146,12 +146,15 @@ export class Watch {
         }),
       );
     }
-    const repeat = (): void => {
-      if (this.#closed) return;
-      this.bookmark();
-      this.#cancellations.push(clock.after(bookmarkIntervalMs, repeat));
+    let cancelBookmark = (): void => {};
+    const nextBookmark = (): void => {
+      cancelBookmark = clock.after(bookmarkIntervalMs, () => {
+        this.bookmark();
+        if (!this.#closed) nextBookmark();
+      });
     };
-    if (this.#bookmarks) this.#cancellations.push(clock.after(bookmarkIntervalMs, repeat));
+    if (this.#bookmarks) nextBookmark();
+    this.#cancellations.push(() => cancelBookmark());
     this.#pump();
   }
 

@@ -91,11 +91,12 @@ interface StsService {
 }
 
 async function handle(service: StsService, request: IncomingMessage, response: ServerResponse): Promise<void> {
-  const body = await readBody(request, LONGEST_BODY_BYTES);
-  if (body === undefined) {
+  const bytes = await readBody(request, LONGEST_BODY_BYTES);
+  if (bytes === undefined) {
     send(response, errorAnswer({ status: 413, code: 'RequestEntityTooLarge', message: 'Request size exceeded' }));
     return;
   }
+  const body = bytes.toString('utf8');
   const url = request.url ?? '/';
   const verification = verifySignature(
     { method: request.method ?? '', url, headers: request.headers, body },

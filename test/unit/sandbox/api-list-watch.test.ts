@@ -1,0 +1,245 @@
+import assert from 'node:assert/strict';
+import { afterEach, beforeEach, test } from 'node:test';
+import { at, type JsonObject, listAt, textAt } from '#sandbox/json.ts';
+import type { KubernetesApi } from '#sandbox/kubernetes-api/api.ts';
+import { apiClient, type ApiClient, type OpenWatch, type WatchEvent } from './api-client.ts';
+import { podObject, startApi } from './api-fixture.ts';
+
+let api: KubernetesApi;
+let client: ApiClient;
+beforeEach(async () => {
+  api = await startApi();
+  client = apiClient(api.adminKubeconfig());
+});
+afterEach(async () => {
+  client.close();
+  await api.close();
+});
+
+const PODS = '/api/v1/pods';
+const DEFAULT_PODS = '/api/v1/namespaces/default/pods';
+
+/** Pods as tests put them: the kubelet leaves them alone. */
+function put(name: string, fields: JsonObject = {}): JsonObject {
+  return api.putPod({ ...podObject(name, { namespace: 'default' }), status: { phase: 'Running' }, ...fields });
+}
+
+function versionOf(object: JsonObject): string {
+  return textAt(object, 'metadata', 'resourceVersion');
+}
+
+async function nextEvent(watch: OpenWatch): Promise<WatchEvent> {
+  const event = await watch.next();
+  if (typeof event === 'string') assert.fail(`the watch was over: ${event}`);
+  return event;
+}
+
+async function nextTypes(watch: OpenWatch, count: number): Promise<string[]> {
+  const seen: string[] = [];
+  for (let index = 0; index < count; index += 1) {
+    const { type, object } = await nextEvent(watch);
+    seen.push(`${type} ${textAt(object, 'metadata', 'name')}`);
+  }
+  return seen;
+}
+
+test('the pages of a list show one moment, whatever happens between them', async () => {
+  for (const name of ['a', 'b', 'c', 'd', 'e']) put(name);
+  const first = (await client.call('GET', `${PODS}?limit=2`)).body;
+  api.removePod('default', 'c');
+  put('bb');
+  const token = encodeURIComponent(textAt(first, 'metadata', 'continue'));
+  const second = (await client.call('GET', `${PODS}?limit=2&continue=${token}`)).body;
+  const last = (
+    await client.call('GET', `${PODS}?limit=2&continue=${encodeURIComponent(textAt(second, 'metadata', 'continue'))}`)
+  ).body;
+  const names = [first, second, last].flatMap((page) =>
+    listAt(page, 'items').map((item) => textAt(item, 'metadata', 'name')),
+  );
+  assert.deepEqual(names, ['a', 'b', 'c', 'd', 'e']);
+  assert.equal(new Set([first, second, last].map(versionOf)).size, 1);
+  assert.equal(at(first, 'metadata', 'remainingItemCount'), 3);
+  assert.equal(textAt(last, 'metadata', 'continue'), '');
+});
+
+test('a continue token is refused as expired once history is compacted', async () => {
+  for (const name of ['a', 'b', 'c']) put(name);
+  const first = (await client.call('GET', `${PODS}?limit=2`)).body;
+  api.controls.compact();
+  const { status, body } = await client.call(
+    'GET',
+    `${PODS}?continue=${encodeURIComponent(textAt(first, 'metadata', 'continue'))}`,
+  );
+  assert.deepEqual([status, textAt(body, 'reason')], [410, 'Expired']);
+});
+
+test('a watch from the version of a list misses nothing and repeats nothing', async () => {
+  put('old');
+  const list = (await client.call('GET', PODS)).body;
+  put('new');
+  put('old', { status: { phase: 'Failed' } });
+  const watch = await client.watch(`${PODS}?watch=1&resourceVersion=${versionOf(list)}`);
+  api.removePod('default', 'new');
+  assert.deepEqual(await nextTypes(watch, 3), ['ADDED new', 'MODIFIED old', 'DELETED new']);
+  watch.close();
+});
+
+test('a watch without a version begins with what there is', async () => {
+  put('one');
+  const watch = await client.watch(`${PODS}?watch=true`);
+  put('two');
+  assert.deepEqual(await nextTypes(watch, 2), ['ADDED one', 'ADDED two']);
+  watch.close();
+});
+
+test('objects that enter or leave a selection are added and deleted for who watches it', async () => {
+  const watch = await client.watch(
+    `${PODS}?watch=1&fieldSelector=status.phase%3DRunning&labelSelector=app+in+(x,y),!gone`,
+  );
+  const labels = (values: JsonObject): JsonObject => podObject('one', { namespace: 'default', labels: values });
+  api.putPod({ ...labels({ app: 'z' }), status: { phase: 'Running' } });
+  api.putPod({ ...labels({ app: 'x' }), status: { phase: 'Running' } });
+  api.putPod({ ...labels({ app: 'y' }), status: { phase: 'Running' } });
+  api.putPod({ ...labels({ app: 'y', gone: '' }), status: { phase: 'Running' } });
+  api.putPod({ ...labels({ app: 'y' }), status: { phase: 'Running' } });
+  api.putPod({ ...labels({ app: 'y' }), status: { phase: 'Failed' } });
+  assert.deepEqual(await nextTypes(watch, 5), ['ADDED one', 'MODIFIED one', 'DELETED one', 'ADDED one', 'DELETED one']);
+  watch.close();
+});
+
+test('a watch from a forgotten version is refused in the stream or by status, as the test wants', async () => {
+  const list = (await client.call('GET', PODS)).body;
+  put('one');
+  api.controls.compact();
+  const path = `${PODS}?watch=1&resourceVersion=${versionOf(list)}`;
+  const watch = await client.watch(path);
+  const { type, object } = await nextEvent(watch);
+  assert.deepEqual([watch.status, type, at(object, 'code'), textAt(object, 'reason')], [200, 'ERROR', 410, 'Expired']);
+  assert.equal(await watch.next(), 'end');
+  api.controls.expiredAs = 'status';
+  assert.equal((await client.call('GET', path)).status, 410);
+});
+
+test('the window of history is bounded', async () => {
+  await api.close();
+  api = await startApi({ window: 5 });
+  client.close();
+  client = apiClient(api.adminKubeconfig());
+  const list = (await client.call('GET', PODS)).body;
+  for (let index = 0; index < 20; index += 1) put('one', { status: { phase: 'Running', message: String(index) } });
+  const watch = await client.watch(`${PODS}?watch=1&resourceVersion=${versionOf(list)}`);
+  assert.equal((await nextEvent(watch)).type, 'ERROR');
+});
+
+test('bookmarks carry the latest version to those who allow them', async () => {
+  const watch = await client.watch(`${PODS}?watch=1&allowWatchBookmarks=true&resourceVersion=0`);
+  const without = await client.watch(`${PODS}?watch=1&resourceVersion=0`);
+  api.putNamespace({ metadata: { name: 'elsewhere' } });
+  const { body: list } = await client.call('GET', PODS);
+  api.controls.bookmark();
+  put('one');
+  const bookmark = await nextEvent(watch);
+  assert.deepEqual([bookmark.type, versionOf(bookmark.object)], ['BOOKMARK', versionOf(list)]);
+  assert.deepEqual(Object.keys(bookmark.object).sort(), ['apiVersion', 'kind', 'metadata']);
+  assert.deepEqual(await nextTypes(without, 1), ['ADDED one']);
+  watch.close();
+  without.close();
+});
+
+test('deliveries are held back per resource while lists go on showing everything', async () => {
+  const pods = await client.watch(`${PODS}?watch=1&resourceVersion=0`);
+  const namespaces = await client.watch('/api/v1/namespaces?watch=1&resourceVersion=0');
+  await nextTypes(namespaces, 4);
+  api.controls.holdDelivery('pods');
+  put('one');
+  api.putNamespace({ metadata: { name: 'free' } });
+  assert.deepEqual(await nextTypes(namespaces, 1), ['ADDED free']);
+  assert.equal(listAt((await client.call('GET', PODS)).body, 'items').length, 1);
+  put('two');
+  api.controls.releaseDelivery();
+  assert.deepEqual(await nextTypes(pods, 2), ['ADDED one', 'ADDED two']);
+  pods.close();
+  namespaces.close();
+});
+
+test('watches are cut, ended, torn and fed with rubbish', async () => {
+  const open = (): Promise<OpenWatch> => client.watch(`${PODS}?watch=1&resourceVersion=0`);
+  const rubbish = await open();
+  api.controls.writeRaw('no json at all\n');
+  api.controls.writeEvent('SURPRISE', { kind: 'Pod' });
+  assert.equal((await nextEvent(rubbish)).line, 'no json at all');
+  assert.equal((await nextEvent(rubbish)).type, 'SURPRISE');
+  api.controls.endWatches();
+  assert.equal(await rubbish.next(), 'end');
+
+  const cut = await open();
+  api.controls.cutWatches('pods');
+  assert.equal(await cut.next(), 'cut');
+
+  const torn = await open();
+  api.controls.tearNextLine();
+  const whole = put('one');
+  const { line } = await nextEvent(torn);
+  assert.ok(line.startsWith('{"type":"ADDED"') && line.length < JSON.stringify(whole).length);
+  assert.equal(await torn.next(), 'cut');
+  assert.equal(api.controls.openWatches(), 0);
+});
+
+test('the next requests fail as told, and only those', async () => {
+  api.controls.failNext({ answer: 500, times: 2, verb: 'list', resource: 'pods' });
+  api.controls.failNext({ answer: 429, retryAfterSeconds: 7, resource: 'namespaces' });
+  assert.equal((await client.call('GET', '/version')).status, 200);
+  const throttled = await client.call('GET', '/api/v1/namespaces');
+  assert.deepEqual(
+    [throttled.status, throttled.headers['retry-after'], textAt(throttled.body, 'reason')],
+    [429, '7', 'TooManyRequests'],
+  );
+  const statuses = [];
+  for (let index = 0; index < 3; index += 1) statuses.push((await client.call('GET', PODS)).status);
+  assert.deepEqual(statuses, [500, 500, 200]);
+  api.controls.failNext({ answer: 'reset' });
+  await assert.rejects(client.call('GET', PODS));
+});
+
+test('requests are counted by verb, resource and user', async () => {
+  await client.call('GET', PODS);
+  await client.call('GET', DEFAULT_PODS);
+  const watch = await client.watch(`${PODS}?watch=1`);
+  watch.close();
+  assert.deepEqual(
+    [
+      api.controls.requests('list', 'pods'),
+      api.controls.requests('watch', 'pods', 'admin'),
+      api.controls.requests('list', 'pods', 'x'),
+    ],
+    [2, 1, 0],
+  );
+});
+
+test('it stops and listens again at the same address with what it knew', async () => {
+  put('one');
+  const watch = await client.watch(`${PODS}?watch=1&resourceVersion=0`);
+  await nextTypes(watch, 1);
+  await api.listener.stop();
+  assert.equal(await watch.next(), 'cut');
+  await assert.rejects(client.call('GET', PODS));
+  await api.listener.start();
+  assert.equal(listAt((await client.call('GET', PODS)).body, 'items').length, 1);
+});
+
+test('versions that cannot be met are refused', async () => {
+  const { body: list } = await client.call('GET', PODS);
+  const cases: readonly [string, number][] = [
+    [`${PODS}?resourceVersion=999999`, 504],
+    [`${PODS}?resourceVersion=abc`, 400],
+    [`${PODS}?resourceVersion=1&resourceVersionMatch=Exact`, 410],
+    [`${PODS}?resourceVersion=${versionOf(list)}&resourceVersionMatch=Exact`, 200],
+    [`${PODS}?resourceVersionMatch=Exact`, 400],
+    [`${PODS}?resourceVersion=0`, 200],
+    [`${PODS}?fieldSelector=spec.nonsense%3Dx`, 400],
+    [`${PODS}?labelSelector=a+like+b`, 400],
+    [`${PODS}?continue=rubbish`, 400],
+    [`${PODS}?watch=1&sendInitialEvents=true&resourceVersionMatch=NotOlderThan`, 422],
+  ];
+  for (const [path, expected] of cases) assert.equal((await client.call('GET', path)).status, expected, path);
+});
