@@ -1,0 +1,216 @@
+import assert from 'node:assert/strict';
+import { after, before, beforeEach, test } from 'node:test';
+import type { StsGatewayOptions } from '#aws/sts-gateway.ts';
+import { createStsGateway } from '#aws/sts-gateway.ts';
+import { systemClock } from '#runtime/clock.ts';
+import type { Sts as SandboxSts } from '#sandbox/sts/sts.ts';
+import { startSts } from '#sandbox/sts/sts.ts';
+import { ManualClock } from '../../support/manual-clock.ts';
+import { recordingLogger } from '../../support/recording-logger.ts';
+
+const ROLE = 'arn:aws:iam::123456789012:role/reader';
+const OWN_ROLE = 'arn:aws:iam::123456789012:role/kiam-server';
+const USER = 'arn:aws:iam::123456789012:user/kiam';
+const PATIENT = new AbortController().signal;
+const identity = { roleArn: ROLE, sessionName: 'kiam', externalId: '' };
+
+let sts: SandboxSts;
+const environment = { ...process.env };
+
+before(async () => {
+  sts = await startSts({ clock: systemClock });
+});
+
+after(async () => {
+  process.env = environment;
+  await sts.close();
+});
+
+beforeEach(() => {
+  // The SDK's chain reads the environment: nothing of the machine's own may get in.
+  for (const name of Object.keys(process.env)) if (name.startsWith('AWS_')) delete process.env[name];
+  process.env['AWS_EC2_METADATA_DISABLED'] = 'true';
+  process.env['AWS_SHARED_CREDENTIALS_FILE'] = '/nonexistent';
+  process.env['AWS_CONFIG_FILE'] = '/nonexistent';
+  useKeysOf(sts.user(USER).credentials);
+  sts.calls.clear();
+  sts.everywhere({});
+  sts.role(ROLE, undefined);
+  sts.role(OWN_ROLE, undefined);
+  sts.overrideLifetimeMs(undefined);
+});
+
+function useKeysOf({ accessKeyId, secretAccessKey }: { accessKeyId: string; secretAccessKey: string }): void {
+  process.env['AWS_ACCESS_KEY_ID'] = accessKeyId;
+  process.env['AWS_SECRET_ACCESS_KEY'] = secretAccessKey;
+}
+
+function gatewayWith(options: Partial<StsGatewayOptions> = {}) {
+  const { logger, lines } = recordingLogger();
+  const gateway = createStsGateway({
+    region: '',
+    sessionDurationSeconds: 3600,
+    assumeRoleArn: '',
+    endpoint: sts.url,
+    clock: systemClock,
+    logger,
+    ...options,
+  });
+  return { gateway, lines, [Symbol.dispose]: () => gateway.close() };
+}
+
+test('a role is assumed with the length, the session name and the external id that belong to it', async () => {
+  using world = gatewayWith();
+  const startedMs = Date.now();
+  const outcome = await world.gateway.assumeRole(
+    { roleArn: ROLE, sessionName: 'my session/1', externalId: 'id:1' },
+    PATIENT,
+  );
+  assert.ok(outcome.ok);
+  assert.equal(sts.identify(outcome.value.accessKeyId)?.roleArn, ROLE);
+  assert.ok(Math.abs(outcome.value.expiresAtMs - startedMs - 3_600_000) < 60_000);
+  assert.equal(outcome.grantedMs, 3_600_000);
+  assert.ok(Math.abs(outcome.clockOffsetMs) < 60_000);
+  const [call] = sts.calls.list();
+  assert.deepEqual([call?.callerArn, call?.sessionName, call?.externalId], [USER, 'kiam-my-session-1', 'id:1']);
+  assert.equal(call?.durationSeconds, 3600);
+});
+
+test('no external id is sent where a pod has none', async () => {
+  using world = gatewayWith();
+  assert.equal((await world.gateway.assumeRole(identity, PATIENT)).ok, true);
+  assert.equal(sts.calls.list()[0]?.externalId, '');
+});
+
+test('AWS_ENDPOINT_URL_STS is honoured by the SDK itself, also in a region', async () => {
+  process.env['AWS_ENDPOINT_URL_STS'] = sts.url;
+  for (const region of ['', 'eu-west-1', 'cn-north-1']) {
+    const { logger } = recordingLogger();
+    const gateway = createStsGateway({
+      region,
+      sessionDurationSeconds: 900,
+      assumeRoleArn: '',
+      clock: systemClock,
+      logger,
+    });
+    assert.equal((await gateway.assumeRole(identity, PATIENT)).ok, true, region);
+    gateway.close();
+  }
+  assert.equal(sts.calls.count(), 3);
+});
+
+for (const [behaviour, category, code] of [
+  [{ deny: true }, 'denied', 'AccessDenied'],
+  [{ throttle: true }, 'throttled', 'Throttling'],
+  [{ fail: true }, 'unavailable', 'InternalFailure'],
+] as const) {
+  test(`${code} is ${category}, after a single call`, async () => {
+    using world = gatewayWith();
+    sts.role(ROLE, behaviour);
+    const outcome = await world.gateway.assumeRole(identity, PATIENT);
+    assert.ok(!outcome.ok);
+    assert.deepEqual([outcome.category, outcome.code], [category, code]);
+    assert.ok(outcome.detail.startsWith(`${code}: `));
+    assert.doesNotMatch(outcome.failure.message, /user\/kiam/);
+    assert.equal(sts.calls.count(), 1);
+  });
+}
+
+test('a call that hangs ends when its signal aborts', async () => {
+  using world = gatewayWith();
+  sts.role(ROLE, { hang: true });
+  const controller = new AbortController();
+  const waiting = world.gateway.assumeRole(identity, controller.signal);
+  while (sts.calls.count() === 0) await new Promise((resolve) => setImmediate(resolve));
+  controller.abort();
+  const outcome = await waiting;
+  assert.ok(!outcome.ok);
+  assert.equal(outcome.category, 'unavailable');
+});
+
+test('a session that is too long for its role is shortened once, said once and remembered', async () => {
+  using world = gatewayWith({ sessionDurationSeconds: 43_200 });
+  sts.role(ROLE, { maxSessionDurationSeconds: 3600 });
+  for (let turn = 0; turn < 3; turn += 1) {
+    const outcome = await world.gateway.assumeRole(identity, PATIENT);
+    assert.ok(outcome.ok);
+    assert.equal(outcome.grantedMs, 3_600_000);
+  }
+  assert.deepEqual(
+    sts.calls.list().map(({ durationSeconds }) => durationSeconds),
+    [43_200, 3600, 3600, 3600],
+  );
+  assert.equal(world.lines.filter(({ level }) => level === 'warn').length, 1);
+});
+
+test('the role of the server is assumed first, under a number, and its session assumes the others', async () => {
+  using world = gatewayWith({ assumeRoleArn: OWN_ROLE, sessionDurationSeconds: 3600 });
+  const outcomes = await Promise.all([
+    world.gateway.assumeRole(identity, PATIENT),
+    world.gateway.assumeRole({ ...identity, sessionName: 'other' }, PATIENT),
+  ]);
+  assert.ok(outcomes.every(({ ok }) => ok));
+  const [own, ...others] = sts.calls.list();
+  assert.equal(own?.roleArn, OWN_ROLE);
+  assert.match(own?.sessionName ?? '', /^\d{16,}$/);
+  assert.equal(others.length, 2);
+  assert.ok(others.every(({ callerArn }) => callerArn.includes(':assumed-role/kiam-server/')));
+});
+
+test('with a role of its own that it cannot assume the server says which step failed, and tells no pod its name', async () => {
+  using world = gatewayWith({ assumeRoleArn: OWN_ROLE });
+  sts.role(OWN_ROLE, { deny: true });
+  const outcome = await world.gateway.assumeRole(identity, PATIENT);
+  assert.ok(!outcome.ok);
+  assert.equal(outcome.category, 'own-credentials');
+  assert.match(outcome.detail, /^cannot assume the server's own role: AccessDenied: /);
+  assert.doesNotMatch(outcome.failure.message, /kiam-server/);
+  const errors = world.lines.filter(({ level }) => level === 'error');
+  assert.equal(errors.length, 1);
+  assert.equal(errors[0]?.fields['step'], "server's own role");
+});
+
+test('without credentials in the chain the failure is the own one, and no call is made', async () => {
+  delete process.env['AWS_ACCESS_KEY_ID'];
+  using world = gatewayWith();
+  const outcome = await world.gateway.assumeRole(identity, PATIENT);
+  assert.ok(!outcome.ok);
+  assert.equal(outcome.category, 'own-credentials');
+  assert.match(outcome.detail, /^cannot load the server's own AWS credentials: /);
+  assert.equal(sts.calls.count(), 0);
+  assert.equal(world.lines.filter(({ level }) => level === 'error').length, 1);
+});
+
+test('keys that AWS does not know are the own failure as well', async () => {
+  useKeysOf({ accessKeyId: 'AKIAUNKNOWN', secretAccessKey: 'x' });
+  using world = gatewayWith();
+  const outcome = await world.gateway.assumeRole(identity, PATIENT);
+  assert.ok(!outcome.ok);
+  assert.equal(outcome.category, 'own-credentials');
+});
+
+test('an own session that STS no longer takes is replaced, and the seconds left of it are told', async () => {
+  // This STS lives ahead of the gateway, so that it takes the session for expired before the gateway does.
+  const stsClock = new ManualClock();
+  const ahead = await startSts({ clock: stsClock, checkRequestTime: false });
+  useKeysOf(ahead.user(USER).credentials);
+  const told: number[] = [];
+  const remaining = { set: (seconds: number) => void told.push(seconds) };
+  const clock = new ManualClock();
+  {
+    using world = gatewayWith({ assumeRoleArn: OWN_ROLE, endpoint: ahead.url, remaining, clock });
+    assert.equal((await world.gateway.assumeRole(identity, PATIENT)).ok, true);
+    await clock.advance(30_000);
+    assert.ok(Math.abs((told.at(-1) ?? 0) - 3570) <= 2, String(told));
+    stsClock.jumpWall(2 * 3_600_000);
+    const refused = await world.gateway.assumeRole(identity, PATIENT);
+    assert.ok(!refused.ok);
+    assert.equal(refused.code, 'ExpiredToken');
+    let isReplaced = false;
+    for (let turn = 0; turn < 50 && !isReplaced; turn += 1) {
+      isReplaced = (await world.gateway.assumeRole(identity, PATIENT)).ok;
+    }
+    assert.ok(isReplaced);
+  }
+  await ahead.close();
+});
