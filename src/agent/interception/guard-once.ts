@@ -36,14 +36,20 @@ export async function applyGuardOnce(options: GuardOnceOptions): Promise<GuardOu
     const wanted = wantedGuard({ family, hostInterface: options.hostInterface });
     return new RuleKeeper({ clock, logger: options.logger, metrics: NO_METRICS, wanted, signal });
   });
-  for (;;) {
-    const reason = await attempt(keepers, options);
-    if (reason === undefined) {
-      const present = keepers.filter((keeper) => keeper.state.presence === 'present');
-      return { ok: true, families: present.map((keeper) => keeper.wanted.family) };
+  // A clock's timers keep no process alive, and between two attempts nothing else would.
+  const hold = setInterval(() => {}, limitMs);
+  try {
+    for (;;) {
+      const reason = await attempt(keepers, options);
+      if (reason === undefined) {
+        const present = keepers.filter((keeper) => keeper.state.presence === 'present');
+        return { ok: true, families: present.map((keeper) => keeper.wanted.family) };
+      }
+      if (signal.aborted || clock.monotonic() >= endMs) return { ok: false, reason };
+      await sleep(clock, 1000, signal);
     }
-    if (signal.aborted || clock.monotonic() >= endMs) return { ok: false, reason };
-    await sleep(clock, 1000, signal);
+  } finally {
+    clearInterval(hold);
   }
 }
 

@@ -66,18 +66,33 @@ export interface Network {
 export async function createNetwork(options: NetworkOptions): Promise<Network> {
   const base = `kiam-${options.pid}-${options.label ?? '0'}`;
   const names = { node: `${base}-node`, metadata: `${base}-metadata` };
+  // Only what this network has made itself is ever removed; the node and the metadata namespace come first.
+  const made = new Set<string>();
   const pods = new Map<string, PodNamespace>();
-  const namespaces = (): string[] => [...[...pods.values()].map((pod) => pod.namespace), names.node, names.metadata];
-  const remove = async (): Promise<void> => {
-    for (const end of hostEnds(host)) await runCommand(['ip', 'link', 'del', end]);
-    await Promise.all(namespaces().map(removeNamespace));
-    pods.clear();
-  };
   const interfacePrefix = options.interfacePrefix ?? 'veth';
   let host: HostLinks | undefined;
   let count = 0;
 
+  const make = async (namespace: string): Promise<void> => {
+    await addNamespace(namespace);
+    made.add(namespace);
+  };
+  const takePod = async (pod: PodNamespace): Promise<void> => {
+    await disconnectPod(names.node, pod);
+    await removeNamespace(pod.namespace);
+    made.delete(pod.namespace);
+    pods.delete(pod.address);
+  };
+  const remove = async (): Promise<void> => {
+    for (const end of hostEnds(host)) await runCommand(['ip', 'link', 'del', end]);
+    await Promise.all([...made].map(removeNamespace));
+    made.clear();
+    pods.clear();
+  };
+
   try {
+    await make(names.node);
+    await make(names.metadata);
     await buildNode(names, options.topology);
     if (options.hostLinks === true) host = await linkHost(names, options.pid);
   } catch (error) {
@@ -101,22 +116,25 @@ export async function createNetwork(options: NetworkOptions): Promise<Network> {
         nodeInterface: `${interfacePrefix}${count}`,
       };
       pods.set(address, pod);
-      await addNamespace(pod.namespace);
-      await setParameters(pod.namespace, { 'net/ipv6/conf/default/accept_dad': '0' });
-      await connectPod(names.node, pod, options.topology);
+      try {
+        await make(pod.namespace);
+        await setParameters(pod.namespace, { 'net/ipv6/conf/default/accept_dad': '0' });
+        await connectPod(names.node, pod, options.topology);
+      } catch (error) {
+        await takePod(pod);
+        throw error;
+      }
       return pod;
     },
     removePod: async (address) => {
       const pod = pods.get(address);
-      if (pod === undefined) return;
-      await disconnectPod(names.node, pod);
-      await removeNamespace(pod.namespace);
-      pods.delete(address);
+      if (pod !== undefined) await takePod(pod);
     },
     remove,
     removeSync: () => {
       for (const end of hostEnds(host)) runCommandSync(['ip', 'link', 'del', end]);
-      for (const namespace of namespaces()) removeNamespaceSync(namespace);
+      for (const namespace of made) removeNamespaceSync(namespace);
+      made.clear();
       pods.clear();
     },
   };
@@ -138,7 +156,6 @@ async function buildNode(
   names: { readonly node: string; readonly metadata: string },
   topology: Topology,
 ): Promise<void> {
-  await Promise.all([addNamespace(names.node), addNamespace(names.metadata)]);
   const forwarding = {
     'net/ipv4/ip_forward': '1',
     'net/ipv6/conf/all/forwarding': '1',

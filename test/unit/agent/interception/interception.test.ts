@@ -166,6 +166,36 @@ test('IPv6 that does not work is no fault where the node has no IPv6 address, an
   }
 });
 
+test('IPv6 that does not work is tried again once a minute, and kept from then on', async () => {
+  const iptables = createFakeIptables();
+  iptables.answers.set('ip6tables', { kind: 'not found' });
+  const world = await started(createWorld(iptables));
+  const attempts = (): number => iptables.commands.filter((line) => line.startsWith('ip6tables-nft -w')).length;
+  for (let second = 0; second < 30; second += 2) await nextCheck(world);
+  assert.equal(attempts(), 1);
+  iptables.answers.clear();
+  for (let second = 0; second < 32; second += 2) await nextCheck(world);
+  assert.equal(iptables.chain('filter', 'FORWARD', 'ip6tables-nft').length, 2);
+  iptables.answers.set('ip6tables', { kind: 'not found' });
+  await nextCheck(world);
+  assert.equal(world.interception.status().guard, 'unknown', 'what has worked is missed');
+  await world.interception.close({ removeRedirect: false, removeGuard: false });
+});
+
+test('two agents with different interfaces both keep their guard', async () => {
+  const iptables = createFakeIptables();
+  const world = await started(createWorld(iptables));
+  const ours = [...iptables.chain('filter', 'FORWARD')];
+  const theirs = ours.map((rule) => rule.replace('veth+', 'docker0'));
+  for (let turn = 0; turn < 6; turn += 1) {
+    iptables.chain('filter', 'FORWARD').splice(0, Number.POSITIVE_INFINITY, ...theirs);
+    await nextCheck(world);
+    assert.equal(world.interception.status().guard, 'present');
+  }
+  assert.deepEqual(iptables.chain('filter', 'FORWARD'), [...ours, ...theirs]);
+  await world.interception.close({ removeRedirect: false, removeGuard: false });
+});
+
 test('two agents that replace each other come to rest instead of fighting for ever', async () => {
   const iptables = createFakeIptables();
   const world = await started(createWorld(iptables));
