@@ -115,7 +115,7 @@ async function answer(options: HttpListenerOptions, request: IncomingMessage, re
   try {
     // The request's own host must not matter, and a path such as `//x` must not be taken for one.
     const url = URL.parse(`http://listener${request.url?.startsWith('/') === true ? request.url : '/'}`);
-    const route = url === null ? undefined : routeOf(options.routes, url.pathname);
+    const route = url === null ? undefined : options.routes[url.pathname];
     if (url === null || route === undefined) sendText(response, 404, 'not found\n');
     else if (request.method !== 'GET' && request.method !== 'HEAD') sendText(response, 405, 'method not allowed\n');
     else await route(request, response, url);
@@ -124,10 +124,6 @@ async function answer(options: HttpListenerOptions, request: IncomingMessage, re
     if (response.headersSent) response.destroy();
     else sendText(response, 500, 'internal error\n');
   }
-}
-
-function routeOf(routes: Readonly<Record<string, Route>>, path: string): Route | undefined {
-  return Object.hasOwn(routes, path) ? routes[path] : undefined;
 }
 
 /** One plain text answer. */
