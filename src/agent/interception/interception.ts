@@ -45,10 +45,14 @@ export interface RemovalOptions {
   readonly removeGuard: boolean;
 }
 
-/** Rules are looked at this often. On nodes where that takes long, with very large tables, at most twice as rarely. */
+/** Rules are looked at this often. On nodes where that takes long, with very large tables, somewhat more rarely. */
 const CHECK_INTERVAL_MS = 2000;
-/** However often the kernel announces something, there is so much time between two checks. */
-const SHORTEST_PAUSE_MS = 100;
+const LONGEST_INTERVAL_MS = 3000;
+
+/** When the kernel announces deletions there is so much time between two checks, and more the longer it goes on. */
+const FIRST_PAUSE_MS = 20;
+const LONGEST_PAUSE_MS = 200;
+
 const BACKEND_INTERVAL_MS = 120_000;
 const REMOVAL_LIMIT_MS = 4000;
 
@@ -105,16 +109,18 @@ export class Interception {
 
   async #keep(): Promise<void> {
     const { clock } = this.#options;
-    let pauseMs = CHECK_INTERVAL_MS;
+    let intervalMs = CHECK_INTERVAL_MS;
+    let pauseMs = FIRST_PAUSE_MS;
     await Promise.all([this.#checkAll(), this.#checkInterface()]);
     while (!this.#signal.aborted) {
-      await sleep(clock, SHORTEST_PAUSE_MS, this.#signal);
-      await sleep(clock, pauseMs - SHORTEST_PAUSE_MS, this.#wake.signal);
+      await sleep(clock, pauseMs, this.#signal);
+      await sleep(clock, intervalMs - pauseMs, this.#wake.signal);
+      pauseMs = this.#wake.signal.aborted ? Math.min(2 * pauseMs, LONGEST_PAUSE_MS) : FIRST_PAUSE_MS;
       this.#wake = new AbortController();
       const startedMs = clock.monotonic();
       await this.#checkAll();
       const tookMs = clock.monotonic() - startedMs;
-      pauseMs = Math.min(Math.max(CHECK_INTERVAL_MS, 20 * tookMs), 2 * CHECK_INTERVAL_MS);
+      intervalMs = Math.min(Math.max(CHECK_INTERVAL_MS, 10 * tookMs), LONGEST_INTERVAL_MS);
     }
   }
 

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 
+import type { FollowCommand } from '#agent/interception/command.ts';
 import { applyGuardOnce } from '#agent/interception/guard-once.ts';
 import type { HostAddresses } from '#agent/interception/host-addresses.ts';
 import { Interception } from '#agent/interception/interception.ts';
@@ -25,6 +26,7 @@ interface World {
 function createWorld(
   iptables: FakeIptables,
   hostAddresses: HostAddresses = { ipv4: '192.0.2.1', ipv6: undefined },
+  follow: FollowCommand = () => Promise.resolve(false),
 ): World {
   const clock = new ManualClock();
   const { logger, lines } = recordingLogger();
@@ -42,6 +44,7 @@ function createWorld(
     logger,
     metrics,
     run: iptables.run,
+    follow,
     signal: new AbortController().signal,
     listInterfaces: () => Promise.resolve(['eth0', 'veth1']),
   });
@@ -331,4 +334,45 @@ test('the guard alone is put in by guard-only, which waits for the lock within i
   const outcome = await failing;
   assert.ok(!outcome.ok);
   assert.match(outcome.reason, /xtables lock/);
+});
+
+test('a deletion that the kernel announces is looked at soon, an endless stream of them at bounded cost', async () => {
+  const iptables = createFakeIptables();
+  let announce: ((line: string) => void) | undefined;
+  const world = await started(
+    createWorld(iptables, undefined, (command, args, { signal, onLine }) => {
+      assert.deepEqual([command, ...args], ['nft', 'monitor', 'destroy']);
+      announce = onLine;
+      return new Promise((resolve) => {
+        signal.addEventListener('abort', () => resolve(true));
+      });
+    }),
+  );
+  await world.clock.advance(100);
+  const reads = (): number => iptables.commands.filter((line) => line.includes('-S FORWARD')).length;
+
+  const before = reads();
+  for (const line of [
+    'delete rule ip filter KUBE-X handle 4',
+    'delete table inet filter',
+    'add rule ip filter FORWARD',
+  ]) {
+    announce?.(line);
+  }
+  await world.clock.advance(100);
+  assert.equal(reads(), before, 'what concerns others wakes nobody');
+
+  iptables.chain('filter', 'FORWARD').splice(0);
+  announce?.('delete rule ip filter FORWARD handle 5');
+  await run();
+  assert.equal(iptables.chain('filter', 'FORWARD').length, 2);
+
+  const atStart = reads();
+  for (let elapsedMs = 0; elapsedMs < 10_000; elapsedMs += 10) {
+    announce?.('delete table ip nat');
+    await world.clock.advance(10);
+  }
+  const checks = (reads() - atStart) / 2;
+  assert.ok(checks > 40 && checks < 60, `${checks} checks in ten seconds`);
+  await world.interception.close({ removeRedirect: false, removeGuard: false });
 });
