@@ -1,6 +1,6 @@
-import type { Backoff } from '#runtime/backoff.ts';
-import { createBackoff } from '#runtime/backoff.ts';
 import type { Clock } from '#runtime/clock.ts';
+import { CallPace } from './call-pace.ts';
+import { StsTrouble } from './sts-trouble.ts';
 import type { StsCategory } from './sts.ts';
 
 /**
@@ -21,7 +21,15 @@ interface StartedCall {
 
 interface WaitingCall {
   readonly key: string;
+  readonly rank: Rank;
   readonly run: () => Promise<Verdict>;
+}
+
+/** The call whose turn it is, and what it still has to wait for. */
+interface NextCall {
+  readonly call: WaitingCall;
+  readonly mostInFlight: number;
+  readonly fromMs: number;
 }
 
 export interface CallLimiterOptions {
@@ -33,62 +41,34 @@ export interface CallLimiterOptions {
   readonly mostRefreshesInFlight?: number;
 }
 
-/** Trouble is probed after 1 s, 2 s, ... 30 s, but after 5 s at the latest where a pod waits. */
-const FIRST_PAUSE_MS = 1000;
-const LONGEST_PAUSE_MS = 30_000;
-const LONGEST_PAUSE_FOR_REQUESTS_MS = 5000;
-
-/** 50 calls a second until the backlog is gone: after trouble all those that missed their turn are due at once. */
-const BACKLOG_INTERVAL_MS = 20;
-const SHORTEST_BACKLOG_MS = 5000;
-
-/**
- * The pace under throttling: half as slow again with each new throttled call, 2 % faster with each answered one, so that in the
- * long run one call in twenty or so finds out whether STS would take more. After thirty answers in a row the limit has gone, and the
- * pace with it.
- */
-const FIRST_THROTTLED_INTERVAL_MS = 100;
-const LONGEST_INTERVAL_MS = 60_000;
-const EASED_INTERVAL_MS = 5;
-const ANSWERS_BEFORE_EASING = 30;
+/** Under throttling the pace holds calls back; fewer in flight would let one that hangs hold up the rest. */
+const LEAST_IN_FLIGHT = 4;
+const IN_FLIGHT_AFTER_TROUBLE = 8;
 
 /**
  * Decides when the calls to STS of one account may start. It keeps at most one waiting call per key, in the order of their
- * ranks; it owns no result. Three things hold a call back:
- * - the number in flight, which falls when STS throttles or fails and grows by one with each answer;
- * - the pace, set by throttling and after trouble;
- * - a pause while STS is unavailable, ended by one probe at a time. A single key's failures do not start it: that may be one
- *   role's own trouble, and must not be felt by the others.
+ * ranks; it owns no result. Three things hold a call back: the number in flight, which falls when STS throttles or fails and
+ * grows by one with each answer; the pace ({@link CallPace}); and a pause while STS is unavailable, ended by one probe at a time
+ * ({@link StsTrouble}).
  */
 export class CallLimiter {
   readonly #clock: Clock;
   readonly #mostInFlight: number;
   readonly #mostRefreshesInFlight: number;
+  readonly #pace: CallPace;
+  readonly #trouble: StsTrouble;
   readonly #waiting: Readonly<Record<Rank, Map<string, WaitingCall>>> = {
     request: new Map(),
     urgent: new Map(),
     prefetch: new Map(),
     refresh: new Map(),
   };
-  readonly #pauses: Backoff;
-  /** Keys that failed since STS last answered. */
-  readonly #suspects = new Set<string>();
   #limit: number;
   #inFlight = 0;
   #refreshesInFlight = 0;
   #sequence = 0;
   /** Calls up to this one had started when the limiter last slowed down: their failures are no news. */
   #reactedTo = 0;
-  #troubled = false;
-  #pausedUntilMs = 0;
-  #requestsPausedUntilMs = 0;
-  #pace: 'none' | 'backlog' | 'throttled' = 'none';
-  #intervalMs = 0;
-  #nextStartMs = 0;
-  #backlogUntilMs = 0;
-  #throttledInRow = 0;
-  #answeredInRow = 0;
-  #episode = 0;
   #cancelTimer: (() => void) | undefined;
   #closed = false;
 
@@ -97,27 +77,23 @@ export class CallLimiter {
     this.#mostInFlight = mostInFlight;
     this.#mostRefreshesInFlight = mostRefreshesInFlight;
     this.#limit = mostInFlight;
-    this.#pauses = createBackoff({ firstMs: FIRST_PAUSE_MS, capMs: LONGEST_PAUSE_MS, random });
+    this.#pace = new CallPace(clock);
+    this.#trouble = new StsTrouble(clock, random);
   }
 
   /** Grows each time that STS answers after trouble: what failed before may be tried again. */
   get episode(): number {
-    return this.#episode;
+    return this.#trouble.episode;
   }
 
   /** For the metrics. */
-  get state(): {
-    readonly limit: number;
-    readonly inFlight: number;
-    readonly waiting: number;
-    readonly paused: boolean;
-  } {
-    return { limit: this.#limit, inFlight: this.#inFlight, waiting: this.#waitingCount(), paused: this.#troubled };
+  get state(): { readonly limit: number; readonly waiting: number; readonly paused: boolean } {
+    return { limit: this.#limit, waiting: this.#waitingCount(), paused: this.#trouble.isOn };
   }
 
   /** Calls `run` when its turn comes, perhaps at once. `run` must not reject. A key must not wait twice. */
   enqueue(key: string, rank: Rank, run: () => Promise<Verdict>): void {
-    this.#waiting[rank].set(key, { key, run });
+    this.#waiting[rank].set(key, { key, rank, run });
     this.#pump();
   }
 
@@ -139,8 +115,7 @@ export class CallLimiter {
 
   /** Spreads what is due now over some seconds, because something other than STS made it due at once. */
   spreadBacklog(): void {
-    this.#backlogUntilMs = this.#clock.monotonic() + SHORTEST_BACKLOG_MS;
-    if (this.#pace === 'none') this.#setPace('backlog', BACKLOG_INTERVAL_MS);
+    this.#pace.spreadBacklog();
   }
 
   /** Starts no further call. */
@@ -153,42 +128,54 @@ export class CallLimiter {
   #pump(): void {
     this.#cancelTimer?.();
     this.#cancelTimer = undefined;
-    while (!this.#closed && this.#inFlight < this.#limit) {
+    if (this.#waitingCount() === 0) this.#pace.idle();
+    while (!this.#closed) {
       const next = this.#next();
-      if (next === undefined) {
-        if (this.#pace === 'backlog' && this.#isBacklogGone()) this.#setPace('none', 0);
-        return;
-      }
-      const waitMs = this.#waitMs(next.rank);
+      if (next === undefined || this.#inFlight >= next.mostInFlight) return;
+      const waitMs = next.fromMs - this.#clock.monotonic();
       if (waitMs > 0) {
         this.#cancelTimer = this.#clock.after(waitMs, () => this.#pump());
         return;
       }
-      this.#start(next.call, next.rank);
+      this.#start(next.call);
     }
   }
 
-  #next(): { readonly call: WaitingCall; readonly rank: Rank } | undefined {
-    for (const rank of RANKS) {
-      if (rank === 'refresh' && this.#refreshesInFlight >= this.#mostRefreshesInFlight) continue;
-      for (const call of this.#waiting[rank].values()) return { call, rank };
+  #next(): NextCall | undefined {
+    return this.#nextUnsuspected() ?? this.#nextByRank();
+  }
+
+  /** In times of trouble a pod whose own role has not failed is not held up by those whose roles have, nor by a probe. */
+  #nextUnsuspected(): NextCall | undefined {
+    if (!this.#trouble.isOn || this.#inFlight > this.#limit) return undefined;
+    for (const call of this.#waiting.request.values()) {
+      if (this.#trouble.isSuspect(call.key)) continue;
+      const fromMs = Math.max(this.#trouble.unsuspectedFromMs, this.#pace.nextStartMs);
+      return { call, mostInFlight: this.#limit + 1, fromMs };
     }
     return undefined;
   }
 
-  #waitMs(rank: Rank): number {
-    const pausedUntilMs = rank === 'request' ? this.#requestsPausedUntilMs : this.#pausedUntilMs;
-    return Math.max(pausedUntilMs, this.#nextStartMs) - this.#clock.monotonic();
+  #nextByRank(): NextCall | undefined {
+    for (const rank of RANKS) {
+      if (rank === 'refresh' && this.#refreshesInFlight >= this.#mostRefreshesInFlight) continue;
+      for (const call of this.#waiting[rank].values()) {
+        const fromMs = Math.max(this.#trouble.probeFromMs(rank === 'request'), this.#pace.nextStartMs);
+        return { call, mostInFlight: this.#limit, fromMs };
+      }
+    }
+    return undefined;
   }
 
-  #start(call: WaitingCall, rank: Rank): void {
-    this.#waiting[rank].delete(call.key);
+  #start({ key, rank, run }: WaitingCall): void {
+    this.#waiting[rank].delete(key);
     this.#sequence += 1;
-    const started = { key: call.key, rank, sequence: this.#sequence };
+    const started = { key, rank, sequence: this.#sequence };
     this.#inFlight += 1;
     if (rank === 'refresh') this.#refreshesInFlight += 1;
-    this.#nextStartMs = this.#intervalMs === 0 ? 0 : this.#clock.monotonic() + this.#intervalMs;
-    void call.run().then((verdict) => this.#finish(started, verdict));
+    this.#pace.started();
+    this.#trouble.started();
+    void run().then((verdict) => this.#finish(started, verdict));
   }
 
   #finish(call: StartedCall, verdict: Verdict): void {
@@ -196,71 +183,41 @@ export class CallLimiter {
     if (call.rank === 'refresh') this.#refreshesInFlight -= 1;
     if (verdict === 'answered') this.#onAnswer();
     else if (verdict === 'throttled') this.#onThrottled(call);
-    else this.#onTrouble(call, verdict);
+    else this.#onFailure(call, verdict === 'own-credentials');
     this.#pump();
   }
 
   #onAnswer(): void {
-    this.#suspects.clear();
-    this.#throttledInRow = 0;
-    this.#answeredInRow += 1;
     this.#limit = Math.min(this.#mostInFlight, this.#limit + 1);
-    if (this.#troubled) this.#endTrouble();
-    if (this.#pace !== 'throttled') return;
-    // When nobody waits, the pace is not what holds calls back and there is little to learn from keeping it.
-    const isOver = this.#answeredInRow > ANSWERS_BEFORE_EASING || this.#waitingCount() === 0;
-    this.#intervalMs *= isOver ? 0.8 : 0.98;
-    if (this.#intervalMs < EASED_INTERVAL_MS) this.#setPace('none', 0);
-  }
-
-  #endTrouble(): void {
-    this.#troubled = false;
-    this.#episode += 1;
-    this.#pausedUntilMs = 0;
-    this.#requestsPausedUntilMs = 0;
-    this.#pauses.reset();
-    this.spreadBacklog();
+    this.#endTrouble();
+    this.#pace.answered(this.#waitingCount() === 0);
   }
 
   #onThrottled(call: StartedCall): void {
     // Whoever throttles is there.
-    this.#suspects.clear();
-    if (this.#troubled) this.#endTrouble();
-    if (call.sequence <= this.#reactedTo) return;
-    this.#reactedTo = this.#sequence;
-    this.#throttledInRow += 1;
-    this.#answeredInRow = 0;
-    const factor = this.#throttledInRow > 1 ? 2 : 1.5;
-    this.#limit = Math.max(1, Math.floor(Math.min(this.#limit, this.#inFlight + 1) / 2));
-    this.#setPace(
-      'throttled',
-      Math.min(LONGEST_INTERVAL_MS, Math.max(FIRST_THROTTLED_INTERVAL_MS, this.#intervalMs * factor)),
-    );
-    this.#nextStartMs = this.#clock.monotonic() + this.#intervalMs;
+    this.#endTrouble();
+    if (!this.#isNews(call)) return;
+    this.#limit = Math.max(LEAST_IN_FLIGHT, Math.floor(Math.min(this.#limit, this.#inFlight + 1) / 2));
+    this.#pace.throttled();
   }
 
-  #onTrouble(call: StartedCall, verdict: 'unavailable' | 'own-credentials'): void {
-    this.#suspects.add(call.key);
-    const isAccountWide = this.#troubled || this.#suspects.size > 1 || verdict === 'own-credentials';
-    if (!isAccountWide || call.sequence <= this.#reactedTo) return;
-    this.#reactedTo = this.#sequence;
-    this.#troubled = true;
+  #onFailure(call: StartedCall, isAccountWide: boolean): void {
+    if (!this.#trouble.suspect(call.key, isAccountWide) || !this.#isNews(call)) return;
     this.#limit = 1;
-    const nowMs = this.#clock.monotonic();
-    const pauseMs = this.#pauses.nextMs();
-    this.#pausedUntilMs = nowMs + pauseMs;
-    this.#requestsPausedUntilMs = nowMs + Math.min(pauseMs, LONGEST_PAUSE_FOR_REQUESTS_MS);
+    this.#trouble.pause();
   }
 
-  #setPace(pace: 'none' | 'backlog' | 'throttled', intervalMs: number): void {
-    this.#pace = pace;
-    this.#intervalMs = intervalMs;
-    if (intervalMs === 0) this.#nextStartMs = 0;
+  #endTrouble(): void {
+    if (!this.#trouble.answered()) return;
+    this.#limit = Math.max(this.#limit, IN_FLIGHT_AFTER_TROUBLE);
+    this.#pace.spreadBacklog();
   }
 
-  /** Not with the first moment in which nobody waits: what is due is found within seconds, not at once. */
-  #isBacklogGone(): boolean {
-    return this.#waitingCount() === 0 && this.#clock.monotonic() >= this.#backlogUntilMs;
+  /** Whether the limiter has not slowed down since the call started. Those that started together fail together. */
+  #isNews(call: StartedCall): boolean {
+    if (call.sequence <= this.#reactedTo) return false;
+    this.#reactedTo = this.#sequence;
+    return true;
   }
 
   #waitingCount(): number {

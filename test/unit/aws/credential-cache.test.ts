@@ -197,6 +197,23 @@ for (const trouble of ['hanging', 'unavailable', 'denied', 'malformed'] as const
   });
 }
 
+test('several roles that hang leave a pod with another role a try within a second', async () => {
+  using world = cacheWorld();
+  const { cache, clock, sts } = world;
+  sts.behave = ({ roleArn }): Behaviour => (roleArn.includes('/bad') ? 'hanging' : 'well');
+  for (let minute = 0; minute < 10; minute += 1) {
+    for (let bad = 0; bad < 5; bad += 1) void cache.get(role(`bad-${bad}`), 'request', PATIENT);
+    await clock.advance(MINUTE_MS);
+    const startedMs = clock.monotonic();
+    let waitedMs = Number.POSITIVE_INFINITY;
+    void cache.get(role(`fresh-${minute}`), 'request', PATIENT).then(() => {
+      waitedMs = clock.monotonic() - startedMs;
+    });
+    await clock.advance(1100);
+    assert.ok(waitedMs <= 1100, `${minute}: ${waitedMs}`);
+  }
+});
+
 test('when the first list wants everything and STS is away, each identity is had soon after its return', async () => {
   using world = cacheWorld();
   const { cache, clock, sts } = world;

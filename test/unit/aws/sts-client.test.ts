@@ -1,0 +1,73 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { AssumeRoleCommand, type STSClient } from '@aws-sdk/client-sts';
+import { createStsClient } from '#aws/sts-client.ts';
+import { systemClock } from '#runtime/clock.ts';
+import { createAuthority } from '#sandbox/authority.ts';
+import { startSts } from '#sandbox/sts/sts.ts';
+
+const command = new AssumeRoleCommand({ RoleArn: 'arn:aws:iam::123456789012:role/a', RoleSessionName: 'kiam-kiam' });
+
+/** Where a call would go and what region it is signed for; it is stopped before it leaves. */
+async function destination(client: STSClient): Promise<{ host: string; signedFor: string }> {
+  let host = '';
+  let signedFor = '';
+  client.middlewareStack.add(
+    () => (args) => {
+      const { request } = args;
+      if (typeof request === 'object' && request !== null && 'hostname' in request && 'headers' in request) {
+        host = String(request.hostname);
+        signedFor = /\/\d{8}\/([^/]+)\/sts\//.exec(JSON.stringify(request.headers))?.[1] ?? '';
+      }
+      return Promise.reject(new Error('stopped'));
+    },
+    { step: 'finalizeRequest', priority: 'low' },
+  );
+  await assert.rejects(client.send(command));
+  client.destroy();
+  return { host, signedFor };
+}
+
+test('a region has its own endpoint in every partition, and no region is the global one', async () => {
+  const cases = [
+    ['', 'sts.amazonaws.com', 'us-east-1'],
+    ['us-east-1', 'sts.us-east-1.amazonaws.com', 'us-east-1'],
+    ['eu-west-1', 'sts.eu-west-1.amazonaws.com', 'eu-west-1'],
+    ['us-gov-west-1', 'sts.us-gov-west-1.amazonaws.com', 'us-gov-west-1'],
+    ['cn-north-1', 'sts.cn-north-1.amazonaws.com.cn', 'cn-north-1'],
+  ] as const;
+  for (const [region, host, signedFor] of cases) {
+    const client = createStsClient({ region, credentials: { accessKeyId: 'A', secretAccessKey: 'S' } });
+    assert.deepEqual(await destination(client), { host, signedFor }, region);
+  }
+});
+
+test('a certificate that only the bundle vouches for is taken with it, and not without', async () => {
+  const authority = createAuthority();
+  const tls = authority.issue({ commonName: 'sts', ipAddresses: ['127.0.0.1'], usage: 'server' });
+  const sts = await startSts({ clock: systemClock, tls });
+  const credentials = sts.user('arn:aws:iam::123456789012:user/kiam').credentials;
+  const options = { region: 'eu-west-1', endpoint: sts.url, credentials };
+  const trusting = createStsClient({ ...options, caBundle: authority.certificatePem });
+  const doubting = createStsClient(options);
+  try {
+    const { Credentials } = await trusting.send(command);
+    assert.ok(Credentials?.AccessKeyId);
+    await assert.rejects(doubting.send(command), /certificate/);
+  } finally {
+    trusting.destroy();
+    doubting.destroy();
+    await sts.close();
+  }
+});
+
+test('a call is tried once: the cache decides about another', async () => {
+  const sts = await startSts({ clock: systemClock });
+  sts.everywhere({ fail: true });
+  const credentials = sts.user('arn:aws:iam::123456789012:user/kiam').credentials;
+  const client = createStsClient({ region: '', endpoint: sts.url, credentials });
+  await assert.rejects(client.send(command));
+  assert.equal(sts.calls.count(), 1);
+  client.destroy();
+  await sts.close();
+});
