@@ -1,9 +1,10 @@
-import { mkdir, writeFile } from 'node:fs/promises';
+import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { EXTERNAL_ID_ANNOTATION, ROLE_ANNOTATION, SESSION_NAME_ANNOTATION } from '#domain/pod.ts';
 import { PERMITTED_ANNOTATION } from '#domain/namespace.ts';
 import { type Clock, systemClock } from '#runtime/clock.ts';
 import { type Authority, createAuthority } from './authority.ts';
+import { environmentOf, type WorldEnvironment } from './environment.ts';
 import type { ListenAddress } from './http-listener.ts';
 import type { InstanceFacts } from './instance.ts';
 import { type InstanceMetadata, startInstanceMetadata } from './instance-metadata.ts';
@@ -73,8 +74,6 @@ export interface WorldPod {
   readonly hostAddress: string;
 }
 
-type Environment = Readonly<Record<string, string>>;
-
 /** Everything that the daemons meet outside of themselves. */
 export interface World {
   readonly api: KubernetesApi;
@@ -98,19 +97,6 @@ export interface World {
   /** Creates a pod and resolves once it has its address. */
   pod(pod: NewPod): Promise<WorldPod>;
   close(): Promise<void>;
-}
-
-export interface WorldEnvironment {
-  /** PATH and HOME. */
-  readonly clean: Environment;
-  /** Where STS is. */
-  readonly sts: Environment;
-  /** Where instance metadata is: credentials of the node's role. */
-  readonly metadata: Environment;
-  /** Keys of a user that may call STS, for a server that does not run on EC2. */
-  readonly user: Environment;
-  /** What a kiam server needs: `clean`, `sts` and `user`. */
-  readonly server: Environment;
 }
 
 const POD_WAIT_MS = 10_000;
@@ -163,7 +149,15 @@ export async function startWorld(options: WorldOptions): Promise<World> {
     folder,
     kubeconfigs,
     certificates,
-    environment: await environmentOf({ options, sts, metadata, facts, certificates }),
+    environment: await environmentOf({
+      folder,
+      path: options.path,
+      region: facts.region,
+      accountId: facts.accountId,
+      sts,
+      metadata,
+      authorityFile: options.stsOverHttps === true ? certificates.ca : undefined,
+    }),
     namespace: (name, permitted) => putNamespace(api, name, permitted),
     pod: (pod) => createPod(api, pod),
     close: async () => {
@@ -194,33 +188,6 @@ function stsCertificate(authority: Authority, address: ListenAddress | undefined
     dnsNames: ['localhost', 'sts.amazonaws.com'],
     ipAddresses,
   });
-}
-
-async function environmentOf(parts: {
-  options: WorldOptions;
-  sts: Sts;
-  metadata: InstanceMetadata;
-  facts: InstanceFacts;
-  certificates: CertificateFiles;
-}): Promise<WorldEnvironment> {
-  const { options, facts, certificates } = parts;
-  const home = join(options.folder, 'home');
-  await mkdir(home, { recursive: true });
-  const clean = { PATH: options.path, HOME: home };
-  const sts = {
-    AWS_ENDPOINT_URL_STS: parts.sts.url,
-    AWS_REGION: facts.region,
-    ...(options.stsOverHttps === true ? { AWS_CA_BUNDLE: certificates.ca, NODE_EXTRA_CA_CERTS: certificates.ca } : {}),
-  };
-  const keys = parts.sts.user(`arn:aws:iam::${facts.accountId}:user/kiam`).credentials;
-  const user = { AWS_ACCESS_KEY_ID: keys.accessKeyId, AWS_SECRET_ACCESS_KEY: keys.secretAccessKey };
-  return {
-    clean,
-    sts,
-    metadata: { AWS_EC2_METADATA_SERVICE_ENDPOINT: parts.metadata.url },
-    user,
-    server: { ...clean, ...sts, ...user },
-  };
 }
 
 function putNamespace(api: KubernetesApi, name: string, permitted: string | undefined): void {

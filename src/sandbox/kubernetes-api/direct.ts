@@ -100,7 +100,7 @@ export function directAccess(objects: Objects): DirectAccess {
           signal.removeEventListener('abort', abort);
           settle();
         };
-        const unsubscribe = pods.subscribe(look);
+        const unsubscribe = pods.subscribeTo(namespace, name, look);
         signal.addEventListener('abort', abort, { once: true });
         if (signal.aborted) abort();
         else look();

@@ -1,22 +1,19 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { TLSSocket } from 'node:tls';
 import type { Clock } from '#runtime/clock.ts';
-import { readBody } from '../http-listener.ts';
-import { type Json, type JsonObject, at, isJsonObject, parseJson, textAt } from '../json.ts';
 import type { Access, User } from './access.ts';
 import { ApiError, badRequest, methodNotAllowed, noSuchPath, statusOf } from './api-error.ts';
+import { bodyJson, bodyObject, deleteOptions } from './body.ts';
 import type { Delivery } from './delivery.ts';
 import { discover } from './discovery.ts';
 import { type Faults, happen } from './faults.ts';
 import { type Lists, pageJson, selectorOf } from './list.ts';
 import type { Objects, Target } from './object-writer.ts';
-import { type StoredObject, toJson } from './objects.ts';
 import { parseRequest, type PathRequest, type ResourceRequest } from './request.ts';
-import { apiVersionOf, type Resource } from './resources.ts';
-import { decodeProtobuf } from './protobuf.ts';
+import type { Resource } from './resources.ts';
 import { review } from './reviews.ts';
-import type { Version } from './store.ts';
-import { objectTable, pageTable, type TableOptions, wantsTable } from './table.ts';
+import { pageTable } from './table.ts';
+import { type View, viewOf } from './view.ts';
 import { Watch } from './watch.ts';
 
 /** All that answering a request takes. */
@@ -35,9 +32,6 @@ export interface Handling {
   /** Told about every request, before anything is decided about it. */
   count(request: ResourceRequest | PathRequest, user: User): void;
 }
-
-/** The limit of the real server (`apiserver/pkg/server/config.go`: MaxRequestBodyBytes). */
-const LARGEST_BODY_BYTES = 3 * 1024 * 1024;
 
 /** Answers one request; whatever goes wrong becomes a `Status`. */
 export async function handle(handling: Handling, request: IncomingMessage, response: ServerResponse): Promise<void> {
@@ -91,7 +85,7 @@ async function answerResource(
   if (resource.namespaced && namespace === '' && verb !== 'list' && verb !== 'watch' && verb !== 'deletecollection')
     throw methodNotAllowed();
   const target: Target = { resource, namespace, name, subresource };
-  const view = viewOf(handling, message, request, resource);
+  const view = viewOf(handling.clock.now(), message, request, resource);
   const dryRun = query.getAll('dryRun').includes('All');
   const { objects } = handling;
   switch (verb) {
@@ -196,57 +190,6 @@ function openWatch(
 /** The namespace that a collection is narrowed to. A namespace's own path names the object, not the place. */
 function namespaceOf({ resource, namespace }: ResourceRequest): string {
   return resource?.namespaced === true ? namespace : '';
-}
-
-/** How a client wants to see objects. */
-interface View {
-  readonly table: boolean;
-  readonly options: TableOptions;
-  readonly present: (object: Version | StoredObject) => string;
-}
-
-function viewOf({ clock }: Handling, message: IncomingMessage, request: ResourceRequest, resource: Resource): View {
-  const table = wantsTable(message.headers.accept);
-  const options = { nowMs: clock.now(), includeObject: request.query.get('includeObject') ?? 'Metadata' };
-  const present = (object: Version | StoredObject): string => {
-    const stored = 'object' in object ? object.object : object;
-    if (table) return objectTable(resource, stored, options);
-    if ('json' in object) return object.json;
-    return JSON.stringify({ kind: resource.kind, apiVersion: apiVersionOf(resource), ...toJson(stored) });
-  };
-  return { table, options, present };
-}
-
-function deleteOptions(
-  body: Json,
-  query: URLSearchParams,
-): { graceSeconds: number | undefined; uid: string; resourceVersion: string } {
-  const inQuery = query.get('gracePeriodSeconds');
-  const grace = inQuery === null ? at(body, 'gracePeriodSeconds') : Number(inQuery);
-  return {
-    graceSeconds: typeof grace === 'number' && Number.isFinite(grace) ? Math.max(0, grace) : undefined,
-    uid: textAt(body, 'preconditions', 'uid'),
-    resourceVersion: textAt(body, 'preconditions', 'resourceVersion'),
-  };
-}
-
-async function bodyObject(message: IncomingMessage): Promise<JsonObject> {
-  const body = await bodyJson(message);
-  if (!isJsonObject(body)) throw badRequest('the object provided is unrecognized: a JSON object is expected');
-  return body;
-}
-
-async function bodyJson(message: IncomingMessage): Promise<Json | undefined> {
-  const bytes = await readBody(message, LARGEST_BODY_BYTES);
-  if (bytes === undefined) {
-    throw new ApiError(413, 'RequestEntityTooLarge', `Request entity too large: limit is ${LARGEST_BODY_BYTES}`);
-  }
-  if (bytes.length === 0) return undefined;
-  const protobuf = (message.headers['content-type'] ?? '').startsWith('application/vnd.kubernetes.protobuf');
-  const body = protobuf ? decodeProtobuf(bytes) : parseJson(bytes.toString('utf8'));
-  if (body !== undefined) return body;
-  if (protobuf) throw new ApiError(415, 'UnsupportedMediaType', 'the sandbox reads this object as JSON only');
-  throw badRequest('the object provided is unrecognized (must be of type application/json): invalid JSON');
 }
 
 function send(response: ServerResponse, status: number, body: string, contentType = 'application/json'): void {

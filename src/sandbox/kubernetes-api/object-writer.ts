@@ -1,7 +1,8 @@
-import { randomBytes, randomUUID } from 'node:crypto';
+import { randomUUID } from 'node:crypto';
 import type { Clock } from '#runtime/clock.ts';
-import { at, type Json, type JsonObject, objectAt, textAt } from '../json.ts';
-import { ApiError, badRequest, alreadyExists, conflict, invalid, notFound } from './api-error.ts';
+import { type Json, type JsonObject, objectAt, textAt } from '../json.ts';
+import { ApiError, badRequest, alreadyExists, conflict, notFound } from './api-error.ts';
+import { checkPreconditions, graceOf, merged, randomSuffix, timestamp, withGrace } from './object-rules.ts';
 import { readContent, readMetadata, type StoredObject, toJson } from './objects.ts';
 import { applyPatch } from './patch.ts';
 import { apiVersionOf, NAMESPACES, PODS, type Resource, RESOURCES } from './resources.ts';
@@ -107,23 +108,10 @@ export class Objects {
 
   /** Deletes at once, or marks a pod or namespace that ends later. Returns what is left, or the last of it. */
   delete(target: Target, options: DeleteOptions, dryRun = false): Version {
-    const { resource, name } = target;
+    const { resource } = target;
     const current = this.get(target);
     const { metadata } = current.object;
-    if (options.uid !== '' && options.uid !== metadata.uid) {
-      throw conflict(
-        resource,
-        name,
-        `Precondition failed: UID in precondition: ${options.uid}, UID in object meta: ${metadata.uid}`,
-      );
-    }
-    if (options.resourceVersion !== '' && options.resourceVersion !== metadata.resourceVersion) {
-      throw conflict(
-        resource,
-        name,
-        `Precondition failed: ResourceVersion in precondition: ${options.resourceVersion}, ResourceVersion in object meta: ${metadata.resourceVersion}`,
-      );
-    }
+    checkPreconditions(resource, current.object, options);
     if (dryRun) return current;
     if (resource === NAMESPACES) return this.#deleteNamespace(current);
     const graceSeconds = resource === PODS ? graceOf(current.object, options.graceSeconds) : 0;
@@ -176,13 +164,7 @@ export class Objects {
     if (wanted.metadata.resourceVersion !== '' && wanted.metadata.resourceVersion !== metadata.resourceVersion) {
       throw conflict(resource, name);
     }
-    if (wanted.metadata.uid !== '' && wanted.metadata.uid !== metadata.uid) {
-      throw conflict(
-        resource,
-        name,
-        `Precondition failed: UID in precondition: ${wanted.metadata.uid}, UID in object meta: ${metadata.uid}`,
-      );
-    }
+    checkPreconditions(resource, current.object, { uid: wanted.metadata.uid, resourceVersion: '' });
     const next = merged(resource, current.object, wanted, subresource);
     validate(resource, next);
     if (dryRun) return next;
@@ -248,57 +230,4 @@ export class Objects {
   #now(): string {
     return timestamp(this.#clock.now());
   }
-}
-
-/** What a client may change: not identity and deletion; the status only through its subresource, and nothing else there. */
-function merged(resource: Resource, current: StoredObject, wanted: StoredObject, subresource: string): StoredObject {
-  const { name, namespace, uid, resourceVersion, creationTimestamp, deletionTimestamp, deletionGracePeriodSeconds } =
-    current.metadata;
-  const own = {
-    name,
-    namespace,
-    uid,
-    resourceVersion,
-    creationTimestamp,
-    deletionTimestamp,
-    deletionGracePeriodSeconds,
-  };
-  const metadata = { ...wanted.metadata, ...own };
-  if (subresource === 'status')
-    return { metadata, content: { ...current.content, status: at(wanted.content, 'status') } };
-  if (resource === PODS) {
-    const node = textAt(current.content, 'spec', 'nodeName');
-    if (node !== '' && textAt(wanted.content, 'spec', 'nodeName') !== node) {
-      throw invalid(
-        resource,
-        name,
-        'spec',
-        'Forbidden: pod updates may not change fields other than `spec.containers[*].image`',
-      );
-    }
-  }
-  const status = at(current.content, 'status');
-  return { metadata, content: { ...wanted.content, ...(status === undefined ? {} : { status }) } };
-}
-
-function graceOf(pod: StoredObject, askedSeconds: number | undefined): number {
-  // A pod that runs nowhere has nothing to end.
-  if (textAt(pod.content, 'spec', 'nodeName') === '') return 0;
-  if (askedSeconds !== undefined) return askedSeconds;
-  const own = at(pod.content, 'spec', 'terminationGracePeriodSeconds');
-  return typeof own === 'number' ? own : 30;
-}
-
-function withGrace(object: StoredObject, deletionGracePeriodSeconds: number): StoredObject {
-  return { ...object, metadata: { ...object.metadata, deletionGracePeriodSeconds } };
-}
-
-function timestamp(epochMs: number): string {
-  return `${new Date(epochMs).toISOString().slice(0, 19)}Z`;
-}
-
-/** Kubernetes leaves out vowels and digits that look like letters (`apimachinery/pkg/util/rand`). */
-function randomSuffix(): string {
-  const alphabet = 'bcdfghjklmnpqrstvwxz2456789';
-  return Array.from(randomBytes(5), (byte) => alphabet.charAt(byte % alphabet.length)).join('');
 }

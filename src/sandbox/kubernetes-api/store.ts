@@ -45,6 +45,7 @@ export class Collection {
   readonly #window: number;
   readonly #versions = new Map<string, Version>();
   readonly #listeners = new Set<() => void>();
+  readonly #objectListeners = new Map<string, Set<() => void>>();
   #changes: Change[] = [];
   /** How many changes were dropped from the front of `#changes`. */
   #dropped = 0;
@@ -144,6 +145,16 @@ export class Collection {
     return () => this.#listeners.delete(listener);
   }
 
+  /** Calls back after every change of one object; thousands may wait for one each. */
+  subscribeTo(namespace: string, name: string, listener: () => void): () => void {
+    const key = keyOf(namespace, name);
+    const listeners = this.#objectListeners.get(key) ?? new Set();
+    this.#objectListeners.set(key, listeners.add(listener));
+    return () => {
+      if (listeners.delete(listener) && listeners.size === 0) this.#objectListeners.delete(key);
+    };
+  }
+
   #version(key: string, object: StoredObject): Version {
     const revision = this.#revisions.next();
     const stored = { ...object, metadata: { ...object.metadata, resourceVersion: String(revision) } };
@@ -162,6 +173,7 @@ export class Collection {
       this.#dropped += surplus;
     }
     for (const listener of this.#listeners) listener();
+    for (const listener of this.#objectListeners.get(change.now.key) ?? []) listener();
   }
 }
 

@@ -49,10 +49,16 @@ export function apiClient(kubeconfig: string): ApiClient {
   return {
     call: (method, path, { body, headers = {} } = {}) =>
       new Promise((resolve, reject) => {
+        const text = body === undefined ? '' : JSON.stringify(body);
         const outgoing = request(server + path, {
           method,
           agent,
-          headers: { 'content-type': 'application/json', ...authorization, ...headers },
+          headers: {
+            'content-type': 'application/json',
+            'content-length': Buffer.byteLength(text),
+            ...authorization,
+            ...headers,
+          },
         });
         outgoing.on('error', reject);
         outgoing.on('response', (response) => {
@@ -64,7 +70,7 @@ export function apiClient(kubeconfig: string): ApiClient {
             resolve({ status: response.statusCode ?? 0, body: parsed ?? {}, headers: response.headers });
           });
         });
-        outgoing.end(body === undefined ? undefined : JSON.stringify(body));
+        outgoing.end(text);
       }),
     watch: (path) =>
       new Promise((resolve, reject) => {

@@ -1,0 +1,83 @@
+import { randomBytes } from 'node:crypto';
+import { at, textAt } from '../json.ts';
+import { conflict, invalid } from './api-error.ts';
+import type { StoredObject } from './objects.ts';
+import { PODS, type Resource } from './resources.ts';
+
+/** What a client may change: not identity and deletion; the status only through its subresource, and nothing else there. */
+export function merged(
+  resource: Resource,
+  current: StoredObject,
+  wanted: StoredObject,
+  subresource: string,
+): StoredObject {
+  const { name, namespace, uid, resourceVersion, creationTimestamp, deletionTimestamp, deletionGracePeriodSeconds } =
+    current.metadata;
+  const own = {
+    name,
+    namespace,
+    uid,
+    resourceVersion,
+    creationTimestamp,
+    deletionTimestamp,
+    deletionGracePeriodSeconds,
+  };
+  const metadata = { ...wanted.metadata, ...own };
+  if (subresource === 'status')
+    return { metadata, content: { ...current.content, status: at(wanted.content, 'status') } };
+  if (resource === PODS) {
+    const node = textAt(current.content, 'spec', 'nodeName');
+    if (node !== '' && textAt(wanted.content, 'spec', 'nodeName') !== node) {
+      throw invalid(
+        resource,
+        name,
+        'spec',
+        'Forbidden: pod updates may not change fields other than `spec.containers[*].image`',
+      );
+    }
+  }
+  const status = at(current.content, 'status');
+  return { metadata, content: { ...wanted.content, ...(status === undefined ? {} : { status }) } };
+}
+
+export function graceOf(pod: StoredObject, askedSeconds: number | undefined): number {
+  // A pod that runs nowhere has nothing to end.
+  if (textAt(pod.content, 'spec', 'nodeName') === '') return 0;
+  if (askedSeconds !== undefined) return askedSeconds;
+  const own = at(pod.content, 'spec', 'terminationGracePeriodSeconds');
+  return typeof own === 'number' ? own : 30;
+}
+
+export function withGrace(object: StoredObject, deletionGracePeriodSeconds: number): StoredObject {
+  return { ...object, metadata: { ...object.metadata, deletionGracePeriodSeconds } };
+}
+
+export function timestamp(epochMs: number): string {
+  return `${new Date(epochMs).toISOString().slice(0, 19)}Z`;
+}
+
+/** Kubernetes leaves out vowels and digits that look like letters (`apimachinery/pkg/util/rand`). */
+export function randomSuffix(): string {
+  const alphabet = 'bcdfghjklmnpqrstvwxz2456789';
+  return Array.from(randomBytes(5), (byte) => alphabet.charAt(byte % alphabet.length)).join('');
+}
+
+/** Throws a 409 when the client had another object, or another version of it, in mind. */
+export function checkPreconditions(
+  resource: Resource,
+  current: StoredObject,
+  wanted: { uid: string; resourceVersion: string },
+): void {
+  const { name, uid, resourceVersion } = current.metadata;
+  if (wanted.uid !== '' && wanted.uid !== uid) {
+    throw conflict(
+      resource,
+      name,
+      `Precondition failed: UID in precondition: ${wanted.uid}, UID in object meta: ${uid}`,
+    );
+  }
+  if (wanted.resourceVersion !== '' && wanted.resourceVersion !== resourceVersion) {
+    const both = `ResourceVersion in precondition: ${wanted.resourceVersion}, ResourceVersion in object meta: ${resourceVersion}`;
+    throw conflict(resource, name, `Precondition failed: ${both}`);
+  }
+}
