@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtemp, rm } from 'node:fs/promises';
+import { mkdir, mkdtemp, rm, symlink } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, describe, test, type TestContext } from 'node:test';
@@ -204,6 +204,38 @@ describe('interception beside others', { skip }, () => {
   });
 });
 
+describe('interception with tools missing', { skip }, () => {
+  test('without conntrack and ip6tables the guard alone cuts connections from before', async (t) => {
+    const world = await createNode('routed', 'nft');
+    t.after(() => world.remove());
+    const tools = join(directory, 'bin');
+    await mkdir(tools);
+    for (const name of ['ip', 'iptables-nft', 'iptables-nft-restore', 'iptables-nft-save']) {
+      await symlink(join('/usr/sbin', name), join(tools, name));
+    }
+    await world.pod.open('kept', V4, 80);
+    assert.match(body(await world.pod.send('kept')), /^metadata/);
+    const { interception } = await start(t, world, { PATH: tools });
+    assert.deepEqual(interception.status(), { redirect: 'present', guard: 'present', reason: '' });
+    assert.deepEqual(await world.pod.send('kept'), { ok: false, error: 'ECONNRESET' });
+    assert.match(body(await world.pod.get(V4, 80)), /^agent/);
+  });
+
+  test('without any iptables the status says what is missing', async (t) => {
+    const world = await createNode('routed', 'nft');
+    t.after(() => world.remove());
+    const running = create(world, { PATH: directory });
+    t.after(() => running.interception.close(KEEP));
+    running.interception.start();
+    await eventually('the status is told', 2000, () => running.lines.some((line) => line.level === 'error'));
+    assert.deepEqual(running.interception.status(), {
+      redirect: 'unknown',
+      guard: 'unknown',
+      reason: 'iptables: iptables is not installed',
+    });
+  });
+});
+
 /** A node where the kubelet uses a backend, and where something listens in the agent's place. */
 async function createNode(topology: 'routed' | 'bridge', backend: 'nft' | 'legacy'): Promise<NetworkWorld> {
   const world = await createNetworkWorld(topology);
@@ -220,24 +252,24 @@ async function clear({ onNode }: NetworkWorld, backend: string): Promise<void> {
   await onNode('sh', '-c', 'conntrack -F 2>/dev/null || true');
 }
 
-function common(network: NetworkWorld['network']) {
+function common(network: NetworkWorld['network'], variables: Readonly<Record<string, string>> = environment) {
   const parsed = parseHostInterface(network.hostInterface);
   assert.ok(parsed.ok);
   return {
     hostInterface: parsed.hostInterface,
     clock: systemClock,
-    run: createCommandRunner({ clock: systemClock, prefix: network.node.exec, environment }),
+    run: createCommandRunner({ clock: systemClock, prefix: network.node.exec, environment: variables }),
     signal: new AbortController().signal,
     lockWaitSeconds: 1,
   };
 }
 
-function create({ network }: NetworkWorld) {
+function create({ network }: NetworkWorld, variables: Readonly<Record<string, string>> = environment) {
   const { logger, lines } = recordingLogger();
   const registry = new Registry();
   const interception = new Interception({
-    ...common(network),
-    hostAddresses: { ipv4: network.node.address, ipv6: network.node.address6 },
+    ...common(network, variables),
+    hostAddresses: { ipv4: network.node.address, ipv6: variables === environment ? network.node.address6 : undefined },
     port: 3100,
     logger,
     metrics: createInterceptionMetrics(registry),
@@ -248,8 +280,12 @@ function create({ network }: NetworkWorld) {
 }
 
 /** Starts the agent's part and waits until all is in place. */
-async function start(t: TestContext, world: NetworkWorld): Promise<ReturnType<typeof create>> {
-  const running = create(world);
+async function start(
+  t: TestContext,
+  world: NetworkWorld,
+  variables: Readonly<Record<string, string>> = environment,
+): Promise<ReturnType<typeof create>> {
+  const running = create(world, variables);
   t.after(() => running.interception.close(KEEP));
   running.interception.start();
   await eventually('redirect and guard are present', 5000, () => {
