@@ -172,7 +172,7 @@ async function eventOf(stage: Stage, pod: WorldPod): Promise<string> {
 async function main(): Promise<number> {
   const report = new Report();
   report.step('The stand-in world: a Kubernetes API, STS and the EC2 metadata service.');
-  const opened = await openStage('warn');
+  const opened = await openStage();
   const { stage, reason } = opened;
   const stop = (): void => {
     console.log('\ninterrupted: taking everything down');

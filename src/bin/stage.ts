@@ -22,7 +22,7 @@ const file = (name: string): string => fileURLToPath(new URL(name, import.meta.u
  * Opens the best stage that this machine allows. It leaves nothing behind however the process ends, SIGKILL excepted, and
  * what that leaves the next one sweeps away.
  */
-export async function openStage(logLevel: string): Promise<OpenStage> {
+export async function openStage(): Promise<OpenStage> {
   const support = await networkSupport({ platform: process.platform, uid: process.getuid?.(), pid: process.pid });
   const folder = await mkdtemp(join(tmpdir(), 'kiam-sandbox-'));
   const options: StageOptions = {
@@ -35,7 +35,6 @@ export async function openStage(logLevel: string): Promise<OpenStage> {
     folder,
     path: process.env['PATH'] ?? '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin',
     pid: process.pid,
-    logLevel,
   };
   let stage: Stage | undefined;
   process.on('exit', () => {

@@ -3,7 +3,7 @@ import { portOf, StageDaemons } from './daemons.ts';
 import type { Stage, StageOptions } from './stage.ts';
 
 /** A stage that needs no rights: every pod is an address of 127.0.0.0/8, and nothing is redirected. */
-export async function createLoopbackStage({ programs, folder, path, logLevel }: StageOptions): Promise<Stage> {
+export async function createLoopbackStage({ programs, folder, path }: StageOptions): Promise<Stage> {
   const world = await startWorld({ folder, path });
   const daemons = new StageDaemons();
   const { ca, serverCertificate, serverKey, agentCertificate, agentKey } = world.certificates;
@@ -24,7 +24,6 @@ export async function createLoopbackStage({ programs, folder, path, logLevel }: 
         name: 'server',
         argv: kiam,
         flags: [
-          `--level=${logLevel}`,
           '--bind=127.0.0.1:0',
           `--kubeconfig=${world.kubeconfigs.server}`,
           '--role-base-arn-autodetect',
@@ -43,7 +42,6 @@ export async function createLoopbackStage({ programs, folder, path, logLevel }: 
         name: 'agent',
         argv: kiam,
         flags: [
-          `--level=${logLevel}`,
           `--port=${agentPort}`,
           '--host=127.0.0.1',
           `--server-address=localhost:${serverPort}`,

@@ -15,7 +15,7 @@ const SERVER_PORT = 9610;
  * pod. The daemons run on the node with the flags of a real one, and the agent puts its own rules into the node's kernel.
  * Needs what `networkSupport` looks for.
  */
-export async function createNamespaceStage({ programs, folder, path, pid, logLevel }: StageOptions): Promise<Stage> {
+export async function createNamespaceStage({ programs, folder, path, pid }: StageOptions): Promise<Stage> {
   await sweepLeftovers();
   const network = await createNetwork({ pid, topology: 'routed' });
   const pods = new Map<string, PodNamespace>();
@@ -61,7 +61,6 @@ export async function createNamespaceStage({ programs, folder, path, pid, logLev
         name: 'server',
         argv: kiam,
         flags: [
-          `--level=${logLevel}`,
           `--bind=127.0.0.1:${SERVER_PORT}`,
           `--kubeconfig=${world.kubeconfigs.server}`,
           '--role-base-arn-autodetect',
@@ -77,7 +76,6 @@ export async function createNamespaceStage({ programs, folder, path, pid, logLev
         name: 'agent',
         argv: kiam,
         flags: [
-          `--level=${logLevel}`,
           '--iptables',
           `--host-interface=${network.hostInterface}`,
           `--host=${NODE_ADDRESS}`,

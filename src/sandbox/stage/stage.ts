@@ -25,7 +25,6 @@ export interface StageOptions {
   /** PATH for the programs. */
   readonly path: string;
   readonly pid: number;
-  readonly logLevel: string;
 }
 
 export interface StageDaemon {
