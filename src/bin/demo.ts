@@ -174,12 +174,6 @@ async function main(): Promise<number> {
   report.step('The stand-in world: a Kubernetes API, STS and the EC2 metadata service.');
   const opened = await openStage();
   const { stage, reason } = opened;
-  const stop = (): void => {
-    console.log('\ninterrupted: taking everything down');
-    void opened.close().finally(() => process.exit(130));
-  };
-  process.on('SIGINT', stop);
-  process.on('SIGTERM', stop);
   try {
     if (reason !== undefined) console.log(`  note   ${reason}: this runs over loopback addresses instead`);
     report.fact(true, stage.description);

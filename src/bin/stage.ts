@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
+import { removeNamespacesOfSync } from '#sandbox/network/namespaces.ts';
 import { networkSupport } from '#sandbox/network/support.ts';
 import { createLoopbackStage } from '#sandbox/stage/loopback-stage.ts';
 import { createNamespaceStage } from '#sandbox/stage/namespace-stage.ts';
@@ -36,18 +37,28 @@ export async function openStage(): Promise<OpenStage> {
     path: process.env['PATH'] ?? '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin',
     pid: process.pid,
   };
-  let stage: Stage | undefined;
+  const open: { stage?: Stage } = {};
   process.on('exit', () => {
-    stage?.closeSync();
+    open.stage?.closeSync();
+    if (support.ok) removeNamespacesOfSync(process.pid);
     rmSync(folder, { recursive: true, force: true });
   });
-  stage = support.ok ? await createNamespaceStage(options) : await createLoopbackStage(options);
-  const opened = stage;
+  for (const [signal, code] of [
+    ['SIGINT', 130],
+    ['SIGTERM', 143],
+  ] as const) {
+    process.on(signal, () => {
+      console.error(`\n${signal}: taking everything down`);
+      process.exit(code);
+    });
+  }
+  const stage = support.ok ? await createNamespaceStage(options) : await createLoopbackStage(options);
+  open.stage = stage;
   return {
-    stage: opened,
+    stage,
     reason: support.ok ? undefined : support.reason,
     close: async () => {
-      await opened.close();
+      await stage.close();
       await rm(folder, { recursive: true, force: true });
     },
   };

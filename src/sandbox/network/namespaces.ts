@@ -1,4 +1,4 @@
-import { existsSync } from 'node:fs';
+import { existsSync, readdirSync } from 'node:fs';
 
 import { type CommandOutcome, runCommand, runCommandSync } from './commands.ts';
 
@@ -59,6 +59,17 @@ export async function sweepLeftovers(prefix = 'kiam'): Promise<readonly string[]
   for (const name of left) await removeNamespace(name);
   return left;
 }
+
+/** Removes every namespace of one process, also of a network that was still being built. For an exit handler. */
+export function removeNamespacesOfSync(pid: number, prefix = 'kiam'): void {
+  const names = existsSync(NAMESPACES) ? readdirSync(NAMESPACES, { encoding: 'utf8' }) : [];
+  for (const name of names) {
+    if (name.startsWith(`${prefix}-${pid}-`)) removeNamespaceSync(name);
+  }
+}
+
+/** Where iproute2 keeps the namespaces that it has named: ip-netns(8). */
+const NAMESPACES = '/run/netns';
 
 function isLeftover(name: string, prefix: string): boolean {
   if (!name.startsWith(`${prefix}-`)) return false;

@@ -96,9 +96,6 @@ export async function createNamespaceStage({ programs, folder, path, pid }: Stag
       await world.close();
       await network.remove();
     },
-    closeSync: () => {
-      daemons.stopSync();
-      network.removeSync();
-    },
+    closeSync: () => daemons.stopSync(),
   };
 }

@@ -51,6 +51,6 @@ export interface Stage {
   placeOf(pod: WorldPod): PodPlace;
   /** Ends every daemon and takes everything down; may be called twice. */
   close(): Promise<void>;
-  /** The same for an exit handler: at least what outlives the process. */
+  /** Kills the daemons, for an exit handler. */
   closeSync(): void;
 }
