@@ -1,5 +1,6 @@
 import type { IncomingMessage, Server as HttpServer } from 'node:http';
 import type { Server as HttpsServer } from 'node:https';
+import type { Socket } from 'node:net';
 import type { Server } from 'node:net';
 
 export interface ListenAddress {
@@ -9,6 +10,8 @@ export interface ListenAddress {
   /** Opens the socket elsewhere, such as inside a network namespace; without it the process listens where it is. */
   readonly open?: (host: string, port: number) => Promise<Server>;
 }
+
+const KEEP_ALIVE_MS = 65_000;
 
 export const LOOPBACK_ANY_PORT: ListenAddress = { host: '127.0.0.1', port: 0 };
 
@@ -29,6 +32,17 @@ export interface HttpListener {
 /** Listens at an address; rejects when that is not possible. */
 export async function listen(server: HttpServer | HttpsServer, wanted: ListenAddress): Promise<HttpListener> {
   let address = wanted;
+  // The servers' own lists leave out connections that are still shaking hands.
+  const sockets = new Set<Socket>();
+  server.on('connection', (socket: Socket) => {
+    sockets.add(socket);
+    socket.on('close', () => sockets.delete(socket));
+  });
+  const cutConnections = (): void => {
+    for (const socket of sockets) socket.destroy();
+  };
+  // Five seconds, as Node has it, make a client's reuse of a connection race with its end.
+  server.keepAliveTimeout = KEEP_ALIVE_MS;
   const start = async (): Promise<void> => {
     if (server.listening) return;
     const socket = await wanted.open?.(address.host, address.port);
@@ -48,7 +62,7 @@ export async function listen(server: HttpServer | HttpsServer, wanted: ListenAdd
     if (!server.listening) return;
     await new Promise<void>((resolve) => {
       server.close(() => resolve());
-      server.closeAllConnections();
+      cutConnections();
     });
   };
   await start();
@@ -61,7 +75,7 @@ export async function listen(server: HttpServer | HttpsServer, wanted: ListenAdd
     },
     stop,
     start,
-    cutConnections: () => server.closeAllConnections(),
+    cutConnections,
   };
 }
 

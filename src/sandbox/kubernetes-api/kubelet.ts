@@ -55,8 +55,8 @@ export class Kubelet {
   readonly #objects: Objects;
   readonly #pods: Collection;
   readonly #pool: AddressPool;
-  /** Pods that have their addresses, and the promise of their network's being there. */
-  readonly #running = new Map<string, { readonly pod: SandboxPod; readonly attached: Promise<void> }>();
+  /** Pods that have their addresses, and the promise of their network's being there; pods that were put have none. */
+  readonly #running = new Map<string, { readonly pod: SandboxPod; readonly attached: Promise<void> | undefined }>();
   readonly #ending = new Set<string>();
   #timing: KubeletTiming;
   #nextNode = 0;
@@ -136,17 +136,19 @@ export class Kubelet {
     return address === undefined ? undefined : describe(pod, { addresses: [address], node, hostNetwork });
   }
 
-  /** A pod that was put with an address of its own choice. */
+  /** A pod that was put with addresses of its own choice, or whose addresses were changed. */
   #adopt(pod: StoredObject): void {
     const { uid } = pod.metadata;
-    if (this.#running.has(uid)) return;
+    const before = this.#running.get(uid);
     const listed = listAt(pod.content, 'status', 'podIPs').map((entry) => textAt(entry, 'ip'));
     const addresses = listed.length > 0 ? listed : [textAt(pod.content, 'status', 'podIP')];
+    if (before?.pod.addresses.join() === addresses.join()) return;
+    for (const address of before?.pod.addresses ?? []) this.#pool.giveBack(address, uid);
     for (const address of addresses) this.#pool.note(address, uid);
     const name = textAt(pod.content, 'spec', 'nodeName');
     const node = { name, address: textAt(pod.content, 'status', 'hostIP') };
     const hostNetwork = at(pod.content, 'spec', 'hostNetwork') === true;
-    this.#running.set(uid, { pod: describe(pod, { addresses, node, hostNetwork }), attached: Promise.resolve() });
+    this.#running.set(uid, { pod: describe(pod, { addresses, node, hostNetwork }), attached: before?.attached });
   }
 
   #end(pod: StoredObject): void {
@@ -171,8 +173,10 @@ export class Kubelet {
     if (running === undefined) return;
     this.#running.delete(uid);
     try {
-      await running.attached.catch(() => {});
-      await this.#options.onPodGone?.(running.pod);
+      if (running.attached !== undefined) {
+        await running.attached.catch(() => {});
+        await this.#options.onPodGone?.(running.pod);
+      }
     } finally {
       for (const address of running.pod.addresses) this.#pool.giveBack(address, uid);
     }

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { X509Certificate } from 'node:crypto';
 import { once } from 'node:events';
 import { test } from 'node:test';
-import { connect, createServer, TLSSocket } from 'node:tls';
+import { connect, createServer, type TLSSocket } from 'node:tls';
 import { type Authority, createAuthority, type KeyPairPem } from '#sandbox/authority.ts';
 
 const DAY_MS = 86_400_000;

@@ -83,11 +83,8 @@ test('pods in the network of the host have the address of their node', async () 
       { name: 'b', address: '127.0.0.3' },
     ],
   });
-  const { spec, ...rest } = podObject('host');
-  api.createPod('default', {
-    ...rest,
-    spec: { ...(typeof spec === 'object' ? spec : {}), hostNetwork: true, nodeName: 'b' },
-  });
+  const spec = { hostNetwork: true, nodeName: 'b', containers: [{ name: 'main', image: 'app' }] };
+  api.createPod('default', { metadata: { name: 'host' }, spec });
   await clock.advance(10);
   assert.deepEqual(
     [addressOf(api, 'host'), textAt(api.pod('default', 'host'), 'spec', 'nodeName')],
