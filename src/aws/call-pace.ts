@@ -11,9 +11,15 @@ const SHORTEST_BACKLOG_MS = 5000;
  */
 const FIRST_THROTTLED_INTERVAL_MS = 100;
 const LONGEST_INTERVAL_MS = 60_000;
-const EASED_INTERVAL_MS = 5;
 const ANSWERS_BEFORE_EASING = 30;
 const EASING = 0.98;
+
+/**
+ * When every call is throttled for a while, that says nothing about a rate: the pace is halved up to a bound, and with the first
+ * answers most of that is taken back.
+ */
+const LONGEST_INTERVAL_IN_RUN_MS = 30_000;
+const EASING_AFTER_RUN = 0.25;
 const EASING_WHEN_OVER = 0.8;
 
 /** How far apart calls start: not at all as a rule, by what STS takes while it throttles, and evenly after trouble. */
@@ -21,8 +27,10 @@ export class CallPace {
   readonly #clock: Clock;
   #reason: 'none' | 'backlog' | 'throttled' = 'none';
   #intervalMs = 0;
-  #nextStartMs = 0;
+  #lastStartMs = Number.NEGATIVE_INFINITY;
   #backlogUntilMs = 0;
+  /** Where the present run of throttled calls began: what it added is in doubt. */
+  #undoubtedIntervalMs = 0;
   #throttledInRow = 0;
   #answeredInRow = 0;
 
@@ -32,11 +40,11 @@ export class CallPace {
 
   /** The next call may start then, by the monotonic clock. */
   get nextStartMs(): number {
-    return this.#nextStartMs;
+    return this.#lastStartMs + this.#intervalMs;
   }
 
   started(): void {
-    if (this.#intervalMs > 0) this.#nextStartMs = this.#clock.monotonic() + this.#intervalMs;
+    this.#lastStartMs = this.#clock.monotonic();
   }
 
   /** `isIdle`: no call waits. */
@@ -44,16 +52,15 @@ export class CallPace {
     this.#throttledInRow = 0;
     this.#answeredInRow += 1;
     if (this.#reason !== 'throttled') return;
-    // When nobody waits, the pace is not what holds calls back and there is little to learn from keeping it.
-    this.#intervalMs *= isIdle || this.#answeredInRow > ANSWERS_BEFORE_EASING ? EASING_WHEN_OVER : EASING;
-    if (this.#intervalMs < EASED_INTERVAL_MS) this.#set('none', 0);
+    this.#intervalMs = this.#easedIntervalMs(isIdle);
+    if (this.#intervalMs <= BACKLOG_INTERVAL_MS) this.#endThrottling();
   }
 
   throttled(): void {
     this.#throttledInRow += 1;
     this.#answeredInRow = 0;
-    const slowerMs = this.#intervalMs * (this.#throttledInRow > 1 ? 2 : 1.5);
-    this.#set('throttled', Math.min(LONGEST_INTERVAL_MS, Math.max(FIRST_THROTTLED_INTERVAL_MS, slowerMs)));
+    this.#set('throttled', this.#slowerIntervalMs());
+    if (this.#throttledInRow === 1) this.#undoubtedIntervalMs = this.#intervalMs;
     this.started();
   }
 
@@ -68,9 +75,27 @@ export class CallPace {
     if (this.#reason === 'backlog' && this.#clock.monotonic() >= this.#backlogUntilMs) this.#set('none', 0);
   }
 
+  #slowerIntervalMs(): number {
+    if (this.#throttledInRow > 1)
+      return Math.max(this.#intervalMs, Math.min(this.#intervalMs * 2, LONGEST_INTERVAL_IN_RUN_MS));
+    return Math.max(FIRST_THROTTLED_INTERVAL_MS, Math.min(this.#intervalMs * 1.5, LONGEST_INTERVAL_MS));
+  }
+
+  /** What had to wait meanwhile does not come all at once. */
+  #endThrottling(): void {
+    this.#set('none', 0);
+    this.spreadBacklog();
+  }
+
+  #easedIntervalMs(isIdle: boolean): number {
+    // When nobody waits, the pace is not what holds calls back and there is little to learn from keeping it.
+    if (isIdle || this.#answeredInRow > ANSWERS_BEFORE_EASING) return this.#intervalMs * EASING_WHEN_OVER;
+    if (this.#intervalMs <= this.#undoubtedIntervalMs) return this.#intervalMs * EASING;
+    return Math.max(this.#undoubtedIntervalMs, this.#intervalMs * EASING_AFTER_RUN);
+  }
+
   #set(reason: 'none' | 'backlog' | 'throttled', intervalMs: number): void {
     this.#reason = reason;
     this.#intervalMs = intervalMs;
-    if (intervalMs === 0) this.#nextStartMs = 0;
   }
 }

@@ -34,10 +34,16 @@ const LOOK_INTERVAL_MS = 30_000;
 
 const CHAIN_STEP = "cannot load the server's own AWS credentials";
 
+export interface ChainCredentialsOptions extends ServerCredentialsOptions {
+  /** The region in which the chain itself calls AWS, for web identity and the like. */
+  readonly chainRegion: string;
+}
+
 /** The credentials of the SDK's default chain. They are looked at in the background, so that no pod waits for their renewal. */
-export function createChainCredentials(options: ServerCredentialsOptions): ServerCredentials {
+export function createChainCredentials(options: ChainCredentialsOptions): ServerCredentials {
   const { clock, logger, remaining } = options;
-  const client = createStsClient(options.client);
+  const chain = createStsClient({ ...options.client, region: options.chainRegion });
+  const client = createStsClient({ ...options.client, credentials: chain.config.credentials });
   let isFailing = false;
   let isClosed = false;
   let cancelLook = (): void => {};
@@ -70,6 +76,7 @@ export function createChainCredentials(options: ServerCredentialsOptions): Serve
       isClosed = true;
       cancelLook();
       client.destroy();
+      chain.destroy();
     },
   };
 }

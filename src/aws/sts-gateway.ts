@@ -9,6 +9,8 @@ import type { Sts } from './sts.ts';
 export interface StsGatewayOptions {
   /** `--region`: `''` is the global endpoint `https://sts.amazonaws.com`. */
   readonly region: string;
+  /** `AWS_REGION` or `AWS_DEFAULT_REGION`, where the SDK's chain calls AWS itself (web identity) when `region` is `''`. */
+  readonly environmentRegion?: string | undefined;
   /** `--session-duration` in seconds, 900 to 43200; with `assumeRoleArn` an hour is the most. */
   readonly sessionDurationSeconds: number;
   /** `--assume-role-arn`, resolved: the role that the server assumes first; `''` for none. */
@@ -18,9 +20,9 @@ export interface StsGatewayOptions {
   /** See `createServerCredentialsMetric`. */
   readonly remaining?: { set(seconds: number): void };
   /** A URL in place of AWS's own; without it the SDK reads `AWS_ENDPOINT_URL_STS` itself. */
-  readonly endpoint?: string;
+  readonly endpoint?: string | undefined;
   /** The PEM text of the file that `AWS_CA_BUNDLE` names. */
-  readonly caBundle?: string;
+  readonly caBundle?: string | undefined;
   /** A number in [0, 1). */
   readonly random?: () => number;
 }
@@ -39,7 +41,8 @@ export function createStsGateway(options: StsGatewayOptions): StsGateway {
   const remaining = options.remaining ?? { set: () => {} };
   const shared = { client: { region, endpoint, caBundle }, clock, logger };
   const isChained = assumeRoleArn !== '';
-  const base = createChainCredentials({ ...shared, remaining: isChained ? { set: () => {} } : remaining });
+  const chainRegion = region === '' ? (options.environmentRegion ?? '') : region;
+  const base = createChainCredentials({ ...shared, chainRegion, remaining: isChained ? { set: () => {} } : remaining });
   const own = isChained
     ? createRoleCredentials({
         ...shared,

@@ -102,6 +102,35 @@ test('500 identities: STS away for 20 minutes and for 2 hours costs nothing that
   }
 });
 
+test('500 roles whose pods ask every second have all they need within a minute of the return of STS', async (t) => {
+  const identities = roles(500);
+  for (const behaviour of ['unavailable', 'throttled', 'hanging'] as const) {
+    using world = cacheWorld();
+    const { cache, clock, sts } = world;
+    const second = async (): Promise<void> => {
+      const controller = new AbortController();
+      for (const identity of identities) void cache.get(identity, 'request', controller.signal);
+      await clock.advance(1000);
+      controller.abort();
+    };
+    sts.behave = () => behaviour;
+    for (let at = 0; at < 600; at += 1) await second();
+    const callsWhileAway = sts.calls.length;
+    sts.behave = () => 'well';
+    const backAtMs = clock.monotonic();
+    for (let at = 0; at < 60; at += 1) await second();
+    const times = sts.calls.slice(callsWhileAway).map(({ atMs }) => atMs);
+    const { peak, mean } = perSecond(times.slice(1));
+    t.diagnostic(
+      `${behaviour} for 10 min: ${callsWhileAway} calls meanwhile, first success after ${Math.round((times[0] ?? 0) - backAtMs)} ms, ` +
+        `last after ${Math.round((times.at(-1) ?? 0) - backAtMs)} ms, ${mean.toFixed(1)}/s, peak ${peak}/s`,
+    );
+    assert.equal(times.length, 500);
+    assert.ok(peak <= 2 * mean);
+    for (const identity of identities) assert.equal((await cache.get(identity, 'request', IMPATIENT)).ok, true);
+  }
+});
+
 function perSecond(times: readonly number[]): { peak: number; mean: number } {
   const counts = new Map<number, number>();
   for (const atMs of times) counts.set(Math.floor(atMs / 1000), (counts.get(Math.floor(atMs / 1000)) ?? 0) + 1);
