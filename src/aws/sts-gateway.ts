@@ -37,7 +37,9 @@ export interface StsGateway extends Sts {
  * where there is one. Both are kept fresh in the background from the moment that the gateway is made.
  */
 export function createStsGateway(options: StsGatewayOptions): StsGateway {
-  const { region, endpoint, caBundle, clock, logger, assumeRoleArn, sessionDurationSeconds, random } = options;
+  const { region, endpoint, caBundle, clock, logger, assumeRoleArn, random } = options;
+  // STS takes whole seconds; a flag may say 900.5 of them.
+  const sessionDurationSeconds = Math.floor(options.sessionDurationSeconds);
   const remaining = options.remaining ?? { set: () => {} };
   const shared = { client: { region, endpoint, caBundle }, clock, logger };
   const isChained = assumeRoleArn !== '';

@@ -325,6 +325,16 @@ for (const jumpMs of [HOUR_MS, -HOUR_MS, 20 * MINUTE_MS]) {
   });
 }
 
+test('a wall clock that is set back does not make credentials live longer', async () => {
+  using world = cacheWorld();
+  const { cache, clock, sts } = world;
+  await askPatiently(world, role('a'));
+  clock.jumpWall(-HOUR_MS);
+  sts.behave = () => 'unavailable';
+  await clock.advance(HOUR_MS - MINUTE_MS);
+  assert.equal((await cache.get(role('a'), 'request', IMPATIENT)).ok, false);
+});
+
 test('the log has the fields of Kiam, and no secret', async () => {
   using world = cacheWorld();
   const identity = { ...role('team/app'), sessionName: 'annotated', externalId: 'EXTERNAL' };
