@@ -1,9 +1,11 @@
 import type { Clock } from '#runtime/clock.ts';
 import type { Credentials } from '#domain/credentials.ts';
 import type { Identity } from '#domain/identity.ts';
+import type { Rank } from './call-limiter.ts';
 import type { RememberedFailure } from './failure-memory.ts';
 import { SHORTEST_SERVED_LIFE_MS, urgentBeforeDeathMs } from './lifetime.ts';
 import type { StsFailure } from './sts.ts';
+import { isTransient } from './sts.ts';
 
 /**
  * A set in use and its moments. Each exists by both clocks: the monotonic one does not see the machine asleep, the wall clock
@@ -90,6 +92,21 @@ export function untilMs(moment: Moment, now: Moment): number {
 /** What may be served. */
 export function servable({ held }: Entry, now: Moment): HeldCredentials | undefined {
   return held === undefined || hasCome(held.deadAt, now) ? undefined : held;
+}
+
+/**
+ * With what rank an entry wants a call in the background, unless a failure stands; undefined when it wants none. What has died is
+ * wanted by pods that have not asked yet.
+ */
+export function dueAs(entry: Entry, now: Moment): Rank | undefined {
+  const held = servable(entry, now);
+  if (held !== undefined) {
+    if (!hasCome(held.refreshAt, now)) return undefined;
+    return hasCome(held.urgentAt, now) ? 'urgent' : 'refresh';
+  }
+  // A refused role with nothing to lose is asked for again when a pod asks; an entry without a past has a caller already.
+  if (entry.failure !== undefined) return isTransient(entry.failure.outcome.category) ? 'prefetch' : undefined;
+  return entry.held === undefined ? undefined : 'prefetch';
 }
 
 export type EntryState = 'fresh' | 'due' | 'failed' | 'empty';

@@ -5,16 +5,16 @@ import type { Identity } from '#domain/identity.ts';
 import { identityKey } from '#domain/identity.ts';
 import type { Logger } from '#telemetry/logger.ts';
 import type { Entry, EntryState, Fetch, HeldCredentials, Moment } from './cache-entry.ts';
-import { hasCome, hold, newEntry, present, servable, stateOf, untilMs } from './cache-entry.ts';
+import { dueAs, hold, newEntry, present, servable, stateOf, untilMs } from './cache-entry.ts';
 import type { Rank, Verdict } from './call-limiter.ts';
 import { CallLimiter } from './call-limiter.ts';
+import { createJumpWatch } from './clock-jump.ts';
 import type { Issue } from './credential-issuer.ts';
 import { createIssuer } from './credential-issuer.ts';
 import { rememberFailure, stands } from './failure-memory.ts';
 import { refreshAfterMs } from './lifetime.ts';
 import type { CredentialCacheMetrics, KiamStsMetrics } from './metrics.ts';
 import type { Sts, StsFailure } from './sts.ts';
-import { isTransient } from './sts.ts';
 import { unavailable } from './sts-failure.ts';
 
 /** What a caller gets: the port's outcome, and for an Event what STS said. */
@@ -40,9 +40,6 @@ export interface CredentialCacheOptions {
 
 const SWEEP_INTERVAL_MS = 1000;
 
-/** Clocks drift by less than this between two looks at them: more is a jump. */
-const JUMP_MS = 30_000;
-
 /** A change forgives failures at once, but a pod that changes all the time does not buy a call with each change. */
 const FORGIVE_INTERVAL_MS = 5000;
 
@@ -60,8 +57,7 @@ export class StsCredentialCache {
   readonly #issue: Issue;
   readonly #closing = new AbortController();
   #cancelSweep: () => void;
-  /** Wall minus monotonic clock, as last seen. */
-  #clocksApartMs: number;
+  readonly #hasJumped: () => boolean;
 
   constructor(options: CredentialCacheOptions) {
     const { clock, kiamMetrics, metrics, callLimitMs = 10_000, random = Math.random } = options;
@@ -70,7 +66,7 @@ export class StsCredentialCache {
     this.#random = random;
     this.#limiter = new CallLimiter({ clock, random });
     this.#issue = createIssuer({ ...options, kiamMetrics, metrics, callLimitMs, signal: this.#closing.signal });
-    this.#clocksApartMs = clock.now() - clock.monotonic();
+    this.#hasJumped = createJumpWatch(clock, options.logger);
     this.#cancelSweep = clock.after(SWEEP_INTERVAL_MS, () => this.#sweep());
   }
 
@@ -87,14 +83,18 @@ export class StsCredentialCache {
     const held = servable(entry, now);
     if (held !== undefined) {
       this.#options.kiamMetrics?.cacheHits.inc();
-      return this.#serve(held);
+      if (urgency === 'request') this.#countServed(held);
+      return { ok: true, value: held.credentials };
     }
     this.#options.kiamMetrics?.cacheMisses.inc();
     if (entry.failure !== undefined && this.#mustNotRetry(entry, now)) return entry.failure.outcome;
     this.#noticeJump();
     const outcome = await this.#wait(this.#fetch(entry, urgency), signal);
-    this.#options.metrics?.waited((this.#clock.monotonic() - now.monotonicMs) / 1000);
-    return outcome;
+    if (urgency === 'request') {
+      this.#options.metrics?.waited((this.#clock.monotonic() - now.monotonicMs) / 1000);
+      if ('credentials' in outcome) this.#countServed(outcome);
+    }
+    return 'credentials' in outcome ? { ok: true, value: outcome.credentials } : outcome;
   }
 
   /** Says which identities have a live pod: the others are no longer refreshed and leave the cache. */
@@ -147,9 +147,8 @@ export class StsCredentialCache {
     return entry;
   }
 
-  #serve(held: HeldCredentials): CredentialOutcome {
+  #countServed(held: HeldCredentials): void {
     this.#options.metrics?.served(untilMs(held.endsAt, present(this.#clock)) / 1000);
-    return { ok: true, value: held.credentials };
   }
 
   #mustNotRetry({ failure }: Entry, now: Moment): boolean {
@@ -169,11 +168,11 @@ export class StsCredentialCache {
     return fetch;
   }
 
-  #wait(fetch: Fetch, signal: AbortSignal): Promise<CredentialOutcome> {
+  #wait(fetch: Fetch, signal: AbortSignal): Promise<HeldCredentials | StsFailure> {
     return new Promise((resolve) => {
       const finish = (outcome: HeldCredentials | StsFailure): void => {
         signal.removeEventListener('abort', leave);
-        resolve('ok' in outcome ? outcome : this.#serve(outcome));
+        resolve(outcome);
       };
       const leave = (): void => {
         fetch.waiters.delete(finish);
@@ -233,7 +232,7 @@ export class StsCredentialCache {
     let size = 0;
     const now = present(this.#clock);
     for (const entry of this.#entries.values()) {
-      const rank = this.#dueAs(entry, now);
+      const rank = this.#mustNotRetry(entry, now) ? undefined : dueAs(entry, now);
       if (rank !== undefined) this.#fetch(entry, rank);
       counts[stateOf(entry, now)] += 1;
       if (entry.held !== undefined) size += 1;
@@ -243,27 +242,9 @@ export class StsCredentialCache {
     this.#options.metrics?.observeLimiter(this.#limiter.state);
   }
 
-  /** Undefined when there is nothing to do for it. What has died is wanted by pods that have not asked yet. */
-  #dueAs(entry: Entry, now: Moment): Rank | undefined {
-    if (this.#mustNotRetry(entry, now)) return undefined;
-    const held = servable(entry, now);
-    if (held !== undefined) {
-      if (!hasCome(held.refreshAt, now)) return undefined;
-      return hasCome(held.urgentAt, now) ? 'urgent' : 'refresh';
-    }
-    const isRefused = entry.failure !== undefined && !isTransient(entry.failure.outcome.category);
-    // A refused role with nothing to lose is asked for again when a pod asks; an entry without a past has a caller already.
-    return isRefused || (entry.failure === undefined && entry.held === undefined) ? undefined : 'prefetch';
-  }
-
   /** A jump makes many sets due or dead in one moment, and their identities are wanted at once. */
   #noticeJump(): void {
-    const apartMs = this.#clock.now() - this.#clock.monotonic();
-    const jumpMs = apartMs - this.#clocksApartMs;
-    this.#clocksApartMs = apartMs;
-    if (Math.abs(jumpMs) < JUMP_MS) return;
-    this.#options.logger.warn('the wall clock jumped', { 'jump.seconds': Math.round(jumpMs / 1000) });
-    this.#limiter.spreadBacklog();
+    if (this.#hasJumped()) this.#limiter.spreadBacklog();
   }
 }
 

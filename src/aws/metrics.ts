@@ -15,9 +15,9 @@ export interface KiamStsMetrics {
 
 /** What the credential cache tells beyond Kiam's metrics. */
 export interface CredentialCacheMetrics {
-  /** Credentials were handed out with this much life left. */
+  /** Credentials were handed to a pod with this much life left. */
   served(remainingSeconds: number): void;
-  /** A caller that memory could not serve had its answer, or gave up, after this time. */
+  /** A pod that memory could not serve had its answer, or gave up, after this time. */
   waited(seconds: number): void;
   /** A call to STS ended; the category is undefined for a success. */
   called(category: StsCategory | undefined): void;

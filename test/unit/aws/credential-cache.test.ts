@@ -225,6 +225,20 @@ test('when the first list wants everything and STS is away, each identity is had
   for (const identity of roles(100)) assert.equal((await cache.get(identity, 'request', IMPATIENT)).ok, true);
 });
 
+test('with the first answer after trouble every failure of that time is forgotten', async () => {
+  using world = cacheWorld();
+  const { cache, clock, sts } = world;
+  sts.behave = () => 'unavailable';
+  for (let second = 0; second < 1800; second += 1) {
+    for (const identity of roles(20)) void cache.get(identity, 'request', IMPATIENT);
+    await clock.advance(SECOND_MS);
+  }
+  sts.behave = () => 'well';
+  while (sts.succeeded === 0) await clock.advance(100);
+  await clock.advance(3 * SECOND_MS);
+  for (const identity of roles(20)) assert.equal((await cache.get(identity, 'request', IMPATIENT)).ok, true);
+});
+
 test('requests by pods are let through before prefetches and renewals that wait', async () => {
   using world = cacheWorld();
   const { cache, clock, sts } = world;
