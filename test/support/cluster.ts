@@ -7,7 +7,16 @@ import { fileURLToPath } from 'node:url';
 import { type Child, startChild } from '#sandbox/child.ts';
 import { startWorld, type World, type WorldOptions } from '#sandbox/world.ts';
 
-const PROGRAM = fileURLToPath(new URL('../../src/bin/kiam.ts', import.meta.url));
+/** The program from its sources; how each daemon is started, up to its command. */
+export const FROM_SOURCES: Programs = {
+  server: [process.execPath, fileURLToPath(new URL('../../src/bin/kiam.ts', import.meta.url))],
+  agent: [process.execPath, fileURLToPath(new URL('../../src/bin/kiam.ts', import.meta.url))],
+};
+
+export interface Programs {
+  readonly server: readonly string[];
+  readonly agent: readonly string[];
+}
 
 export interface Answer {
   readonly status: number;
@@ -46,14 +55,20 @@ export interface Cluster {
 }
 
 export interface DaemonOptions {
+  /** Further flags. */
   readonly flags?: readonly string[];
+  /** All of its flags, in place of those that the harness gives; they must log JSON and serve metrics. */
+  readonly exactly?: readonly string[];
   readonly environment?: Readonly<Record<string, string>>;
   /** Resolve once the process runs, without waiting for it to listen: `port` is then 0. */
   readonly detached?: boolean;
 }
 
 /** A stand-in world and real daemons before it, as processes of their own on loopback addresses. */
-export async function startCluster(options: Partial<WorldOptions> = {}): Promise<Cluster> {
+export async function startCluster(
+  options: Partial<WorldOptions> = {},
+  programs: Programs = FROM_SOURCES,
+): Promise<Cluster> {
   const folder = await mkdtemp(join(tmpdir(), 'kiam-cluster-'));
   const world = await startWorld({ folder, path: process.env['PATH'] ?? '', ...options });
   const children: Child[] = [];
@@ -70,18 +85,13 @@ export async function startCluster(options: Partial<WorldOptions> = {}): Promise
     flags: readonly string[],
     environment: Readonly<Record<string, string>>,
     listening: RegExp,
-    { flags: more = [], environment: extra = {}, detached = false }: DaemonOptions,
+    { flags: more = [], exactly, environment: extra = {}, detached = false }: DaemonOptions,
   ): Promise<Daemon> => {
     const child = startChild({
       name: command,
       argv: [
-        process.execPath,
-        PROGRAM,
-        command,
-        '--json-log',
-        '--level=debug',
-        '--prometheus-listen-addr=127.0.0.1:0',
-        ...flags,
+        ...programs[command],
+        ...(exactly ?? [command, '--json-log', '--level=debug', '--prometheus-listen-addr=127.0.0.1:0', ...flags]),
         ...more,
       ],
       environment: { ...environment, ...extra },
@@ -130,7 +140,7 @@ export async function startCluster(options: Partial<WorldOptions> = {}): Promise
     run: async (args) => {
       const child = startChild({
         name: 'kiam',
-        argv: [process.execPath, PROGRAM, ...args],
+        argv: [...programs.agent, ...args],
         environment: world.environment.clean,
       });
       children.push(child);

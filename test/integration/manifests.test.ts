@@ -1,0 +1,151 @@
+import assert from 'node:assert/strict';
+import { readdir, readFile } from 'node:fs/promises';
+import { after, describe, it } from 'node:test';
+import { fileURLToPath } from 'node:url';
+
+import { parseAllDocuments } from 'yaml';
+
+import { askHttp, type Cluster, LISTING, startCluster } from '../support/cluster.ts';
+
+const DEPLOY = fileURLToPath(new URL('../../deploy/', import.meta.url));
+
+/** A manifest's object, as loosely as a test reads it. */
+// oxlint-disable-next-line typescript/no-explicit-any -- any field of any kind of object may be asked for
+type Manifest = any;
+
+async function manifestsOf(folder: string): Promise<Manifest[]> {
+  const names = (await readdir(DEPLOY + folder)).filter((name) => name.endsWith('.yaml'));
+  const texts = await Promise.all(names.map((name) => readFile(`${DEPLOY}${folder}/${name}`, 'utf8')));
+  return texts.flatMap((text) =>
+    parseAllDocuments(text).map((document) => {
+      assert.deepEqual(document.errors, []);
+      return document.toJS();
+    }),
+  );
+}
+
+const plain = await manifestsOf('.');
+const eks = await manifestsOf('eks');
+const find = (objects: readonly Manifest[], kind: string, name: string): Manifest => {
+  const found = objects.find((object) => object.kind === kind && object.metadata.name === name);
+  assert.ok(found, `${kind} ${name}`);
+  return found;
+};
+const podOf = (objects: readonly Manifest[], name: string): Manifest =>
+  find(objects, 'DaemonSet', name).spec.template.spec;
+
+/** Paths and addresses of a cluster become those of the test; every other argument stays as it is written. */
+function substitute(args: readonly string[], replacements: Readonly<Record<string, string>>): string[] {
+  return args.map((arg) => {
+    const [flag = '', value = ''] = arg.split(/=(.*)/s, 2);
+    return flag in replacements ? `${flag}=${replacements[flag]}` : value === '' ? flag : arg;
+  });
+}
+
+describe('the manifests', () => {
+  const clusters: Cluster[] = [];
+  after(async () => {
+    for (const cluster of clusters) await cluster.close();
+  });
+
+  it('all parse, and the examples too', async () => {
+    assert.ok(plain.length >= 6);
+    assert.equal((await manifestsOf('examples')).length, 2);
+  });
+
+  it('the server asks for no more than to read pods and namespaces and to write Events', () => {
+    assert.deepEqual(find(plain, 'ClusterRole', 'kiam-server').rules, [
+      { apiGroups: [''], resources: ['pods', 'namespaces'], verbs: ['get', 'list', 'watch'] },
+      { apiGroups: [''], resources: ['events'], verbs: ['create', 'patch'] },
+    ]);
+  });
+
+  for (const [variant, objects] of [
+    ['plain', plain],
+    ['EKS', eks],
+  ] as const) {
+    it(`${variant}: the agent has the network's capabilities and no other, on every node, before other pods`, () => {
+      const pod = podOf(objects, 'kiam-agent');
+      assert.equal(pod.hostNetwork, true);
+      assert.equal(pod.automountServiceAccountToken, false);
+      assert.deepEqual(pod.tolerations, [{ operator: 'Exists' }]);
+      assert.equal(pod.priorityClassName, 'system-node-critical');
+      for (const container of [...pod.containers, ...pod.initContainers]) {
+        assert.deepEqual(container.securityContext.capabilities, { drop: ['ALL'], add: ['NET_ADMIN', 'NET_RAW'] });
+        assert.equal(container.securityContext.readOnlyRootFilesystem, true);
+        assert.ok(container.volumeMounts.some((mount: Manifest) => mount.mountPath === '/run/xtables.lock'));
+      }
+    });
+
+    it(`${variant}: the server runs without root and without capabilities`, () => {
+      const pod = podOf(objects, 'kiam-server');
+      assert.deepEqual([pod.securityContext.runAsNonRoot, pod.securityContext.runAsUser], [true, 65532]);
+      assert.deepEqual(pod.containers[0].securityContext.capabilities, { drop: ['ALL'] });
+    });
+
+    it(`${variant}: start both daemons with the arguments as they stand, and no right beyond the ClusterRole`, async () => {
+      const { rules } = find(plain, 'ClusterRole', 'kiam-server');
+      const cluster = await startCluster({ serverRules: rules });
+      clusters.push(cluster);
+      const { certificates, kubeconfigs, metadata } = cluster.world;
+      const [server] = podOf(objects, 'kiam-server').containers;
+      const serverDaemon = await cluster.startServer({
+        exactly: [
+          ...substitute(server.args, {
+            '--bind': '127.0.0.1:0',
+            '--cert': certificates.serverCertificate,
+            '--key': certificates.serverKey,
+            '--ca': certificates.ca,
+            '--prometheus-listen-addr': '127.0.0.1:0',
+          }),
+          `--kubeconfig=${kubeconfigs.server}`,
+          `--metadata-endpoint=${metadata.url}`,
+        ],
+      });
+      const [agent] = podOf(objects, 'kiam-agent').containers;
+      const agentDaemon = await cluster.startAgent(serverDaemon.port, {
+        exactly: [
+          ...substitute(agent.args, {
+            '--port': '0',
+            '--cert': certificates.agentCertificate,
+            '--key': certificates.agentKey,
+            '--ca': certificates.ca,
+            '--server-address': `localhost:${serverDaemon.port}`,
+            '--prometheus-listen-addr': '127.0.0.1:0',
+          }).filter((arg) => arg !== '--iptables'),
+          `--metadata-endpoint=${metadata.url}`,
+        ],
+        environment: { HOST_IP: '127.0.0.1' },
+      });
+      cluster.world.namespace('team', '.*');
+      const pod = await cluster.world.pod({ namespace: 'team', name: 'reader', role: 'reader' });
+      const answer = await askHttp({ port: agentDaemon.port, from: pod.address, path: `${LISTING}reader` });
+      assert.equal(answer.status, 200, answer.body);
+      const refused = await cluster.world.pod({ namespace: 'default', name: 'refused', role: 'reader' });
+      await askHttp({ port: agentDaemon.port, from: refused.address, path: `${LISTING}reader` });
+      await serverDaemon.child.line(/"msg":"pod denied by policy"/);
+      assert.deepEqual(
+        serverDaemon.log().filter((line) => /forbidden.*cannot/i.test(JSON.stringify(line))),
+        [],
+      );
+    });
+
+    it(`${variant}: put the guard in before the agent, on the same interface`, () => {
+      const pod = podOf(objects, 'kiam-agent');
+      const flag = (args: readonly string[]) => args.find((arg) => arg.startsWith('--host-interface='));
+      assert.ok(pod.initContainers[0].args.includes('--guard-only'));
+      assert.equal(flag(pod.initContainers[0].args), flag(pod.containers[0].args));
+    });
+  }
+
+  it('for EKS differ from the plain ones in what they say they do, and nothing else', () => {
+    const strip = (objects: readonly Manifest[], name: string): string =>
+      JSON.stringify(podOf(objects, name), (key, value: Manifest) => {
+        if (Array.isArray(value) && (key === 'volumes' || key === 'volumeMounts')) {
+          return value.filter((entry) => entry.name !== 'ssl-certs');
+        }
+        return typeof value === 'string' && value.startsWith('--host-interface=') ? '--host-interface' : value;
+      });
+    for (const name of ['kiam-agent', 'kiam-server']) assert.equal(strip(eks, name), strip(plain, name));
+  });
+});
