@@ -61,13 +61,13 @@ test('a certificate that only the bundle vouches for is taken with it, and not w
   }
 });
 
-test('a call is tried once: the cache decides about another', async () => {
+test('a call is tried once: the cache decides about another', async (t) => {
   const sts = await startSts({ clock: systemClock });
+  t.after(() => sts.close());
   sts.everywhere({ fail: true });
   const credentials = sts.user('arn:aws:iam::123456789012:user/kiam').credentials;
   const client = createStsClient({ region: '', endpoint: sts.url, credentials });
   await assert.rejects(client.send(command));
   assert.equal(sts.calls.count(), 1);
   client.destroy();
-  await sts.close();
 });

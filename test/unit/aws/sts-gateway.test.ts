@@ -189,28 +189,26 @@ test('keys that AWS does not know are the own failure as well', async () => {
   assert.equal(outcome.category, 'own-credentials');
 });
 
-test('an own session that STS no longer takes is replaced, and the seconds left of it are told', async () => {
+test('an own session that STS no longer takes is replaced, and the seconds left of it are told', async (t) => {
   // This STS lives ahead of the gateway, so that it takes the session for expired before the gateway does.
   const stsClock = new ManualClock();
   const ahead = await startSts({ clock: stsClock, checkRequestTime: false });
+  t.after(() => ahead.close());
   useKeysOf(ahead.user(USER).credentials);
   const told: number[] = [];
   const remaining = { set: (seconds: number) => void told.push(seconds) };
   const clock = new ManualClock();
-  {
-    using world = gatewayWith({ assumeRoleArn: OWN_ROLE, endpoint: ahead.url, remaining, clock });
-    assert.equal((await world.gateway.assumeRole(identity, PATIENT)).ok, true);
-    await clock.advance(30_000);
-    assert.ok(Math.abs((told.at(-1) ?? 0) - 3570) <= 2, String(told));
-    stsClock.jumpWall(2 * 3_600_000);
-    const refused = await world.gateway.assumeRole(identity, PATIENT);
-    assert.ok(!refused.ok);
-    assert.equal(refused.code, 'ExpiredToken');
-    let isReplaced = false;
-    for (let turn = 0; turn < 50 && !isReplaced; turn += 1) {
-      isReplaced = (await world.gateway.assumeRole(identity, PATIENT)).ok;
-    }
-    assert.ok(isReplaced);
+  using world = gatewayWith({ assumeRoleArn: OWN_ROLE, endpoint: ahead.url, remaining, clock });
+  assert.equal((await world.gateway.assumeRole(identity, PATIENT)).ok, true);
+  await clock.advance(30_000);
+  assert.ok(Math.abs((told.at(-1) ?? 0) - 3570) <= 2, String(told));
+  stsClock.jumpWall(2 * 3_600_000);
+  const refused = await world.gateway.assumeRole(identity, PATIENT);
+  assert.ok(!refused.ok);
+  assert.equal(refused.code, 'ExpiredToken');
+  let isReplaced = false;
+  for (let turn = 0; turn < 50 && !isReplaced; turn += 1) {
+    isReplaced = (await world.gateway.assumeRole(identity, PATIENT)).ok;
   }
-  await ahead.close();
+  assert.ok(isReplaced);
 });
