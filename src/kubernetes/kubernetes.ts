@@ -26,7 +26,10 @@ export interface Kubernetes {
   readonly pods: PodCache;
   readonly namespaces: NamespaceCache;
   readonly events: PodEvents;
-  /** Resolves when both caches hold a complete list. Never rejects: an API server that is away is waited for. */
+  /**
+   * Resolves when both caches hold a complete list, or when everything has ended: look at the signal. Never rejects: an API
+   * server that is away is waited for.
+   */
   readonly ready: Promise<void>;
   /** Resolves when everything has ended, after the signal. */
   readonly ended: Promise<void>;
@@ -58,14 +61,14 @@ export function startKubernetes(options: KubernetesOptions): Kubernetes {
   });
   metrics.showAmbiguousAddresses(() => pods.ambiguousAddresses);
   const events = createPodEvents(options);
-  const running = Promise.all([podWatch.run(), namespaceWatch.run(), events.run()]);
+  const ended = Promise.all([podWatch.run(), namespaceWatch.run(), events.run()]).then(() => {});
   signal.addEventListener('abort', () => connection.close(), { once: true });
   return {
     pods,
     namespaces,
     events,
-    ready: bothSynced(podWatch, namespaceWatch),
-    ended: running.then(() => {}),
+    ready: Promise.race([bothSynced(podWatch, namespaceWatch), ended]),
+    ended,
     status: () => ({ pods: podWatch.status(), namespaces: namespaceWatch.status() }),
     readPod: createPodReader({ connection, parse: parsePod }),
     subscribeResync: createResync({ clock, signal, syncMs }),

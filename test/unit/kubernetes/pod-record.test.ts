@@ -1,0 +1,137 @@
+import assert from 'node:assert/strict';
+import test from 'node:test';
+import fc from 'fast-check';
+import { resolveRole } from '#domain/role.ts';
+import { stsSessionName } from '#domain/session-name.ts';
+import { parseNamespace } from '#kubernetes/namespace-record.ts';
+import { createPodParser, podsDiffer } from '#kubernetes/pod-record.ts';
+import { podObject } from './objects.ts';
+
+const parse = createPodParser();
+
+test('A pod is read down to the fields that are used.', () => {
+  const annotations = {
+    'iam.amazonaws.com/role': '/team/app',
+    'iam.amazonaws.com/session-name': 'me',
+    'iam.amazonaws.com/external-id': 'id',
+    other: 'x',
+  };
+  assert.deepEqual(parse(podObject({ ips: ['192.0.2.1', '2001:DB8:0::1'], annotations, version: 12 })), {
+    uid: 'uid-of-pod-1',
+    namespace: 'default',
+    name: 'pod-1',
+    addresses: ['192.0.2.1', '2001:db8::1'],
+    hostIp: '198.51.100.1',
+    phase: 'Running',
+    hostNetwork: false,
+    terminating: false,
+    resourceVersion: '12',
+    role: '/team/app',
+    sessionName: 'me',
+    externalId: 'id',
+  });
+});
+
+const base = { metadata: { uid: 'u', name: 'n', namespace: 's' } };
+
+for (const [what, status, addresses] of [
+  ['podIP alone', { podIP: '192.0.2.1' }, ['192.0.2.1']],
+  [
+    'podIP beside podIPs that lack it',
+    { podIP: '192.0.2.1', podIPs: [{ ip: '192.0.2.2' }] },
+    ['192.0.2.2', '192.0.2.1'],
+  ],
+  ['an IPv4-mapped address', { podIP: '::ffff:192.0.2.1' }, ['192.0.2.1']],
+  ['texts that are no address', { podIP: 'localhost', podIPs: [{ ip: '1.2.3' }, { ip: 7 }, null, 'x', {}] }, []],
+  ['podIPs that are no list', { podIPs: { 0: { ip: '192.0.2.1' } } }, []],
+  ['no status', undefined, []],
+] as const) {
+  test(`Addresses: ${what}.`, () => {
+    assert.deepEqual(parse({ ...base, status })?.addresses, addresses);
+  });
+}
+
+test('What makes no sense is read in the way that gives the pod less.', () => {
+  const pod = parse({ metadata: { ...base.metadata, deletionTimestamp: 0 }, spec: { hostNetwork: 'yes' } });
+  assert.equal(pod?.terminating, true);
+  assert.equal(pod?.hostNetwork, true);
+  for (const role of [5, null, ['reader'], { reader: 1 }]) {
+    assert.equal(parse(podObject({ annotations: { 'iam.amazonaws.com/role': role } }))?.role, '');
+  }
+});
+
+test('Only own fields count, whatever their names are.', () => {
+  const text = `{"metadata":{"uid":"u","name":"__proto__","namespace":"constructor","annotations":
+    {"__proto__":{"iam.amazonaws.com/role":"admin"},"constructor":"x"}},"__proto__":{"spec":{"hostNetwork":true}}}`;
+  const pod = parse(JSON.parse(text));
+  assert.equal(pod?.role, '');
+  assert.equal(pod?.name, '__proto__');
+  assert.equal(pod?.hostNetwork, false);
+});
+
+for (const role of ['r'.repeat(2049), `arn:aws:iam::1:role/${'r'.repeat(2040)}`, 'é'.repeat(200_000)]) {
+  test(`A role of ${role.length} characters is kept bounded and stays refused for its length.`, () => {
+    const kept = parse(podObject({ role }))?.role ?? '';
+    assert.ok(kept.length < 3000);
+    const resolved = resolveRole(kept, 'arn:aws:iam::1:role/');
+    assert.match(resolved.ok ? 'allowed' : resolved.reason, /longer than 2048/);
+  });
+}
+
+test('A role of the longest length that is allowed is kept whole.', () => {
+  const role = `arn:aws:iam::1:role/${'r'.repeat(2028)}`;
+  assert.equal(parse(podObject({ role }))?.role, role);
+});
+
+test('A bounded session name gives STS the same name as the whole one would.', () => {
+  const check = (name: string): void => {
+    const annotations = { 'iam.amazonaws.com/session-name': name };
+    assert.equal(stsSessionName(parse(podObject({ annotations }))?.sessionName ?? ''), stsSessionName(name));
+  };
+  check('x'.repeat(300));
+  check('🔑'.repeat(300));
+  fc.assert(fc.property(fc.string({ unit: 'binary', minLength: 100, maxLength: 300 }), check), { numRuns: 200 });
+});
+
+test('A bounded external id is never one that STS would take.', () => {
+  const annotations = { 'iam.amazonaws.com/external-id': 'x'.repeat(1300) };
+  const kept = parse(podObject({ annotations }))?.externalId ?? '';
+  assert.ok(kept.length > 1224 && kept.length < 1300);
+});
+
+test('A bounded expression stays one that is refused unread.', () => {
+  const metadata = { uid: 'u', name: 'n', annotations: { 'iam.amazonaws.com/permitted': 'x|'.repeat(100_000) } };
+  const kept = parseNamespace({ metadata })?.permitted ?? '';
+  assert.equal(kept.length, 4097);
+});
+
+test('Two states of a pod differ by what is used, not by their versions.', () => {
+  const read = (fields: Parameters<typeof podObject>[0]) => {
+    const pod = parse(podObject({ ip: '192.0.2.1', ...fields }));
+    assert.ok(pod);
+    return pod;
+  };
+  assert.equal(podsDiffer(read({ version: 1 }), read({ version: 2 })), false);
+  for (const fields of [
+    { role: 'x' },
+    { ip: '192.0.2.9' },
+    { phase: 'Failed' },
+    { terminating: true },
+    { hostNetwork: true },
+  ]) {
+    assert.equal(podsDiffer(read({}), read(fields)), true);
+  }
+});
+
+test('Whatever JSON comes, reading it returns a record or nothing.', () => {
+  fc.assert(
+    fc.property(fc.jsonValue(), fc.jsonValue(), fc.jsonValue(), (metadata, spec, status) => {
+      for (const value of [metadata, { metadata, spec, status }, { ...base, spec, status }]) {
+        const pod = parse(value);
+        assert.ok(pod === undefined || typeof pod.role === 'string');
+        parseNamespace(value);
+      }
+    }),
+    { numRuns: 500 },
+  );
+});
