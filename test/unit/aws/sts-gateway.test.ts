@@ -191,13 +191,14 @@ test('keys that AWS does not know are the own failure as well', async () => {
 
 test('an own session that STS no longer takes is replaced, and the seconds left of it are told', async (t) => {
   // This STS lives ahead of the gateway, so that it takes the session for expired before the gateway does.
-  const stsClock = new ManualClock();
+  // Both go on from the present, by which the SDK judges what it holds.
+  const stsClock = new ManualClock(Date.now());
   const ahead = await startSts({ clock: stsClock, checkRequestTime: false });
   t.after(() => ahead.close());
   useKeysOf(ahead.user(USER).credentials);
   const told: number[] = [];
   const remaining = { set: (seconds: number) => void told.push(seconds) };
-  const clock = new ManualClock();
+  const clock = new ManualClock(Date.now());
   using world = gatewayWith({ assumeRoleArn: OWN_ROLE, endpoint: ahead.url, remaining, clock });
   assert.equal((await world.gateway.assumeRole(identity, PATIENT)).ok, true);
   await clock.advance(30_000);

@@ -178,6 +178,20 @@ test('the cache is told which identities have a live pod, as pods come and go', 
   assert.equal(credentials.retained, undefined, 'nothing changed');
 });
 
+test('the cache is told of no set that is still being put together', async () => {
+  using it = world();
+  it.credentials.answersAtOnce = true;
+  for (let index = 0; index < 5000; index += 1) it.cluster.put({ uid: `${index}`, role: `role-${index}` });
+  await it.clock.advance(1000);
+  assert.equal(it.credentials.retained, undefined);
+  while (it.credentials.asked.length < 5000) await settle();
+  await it.clock.advance(1000);
+  assert.deepEqual(
+    it.credentials.retained,
+    Array.from({ length: 5000 }, (_, index) => arn(`role-${index}`)),
+  );
+});
+
 test('an identity whose last pod went is not fetched when its turn comes', async () => {
   using it = world({ fetchers: 1 });
   it.cluster.put({ uid: '1', role: 'a' });
