@@ -156,6 +156,8 @@ test('deliveries are held back per resource while lists go on showing everything
   assert.deepEqual(await nextTypes(namespaces, 1), ['ADDED free']);
   assert.equal(listAt((await client.call('GET', PODS)).body, 'items').length, 1);
   put('two');
+  api.controls.writeEvent('MARK', {}, 'pods');
+  assert.equal((await nextEvent(pods)).type, 'MARK');
   api.controls.releaseDelivery();
   assert.deepEqual(await nextTypes(pods, 2), ['ADDED one', 'ADDED two']);
   pods.close();

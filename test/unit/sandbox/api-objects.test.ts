@@ -108,23 +108,31 @@ test('patches of every kind change what they say and nothing else', async () => 
 
 test('strategic patches merge lists by their keys', async () => {
   put('one');
-  const patch = {
-    spec: {
-      containers: [
-        { name: 'main', image: 'new' },
-        { name: 'side', image: 'car' },
-      ],
-      '$setElementOrder/containers': [{ name: 'main' }],
-    },
+  const imagesAfter = async (containers: readonly JsonObject[]): Promise<string[]> => {
+    const { body } = await client.call('PATCH', `${PODS}/one`, { body: { spec: { containers } }, headers: STRATEGIC });
+    return listAt(body, 'spec', 'containers').map((container) => textAt(container, 'image'));
   };
-  const { body } = await client.call('PATCH', `${PODS}/one`, { body: patch, headers: STRATEGIC });
-  assert.deepEqual(at(body, 'spec', 'containers'), [
-    { name: 'main', image: 'new' },
-    { name: 'side', image: 'car' },
-  ]);
-  const without = { spec: { containers: [{ name: 'side', $patch: 'delete' }] } };
-  const after = await client.call('PATCH', `${PODS}/one`, { body: without, headers: STRATEGIC });
-  assert.equal(listAt(after.body, 'spec', 'containers').length, 1);
+  assert.deepEqual(await imagesAfter([{ name: 'side', image: 'car' }]), ['app', 'car']);
+  assert.deepEqual(await imagesAfter([{ name: 'main', image: 'new' }]), ['new', 'car']);
+  assert.deepEqual(await imagesAfter([{ name: 'side', $patch: 'delete' }]), ['new']);
+});
+
+test('a merge patch takes away the fields that it sets to null', async () => {
+  put('one');
+  await client.call('PATCH', `${PODS}/one`, { body: { metadata: { labels: { a: '1', b: '2' } } }, headers: MERGE });
+  const { body } = await client.call('PATCH', `${PODS}/one`, {
+    body: { metadata: { labels: { a: null } } },
+    headers: MERGE,
+  });
+  assert.deepEqual(at(body, 'metadata', 'labels'), { b: '2' });
+});
+
+test('a rule for a resource does not open its subresources', async () => {
+  put('one');
+  const user = apiClient(api.identity('patcher', [{ apiGroups: [''], resources: ['pods'], verbs: ['patch'] }]));
+  assert.equal((await user.call('PATCH', `${PODS}/one`, { body: annotated('reader'), headers: MERGE })).status, 200);
+  assert.equal((await user.call('PATCH', `${PODS}/one/status`, { body: {}, headers: MERGE })).status, 403);
+  user.close();
 });
 
 test('an update of an older version is a conflict; one that changes nothing makes no version', async () => {
