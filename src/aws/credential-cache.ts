@@ -53,6 +53,7 @@ export class StsCredentialCache {
   readonly #clock: Clock;
   readonly #random: () => number;
   readonly #entries = new Map<string, Entry>();
+  readonly #listeners = new Set<(identity: Identity) => void>();
   readonly #limiter: CallLimiter;
   readonly #issue: Issue;
   readonly #closing = new AbortController();
@@ -95,6 +96,18 @@ export class StsCredentialCache {
       if ('credentials' in outcome) this.#countServed(outcome);
     }
     return 'credentials' in outcome ? { ok: true, value: outcome.credentials } : outcome;
+  }
+
+  /** What `get` would answer from memory. Asks nobody and counts nothing. */
+  peek(identity: Identity): Credentials | undefined {
+    const entry = this.#entries.get(identityKey(identity));
+    return entry === undefined ? undefined : servable(entry, present(this.#clock))?.credentials;
+  }
+
+  /** Calls `listener` with each identity whose credentials have come in anew. The returned function ends it. */
+  subscribe(listener: (identity: Identity) => void): () => void {
+    this.#listeners.add(listener);
+    return () => this.#listeners.delete(listener);
   }
 
   /** Says which identities have a live pod: the others are no longer refreshed and leave the cache. */
@@ -196,6 +209,7 @@ export class StsCredentialCache {
       entry.held = hold(issued.success.value, issued.lifeMs, refreshMs, present(this.#clock));
       entry.failure = undefined;
       this.#finish(entry, fetch, entry.held);
+      for (const listener of this.#listeners) listener(entry.identity);
       return 'answered';
     }
     if (!fetch.forgiven) {

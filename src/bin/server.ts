@@ -9,9 +9,15 @@ import { resolveRole } from '#domain/role.ts';
 import { createConnection } from '#kubernetes/connection.ts';
 import { startKubernetes } from '#kubernetes/kubernetes.ts';
 import { createKubernetesMetrics } from '#kubernetes/metrics.ts';
+import { createTokenReviewer } from '#kubernetes/token-review.ts';
 import { loadContract } from '#rpc/contract.ts';
 import { KiamServer } from '#rpc/server.ts';
+import { AgentScope } from '#server/agent-scope.ts';
+import { Confirmation } from '#server/confirmation.ts';
+import { createServerMetrics } from '#server/metrics.ts';
 import { NamespacePolicy } from '#server/namespace-policy.ts';
+import { NodeIndex } from '#server/node-index.ts';
+import { createNodeWatch } from '#server/node-watch.ts';
 import { Prefetch } from '#server/prefetch.ts';
 import { createService } from '#server/service.ts';
 import type { Registry } from 'prom-client';
@@ -26,6 +32,9 @@ import { watchCertificates } from './certificates.ts';
 import { type Daemon, runDaemon } from './daemon.ts';
 import type { AwsFlags, ServerFlags } from './flags/server.ts';
 import { startMonitoring } from './monitoring.ts';
+
+/** A stream moves on before its connection's age cuts it. */
+const STREAM_SHARE = 0.8;
 
 /** How long calls that are under way may take to finish when the daemon stops. */
 const DRAIN_LIMIT_MS = 10_000;
@@ -51,8 +60,9 @@ async function startServer(flags: ServerFlags, daemon: Daemon): Promise<void> {
   const certificates = await watchCertificates(flags.tls, daemon, createTlsMetrics(registry, 'server'));
   certificateProblem = () => certificates.problem;
 
+  const connection = createConnection({ kubeconfig: flags.kubernetes.kubeconfig, clock });
   const kubernetes = startKubernetes({
-    connection: createConnection({ kubeconfig: flags.kubernetes.kubeconfig, clock }),
+    connection,
     clock,
     logger,
     metrics: createKubernetesMetrics(registry),
@@ -66,9 +76,47 @@ async function startServer(flags: ServerFlags, daemon: Daemon): Promise<void> {
   const policy = new NamespacePolicy({ namespaces, baseArn, strict: !flags.disableStrictNamespaceRegexp });
   const credentials = createCredentials(flags.aws, baseArn, daemon, registry);
 
+  const identifyPod = (pod: PodRecord): Identity | undefined => identify(policy, pod, flags.aws.sessionName);
+  const index = new NodeIndex(pods);
+  const silenceMs = (): number => kubernetes.status().pods.silenceMs;
+  const scope = new AgentScope({
+    mode: flags.agentIdentity,
+    index,
+    pods,
+    reviewToken: createTokenReviewer({ connection, clock, logger }),
+    logger,
+    unproven: createServerMetrics(registry).unprovenAgents,
+  });
   const server = new KiamServer({
     contract: loadContract(),
-    handlers: createService({ pods, policy, credentials, events, logger, clock, sessionName: flags.aws.sessionName }),
+    handlers: createService({
+      pods,
+      policy,
+      credentials,
+      confirmation: new Confirmation({
+        reader: { readPod: kubernetes.readPod, silenceMs },
+        pods,
+        clock,
+        maxViewAgeMs: flags.kubernetes.maxViewAgeMs,
+      }),
+      scope,
+      events,
+      logger,
+      clock,
+      sessionName: flags.aws.sessionName,
+    }),
+    watchNode: createNodeWatch({
+      scope,
+      index,
+      pods,
+      namespaces,
+      credentials,
+      identify: identifyPod,
+      silenceMs,
+      clock,
+      lifetimeMs: flags.grpc.maxConnectionAgeMs * STREAM_SHARE,
+      closing: shutdown.signal,
+    }),
     certificates,
     counters: createGrpcMetrics(registry, 'server'),
     logger,
@@ -86,7 +134,7 @@ async function startServer(flags: ServerFlags, daemon: Daemon): Promise<void> {
     pods,
     namespaces,
     credentials,
-    identify: (pod) => identify(policy, pod, flags.aws.sessionName),
+    identify: identifyPod,
     fetchers: flags.fetchers,
     clock,
     logger,

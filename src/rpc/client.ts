@@ -4,7 +4,7 @@ import type { GrpcMetrics } from '#telemetry/grpc-metrics.ts';
 
 import type { CertificateSnapshot } from './certificates.ts';
 import type { CertificateWatcher } from './certificate-watcher.ts';
-import type { Contract, MethodName, Methods } from './contract.ts';
+import type { Contract, MethodName, Methods, NodeUpdate, UnaryContract, WatchNodeRequest } from './contract.ts';
 import { type MethodCounts, methodCounts } from './metrics.ts';
 
 export interface KeepaliveOptions {
@@ -32,11 +32,24 @@ export type CallResult<T> =
   | { readonly ok: true; readonly response: T }
   | { readonly ok: false; readonly code: status; readonly details: string; readonly metadata: Metadata };
 
+export interface WatchOptions {
+  readonly onUpdate: (update: NodeUpdate) => void;
+  readonly signal: AbortSignal;
+}
+
+/** How a stream ended: `moved` when it was to be opened anew, at once, because of a new certificate. */
+export interface StreamEnd {
+  readonly code: status;
+  readonly details: string;
+  readonly moved: boolean;
+}
+
 /** A channel and the calls that are under way on it. */
 interface Connection {
   readonly client: Client;
   calls: number;
-  retired: boolean;
+  /** Aborts when another channel has taken its place: calls still end on it, streams move. */
+  readonly retirement: AbortController;
 }
 
 /** How long a channel under a new certificate may take to connect before it replaces the old one all the same. */
@@ -49,6 +62,7 @@ const HANDOVER_MS = 5000;
 export class KiamClient {
   readonly #options: KiamClientOptions;
   readonly #counts: Readonly<Record<MethodName, MethodCounts>>;
+  readonly #watchCounts: MethodCounts;
   readonly #unsubscribe: () => void;
   #connection: Connection | undefined;
   #successor: Connection | undefined;
@@ -61,6 +75,7 @@ export class KiamClient {
       GetPodCredentials: methodCounts(options.counters, 'GetPodCredentials'),
       GetHealth: methodCounts(options.counters, 'GetHealth'),
     };
+    this.#watchCounts = methodCounts(options.counters, 'WatchNode', 'server_stream');
     this.#unsubscribe = options.certificates.subscribe((snapshot) => this.#connect(snapshot));
   }
 
@@ -82,7 +97,48 @@ export class KiamClient {
     });
   }
 
-  /** Resolves once a server is connected, or when `signal` aborts: whether it is. */
+  /** Follows what a node's pods may have, until the stream ends or `signal` aborts. Never rejects. */
+  watchNode(request: WatchNodeRequest, { onUpdate, signal }: WatchOptions): Promise<StreamEnd> {
+    const connection = this.#connection;
+    if (connection === undefined) {
+      return Promise.resolve({
+        code: status.UNAVAILABLE,
+        details: 'no TLS certificate has been read yet',
+        moved: false,
+      });
+    }
+    const { path, requestSerialize, responseDeserialize } = this.#options.contract.WatchNode;
+    const counts = this.#watchCounts;
+    const retired = connection.retirement.signal;
+    connection.calls += 1;
+    counts.started();
+    counts.sent();
+    const stream = connection.client.makeServerStreamRequest(path, requestSerialize, responseDeserialize, request);
+    return new Promise<StreamEnd>((resolve) => {
+      const cancel = (): void => stream.cancel();
+      const end = (code: status, details: string): void => {
+        signal.removeEventListener('abort', cancel);
+        retired.removeEventListener('abort', cancel);
+        counts.handled(code);
+        resolve({ code, details, moved: retired.aborted && !signal.aborted });
+      };
+      stream.on('data', (update: NodeUpdate) => {
+        counts.received();
+        onUpdate(update);
+      });
+      // The status says all; without a listener the error of a stream that breaks would be nobody's.
+      stream.on('error', () => {});
+      stream.on('status', ({ code, details }) => end(code, details));
+      signal.addEventListener('abort', cancel, { once: true });
+      retired.addEventListener('abort', cancel, { once: true });
+      if (signal.aborted || retired.aborted) cancel();
+    }).finally(() => {
+      connection.calls -= 1;
+      closeWhenIdle(connection);
+    });
+  }
+
+  /** Waits until a server is connected, at most so long: whether it is. */
   async waitUntilConnected(timeoutMs: number): Promise<boolean> {
     const connection = this.#connection;
     return connection !== undefined && (await isConnectedWithin(connection.client, timeoutMs));
@@ -100,7 +156,8 @@ export class KiamClient {
     request: Methods[M]['request'],
     { timeoutMs, signal }: CallOptions,
   ): Promise<CallResult<Methods[M]['response']>> {
-    const { path, requestSerialize, responseDeserialize } = this.#options.contract[method];
+    const unary: UnaryContract = this.#options.contract;
+    const { path, requestSerialize, responseDeserialize } = unary[method];
     const counts = this.#counts[method];
     return new Promise((resolve) => {
       counts.started();
@@ -138,7 +195,11 @@ export class KiamClient {
 
   #connect(snapshot: CertificateSnapshot): void {
     if (this.#closed) return;
-    const connection: Connection = { client: this.#createClient(snapshot), calls: 0, retired: false };
+    const connection: Connection = {
+      client: this.#createClient(snapshot),
+      calls: 0,
+      retirement: new AbortController(),
+    };
     const previous = this.#connection;
     if (previous === undefined) {
       this.#connection = connection;
@@ -152,7 +213,7 @@ export class KiamClient {
       if (this.#successor !== connection || this.#closed) return;
       this.#successor = undefined;
       this.#connection = connection;
-      previous.retired = true;
+      previous.retirement.abort();
       closeWhenIdle(previous);
     });
   }
@@ -186,5 +247,5 @@ function isConnectedWithin(client: Client, timeoutMs: number): Promise<boolean> 
 }
 
 function closeWhenIdle(connection: Connection): void {
-  if (connection.retired && connection.calls === 0) connection.client.close();
+  if (connection.retirement.signal.aborted && connection.calls === 0) connection.client.close();
 }

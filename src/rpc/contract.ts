@@ -9,17 +9,27 @@ declare const KIAM_PROTO: string | undefined;
 
 export const SERVICE_NAME = 'kiam.KiamService';
 
+/** How sure the server has to be that an address is still the pod's; the numbers are those of the contract. */
+export const CONFIRM = { once: 0, anew: 1, certain: 2 } as const;
+export type Confirm = keyof typeof CONFIRM;
+
 export interface PodRoleRequest {
   readonly ip: string;
+  /** A number of {@link CONFIRM}; Kiam's agents send none, which is `once`. */
+  readonly confirm?: number;
 }
 
 export interface PodCredentialsRequest {
   readonly ip: string;
   readonly role: string;
+  readonly confirm?: number;
 }
 
 export interface Role {
   readonly name: string;
+  /** `''` from Kiam's server, as `role_arn`. */
+  readonly uid: string;
+  readonly role_arn: string;
 }
 
 /** Field names are those of the contract, as Kiam wrote them. */
@@ -31,13 +41,45 @@ export interface WireCredentials {
   readonly token: string;
   readonly expiration: string;
   readonly last_updated: string;
+  /** `''` from Kiam's server, as `role_arn`. */
+  readonly uid: string;
+  readonly role_arn: string;
+}
+
+export interface WatchNodeRequest {
+  readonly host_ip: string;
+}
+
+/** What a pod of the node is and may have. */
+export interface PodBinding {
+  readonly uid: string;
+  readonly addresses: readonly string[];
+  readonly role: string;
+  readonly role_arn: string;
+  readonly identity: string;
+}
+
+export interface IssuedCredentials {
+  readonly identity: string;
+  readonly credentials: WireCredentials;
+  readonly expires_at_ms: number;
+}
+
+/** One message of the stream; exactly one field is set. */
+export interface NodeUpdate {
+  readonly pod?: PodBinding;
+  readonly gone?: { readonly uid: string };
+  readonly credentials?: IssuedCredentials;
+  readonly synced?: object;
+  readonly heartbeat?: { readonly silence_ms: number };
+  readonly moved?: object;
 }
 
 export interface HealthStatus {
   readonly message: string;
 }
 
-/** The methods of the contract: what each is asked, and what it answers. */
+/** The unary methods of the contract: what each is asked, and what it answers. */
 export interface Methods {
   readonly GetPodRole: { readonly request: PodRoleRequest; readonly response: Role };
   readonly GetPodCredentials: { readonly request: PodCredentialsRequest; readonly response: WireCredentials };
@@ -46,9 +88,11 @@ export interface Methods {
 
 export type MethodName = keyof Methods;
 
-export type Contract = {
+export type UnaryContract = {
   readonly [M in MethodName]: MethodDefinition<Methods[M]['request'], Methods[M]['response']>;
 };
+
+export type Contract = UnaryContract & { readonly WatchNode: MethodDefinition<WatchNodeRequest, NodeUpdate> };
 
 /**
  * Loads the contract. The types above are what `proto/kiam.proto` says: proto3 strings with defaults, so every field is
@@ -60,12 +104,14 @@ export function loadContract(): Contract {
       ? KIAM_PROTO
       : readFileSync(new URL('../../proto/kiam.proto', import.meta.url), 'utf8');
   const schema = protobuf.parse(text, { keepCase: true }).root.toJSON();
-  const service = fromJSON(schema, { keepCase: true, defaults: true })[SERVICE_NAME];
+  const service = fromJSON(schema, { keepCase: true, defaults: true, oneofs: true, longs: Number })[SERVICE_NAME];
   if (!isContract(service)) throw new Error(`proto/kiam.proto does not define ${SERVICE_NAME} as expected`);
   return service;
 }
 
 function isContract(service: object | undefined): service is Contract {
   if (service === undefined) return false;
-  return ['GetPodRole', 'GetPodCredentials', 'GetHealth'].every((method) => Object.hasOwn(service, method));
+  return ['GetPodRole', 'GetPodCredentials', 'GetHealth', 'WatchNode'].every((method) =>
+    Object.hasOwn(service, method),
+  );
 }

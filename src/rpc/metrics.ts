@@ -1,10 +1,10 @@
 import type { status } from '@grpc/grpc-js';
 
-import { type GrpcMetrics, grpcCodeName } from '#telemetry/grpc-metrics.ts';
+import { type GrpcCallType, type GrpcMetrics, grpcCodeName } from '#telemetry/grpc-metrics.ts';
 
 import { type MethodName, SERVICE_NAME } from './contract.ts';
 
-/** What one unary method counts. */
+/** What one method counts. */
 export interface MethodCounts {
   started(): void;
   received(): void;
@@ -12,8 +12,12 @@ export interface MethodCounts {
   handled(code: status): void;
 }
 
-export function methodCounts(counters: GrpcMetrics, method: MethodName): MethodCounts {
-  const labels = { grpc_type: 'unary', grpc_service: SERVICE_NAME, grpc_method: method };
+export function methodCounts(
+  counters: GrpcMetrics,
+  method: MethodName | 'WatchNode',
+  type: GrpcCallType = 'unary',
+): MethodCounts {
+  const labels = { grpc_type: type, grpc_service: SERVICE_NAME, grpc_method: method };
   return {
     started: () => counters.started.inc(labels),
     received: () => counters.messagesReceived.inc(labels),

@@ -1,14 +1,23 @@
-import { experimental, type sendUnaryData, Server, type ServerUnaryCall, status } from '@grpc/grpc-js';
+import {
+  experimental,
+  type Metadata,
+  type sendUnaryData,
+  Server,
+  type ServerUnaryCall,
+  type ServerWritableStream,
+  status,
+} from '@grpc/grpc-js';
 
 import type { Failure, Outcome } from '#domain/failure.ts';
+import { describeError } from '#telemetry/log-values.ts';
 import type { GrpcMetrics } from '#telemetry/grpc-metrics.ts';
 import type { Logger } from '#telemetry/logger.ts';
 
 import type { CertificateSnapshot } from './certificates.ts';
 import type { CertificateWatcher } from './certificate-watcher.ts';
-import type { Contract, MethodName, Methods } from './contract.ts';
+import type { Contract, MethodName, Methods, NodeUpdate, WatchNodeRequest } from './contract.ts';
 import { methodCounts } from './metrics.ts';
-import { statusOf } from './status.ts';
+import { statusOf, type WireStatus } from './status.ts';
 
 /** What a handler knows of its call. */
 export interface CallContext {
@@ -18,6 +27,8 @@ export interface CallContext {
   readonly remainingMs: number;
   /** The caller's address and port, as the socket tells them. */
   readonly peer: string;
+  /** The service account token that came with the call; `''` for none. */
+  readonly token: string;
 }
 
 /** The service as this program answers it. A handler returns what it expects to go wrong; a throw is a defect. */
@@ -28,9 +39,30 @@ export type ServiceHandlers = {
   ) => Promise<Outcome<Methods[M]['response']>>;
 };
 
+/** The open end of one agent's stream. */
+export interface NodeStream {
+  /** Aborts when the agent has gone. */
+  readonly signal: AbortSignal;
+  /** The agent's address and port, as the socket tells them. */
+  readonly peer: string;
+  /** The service account token that came with the call; `''` for none. */
+  readonly token: string;
+  /** Sends one update; false when the agent is slow to read, and no more should be sent until `drained`. */
+  send(update: NodeUpdate): boolean;
+  /** Resolves when the agent has read on, or has gone. */
+  drained(): Promise<void>;
+}
+
+/**
+ * Serves one agent for as long as it stays; resolves to end the stream. `unproven`: the agent's node is not known, so there is
+ * no stream for it, as from a server that does not know the method.
+ */
+export type WatchNodeHandler = (request: WatchNodeRequest, stream: NodeStream) => Promise<'ended' | 'unproven'>;
+
 export interface KiamServerOptions {
   readonly contract: Contract;
   readonly handlers: ServiceHandlers;
+  readonly watchNode: WatchNodeHandler;
   readonly certificates: Pick<CertificateWatcher, 'subscribe'>;
   readonly counters: GrpcMetrics;
   readonly logger: Logger;
@@ -39,6 +71,10 @@ export interface KiamServerOptions {
   readonly maxConnectionAgeMs: number;
   readonly maxConnectionAgeGraceMs: number;
 }
+
+const DEFECT: Failure = { kind: 'internal', message: 'internal error' };
+
+const UNPROVEN = { code: status.UNIMPLEMENTED, details: 'the node of the agent is not proven' };
 
 /** A request holds an address and a role: a larger message is no request of this contract. */
 const LARGEST_REQUEST_BYTES = 64 * 1024;
@@ -63,6 +99,7 @@ export class KiamServer {
       GetPodRole: this.#unary('GetPodRole'),
       GetPodCredentials: this.#unary('GetPodCredentials'),
       GetHealth: this.#unary('GetHealth'),
+      WatchNode: this.#watchNode(),
     });
   }
 
@@ -101,7 +138,12 @@ export class KiamServer {
       counts.received();
       const controller = new AbortController();
       call.on('cancelled', () => controller.abort());
-      const context = { signal: controller.signal, remainingMs: remainingMs(call.getDeadline()), peer: call.getPeer() };
+      const context = {
+        signal: controller.signal,
+        remainingMs: remainingMs(call.getDeadline()),
+        peer: call.getPeer(),
+        token: tokenOf(call.metadata),
+      };
       const refuse = (failure: Failure): void => {
         const answer = statusOf(failure);
         counts.handled(answer.code);
@@ -118,15 +160,72 @@ export class KiamServer {
           reply(null, outcome.value);
         },
         (error: unknown) => {
-          logger.error('a request failed on a defect', {
-            'grpc.method': method,
-            error: error instanceof Error ? error : String(error),
-          });
-          refuse({ kind: 'internal', message: 'internal error' });
+          logger.error('a request failed on a defect', { 'grpc.method': method, error: describeError(error) });
+          refuse(DEFECT);
         },
       );
     };
   }
+
+  #watchNode() {
+    const { counters, logger, watchNode } = this.#options;
+    const counts = methodCounts(counters, 'WatchNode', 'server_stream');
+    return (call: NodeCall): void => {
+      counts.started();
+      counts.received();
+      const fail = (answer: Pick<WireStatus, 'code' | 'details'>): void => {
+        counts.handled(answer.code);
+        call.emit('error', answer);
+      };
+      const end = (outcome: 'ended' | 'unproven'): void => {
+        if (outcome === 'unproven') return fail(UNPROVEN);
+        counts.handled(status.OK);
+        call.end();
+        return undefined;
+      };
+      watchNode(
+        call.request,
+        openStream(call, () => counts.sent()),
+      ).then(end, (error: unknown) => {
+        logger.error('a stream failed on a defect', { 'grpc.method': 'WatchNode', error: describeError(error) });
+        fail(statusOf(DEFECT));
+      });
+    };
+  }
+}
+
+type NodeCall = ServerWritableStream<WatchNodeRequest, NodeUpdate>;
+
+function openStream(call: NodeCall, onSent: () => void): NodeStream {
+  const controller = new AbortController();
+  call.on('cancelled', () => controller.abort());
+  call.on('error', () => controller.abort());
+  return {
+    signal: controller.signal,
+    peer: call.getPeer(),
+    token: tokenOf(call.metadata),
+    send: (update) => {
+      if (controller.signal.aborted) return false;
+      onSent();
+      return call.write(update);
+    },
+    drained: () =>
+      new Promise((resolve) => {
+        const finish = (): void => {
+          call.off('drain', finish);
+          controller.signal.removeEventListener('abort', finish);
+          resolve();
+        };
+        call.once('drain', finish);
+        controller.signal.addEventListener('abort', finish);
+        if (controller.signal.aborted) finish();
+      }),
+  };
+}
+
+function tokenOf(metadata: Metadata): string {
+  const value = metadata.get('authorization')[0];
+  return typeof value === 'string' && value.startsWith('Bearer ') ? value.slice('Bearer '.length) : '';
 }
 
 function remainingMs(deadline: Date | number): number {

@@ -20,12 +20,17 @@ export interface NamespaceChange {
   readonly current: NamespaceRecord | undefined;
 }
 
+/** Who asks, where that is known: a pod of the asker's own node goes before one of another with the same address. */
+export interface Asker {
+  readonly hostIp?: string | undefined;
+}
+
 /** The pods of the cluster as the API server last told them. Every method answers from memory. */
 export interface PodCache {
   /** The live pod that owns an address in canonical form; `ambiguous` when more than one claims it. */
-  find(address: string): PodLookup;
+  find(address: string, asker?: Asker): PodLookup;
   /** As `find`, but waits for a pod to appear, woken by the watch, until `signal` aborts. */
-  waitFor(address: string, signal: AbortSignal): Promise<PodLookup>;
+  waitFor(address: string, signal: AbortSignal, asker?: Asker): Promise<PodLookup>;
   byUid(uid: string): PodRecord | undefined;
   /** Every pod known, also those that own no address. */
   pods(): Iterable<PodRecord>;
@@ -56,6 +61,10 @@ export interface CredentialCache {
    * for everybody else and its result is kept. Never rejects.
    */
   get(identity: Identity, urgency: Urgency, signal: AbortSignal): Promise<CredentialOutcome>;
+  /** What `get` would answer from memory. Asks nobody. */
+  peek(identity: Identity): Credentials | undefined;
+  /** Calls `listener` with each identity whose credentials have come in anew. The returned function ends it. */
+  subscribe(listener: (identity: Identity) => void): () => void;
   /** Says which identities have a live pod: the others are no longer refreshed and leave the cache. */
   retain(identities: Iterable<Identity>): void;
   /** Forgets remembered failures of an identity, because something that led to them may have changed. */
@@ -65,4 +74,17 @@ export interface CredentialCache {
 /** Tells people about a pod where they look first: an Event on the pod. Never blocks and never throws. */
 export interface PodEvents {
   warning(pod: PodRecord, reason: 'KiamRoleForbidden' | 'KiamCredentialError', message: string): void;
+}
+
+/** What the API server itself says of a pod at this moment. */
+export type PodReading =
+  | { readonly kind: 'found'; readonly pod: PodRecord }
+  | { readonly kind: 'gone' }
+  | { readonly kind: 'unknown'; readonly reason: string };
+
+export interface PodReader {
+  /** A read that no cache answers. Never rejects. */
+  readPod(namespace: string, name: string, signal: AbortSignal): Promise<PodReading>;
+  /** How long nothing has been heard from the API server, in milliseconds. */
+  silenceMs(): number;
 }

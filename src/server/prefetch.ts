@@ -10,7 +10,7 @@ import type { CredentialCache, NamespaceCache, NamespaceChange, PodCache, PodCha
 export interface PrefetchOptions {
   readonly pods: Pick<PodCache, 'byUid' | 'pods' | 'subscribe'>;
   readonly namespaces: Pick<NamespaceCache, 'subscribe'>;
-  readonly credentials: CredentialCache;
+  readonly credentials: Pick<CredentialCache, 'get' | 'retain' | 'forgive'>;
   /** What a pod may have; undefined when it has no role or policy denies it. */
   readonly identify: (pod: PodRecord) => Identity | undefined;
   /** `--fetchers`: how many identities are fetched at a time, at least 1. */

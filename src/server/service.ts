@@ -1,22 +1,27 @@
 import { canonicalAddress } from '#domain/address.ts';
-import { type Credentials, metadataCredentials } from '#domain/credentials.ts';
+import { metadataCredentials } from '#domain/credentials.ts';
 import { failed, type Outcome, succeeded } from '#domain/failure.ts';
 import { identityOf } from '#domain/identity.ts';
 import type { PodRecord } from '#domain/pod.ts';
 import type { Decision } from '#domain/policy.ts';
-import type { WireCredentials } from '#rpc/contract.ts';
+import { CONFIRM, type Confirm, type WireCredentials } from '#rpc/contract.ts';
 import type { CallContext, ServiceHandlers } from '#rpc/server.ts';
 import type { Clock } from '#runtime/clock.ts';
 import { startDeadline } from '#runtime/deadline.ts';
-import { podFields } from '#telemetry/fields.ts';
+import { denialFields, podFields } from '#telemetry/fields.ts';
 import type { Logger } from '#telemetry/logger.ts';
 
+import type { AgentScope } from './agent-scope.ts';
+import type { Confirmation } from './confirmation.ts';
 import type { CredentialCache, PodCache, PodEvents } from './ports.ts';
+import { wireCredentials } from './wire.ts';
 
 export interface ServiceOptions {
   readonly pods: PodCache;
   readonly policy: { decide(pod: PodRecord, requestedRole: string): Decision };
-  readonly credentials: CredentialCache;
+  readonly credentials: Pick<CredentialCache, 'get'>;
+  readonly confirmation: Pick<Confirmation, 'confirm'>;
+  readonly scope: Pick<AgentScope, 'of'>;
   readonly events: PodEvents;
   readonly logger: Logger;
   readonly clock: Clock;
@@ -30,49 +35,74 @@ const LONGEST_WAIT_MS = 900;
 /** What is kept of the caller's time for the answer to reach it. */
 const ANSWER_MARGIN_MS = 50;
 
+/** Who is asked for, on whose behalf, and how sure the answer has to be. */
+interface Question {
+  readonly address: string;
+  /** The node that the agent is held to; undefined when it is held to none. */
+  readonly hostIp: string | undefined;
+  readonly confirm: Confirm;
+  readonly signal: AbortSignal;
+}
+
 /** Answers the contract: who is the pod, may it have the role, and here are its credentials. */
 export function createService(options: ServiceOptions): ServiceHandlers {
-  const { pods, policy, credentials, events, logger, sessionName, clock } = options;
+  const { pods, policy, credentials, confirmation, scope, events, logger, sessionName, clock } = options;
 
-  /** Runs `task` with what is left of the caller's patience, less what the answer needs to reach it. */
-  const withPatience = async <T>(
-    { signal, remainingMs }: CallContext,
-    task: (signal: AbortSignal) => Promise<T>,
-  ): Promise<T> => {
-    const patienceMs = Math.max(0, Math.min(LONGEST_WAIT_MS, remainingMs - ANSWER_MARGIN_MS));
-    const deadline = startDeadline(clock, patienceMs, signal);
+  /** Runs `answer` with what is left of the caller's patience, less what the answer needs to reach it. */
+  const ask = async <T>(
+    { ip, confirm }: { readonly ip: string; readonly confirm?: number },
+    context: CallContext,
+    notFound: string,
+    answer: (question: Question) => Promise<Outcome<T>>,
+  ): Promise<Outcome<T>> => {
+    const patienceMs = Math.max(0, Math.min(LONGEST_WAIT_MS, context.remainingMs - ANSWER_MARGIN_MS));
+    const deadline = startDeadline(clock, patienceMs, context.signal);
     try {
-      return await task(deadline.signal);
+      const agent = await scope.of(context, deadline.signal);
+      if (agent.kind === 'refused') return failed('forbidden', 'forbidden by policy');
+      const address = canonicalAddress(ip);
+      if (address === undefined) return failed('pod-not-found', notFound);
+      const hostIp = agent.kind === 'node' ? agent.hostIp : undefined;
+      const outcome = await answer({ address, hostIp, confirm: confirmOf(confirm), signal: deadline.signal });
+      if (outcome.ok || outcome.failure.kind !== 'pod-not-found') return outcome;
+      logger.info(notFound, { 'pod.ip': ip });
+      return failed('pod-not-found', notFound);
     } finally {
       deadline.clear();
     }
   };
 
-  const podAt = async (ip: string, signal: AbortSignal, notFound: string): Promise<Outcome<PodRecord>> => {
-    const address = canonicalAddress(ip);
-    const lookup = address === undefined ? undefined : await pods.waitFor(address, signal);
-    if (lookup?.kind === 'found') return succeeded(lookup.pod);
-    const outcome =
-      lookup?.kind === 'ambiguous'
-        ? failed('multiple-pods', 'multiple running pods found')
-        : failed('pod-not-found', notFound);
-    logger.info(outcome.failure.message, { 'pod.ip': ip });
-    return outcome;
+  /** The pod with the address, if need be waited for. A pod of another node is none, and takes as long to be none. */
+  const podAt = async ({ address, hostIp, signal }: Question): Promise<Outcome<PodRecord>> => {
+    const lookup = await pods.waitFor(address, signal, { hostIp });
+    if (lookup.kind === 'ambiguous') {
+      logger.info('multiple running pods found', { 'pod.ip': address });
+      return failed('multiple-pods', 'multiple running pods found');
+    }
+    if (lookup.kind === 'found' && (hostIp === undefined || lookup.pod.hostIp === hostIp)) return succeeded(lookup.pod);
+    if (lookup.kind === 'found') await untilOther(pods, address, lookup.pod.uid, signal);
+    return NOT_FOUND;
+  };
+
+  /** Makes sure of what the watch says. When the API server says otherwise, the watch is late: it is waited for. */
+  const confirmed = async (pod: PodRecord, { address, confirm, signal }: Question): Promise<Outcome<PodRecord>> => {
+    const verdict = await confirmation.confirm(pod, confirm, signal);
+    if (verdict === 'holds') return succeeded(pod);
+    if (verdict === 'unsure') return failed('view-stale', 'it is not certain who has the address');
+    logger.info('an address has changed hands before the watch said so', { ...podFields(pod), 'pod.ip': address });
+    await untilOther(pods, address, pod.uid, signal);
+    return NOT_FOUND;
   };
 
   const refuse = (pod: PodRecord, requestedRole: string, explanation: string): Outcome<never> => {
-    logger.error('pod denied by policy', {
-      ...podFields(pod),
-      'pod.iam.requestedRole': requestedRole,
-      'policy.explanation': explanation,
-    });
+    logger.error('pod denied by policy', { ...podFields(pod), ...denialFields(requestedRole, explanation) });
     events.warning(pod, 'KiamRoleForbidden', `failed assuming role "${requestedRole}": ${explanation}`);
     return failed('forbidden', 'forbidden by policy');
   };
 
   /** Whether what was found for a pod may still go to the address: it may have changed hands, or its annotations. */
-  const isStillEntitled = (ip: string, pod: PodRecord, requestedRole: string): boolean => {
-    const lookup = pods.find(canonicalAddress(ip) ?? '');
+  const isStillEntitled = (pod: PodRecord, requestedRole: string, { address, hostIp }: Question): boolean => {
+    const lookup = pods.find(address, { hostIp });
     return (
       lookup.kind === 'found' &&
       lookup.pod.uid === pod.uid &&
@@ -83,46 +113,76 @@ export function createService(options: ServiceOptions): ServiceHandlers {
     );
   };
 
-  const podCredentials = async (ip: string, role: string, signal: AbortSignal): Promise<Outcome<WireCredentials>> => {
-    const found = await podAt(ip, signal, 'no pod found');
+  const podCredentials = async (role: string, question: Question): Promise<Outcome<WireCredentials>> => {
+    const found = await podAt(question);
     if (!found.ok) return found;
     const pod = found.value;
     if (pod.role === '') return failed('role-empty', "role can't be empty");
     const decision = policy.decide(pod, role);
     if (!decision.allowed) return refuse(pod, role, decision.explanation);
-    const outcome = await credentials.get(identityOf(pod, decision.roleArn, sessionName), 'request', signal);
-    if (!outcome.ok) {
-      if (outcome.detail !== undefined) {
-        events.warning(pod, 'KiamCredentialError', `failed retrieving credentials: ${outcome.detail}`);
+    // The API server is asked while STS is: neither waits for the other.
+    const [certainty, issued] = await Promise.all([
+      confirmed(pod, question),
+      credentials.get(identityOf(pod, decision.roleArn, sessionName), 'request', question.signal),
+    ]);
+    if (!certainty.ok) return certainty;
+    if (!issued.ok) {
+      if (issued.detail !== undefined) {
+        events.warning(pod, 'KiamCredentialError', `failed retrieving credentials: ${issued.detail}`);
       }
-      return outcome;
+      return issued;
     }
-    if (!isStillEntitled(ip, pod, role)) return failed('pod-not-found', 'no pod found');
-    return succeeded(wireCredentials(outcome.value));
+    if (!isStillEntitled(pod, role, question)) return NOT_FOUND;
+    return succeeded(wireCredentials(metadataCredentials(issued.value), { uid: pod.uid, roleArn: decision.roleArn }));
+  };
+
+  const podRole = async (question: Question): Promise<Outcome<PodRecord>> => {
+    const found = await podAt(question);
+    return found.ok ? confirmed(found.value, question) : found;
   };
 
   return {
-    GetPodRole: ({ ip }, context) =>
-      withPatience(context, async (signal) => {
-        const pod = await podAt(ip, signal, 'pod not found');
+    GetPodRole: (request, context) =>
+      ask(request, context, 'pod not found', async (question) => {
+        const pod = await podRole(question);
         if (!pod.ok) return pod;
-        logger.info('found role', { 'pod.iam.role': pod.value.role, 'pod.ip': ip });
-        return succeeded({ name: pod.value.role });
+        const { uid, role } = pod.value;
+        logger.info('found role', { 'pod.iam.role': role, 'pod.ip': request.ip });
+        const decision = role === '' ? undefined : policy.decide(pod.value, role);
+        return succeeded({ name: role, uid, role_arn: decision?.allowed === true ? decision.roleArn : '' });
       }),
-    GetPodCredentials: ({ ip, role }, context) => withPatience(context, (signal) => podCredentials(ip, role, signal)),
+    GetPodCredentials: (request, context) =>
+      ask(request, context, 'no pod found', (question) => podCredentials(request.role, question)),
     GetHealth: () => Promise.resolve(succeeded({ message: 'ok' })),
   };
 }
 
-function wireCredentials(issued: Credentials): WireCredentials {
-  const { code, type, accessKeyId, secretAccessKey, token, expiration, lastUpdated } = metadataCredentials(issued);
-  return {
-    code,
-    type,
-    access_key_id: accessKeyId,
-    secret_access_key: secretAccessKey,
-    token,
-    expiration,
-    last_updated: lastUpdated,
-  };
+/** What it is called depends on the method: `ask` names it. */
+const NOT_FOUND = failed('pod-not-found', 'no pod found');
+
+/** Kiam's agents send no number; what is no number of ours asks for the most. */
+function confirmOf(number: number | undefined): Confirm {
+  if (number === undefined || number === CONFIRM.once) return 'once';
+  return number === CONFIRM.anew ? 'anew' : 'certain';
+}
+
+/** Resolves when another pod than this one, or none, has the address, or when `signal` aborts. */
+function untilOther(
+  pods: Pick<PodCache, 'find' | 'subscribe'>,
+  address: string,
+  uid: string,
+  signal: AbortSignal,
+): Promise<void> {
+  return new Promise((resolve) => {
+    const look = (): void => {
+      const lookup = pods.find(address);
+      if (lookup.kind === 'found' && lookup.pod.uid === uid && !signal.aborted) return;
+      end();
+      signal.removeEventListener('abort', look);
+      resolve();
+    };
+    const end = pods.subscribe(look);
+    signal.addEventListener('abort', look, { once: true });
+    look();
+  });
 }

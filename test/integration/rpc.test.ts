@@ -53,7 +53,9 @@ describe('the contract over mutual TLS', () => {
     GetPodRole: ({ ip }, { peer }) => {
       peers.push(peer);
       return Promise.resolve(
-        ip === '192.0.2.1' ? succeeded({ name: 'läser' }) : failed('pod-not-found', 'pod not found'),
+        ip === '192.0.2.1'
+          ? succeeded({ name: 'läser', uid: 'uid-1', role_arn: '' })
+          : failed('pod-not-found', 'pod not found'),
       );
     },
     GetPodCredentials: ({ role }) =>
@@ -90,6 +92,7 @@ describe('the contract over mutual TLS', () => {
     server = new KiamServer({
       contract,
       handlers,
+      watchNode: () => Promise.resolve('unproven'),
       certificates: serverSide.watcher,
       counters: createGrpcMetrics(serverSide.registry, 'server'),
       logger: recordingLogger().logger,
@@ -110,7 +113,7 @@ describe('the contract over mutual TLS', () => {
   it('carries answers and refusals, and counts them as go-grpc-prometheus does', async () => {
     const { client, registry } = await connect(authority);
     const found = await client.call('GetPodRole', { ip: '192.0.2.1' }, { timeoutMs: 5000, signal: never });
-    assert.deepEqual(found, { ok: true, response: { name: 'läser' } });
+    assert.deepEqual(found, { ok: true, response: { name: 'läser', uid: 'uid-1', role_arn: '' } });
     const refused = await client.call(
       'GetPodCredentials',
       { ip: '192.0.2.1', role: 'x' },

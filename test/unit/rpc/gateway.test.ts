@@ -38,7 +38,7 @@ function scriptedClient(clock: ManualClock, script: readonly Answer[]) {
         else if (answer.kiamText !== undefined) fail(status.UNKNOWN, answer.kiamText);
         else if (answer.failure !== undefined) {
           resolve({ ok: false, ...statusOf({ kind: answer.failure, message: answer.failure }) });
-        } else resolve({ ok: true, response: { name: answer.name ?? '' } });
+        } else resolve({ ok: true, response: roleNamed(answer.name ?? '') });
       });
       signal.addEventListener('abort', () => {
         record.cancelled = true;
@@ -48,6 +48,10 @@ function scriptedClient(clock: ManualClock, script: readonly Answer[]) {
     });
   };
   return { client: { call }, calls };
+}
+
+function roleNamed(name: string) {
+  return { name, uid: '', role_arn: '' };
 }
 
 async function askRole(script: readonly Answer[], waitMs = 900) {
@@ -168,6 +172,8 @@ describe('the gateway', () => {
             token: '',
             expiration: '',
             last_updated: '',
+            uid: '',
+            role_arn: '',
           },
         };
       },

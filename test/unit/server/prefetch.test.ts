@@ -62,7 +62,7 @@ class FakeCluster {
 }
 
 /** A cache whose fetches a test ends by hand. */
-class FakeCredentials implements CredentialCache {
+class FakeCredentials implements Pick<CredentialCache, 'get' | 'retain' | 'forgive'> {
   readonly asked: string[] = [];
   readonly forgiven: string[] = [];
   readonly running = new Map<string, (outcome: CredentialOutcome) => void>();

@@ -7,6 +7,8 @@ import type { Identity } from '#domain/identity.ts';
 import type { NamespaceRecord } from '#domain/namespace.ts';
 import type { PodRecord } from '#domain/pod.ts';
 import { NamespacePolicy } from '#server/namespace-policy.ts';
+import type { Scope } from '#server/agent-scope.ts';
+import type { Verdict } from '#server/confirmation.ts';
 import type { CredentialOutcome, PodLookup } from '#server/ports.ts';
 import { createService } from '#server/service.ts';
 
@@ -24,6 +26,9 @@ function world() {
   const asked: Identity[] = [];
   const warnings: string[] = [];
   const waiting = new Set<() => void>();
+  const confirmations: string[] = [];
+  let verdict: (pod: PodRecord) => Promise<Verdict> = () => Promise.resolve('holds');
+  let scope: Scope = { kind: 'any' };
   const { logger, lines } = recordingLogger();
   let sts: (identity: Identity) => Promise<CredentialOutcome> = (identity) =>
     Promise.resolve({ ok: true, value: credentialsOf(identity) });
@@ -45,7 +50,17 @@ function world() {
       look();
     });
   const service = createService({
-    pods: { find, waitFor, byUid: () => undefined, pods: () => [], subscribe: () => () => {} },
+    pods: {
+      find,
+      waitFor,
+      byUid: () => undefined,
+      pods: () => [],
+      subscribe: (listener) => {
+        const look = (): void => listener({ previous: undefined, current: undefined });
+        waiting.add(look);
+        return () => waiting.delete(look);
+      },
+    },
     policy: new NamespacePolicy({
       namespaces: { get: (name) => namespaces.get(name) },
       baseArn: BASE,
@@ -56,15 +71,20 @@ function world() {
         asked.push(identity);
         return sts(identity);
       },
-      retain: () => {},
-      forgive: () => {},
     },
+    confirmation: {
+      confirm: (pod, how) => {
+        confirmations.push(`${pod.uid} ${how}`);
+        return verdict(pod);
+      },
+    },
+    scope: { of: () => Promise.resolve(scope) },
     events: { warning: (pod, reason, message) => void warnings.push(`${pod.name} ${reason} ${message}`) },
     logger,
     clock,
     sessionName: 'kiam',
   });
-  const context = { signal: new AbortController().signal, remainingMs: 900, peer: '198.51.100.1:40000' };
+  const context = { signal: new AbortController().signal, remainingMs: 900, peer: '198.51.100.1:40000', token: '' };
   return {
     clock,
     asked,
@@ -75,11 +95,19 @@ function world() {
       for (const record of records) for (const address of record.addresses) pods.set(address, records);
       for (const look of waiting) look();
     },
+    confirmations,
+    confirmBy: (answer: typeof verdict): void => {
+      verdict = answer;
+    },
+    holdAgentTo: (wanted: Scope): void => {
+      scope = wanted;
+    },
     drop: (address: string): void => void pods.delete(address),
     answerBy: (answer: typeof sts): void => {
       sts = answer;
     },
-    role: (ip: string) => service.GetPodRole({ ip }, context),
+    role: (ip: string, confirm?: number) =>
+      service.GetPodRole({ ip, ...(confirm === undefined ? {} : { confirm }) }, context),
     credentials: (ip: string, role: string, remainingMs = 900) =>
       service.GetPodCredentials({ ip, role }, { ...context, remainingMs }),
   };
@@ -99,8 +127,14 @@ describe('GetPodRole', () => {
   it('answers the role exactly as annotated', async () => {
     const server = world();
     server.put(podRecord({ role: '/team-a/app' }));
-    assert.deepEqual(await server.role('192.0.2.1'), { ok: true, value: { name: '/team-a/app' } });
-    assert.deepEqual(await server.role('::ffff:192.0.2.1'), { ok: true, value: { name: '/team-a/app' } });
+    assert.deepEqual(await server.role('192.0.2.1'), {
+      ok: true,
+      value: { name: '/team-a/app', uid: 'uid-1', role_arn: `${BASE}team-a/app` },
+    });
+    assert.deepEqual(await server.role('::ffff:192.0.2.1'), {
+      ok: true,
+      value: { name: '/team-a/app', uid: 'uid-1', role_arn: `${BASE}team-a/app` },
+    });
   });
 
   it('waits for a pod that is not known yet, and answers as soon as it is', async () => {
@@ -108,7 +142,7 @@ describe('GetPodRole', () => {
     const asking = server.role('192.0.2.1');
     await server.clock.advance(500);
     server.put(podRecord());
-    assert.deepEqual(await asking, { ok: true, value: { name: 'reader' } });
+    assert.deepEqual(await asking, { ok: true, value: { name: 'reader', uid: 'uid-1', role_arn: `${BASE}reader` } });
     assert.equal(server.clock.monotonic(), 500);
   });
 
@@ -142,6 +176,8 @@ describe('GetPodCredentials', () => {
         token: 'TOKEN',
         expiration: '2026-01-01T01:00:00Z',
         last_updated: '2026-01-01T00:00:00Z',
+        uid: 'uid-1',
+        role_arn: `${BASE}reader`,
       },
     });
     assert.deepEqual(server.asked, [{ roleArn: `${BASE}reader`, sessionName: 'mine', externalId: 'ext-42' }]);
@@ -214,4 +250,79 @@ describe('GetPodCredentials', () => {
       assert.deepEqual(await server.credentials('192.0.2.1', 'reader'), failed('pod-not-found', 'no pod found'));
     });
   }
+});
+
+describe('what the watch says of an address is made sure of', () => {
+  it('by the API server, once for Kiam’s agents and as asked for by ours', async () => {
+    const server = world();
+    server.put(podRecord());
+    await server.role('192.0.2.1');
+    await server.role('192.0.2.1', 1);
+    await server.role('192.0.2.1', 2);
+    await server.role('192.0.2.1', 99);
+    await server.credentials('192.0.2.1', 'reader');
+    assert.deepEqual(server.confirmations, [
+      'uid-1 once',
+      'uid-1 anew',
+      'uid-1 certain',
+      'uid-1 certain',
+      'uid-1 once',
+    ]);
+  });
+
+  it('and when the pod has lost it, nothing of that pod is answered: the watch is waited for', async () => {
+    const server = world();
+    server.put(podRecord());
+    server.confirmBy((pod) => Promise.resolve(pod.uid === 'uid-1' ? 'moved' : 'holds'));
+    const asking = [server.role('192.0.2.1'), server.credentials('192.0.2.1', 'reader')];
+    await server.clock.advance(850);
+    for (const answer of await Promise.all(asking)) assert.ok(!answer.ok && answer.failure.kind === 'pod-not-found');
+  });
+
+  it('and when nobody can be asked, the answer is none', async () => {
+    const server = world();
+    server.put(podRecord());
+    server.confirmBy(() => Promise.resolve('unsure'));
+    for (const answer of [await server.role('192.0.2.1'), await server.credentials('192.0.2.1', 'reader')]) {
+      assert.ok(!answer.ok && answer.failure.kind === 'view-stale');
+    }
+  });
+});
+
+describe('an agent that is held to its node', () => {
+  it('gets the pods of that node', async () => {
+    const server = world();
+    server.put(podRecord({ hostIp: '198.51.100.1' }));
+    server.holdAgentTo({ kind: 'node', hostIp: '198.51.100.1' });
+    assert.ok((await server.credentials('192.0.2.1', 'reader')).ok);
+  });
+
+  it('gets for a pod of another node what it gets for none, and as late', async () => {
+    const server = world();
+    server.put(podRecord({ hostIp: '198.51.100.2' }));
+    server.holdAgentTo({ kind: 'node', hostIp: '198.51.100.1' });
+    const answers: unknown[] = [];
+    for (const address of ['192.0.2.1', '192.0.2.99']) {
+      void server
+        .credentials(address, 'reader')
+        .then((answer) => answers.push([address, server.clock.monotonic(), answer]));
+    }
+    await server.clock.advance(849);
+    assert.deepEqual(answers, []);
+    await server.clock.advance(1);
+    const notFound = failed('pod-not-found', 'no pod found');
+    assert.deepEqual(answers.toSorted(), [
+      ['192.0.2.1', 850, notFound],
+      ['192.0.2.99', 850, notFound],
+    ]);
+    assert.deepEqual(server.asked, []);
+  });
+
+  it('gets nothing when it is refused', async () => {
+    const server = world();
+    server.put(podRecord());
+    server.holdAgentTo({ kind: 'refused' });
+    assert.deepEqual(await server.credentials('192.0.2.1', 'reader'), failed('forbidden', 'forbidden by policy'));
+    assert.deepEqual(await server.role('192.0.2.1'), failed('forbidden', 'forbidden by policy'));
+  });
 });

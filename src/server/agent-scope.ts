@@ -1,0 +1,97 @@
+import { canonicalAddress } from '#domain/address.ts';
+import type { Logger } from '#telemetry/logger.ts';
+
+import type { NodeIndex } from './node-index.ts';
+import type { PodCache } from './ports.ts';
+
+/** Which pods an agent may ask for. */
+export type Scope =
+  /** Those of its node, which is proven. */
+  | { readonly kind: 'node'; readonly hostIp: string }
+  /** All, as with Kiam: who it is cannot be told. */
+  | { readonly kind: 'any' }
+  | { readonly kind: 'refused' };
+
+export type AgentIdentityMode = 'off' | 'auto' | 'host-ip' | 'token';
+
+/** What a call says of its caller. */
+export interface Caller {
+  /** The address and port that the connection comes from. */
+  readonly peer: string;
+  /** The service account token that came with the call; `''` for none. */
+  readonly token: string;
+}
+
+export interface AgentScopeOptions {
+  /** `--agent-identity` */
+  readonly mode: AgentIdentityMode;
+  readonly index: Pick<NodeIndex, 'isNode'>;
+  readonly pods: Pick<PodCache, 'find' | 'byUid'>;
+  /** The UID of the pod that a token was made for; undefined for a token that the API server does not take. */
+  readonly reviewToken: (token: string, signal: AbortSignal) => Promise<string | undefined>;
+  readonly logger: Logger;
+  /** Counts calls whose caller's node is not known. */
+  readonly unproven: { inc(labels: { address: string }): void };
+}
+
+/** How many addresses are warned about, each once. */
+const MOST_WARNINGS = 1000;
+
+/**
+ * Holds an agent to the pods of its own node (SPEC 6): a stolen agent certificate is then worth one node's roles and not the
+ * cluster's. An agent shares its node's address (hostNetwork), so the address that it calls from is `status.hostIP` of its pods.
+ */
+export class AgentScope {
+  readonly #options: AgentScopeOptions;
+  readonly #warned = new Set<string>();
+
+  constructor(options: AgentScopeOptions) {
+    this.#options = options;
+  }
+
+  async of(caller: Caller, signal: AbortSignal): Promise<Scope> {
+    const { mode } = this.#options;
+    if (mode === 'off') return { kind: 'any' };
+    return mode === 'token' ? this.#byToken(caller, signal) : this.#byAddress(addressOf(caller.peer), mode);
+  }
+
+  #byAddress(address: string, mode: 'auto' | 'host-ip'): Scope {
+    const { index, pods } = this.#options;
+    if (index.isNode(address)) return { kind: 'node', hostIp: address };
+    if (pods.find(address).kind !== 'none') {
+      this.#warnOnce(address, 'a pod without hostNetwork calls as an agent: refused');
+      return { kind: 'refused' };
+    }
+    this.#options.unproven.inc({ address });
+    if (mode === 'host-ip') {
+      this.#warnOnce(
+        address,
+        'an agent calls from an address that is no hostIP of a pod: refused by --agent-identity=host-ip',
+      );
+      return { kind: 'refused' };
+    }
+    this.#warnOnce(address, 'an agent calls from an address that is no hostIP of a pod: it is not held to its node');
+    return { kind: 'any' };
+  }
+
+  async #byToken({ peer, token }: Caller, signal: AbortSignal): Promise<Scope> {
+    const uid = token === '' ? undefined : await this.#options.reviewToken(token, signal);
+    const hostIp = uid === undefined ? '' : (this.#options.pods.byUid(uid)?.hostIp ?? '');
+    if (hostIp !== '') return { kind: 'node', hostIp };
+    const why = token === '' ? 'without a token' : 'with a token that proves no node';
+    this.#warnOnce(addressOf(peer), `an agent calls ${why}: refused by --agent-identity=token`);
+    return { kind: 'refused' };
+  }
+
+  #warnOnce(address: string, message: string): void {
+    if (this.#warned.has(address) || this.#warned.size >= MOST_WARNINGS) return;
+    this.#warned.add(address);
+    this.#options.logger.warn(message, { 'agent.address': address });
+  }
+}
+
+/** The address of `192.0.2.1:40000`, `[2001:db8::1]:40000`; `''` when it is neither. */
+function addressOf(peer: string): string {
+  const host = /^\[?(.*?)\]?:\d+$/.exec(peer)?.[1] ?? '';
+  return canonicalAddress(host) ?? '';
+}

@@ -1,0 +1,207 @@
+import { createHash } from 'node:crypto';
+
+import { type Identity, identityKey } from '#domain/identity.ts';
+import { metadataCredentials } from '#domain/credentials.ts';
+import { ownsItsAddress, type PodRecord } from '#domain/pod.ts';
+import type { PodBinding } from '#rpc/contract.ts';
+import type { NodeStream } from '#rpc/server.ts';
+import { type Clock, sleep } from '#runtime/clock.ts';
+
+import type { NodeIndex } from './node-index.ts';
+import type { CredentialCache, NamespaceCache, PodCache } from './ports.ts';
+import { wireCredentials } from './wire.ts';
+
+export interface NodeFeedOptions {
+  /** The node's address, which is `status.hostIP` of its pods. */
+  readonly hostIp: string;
+  readonly stream: NodeStream;
+  readonly index: Pick<NodeIndex, 'podsOn' | 'subscribe'>;
+  readonly pods: Pick<PodCache, 'byUid' | 'find'>;
+  readonly namespaces: Pick<NamespaceCache, 'subscribe'>;
+  readonly credentials: Pick<CredentialCache, 'peek' | 'subscribe'>;
+  /** What a pod may have; undefined when it has no role or policy denies it. */
+  readonly identify: (pod: PodRecord) => Identity | undefined;
+  /** How long nothing has been heard from the API server, in milliseconds. */
+  readonly silenceMs: () => number;
+  readonly clock: Clock;
+  /** After this long the agent is asked to open another stream, before the connection's age cuts this one. */
+  readonly lifetimeMs: number;
+  /** Ends the stream as planned, when the server stops. */
+  readonly closing: AbortSignal;
+}
+
+/** An agent that hears nothing for three of these takes the stream for lost. */
+export const HEARTBEAT_MS = 2000;
+
+/**
+ * Tells one agent what its node's pods are and may have: the whole set, the mark that it was, and then every change. What is
+ * to be told is a set of pods and identities, each sent as it is when its turn comes, so that an agent that reads slowly gets
+ * the newest state and costs no queue.
+ */
+export class NodeFeed {
+  readonly #options: NodeFeedOptions;
+  readonly #changedPods = new Set<string>();
+  readonly #changedIdentities = new Map<string, Identity>();
+  /** What the agent holds: for each pod sent, its identity's key or `''`. */
+  readonly #sent = new Map<string, string>();
+  /** How many of the pods sent have an identity whose credentials were sent. */
+  readonly #holders = new Map<string, number>();
+  /** Pods whose identity has no credentials yet, by its key. */
+  readonly #waiting = new Map<string, Set<string>>();
+  #wake = new AbortController();
+
+  constructor(options: NodeFeedOptions) {
+    this.#options = options;
+  }
+
+  /** Feeds the agent until it goes, its time is up or the server stops. Never rejects. */
+  async run(): Promise<void> {
+    const { hostIp, stream, index, namespaces, credentials, pods, clock, lifetimeMs, closing } = this.#options;
+    const endMs = clock.monotonic() + lifetimeMs;
+    const unsubscribe = [
+      index.subscribe(hostIp, (uid) => this.#podChanged(uid)),
+      namespaces.subscribe(({ previous, current }) => {
+        const name = (current ?? previous)?.name;
+        for (const uid of index.podsOn(hostIp)) if (pods.byUid(uid)?.namespace === name) this.#podChanged(uid);
+      }),
+      credentials.subscribe((identity) => this.#issued(identity)),
+    ];
+    const wakeUp = (): void => this.#wake.abort();
+    for (const signal of [stream.signal, closing]) signal.addEventListener('abort', wakeUp);
+    try {
+      for (const uid of index.podsOn(hostIp)) this.#changedPods.add(uid);
+      await this.#flush();
+      await this.#send({ synced: {} });
+      while (!stream.signal.aborted && !closing.aborted && clock.monotonic() < endMs) {
+        await this.#flush();
+        await this.#send({ heartbeat: { silence_ms: Math.round(Math.min(this.#options.silenceMs(), FOREVER_MS)) } });
+        await this.#untilChange(Math.min(HEARTBEAT_MS, endMs - clock.monotonic()));
+      }
+      await this.#send({ moved: {} });
+    } finally {
+      for (const end of unsubscribe) end();
+      for (const signal of [stream.signal, closing]) signal.removeEventListener('abort', wakeUp);
+    }
+  }
+
+  #podChanged(uid: string): void {
+    this.#changedPods.add(uid);
+    this.#wake.abort();
+  }
+
+  #issued(identity: Identity): void {
+    const key = identityKey(identity);
+    for (const uid of this.#waiting.get(key) ?? []) this.#podChanged(uid);
+    if (!this.#holders.has(key)) return;
+    this.#changedIdentities.set(key, identity);
+    this.#wake.abort();
+  }
+
+  /** Waits for something to tell, in which case nothing is heard of the heartbeat until it is due. */
+  async #untilChange(limitMs: number): Promise<void> {
+    await sleep(this.#options.clock, limitMs, this.#wake.signal);
+  }
+
+  async #flush(): Promise<void> {
+    this.#wake = new AbortController();
+    while (this.#changedPods.size + this.#changedIdentities.size > 0) {
+      // What a pod may no longer have goes first, then what it needs anew.
+      for (const uid of this.#changedPods) {
+        this.#changedPods.delete(uid);
+        await this.#sendPod(uid);
+      }
+      for (const [key, identity] of this.#changedIdentities) {
+        this.#changedIdentities.delete(key);
+        if (this.#holders.has(key)) await this.#sendCredentials(key, identity);
+      }
+      if (this.#options.stream.signal.aborted) return;
+    }
+  }
+
+  async #sendPod(uid: string): Promise<void> {
+    const pod = this.#options.pods.byUid(uid);
+    this.#forgetWaiting(uid);
+    const addresses = pod === undefined ? [] : this.#ownAddresses(pod);
+    if (pod === undefined || addresses.length === 0) {
+      if (!this.#sent.has(uid)) return;
+      this.#hold(uid, undefined);
+      await this.#send({ gone: { uid } });
+      return;
+    }
+    const identity = this.#options.identify(pod);
+    const key = identity === undefined ? '' : await this.#provide(uid, identity);
+    this.#hold(uid, key);
+    await this.#send({ pod: bindingOf(pod, addresses, identity, key) });
+  }
+
+  /** Sees to it that the agent has the identity's credentials; `''` while there are none. */
+  async #provide(uid: string, identity: Identity): Promise<string> {
+    const key = identityKey(identity);
+    if (this.#holders.has(key) || (await this.#sendCredentials(key, identity))) return key;
+    this.#waiting.set(key, (this.#waiting.get(key) ?? new Set()).add(uid));
+    return '';
+  }
+
+  async #sendCredentials(key: string, identity: Identity): Promise<boolean> {
+    const credentials = this.#options.credentials.peek(identity);
+    if (credentials === undefined) return false;
+    await this.#send({
+      credentials: {
+        identity: labelOf(key),
+        credentials: wireCredentials(metadataCredentials(credentials)),
+        expires_at_ms: Math.round(credentials.expiresAtMs),
+      },
+    });
+    return true;
+  }
+
+  /** The addresses that are the pod's alone, as an agent of its node may see it. */
+  #ownAddresses(pod: PodRecord): readonly string[] {
+    const { hostIp, pods } = this.#options;
+    if (pod.hostIp !== hostIp || !ownsItsAddress(pod)) return [];
+    return pod.addresses.filter((address) => {
+      const lookup = pods.find(address, { hostIp });
+      return lookup.kind === 'found' && lookup.pod.uid === pod.uid;
+    });
+  }
+
+  /** Keeps the books of what the agent holds; both sides drop credentials with the last pod that has them. */
+  #hold(uid: string, key: string | undefined): void {
+    const before = this.#sent.get(uid) ?? '';
+    if (key === undefined) this.#sent.delete(uid);
+    else this.#sent.set(uid, key);
+    if (key !== undefined && key !== '') this.#holders.set(key, (this.#holders.get(key) ?? 0) + 1);
+    if (before === '') return;
+    const left = (this.#holders.get(before) ?? 1) - 1;
+    if (left === 0) this.#holders.delete(before);
+    else this.#holders.set(before, left);
+  }
+
+  #forgetWaiting(uid: string): void {
+    for (const [key, uids] of this.#waiting) {
+      if (uids.delete(uid) && uids.size === 0) this.#waiting.delete(key);
+    }
+  }
+
+  async #send(update: Parameters<NodeStream['send']>[0]): Promise<void> {
+    const { stream } = this.#options;
+    if (!stream.send(update) && !stream.signal.aborted) await stream.drained();
+  }
+}
+
+/** A silence without an end, in a form that the wire can carry. */
+const FOREVER_MS = 2 ** 52;
+
+/** Agents need to tell identities apart, not to know what they are made of: an external id is half a secret. */
+function labelOf(key: string): string {
+  return key === '' ? '' : createHash('sha256').update(key).digest('base64url');
+}
+
+function bindingOf(
+  pod: PodRecord,
+  addresses: readonly string[],
+  identity: Identity | undefined,
+  key: string,
+): PodBinding {
+  return { uid: pod.uid, addresses, role: pod.role, role_arn: identity?.roleArn ?? '', identity: labelOf(key) };
+}
