@@ -17,7 +17,7 @@ const LONGEST_NAME = 253;
 
 /** `<pod>.<time in hexadecimal nanoseconds>`, as client-go names Events. `serial` tells apart what happens in one millisecond. */
 export function eventNameOf(podName: string, epochMs: number, serial: number): string {
-  const suffix = `.${(BigInt(epochMs) * 1_000_000n + BigInt(serial % 1_000_000)).toString(16)}`;
+  const suffix = `.${(BigInt(Math.trunc(epochMs)) * 1_000_000n + BigInt(serial % 1_000_000)).toString(16)}`;
   return podName.slice(0, LONGEST_NAME - suffix.length) + suffix;
 }
 
