@@ -94,7 +94,7 @@ async function startServer(flags: ServerFlags, daemon: Daemon): Promise<void> {
       policy,
       credentials,
       confirmation: new Confirmation({
-        reader: { readPod: kubernetes.readPod, silenceMs },
+        reader: { readPod: (namespace, name, signal) => kubernetes.readPod(namespace, name, signal), silenceMs },
         pods,
         clock,
         maxViewAgeMs: flags.kubernetes.maxViewAgeMs,

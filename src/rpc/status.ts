@@ -80,3 +80,8 @@ function internal(answer: { code: status }): Failure {
 function isFailureKind(text: string): text is FailureKind {
   return Object.hasOwn(CODES, text);
 }
+
+/** Whether a server does not know a method: an older one, or Kiam's. */
+export function isUnimplemented(code: status): boolean {
+  return code === status.UNIMPLEMENTED;
+}

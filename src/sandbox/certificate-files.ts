@@ -23,13 +23,13 @@ export interface CertificateFilesOptions {
 /** Writes `ca.pem`, `server.pem`, `server-key.pem`, `agent.pem`, `agent-key.pem`; called again, it issues new pairs. */
 export async function issueCertificateFiles(options: CertificateFilesOptions): Promise<CertificateFiles> {
   const { authority, folder, serverNames = ['kiam-server', 'localhost', '127.0.0.1'] } = options;
-  const server = authority.issue({
+  const server = await authority.issue({
     commonName: serverNames[0] ?? 'kiam-server',
     usage: 'server',
     dnsNames: serverNames.filter((name) => isIP(name) === 0),
     ipAddresses: serverNames.filter((name) => isIP(name) !== 0),
   });
-  const agent = authority.issue({ commonName: 'kiam-agent', usage: 'client' });
+  const agent = await authority.issue({ commonName: 'kiam-agent', usage: 'client' });
   const ca = join(folder, 'ca.pem');
   await writeFile(ca, authority.certificatePem);
   const [serverCertificate, serverKey] = await writePair(folder, 'server', server);

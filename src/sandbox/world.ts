@@ -104,14 +104,14 @@ const POD_WAIT_MS = 10_000;
 /** Starts the Kubernetes API, STS, instance metadata and a certificate authority, and writes what the daemons read. */
 export async function startWorld(options: WorldOptions): Promise<World> {
   const { folder, clock = systemClock, addresses = {}, nodes = [{ name: 'node-1', address: '127.0.0.1' }] } = options;
-  const authority = createAuthority({ commonName: 'kiam sandbox' });
+  const authority = await createAuthority({ commonName: 'kiam sandbox' });
   const certificates = await issueCertificateFiles({ authority, folder, serverNames: options.serverNames });
   const facts = instanceFacts(options.instance ?? {});
   const sts = await startSts({
     clock,
     address: addresses.sts,
     checkRequestTime: options.checkRequestTime ?? clock === systemClock,
-    tls: options.stsOverHttps === true ? stsCertificate(authority, addresses.sts) : undefined,
+    tls: options.stsOverHttps === true ? await stsCertificate(authority, addresses.sts) : undefined,
   });
   const metadata = await startInstanceMetadata({
     clock,
@@ -122,7 +122,7 @@ export async function startWorld(options: WorldOptions): Promise<World> {
   });
   const api = await startKubernetesApi({
     clock,
-    authority: createAuthority({ commonName: 'kubernetes' }),
+    authority: await createAuthority({ commonName: 'kubernetes' }),
     address: addresses.api,
     nodes,
     podAddresses: options.podAddresses ?? ['127.1.0.0/16'],

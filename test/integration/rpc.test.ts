@@ -165,11 +165,11 @@ describe('the contract over mutual TLS', () => {
 
   it('uses a renewed client certificate for the calls that follow, and loses none', async () => {
     const { client, renew, watcher } = await connect(authority);
-    let stop = false;
+    const stop = new AbortController();
     const failures: unknown[] = [];
     let calls = 0;
     const load = (async () => {
-      while (!stop) {
+      while (!stop.signal.aborted) {
         const answer = await client.call('GetPodRole', { ip: '192.0.2.1' }, { timeoutMs: 5000, signal: never });
         calls += 1;
         if (!answer.ok) failures.push(answer.details);
@@ -186,7 +186,7 @@ describe('the contract over mutual TLS', () => {
       assert.notEqual(watcher.current?.serialNumber, serialBefore);
       await waitFor(() => peers.at(-1) !== portBefore);
     }
-    stop = true;
+    stop.abort();
     await load;
     assert.deepEqual(failures, []);
     assert.ok(calls > 10);

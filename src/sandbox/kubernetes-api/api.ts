@@ -35,7 +35,7 @@ export interface KubernetesApi extends DirectAccess {
   /** A user with these rules, known by a new token; returns its kubeconfig. */
   identity(name: string, rules: readonly Rule[]): string;
   /** As {@link identity}, known by a client certificate. */
-  certificateIdentity(name: string, rules: readonly Rule[]): string;
+  certificateIdentity(name: string, rules: readonly Rule[]): Promise<string>;
   /** A kubeconfig that may do everything. */
   adminKubeconfig(): string;
   /** Sets a user's rules anew; for a service account its full name, `system:serviceaccount:<namespace>:<name>`. */
@@ -100,9 +100,9 @@ export async function startKubernetesApi(options: KubernetesApiOptions): Promise
     kubelet,
     controls,
     identity,
-    certificateIdentity: (name, rules) => {
+    certificateIdentity: async (name, rules) => {
       access.grant(name, rules);
-      return config(name, { certificate: authority.issue({ commonName: name, usage: 'client' }) });
+      return config(name, { certificate: await authority.issue({ commonName: name, usage: 'client' }) });
     },
     adminKubeconfig: () => identity('admin', ADMIN_RULES),
     grant: (userName, rules) => access.grant(userName, rules),
@@ -117,7 +117,7 @@ export async function startKubernetesApi(options: KubernetesApiOptions): Promise
 
 async function serve(options: KubernetesApiOptions, handling: (authority: string) => Handling): Promise<HttpListener> {
   const { authority, address = LOOPBACK_ANY_PORT } = options;
-  const certificate = authority.issue({
+  const certificate = await authority.issue({
     commonName: 'kubernetes',
     usage: 'server',
     dnsNames: ['kubernetes', 'kubernetes.default.svc', 'localhost'],

@@ -43,8 +43,8 @@ test('a region has its own endpoint in every partition, and no region is the glo
 });
 
 test('a certificate that only the bundle vouches for is taken with it, and not without', async () => {
-  const authority = createAuthority();
-  const tls = authority.issue({ commonName: 'sts', ipAddresses: ['127.0.0.1'], usage: 'server' });
+  const authority = await createAuthority();
+  const tls = await authority.issue({ commonName: 'sts', ipAddresses: ['127.0.0.1'], usage: 'server' });
   const sts = await startSts({ clock: systemClock, tls });
   const credentials = sts.user('arn:aws:iam::123456789012:user/kiam').credentials;
   const options = { region: 'eu-west-1', endpoint: sts.url, credentials };

@@ -11,7 +11,7 @@ import { systemClock } from '#runtime/clock.ts';
 import { createAuthority } from '#sandbox/authority.ts';
 import { ManualClock } from '../../support/manual-clock.ts';
 
-const authority = createAuthority();
+const authority = await createAuthority();
 
 function folder(context: TestContext): string {
   const path = mkdtempSync(join(tmpdir(), 'kiam-connection-'));
@@ -68,7 +68,7 @@ async function overHttp(context: TestContext, listener: RequestListener, prefix 
 }
 
 test('Requests go over TLS with the client certificate, and one connection serves many.', async (context) => {
-  const { certificatePem, privateKeyPem } = authority.issue({
+  const { certificatePem, privateKeyPem } = await authority.issue({
     commonName: 'api',
     usage: 'server',
     ipAddresses: ['127.0.0.1'],
@@ -82,7 +82,7 @@ test('Requests go over TLS with the client certificate, and one connection serve
       response.end(`${request.method} ${request.url}`);
     }),
   );
-  const client = authority.issue({ commonName: 'kiam', usage: 'client' });
+  const client = await authority.issue({ commonName: 'kiam', usage: 'client' });
   const file = writeKubeconfig(folder(context), `https://127.0.0.1:${port}`, {
     'client-certificate-data': Buffer.from(client.certificatePem).toString('base64'),
     'client-key-data': Buffer.from(client.privateKeyPem).toString('base64'),
@@ -96,7 +96,9 @@ test('Requests go over TLS with the client certificate, and one connection serve
 });
 
 test('A server that the cluster authority did not sign is refused.', async (context) => {
-  const stranger = createAuthority().issue({ commonName: 'api', usage: 'server', ipAddresses: ['127.0.0.1'] });
+  const stranger = await (
+    await createAuthority()
+  ).issue({ commonName: 'api', usage: 'server', ipAddresses: ['127.0.0.1'] });
   const settings = { cert: stranger.certificatePem, key: stranger.privateKeyPem };
   const port = await listen(
     context,

@@ -4,10 +4,10 @@ import type { JsonObject } from '#sandbox/json.ts';
 import { type KubernetesApi, type KubernetesApiOptions, startKubernetesApi } from '#sandbox/kubernetes-api/api.ts';
 
 /** An API whose pods get their addresses at once. */
-export function startApi(options: Partial<KubernetesApiOptions> = {}): Promise<KubernetesApi> {
+export async function startApi(options: Partial<KubernetesApiOptions> = {}): Promise<KubernetesApi> {
   return startKubernetesApi({
     clock: systemClock,
-    authority: createAuthority(),
+    authority: await createAuthority(),
     nodes: [{ name: 'node-1', address: '127.0.0.1' }],
     podAddresses: ['127.1.0.0/24'],
     addressOrder: 'rotate',

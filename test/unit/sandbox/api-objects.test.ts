@@ -280,7 +280,7 @@ test('rules are enforced and refused in the words of the real server', async () 
 });
 
 test('certificates are an identity too; wrong tokens are none', async () => {
-  const byCertificate = apiClient(api.certificateIdentity('by-certificate', SERVER_RULES));
+  const byCertificate = apiClient(await api.certificateIdentity('by-certificate', SERVER_RULES));
   assert.equal((await byCertificate.call('GET', '/api/v1/pods')).status, 200);
   assert.match(
     textAt((await byCertificate.call('GET', '/api/v1/nodes')).body, 'message'),

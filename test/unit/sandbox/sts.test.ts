@@ -209,8 +209,8 @@ test('it goes away and comes back at the same address', async () => {
 });
 
 test('it speaks HTTPS with a certificate of the authority', async () => {
-  const authority = createAuthority();
-  const tls = authority.issue({ commonName: 'sts', usage: 'server', ipAddresses: ['127.0.0.1'] });
+  const authority = await createAuthority();
+  const tls = await authority.issue({ commonName: 'sts', usage: 'server', ipAddresses: ['127.0.0.1'] });
   const secure = await startSts({ clock: systemClock, tls });
   assert.match(secure.url, /^https:/);
   const { get } = await import('node:https');

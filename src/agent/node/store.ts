@@ -1,0 +1,141 @@
+import { canonicalAddress } from '#domain/address.ts';
+import type { MetadataCredentials } from '#domain/credentials.ts';
+import type { IssuedCredentials, NodeUpdate, PodBinding } from '#rpc/contract.ts';
+
+/** A pod of this node, as the server said it is. */
+export interface StoredPod {
+  readonly uid: string;
+  readonly addresses: readonly string[];
+  /** As annotated; `''` for a pod without a role. */
+  readonly role: string;
+  /** `''` when the pod may not have its role. */
+  readonly roleArn: string;
+  /** Which of the credentials are the pod's; `''` for none. */
+  readonly identity: string;
+}
+
+export interface StoredCredentials {
+  /** The same object for as long as they are the same. */
+  readonly value: MetadataCredentials;
+  readonly expiresAtMs: number;
+}
+
+/**
+ * What the server has said of this node's pods, and nothing else: in memory only, by address. Whether an answer may be given
+ * from it is decided elsewhere. A stream begins with the whole set, which takes the place of an earlier stream's when it is
+ * complete: until then what was said before stands.
+ */
+export class NodeStore {
+  readonly #pods = new Map<string, StoredPod & { readonly stream: number }>();
+  readonly #claimants = new Map<string, Set<string>>();
+  readonly #credentials = new Map<string, StoredCredentials>();
+  /** How many pods have an identity; its credentials leave with the last. */
+  readonly #holders = new Map<string, number>();
+  readonly #onGone: (uid: string) => void;
+  #stream = 0;
+
+  /** `onGone` is told of each pod that leaves. */
+  constructor(onGone: (uid: string) => void = () => {}) {
+    this.#onGone = onGone;
+  }
+
+  /** How many pods are held. */
+  get size(): number {
+    return this.#pods.size;
+  }
+
+  /** The pod that has an address in canonical form; undefined when none has it, or more than one. */
+  find(address: string): StoredPod | undefined {
+    const claimants = this.#claimants.get(address);
+    if (claimants === undefined || claimants.size !== 1) return undefined;
+    for (const uid of claimants) return this.#pods.get(uid);
+    return undefined;
+  }
+
+  credentialsOf({ identity }: StoredPod): StoredCredentials | undefined {
+    return this.#credentials.get(identity);
+  }
+
+  /** A new stream has begun: everything will be said anew. */
+  begin(): void {
+    this.#stream += 1;
+  }
+
+  apply(update: NodeUpdate): void {
+    if (update.pod !== undefined) this.#put(update.pod);
+    else if (update.gone !== undefined) this.#remove(update.gone.uid);
+    else if (update.credentials !== undefined) this.#issue(update.credentials);
+    else if (update.synced !== undefined) this.#dropOlder();
+  }
+
+  clear(): void {
+    for (const uid of this.#pods.keys()) this.#remove(uid);
+    this.#credentials.clear();
+  }
+
+  #put({ uid, addresses, role, role_arn, identity }: PodBinding): void {
+    const previous = this.#pods.get(uid);
+    const pod = {
+      uid,
+      role,
+      identity,
+      roleArn: role_arn,
+      addresses: addresses.map(canonicalAddress).filter((address) => address !== undefined),
+      stream: this.#stream,
+    };
+    this.#pods.set(uid, pod);
+    if (identity !== '') this.#holders.set(identity, (this.#holders.get(identity) ?? 0) + 1);
+    if (previous !== undefined) this.#unlink(previous);
+    for (const address of pod.addresses) {
+      this.#claimants.set(address, (this.#claimants.get(address) ?? new Set()).add(uid));
+    }
+  }
+
+  #remove(uid: string): void {
+    const pod = this.#pods.get(uid);
+    if (pod === undefined) return;
+    this.#pods.delete(uid);
+    this.#unlink(pod);
+    this.#onGone(uid);
+  }
+
+  #unlink({ uid, addresses, identity }: StoredPod): void {
+    const current = this.#pods.get(uid);
+    for (const address of addresses) {
+      if (current?.addresses.includes(address) === true) continue;
+      const claimants = this.#claimants.get(address);
+      claimants?.delete(uid);
+      if (claimants?.size === 0) this.#claimants.delete(address);
+    }
+    if (identity === '') return;
+    const left = (this.#holders.get(identity) ?? 1) - 1;
+    if (left > 0) this.#holders.set(identity, left);
+    else {
+      this.#holders.delete(identity);
+      this.#credentials.delete(identity);
+    }
+  }
+
+  #issue({ identity, credentials, expires_at_ms }: IssuedCredentials): void {
+    this.#credentials.set(identity, {
+      value: {
+        code: credentials.code,
+        type: credentials.type,
+        accessKeyId: credentials.access_key_id,
+        secretAccessKey: credentials.secret_access_key,
+        token: credentials.token,
+        expiration: credentials.expiration,
+        lastUpdated: credentials.last_updated,
+      },
+      expiresAtMs: expires_at_ms,
+    });
+  }
+
+  /** The new stream has said everything: what it did not say is no more. */
+  #dropOlder(): void {
+    for (const [uid, { stream }] of this.#pods) if (stream !== this.#stream) this.#remove(uid);
+    for (const identity of this.#credentials.keys()) {
+      if (!this.#holders.has(identity)) this.#credentials.delete(identity);
+    }
+  }
+}

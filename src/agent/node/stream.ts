@@ -1,0 +1,125 @@
+import type { KiamClient, StreamEnd } from '#rpc/client.ts';
+import type { NodeUpdate } from '#rpc/contract.ts';
+import { isUnimplemented } from '#rpc/status.ts';
+import { createBackoff } from '#runtime/backoff.ts';
+import { type Clock, sleep } from '#runtime/clock.ts';
+import type { Logger } from '#telemetry/logger.ts';
+
+import type { NodeStore } from './store.ts';
+
+export interface NodeStreamOptions {
+  readonly client: Pick<KiamClient, 'watchNode'>;
+  readonly store: Pick<NodeStore, 'apply' | 'begin' | 'clear'>;
+  readonly clock: Clock;
+  readonly logger: Logger;
+  /** The node's address; the server believes what it can prove. */
+  readonly hostIp: string;
+  readonly random?: () => number;
+}
+
+/** The server sends a heartbeat every two seconds: a stream that misses three is lost, whatever TCP says. */
+const SILENCE_LIMIT_MS = 6000;
+const SILENCE_CHECK_MS = 1000;
+
+/** A server that has no stream for us now may have one after its update. */
+const ASK_AGAIN_MS = 60_000;
+
+/**
+ * Keeps the node's store as the server says, over one stream at a time, for ever. Knows how long nothing has been heard: what
+ * the store says is then worth less.
+ */
+export class NodeStream {
+  readonly #options: NodeStreamOptions;
+  #lastHeardMs = Number.NEGATIVE_INFINITY;
+  #isSynced = false;
+  #said: 'nothing' | 'streaming' | 'lost' | 'none' = 'nothing';
+
+  constructor(options: NodeStreamOptions) {
+    this.#options = options;
+  }
+
+  /** How long nothing has been heard of the server, in milliseconds; infinite before the first whole set. */
+  silenceMs(): number {
+    return this.#isSynced ? this.#options.clock.monotonic() - this.#lastHeardMs : Number.POSITIVE_INFINITY;
+  }
+
+  /** Whether the store is kept current now. */
+  get isLive(): boolean {
+    return this.silenceMs() < SILENCE_LIMIT_MS;
+  }
+
+  /** Runs until `signal` aborts. Never rejects. */
+  async run(signal: AbortSignal): Promise<void> {
+    const { clock, random = Math.random } = this.#options;
+    const backoff = createBackoff({ firstMs: 200, capMs: 10_000, random });
+    // The first loss of a stream is answered at once, by another replica; only then the fleet is spread in time.
+    let isFirstLoss = true;
+    while (!signal.aborted) {
+      const { end, isPlanned, heard } = await this.#follow(signal);
+      if (signal.aborted) return;
+      if (heard) {
+        isFirstLoss = true;
+        backoff.reset();
+      }
+      if (isUnimplemented(end.code)) {
+        this.#none();
+        await sleep(clock, ASK_AGAIN_MS * (0.5 + random()), signal);
+      } else if (!isPlanned) {
+        this.#lost(end.details);
+        if (!isFirstLoss) await sleep(clock, backoff.nextMs() * random(), signal);
+        isFirstLoss = false;
+      }
+    }
+  }
+
+  /** One stream, from its beginning to its end. */
+  async #follow(signal: AbortSignal): Promise<{ end: StreamEnd; isPlanned: boolean; heard: boolean }> {
+    const { client, store, clock, hostIp } = this.#options;
+    const silent = new AbortController();
+    let isPlanned = false;
+    let heard = false;
+    let heardMs = clock.monotonic();
+    let cancelCheck = (): void => {};
+    const check = (): void => {
+      if (clock.monotonic() - heardMs >= SILENCE_LIMIT_MS) silent.abort();
+      else cancelCheck = clock.after(SILENCE_CHECK_MS, check);
+    };
+    check();
+    store.begin();
+    const onUpdate = (update: NodeUpdate): void => {
+      heardMs = clock.monotonic();
+      store.apply(update);
+      if (update.moved !== undefined) isPlanned = true;
+      if (update.synced !== undefined) this.#streaming();
+      if (this.#isSynced && this.#said === 'streaming') this.#lastHeardMs = heardMs;
+      heard ||= update.synced !== undefined;
+    };
+    const end = await client.watchNode(
+      { host_ip: hostIp },
+      { onUpdate, signal: AbortSignal.any([signal, silent.signal]) },
+    );
+    cancelCheck();
+    return { end, isPlanned: isPlanned || end.moved, heard };
+  }
+
+  #streaming(): void {
+    this.#isSynced = true;
+    if (this.#said !== 'streaming') this.#options.logger.info('the server tells what the pods of this node may have');
+    this.#said = 'streaming';
+  }
+
+  #lost(cause: string): void {
+    if (this.#said !== 'lost')
+      this.#options.logger.warn('the stream from the server is lost: trying on', { error: cause });
+    this.#said = 'lost';
+  }
+
+  /** An older server, or one that cannot tell which node this is: every request is asked for. */
+  #none(): void {
+    if (this.#said !== 'none')
+      this.#options.logger.info('the server has no stream for this node: it is asked for each request');
+    this.#said = 'none';
+    this.#isSynced = false;
+    this.#options.store.clear();
+  }
+}
