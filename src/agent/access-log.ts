@@ -28,19 +28,19 @@ export function createAccessLog({ logger, debug }: AccessLogOptions): AccessLog 
       if (debug) logger.debug('processed request', fieldsOf(exchange, answer, durationMs));
       return;
     }
-    if (typeof allowance.admit(exchange.address, nowMs) === 'string') {
-      unwritten.set(exchange.address, (unwritten.get(exchange.address) ?? 0) + 1);
+    if (typeof allowance.admit(exchange.client.address, nowMs) === 'string') {
+      unwritten.set(exchange.client.address, (unwritten.get(exchange.client.address) ?? 0) + 1);
       return;
     }
-    const suppressed = unwritten.get(exchange.address);
-    unwritten.delete(exchange.address);
+    const suppressed = unwritten.get(exchange.client.address);
+    unwritten.delete(exchange.client.address);
     logger.info('processed request', { ...fieldsOf(exchange, answer, durationMs), error: errorOf(answer), suppressed });
   };
 }
 
 function fieldsOf(exchange: Exchange, answer: Answer, durationMs: number) {
   return {
-    addr: `${exchange.address}:${exchange.request.socket.remotePort ?? 0}`,
+    addr: `${exchange.client.address}:${exchange.request.socket.remotePort ?? 0}`,
     method: exchange.request.method,
     path: exchange.path,
     status: answer.status,

@@ -1,9 +1,10 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 
+import type { Client } from './ports.ts';
+
 /** One request under way, after its target has been understood. */
 export interface Exchange {
-  /** Who asks: see client-address.ts. */
-  readonly address: string;
+  readonly client: Client;
   /** Canonical and decoded. */
   readonly path: string;
   /** As received. */

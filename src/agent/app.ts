@@ -11,11 +11,11 @@ import type { Logger } from '#telemetry/logger.ts';
 import { type AccessLog, createAccessLog } from './access-log.ts';
 import { type Answer, errorAnswer, type Exchange } from './answer.ts';
 import { canonicalTarget } from './canonical-path.ts';
-import { createClientAddress } from './client-address.ts';
+import { type ClientOf, createClients } from './client.ts';
 import { createDispatch } from './dispatch.ts';
 import { createLimits, DEFAULT_POD_LIMITS, type PodLimits, type Usage } from './limits.ts';
 import type { AgentHttpMetrics, Refusal } from './metrics.ts';
-import type { CredentialSource } from './ports.ts';
+import type { Client, CredentialSource, Evidence } from './ports.ts';
 import { type RouteName, routeOf } from './route.ts';
 import type { RouteExpression } from './route-expression.ts';
 import { createServerOptions, DEFAULT_TIMEOUTS, type HttpTimeouts } from './server-options.ts';
@@ -38,12 +38,19 @@ export interface AgentAppOptions {
   readonly allowIpQuery?: boolean;
   /** Whether the logger writes debug lines; without them a request that goes well costs no log line's making. */
   readonly logsDebug?: boolean;
+  /** What the kernel shows of an address: without it nothing is known of its owner. */
+  readonly readEvidence?: (address: string) => Evidence;
   readonly podLimits?: PodLimits;
   readonly socketLimits?: SocketLimits;
   readonly timeouts?: HttpTimeouts;
 }
 
 const WAIT_MS = 900;
+
+const NO_EVIDENCE: Evidence = { kind: 'none', reason: 'the kernel is not asked' };
+
+/** Stands for a client that has gone before its request was looked at. */
+const NOBODY: Client = { address: '', evidence: NO_EVIDENCE };
 
 /** Kiam's labels for the routes that it had. What is refused before the proxy asks anyone was its proxy's business too. */
 const HANDLERS: Readonly<Record<RouteName, MetadataHandler | undefined>> = {
@@ -68,7 +75,6 @@ function isLimited(route: RouteName): boolean {
  */
 export function createAgentApp(options: AgentAppOptions): FastifyInstance {
   const { clock, logger, httpMetrics, allowedRoutes, waitMs = WAIT_MS, requireImdsv2 = false } = options;
-  const clientAddress = createClientAddress({ allowIpQuery: options.allowIpQuery ?? false });
   const limits = createLimits(options.podLimits ?? DEFAULT_POD_LIMITS);
   const accessLog = createAccessLog({ logger, debug: options.logsDebug ?? true });
   const dispatch = createDispatch({ ...options, waitMs, requireImdsv2 });
@@ -100,23 +106,23 @@ export function createAgentApp(options: AgentAppOptions): FastifyInstance {
   const serve = (request: FastifyRequest, reply: FastifyReply): void => {
     const startedMs = clock.monotonic();
     const target = canonicalTarget(request.originalUrl);
-    const address = clientAddress(request.raw.socket, target.ok ? target.query : '');
+    const client = clientOf(request.raw.socket, target.ok ? target.query : '');
     const exchange: Exchange = {
-      address: address ?? '',
+      client: client ?? NOBODY,
       path: target.ok ? target.path : request.originalUrl,
       query: target.ok ? target.query : '',
       plain: target.ok && target.plain,
       request: request.raw,
       response: reply.raw,
     };
-    if (address === undefined || !target.ok) {
+    if (client === undefined || !target.ok) {
       const reason = target.ok ? 'the client has no address' : target.reason;
       refuse({ exchange, reply, startedMs, handler: undefined }, 'path', 400, reason);
       return;
     }
     const route = routeOf(target.path);
     const pending: Pending = { exchange, reply, startedMs, handler: HANDLERS[route.name] };
-    const usage = isLimited(route.name) ? limits.admit(address, startedMs) : undefined;
+    const usage = isLimited(route.name) ? limits.admit(client.address, startedMs) : undefined;
     if (typeof usage === 'string') {
       refuse(pending, usage, 429, `too many requests: the pod's limit on ${usage} is reached`);
       return;
@@ -138,6 +144,10 @@ export function createAgentApp(options: AgentAppOptions): FastifyInstance {
   app.route({ method: app.supportedMethods, url: '/', handler: serve });
   app.setNotFoundHandler(serve);
   app.setErrorHandler((error, _request, reply) => send(reply, defect(error)));
+  const clientOf: ClientOf = createClients(app.server, {
+    allowIpQuery: options.allowIpQuery ?? false,
+    readEvidence: options.readEvidence ?? (() => NO_EVIDENCE),
+  });
   limitSockets(app.server, options.socketLimits ?? DEFAULT_SOCKET_LIMITS, () => {
     httpMetrics.refusals.inc({ reason: 'sockets' });
   });

@@ -49,9 +49,9 @@ export function createDispatch(
   const denied = createBlockedRoute({ allowed: allowedRoutes, blocked });
   const proxy = createProxyRoute({ metadata, allowed: allowedRoutes, blocked });
 
-  const holdsToken = ({ address, request }: Exchange): boolean => {
+  const holdsToken = ({ client, request }: Exchange): boolean => {
     const given = request.headers[TOKEN_HEADER];
-    return typeof given === 'string' && tokens.verify(address, given);
+    return typeof given === 'string' && tokens.verify(client.address, given);
   };
 
   const answer = (exchange: Exchange, route: Route): Answer | Promise<Answer> => {

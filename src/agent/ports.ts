@@ -1,12 +1,34 @@
 import type { MetadataCredentials } from '#domain/credentials.ts';
 import type { Outcome } from '#domain/failure.ts';
 
-/** Where the agent's routes get their answers: by asking a server, later also from the node's own memory. Never rejects. */
+/**
+ * What the node's kernel shows of whoever has an address now. The key is equal for two moments only if the address cannot have
+ * changed hands between them; `none` where the kernel shows nothing that would tell.
+ */
+export type Evidence =
+  | { readonly kind: 'interface'; readonly key: string }
+  | { readonly kind: 'none'; readonly reason: string };
+
+/** Who asks: the source address of the connection, and what the kernel showed of it when the connection was accepted. */
+export interface Client {
+  /** In canonical form. */
+  readonly address: string;
+  readonly evidence: Evidence;
+}
+
+export interface PodRole {
+  /** Exactly as annotated; `''` is a pod without a role. */
+  readonly role: string;
+  /** `''` where it is not known: the server is an older one, or policy denies the role. */
+  readonly roleArn: string;
+}
+
+/** Where the agent's routes get their answers: from the node's own memory, or by asking a server. Never rejects. */
 export interface CredentialSource {
-  /** The role as annotated of the pod with this address; `''` is a pod without a role. Waits for an unknown pod as long as `signal` allows. */
-  podRole(address: string, signal: AbortSignal): Promise<Outcome<string>>;
+  /** The role of the pod that asks. Waits for an unknown pod as long as `signal` allows. */
+  podRole(client: Client, signal: AbortSignal): Promise<Outcome<PodRole>>;
   /** Credentials for the role that the pod asked for. Waits for an unknown pod as long as `signal` allows. */
-  podCredentials(address: string, role: string, signal: AbortSignal): Promise<Outcome<MetadataCredentials>>;
+  podCredentials(client: Client, role: string, signal: AbortSignal): Promise<Outcome<MetadataCredentials>>;
   /** The server's word on its own health, for `/health?deep=1`. */
   serverHealth(signal: AbortSignal): Promise<Outcome<string>>;
 
@@ -14,11 +36,9 @@ export interface CredentialSource {
    * What is known without asking anyone; undefined where the source has to be asked. A source that answers from memory
    * offers these, so that a warm request costs no promise, no timer and no signal.
    */
-  knownRole?(address: string): string | undefined;
+  knownRole?(client: Client): PodRole | undefined;
   /** As `knownRole`. The same object for the same credentials: its text is kept beside it. */
-  knownCredentials?(address: string, role: string): MetadataCredentials | undefined;
+  knownCredentials?(client: Client, role: string): MetadataCredentials | undefined;
   /** The UID of the pod that has the address, where it is known. Tokens are bound to it. */
   knownUid?(address: string): string | undefined;
-  /** The full ARN of the pod's role, where it is known; without it `iam/info` answers only for roles annotated as ARNs. */
-  knownRoleArn?(address: string): string | undefined;
 }

@@ -1,7 +1,14 @@
 import { createAgentApp } from '#agent/app.ts';
 import { createAgentHttpMetrics } from '#agent/metrics.ts';
+import { createNodeMetrics } from '#agent/node/metrics.ts';
+import { createNodeSource } from '#agent/node/source.ts';
+import { NodeStore } from '#agent/node/store.ts';
+import { NodeStream } from '#agent/node/stream.ts';
+import { Trust } from '#agent/node/trust.ts';
+import type { Evidence } from '#agent/ports.ts';
 import { compileRouteExpression } from '#agent/route-expression.ts';
 import { createMetadataClient } from '#metadata/client.ts';
+import { AgentToken } from '#rpc/agent-token.ts';
 import { KiamClient } from '#rpc/client.ts';
 import { loadContract } from '#rpc/contract.ts';
 import { createGateway } from '#rpc/gateway.ts';
@@ -10,6 +17,7 @@ import { listenWhenFree } from '#runtime/listen.ts';
 import { createGrpcMetrics, createTlsMetrics } from '#telemetry/grpc-metrics.ts';
 import { createKubernetesKiamMetrics, createMetadataMetrics, createStsMetrics } from '#telemetry/kiam-metrics.ts';
 import { createRegistry } from '#telemetry/registry.ts';
+import type { Registry } from 'prom-client';
 
 import { watchCertificates } from './certificates.ts';
 import { type Daemon, runDaemon } from './daemon.ts';
@@ -57,6 +65,7 @@ async function startAgent(flags: AgentFlags, daemon: Daemon): Promise<void> {
     certificates,
     keepalive: gatewayFlags.keepalive,
     counters: createGrpcMetrics(registry, 'client'),
+    token: await watchAgentToken(flags.agentTokenFile, daemon),
   });
   shutdown.add({ name: 'gateway', limitMs: 1000, close: () => client.close() });
   const monitor = new ServerMonitor({ client, clock, logger, limitMs: gatewayFlags.creationTimeoutMs });
@@ -67,7 +76,8 @@ async function startAgent(flags: AgentFlags, daemon: Daemon): Promise<void> {
   shutdown.add({ name: 'metadata client', limitMs: 1000, close: () => metadata.close() });
 
   const app = createAgentApp({
-    source: createGateway({ client, clock, waitMs: http.waitMs }),
+    source: startNode(flags, daemon, client, registry),
+    readEvidence,
     metadata,
     clock,
     logger,
@@ -98,4 +108,34 @@ async function startAgent(flags: AgentFlags, daemon: Daemon): Promise<void> {
   });
   listening = true;
   logger.info('listening', { address: `${http.listenHost}:${port}` });
+}
+
+/** Without the kernel's evidence every binding is confirmed anew from time to time. */
+const readEvidence = (): Evidence => ({ kind: 'none', reason: 'the kernel is not asked' });
+
+/** Begins to follow what this node's pods may have; what cannot be answered from that is asked of a server. */
+function startNode(flags: AgentFlags, { clock, logger, shutdown }: Daemon, client: KiamClient, registry: Registry) {
+  const trust = new Trust({ clock, readEvidence });
+  const store = new NodeStore((uid) => trust.forget(uid));
+  const hostIp = flags.interception.hostAddresses?.ipv4 ?? flags.interception.hostAddresses?.ipv6 ?? '';
+  const stream = new NodeStream({ client, store, clock, logger, hostIp });
+  if (flags.nodeStore) void stream.run(shutdown.signal);
+  const { answered } = createNodeMetrics(registry, { size: () => store.size, silenceMs: () => stream.silenceMs() });
+  return createNodeSource({
+    gateway: createGateway({ client, clock, waitMs: flags.http.waitMs }),
+    trust,
+    store,
+    stream,
+    clock,
+    serveStaleMs: flags.serveStaleMs,
+    answered,
+  });
+}
+
+async function watchAgentToken(path: string | undefined, { clock, logger, shutdown }: Daemon): Promise<() => string> {
+  if (path === undefined) return () => '';
+  const token = new AgentToken({ path, clock, logger });
+  await token.refresh();
+  void token.watch(shutdown.signal);
+  return () => token.current;
 }

@@ -162,6 +162,7 @@ function createCredentials(
 ): StsCredentialCache {
   const sts = createStsGateway({
     region: flags.region,
+    environmentRegion: process.env['AWS_REGION'] ?? process.env['AWS_DEFAULT_REGION'] ?? '',
     sessionDurationSeconds: flags.sessionDurationMs / 1000,
     assumeRoleArn: assumedRoleArn(flags.assumeRole, baseArn),
     clock,

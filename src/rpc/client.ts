@@ -20,6 +20,8 @@ export interface KiamClientOptions {
   readonly certificates: Pick<CertificateWatcher, 'current' | 'subscribe' | 'problem'>;
   readonly keepalive: KeepaliveOptions;
   readonly counters: GrpcMetrics;
+  /** The service account token to send along; `''` for none. Asked for at each call. */
+  readonly token?: () => string;
 }
 
 export interface CallOptions {
@@ -113,7 +115,13 @@ export class KiamClient {
     connection.calls += 1;
     counts.started();
     counts.sent();
-    const stream = connection.client.makeServerStreamRequest(path, requestSerialize, responseDeserialize, request);
+    const stream = connection.client.makeServerStreamRequest(
+      path,
+      requestSerialize,
+      responseDeserialize,
+      request,
+      this.#metadata(),
+    );
     return new Promise<StreamEnd>((resolve) => {
       const cancel = (): void => stream.cancel();
       const end = (code: status, details: string): void => {
@@ -191,6 +199,13 @@ export class KiamClient {
       if (signal.aborted) cancel();
       else signal.addEventListener('abort', cancel, { once: true });
     });
+  }
+
+  #metadata(): Metadata {
+    const metadata = new Metadata();
+    const token = this.#options.token?.() ?? '';
+    if (token !== '') metadata.set('authorization', `Bearer ${token}`);
+    return metadata;
   }
 
   #connect(snapshot: CertificateSnapshot): void {

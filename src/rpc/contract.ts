@@ -4,6 +4,8 @@ import { fromJSON } from '@grpc/proto-loader';
 import type { MethodDefinition } from '@grpc/grpc-js';
 import protobuf from 'protobufjs';
 
+import type { MetadataCredentials } from '#domain/credentials.ts';
+
 /** The text of `proto/kiam.proto`, put in by the bundler; from sources the file itself is read. */
 declare const KIAM_PROTO: string | undefined;
 
@@ -44,6 +46,37 @@ export interface WireCredentials {
   /** `''` from Kiam's server, as `role_arn`. */
   readonly uid: string;
   readonly role_arn: string;
+}
+
+/** Credentials off the wire. */
+export function credentialsOf(wire: WireCredentials): MetadataCredentials {
+  return {
+    code: wire.code,
+    type: wire.type,
+    accessKeyId: wire.access_key_id,
+    secretAccessKey: wire.secret_access_key,
+    token: wire.token,
+    expiration: wire.expiration,
+    lastUpdated: wire.last_updated,
+  };
+}
+
+/** Credentials as the contract spells them; for whom they are is said where it is known. */
+export function wireCredentials(
+  credentials: MetadataCredentials,
+  { uid, roleArn }: { readonly uid: string; readonly roleArn: string } = { uid: '', roleArn: '' },
+): WireCredentials {
+  return {
+    code: credentials.code,
+    type: credentials.type,
+    access_key_id: credentials.accessKeyId,
+    secret_access_key: credentials.secretAccessKey,
+    token: credentials.token,
+    expiration: credentials.expiration,
+    last_updated: credentials.lastUpdated,
+    uid,
+    role_arn: roleArn,
+  };
 }
 
 export interface WatchNodeRequest {

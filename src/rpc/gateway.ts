@@ -4,7 +4,7 @@ import { createBackoff } from '#runtime/backoff.ts';
 import { type Clock, sleep } from '#runtime/clock.ts';
 
 import type { CallResult, KiamClient } from './client.ts';
-import type { MethodName, Methods } from './contract.ts';
+import { CONFIRM, type Confirm, credentialsOf, type MethodName, type Methods } from './contract.ts';
 import { failureOf } from './status.ts';
 
 export interface GatewayOptions {
@@ -14,10 +14,22 @@ export interface GatewayOptions {
   readonly waitMs: number;
 }
 
+/** For whom an answer is: both are `''` where the server is Kiam's. */
+export interface Holder {
+  readonly uid: string;
+  /** `''` also when the pod may not have its role. */
+  readonly roleArn: string;
+}
+
 /** What asks a server of the contract on behalf of pods. Never rejects. */
 export interface Gateway {
-  podRole(address: string, signal: AbortSignal): Promise<Outcome<string>>;
-  podCredentials(address: string, role: string, signal: AbortSignal): Promise<Outcome<MetadataCredentials>>;
+  podRole(address: string, confirm: Confirm, signal: AbortSignal): Promise<Outcome<Holder & { readonly role: string }>>;
+  podCredentials(
+    address: string,
+    role: string,
+    confirm: Confirm,
+    signal: AbortSignal,
+  ): Promise<Outcome<Holder & { readonly credentials: MetadataCredentials }>>;
   serverHealth(signal: AbortSignal): Promise<Outcome<string>>;
 }
 
@@ -79,24 +91,21 @@ export function createGateway({ client, clock, waitMs }: GatewayOptions): Gatewa
   };
 
   return {
-    podRole: async (address, signal) => {
-      const answer = await ask('GetPodRole', { ip: address }, signal);
-      return answer.ok ? succeeded(answer.value.name) : answer;
-    },
-    podCredentials: async (address, role, signal) => {
-      const answer = await ask('GetPodCredentials', { ip: address, role }, signal);
+    podRole: async (address, confirm, signal) => {
+      const answer = await ask('GetPodRole', { ip: address, confirm: CONFIRM[confirm] }, signal);
       if (!answer.ok) return answer;
-      const { code, type, access_key_id, secret_access_key, token, expiration, last_updated } = answer.value;
-      if (access_key_id === '' || secret_access_key === '') return failed('internal', 'the server sent no credentials');
-      return succeeded({
-        code,
-        type,
-        accessKeyId: access_key_id,
-        secretAccessKey: secret_access_key,
-        token,
-        expiration,
-        lastUpdated: last_updated,
-      });
+      const { name, uid, role_arn } = answer.value;
+      return succeeded({ role: name, uid, roleArn: role_arn });
+    },
+    podCredentials: async (address, role, confirm, signal) => {
+      const answer = await ask('GetPodCredentials', { ip: address, role, confirm: CONFIRM[confirm] }, signal);
+      if (!answer.ok) return answer;
+      const { uid, role_arn } = answer.value;
+      const credentials = credentialsOf(answer.value);
+      if (credentials.accessKeyId === '' || credentials.secretAccessKey === '') {
+        return failed('internal', 'the server sent no credentials');
+      }
+      return succeeded({ credentials, uid, roleArn: role_arn });
     },
     serverHealth: async (signal) => {
       const answer = await ask('GetHealth', {}, signal);

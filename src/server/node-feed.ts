@@ -3,13 +3,12 @@ import { createHash } from 'node:crypto';
 import { type Identity, identityKey } from '#domain/identity.ts';
 import { metadataCredentials } from '#domain/credentials.ts';
 import { ownsItsAddress, type PodRecord } from '#domain/pod.ts';
-import type { PodBinding } from '#rpc/contract.ts';
+import { type PodBinding, wireCredentials } from '#rpc/contract.ts';
 import type { NodeStream } from '#rpc/server.ts';
 import { type Clock, sleep } from '#runtime/clock.ts';
 
 import type { NodeIndex } from './node-index.ts';
 import type { CredentialCache, NamespaceCache, PodCache } from './ports.ts';
-import { wireCredentials } from './wire.ts';
 
 export interface NodeFeedOptions {
   /** The node's address, which is `status.hostIP` of its pods. */

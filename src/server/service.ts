@@ -4,7 +4,7 @@ import { failed, type Outcome, succeeded } from '#domain/failure.ts';
 import { identityOf } from '#domain/identity.ts';
 import type { PodRecord } from '#domain/pod.ts';
 import type { Decision } from '#domain/policy.ts';
-import { CONFIRM, type Confirm, type WireCredentials } from '#rpc/contract.ts';
+import { CONFIRM, type Confirm, type WireCredentials, wireCredentials } from '#rpc/contract.ts';
 import type { CallContext, ServiceHandlers } from '#rpc/server.ts';
 import type { Clock } from '#runtime/clock.ts';
 import { startDeadline } from '#runtime/deadline.ts';
@@ -14,7 +14,6 @@ import type { Logger } from '#telemetry/logger.ts';
 import type { AgentScope } from './agent-scope.ts';
 import type { Confirmation } from './confirmation.ts';
 import type { CredentialCache, PodCache, PodEvents } from './ports.ts';
-import { wireCredentials } from './wire.ts';
 
 export interface ServiceOptions {
   readonly pods: PodCache;

@@ -1,6 +1,6 @@
 import { canonicalAddress } from '#domain/address.ts';
 import type { MetadataCredentials } from '#domain/credentials.ts';
-import type { IssuedCredentials, NodeUpdate, PodBinding } from '#rpc/contract.ts';
+import { credentialsOf, type IssuedCredentials, type NodeUpdate, type PodBinding } from '#rpc/contract.ts';
 
 /** A pod of this node, as the server said it is. */
 export interface StoredPod {
@@ -118,15 +118,7 @@ export class NodeStore {
 
   #issue({ identity, credentials, expires_at_ms }: IssuedCredentials): void {
     this.#credentials.set(identity, {
-      value: {
-        code: credentials.code,
-        type: credentials.type,
-        accessKeyId: credentials.access_key_id,
-        secretAccessKey: credentials.secret_access_key,
-        token: credentials.token,
-        expiration: credentials.expiration,
-        lastUpdated: credentials.last_updated,
-      },
+      value: credentialsOf(credentials),
       expiresAtMs: expires_at_ms,
     });
   }

@@ -8,7 +8,7 @@ import type { Logger } from '#telemetry/logger.ts';
 import { type Answer, type Exchange, jsonAnswer } from '../answer.ts';
 import { askWithin } from '../ask-within.ts';
 import { credentialsFailureAnswer } from '../failure-response.ts';
-import type { CredentialSource } from '../ports.ts';
+import type { Client, CredentialSource } from '../ports.ts';
 
 export interface CredentialsRouteOptions {
   readonly source: CredentialSource;
@@ -37,17 +37,17 @@ export function createCredentialsRoute({
     answers.set(credentials, answer);
     return answer;
   };
-  const ask = async (address: string, role: string, response: ServerResponse): Promise<Answer> => {
+  const ask = async (client: Client, role: string, response: ServerResponse): Promise<Answer> => {
     const outcome = await askWithin({ clock, logger, waitMs, response }, (signal) =>
-      source.podCredentials(address, role, signal),
+      source.podCredentials(client, role, signal),
     );
     if (outcome.ok) return answerWith(outcome.value);
     metrics.credentialFetchErrors.inc(HANDLER);
     return credentialsFailureAnswer(outcome.failure);
   };
-  return ({ address, response }, role) => {
-    const known = source.knownCredentials?.(address, role);
-    return known === undefined ? ask(address, role, response) : answerWith(known);
+  return ({ client, response }, role) => {
+    const known = source.knownCredentials?.(client, role);
+    return known === undefined ? ask(client, role, response) : answerWith(known);
   };
 }
 

@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto';
 
 import { awsTimestamp } from '#domain/credentials.ts';
+import { succeeded } from '#domain/failure.ts';
 import type { Clock } from '#runtime/clock.ts';
 import type { Logger } from '#telemetry/logger.ts';
 
@@ -18,12 +19,16 @@ export interface IamInfoRouteOptions {
 
 /** What EC2 says about the instance's profile, said about the pod's role; never a word about the node's. */
 export function createIamInfoRoute({ source, clock, logger, waitMs }: IamInfoRouteOptions): RouteHandler {
-  return async ({ address, response }) => {
-    const outcome = await askWithin({ clock, logger, waitMs, response }, (signal) => source.podRole(address, signal));
+  return async ({ client, response }) => {
+    const known = source.knownRole?.(client);
+    const outcome =
+      known === undefined
+        ? await askWithin({ clock, logger, waitMs, response }, (signal) => source.podRole(client, signal))
+        : succeeded(known);
     if (!outcome.ok) return roleFailureAnswer(outcome.failure);
-    if (outcome.value === '') return emptyRoleAnswer();
-    const roleArn = outcome.value.startsWith('arn:') ? outcome.value : source.knownRoleArn?.(address);
-    const profileArn = roleArn === undefined ? undefined : profileArnOf(roleArn);
+    const { role, roleArn } = outcome.value;
+    if (role === '') return emptyRoleAnswer();
+    const profileArn = profileArnOf(roleArn === '' ? role : roleArn);
     if (profileArn === undefined) return errorAnswer(404, "the role's ARN is not known", true);
     return infoAnswer(profileArn, clock.now());
   };

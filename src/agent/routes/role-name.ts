@@ -5,7 +5,7 @@ import type { Logger } from '#telemetry/logger.ts';
 import { type Answer, type RouteHandler, textAnswer } from '../answer.ts';
 import { askWithin } from '../ask-within.ts';
 import { emptyRoleAnswer, roleFailureAnswer } from '../failure-response.ts';
-import type { CredentialSource } from '../ports.ts';
+import type { Client, CredentialSource } from '../ports.ts';
 
 export interface RoleNameRouteOptions {
   readonly source: CredentialSource;
@@ -24,15 +24,15 @@ export function createRoleNameRoute({ source, clock, logger, metrics, waitMs }: 
     metrics.emptyRole.inc(HANDLER);
     return emptyRoleAnswer();
   };
-  const ask = async (address: string, response: Parameters<RouteHandler>[0]['response']): Promise<Answer> => {
-    const outcome = await askWithin({ clock, logger, waitMs, response }, (signal) => source.podRole(address, signal));
-    if (outcome.ok) return answerWith(outcome.value);
+  const ask = async (client: Client, response: Parameters<RouteHandler>[0]['response']): Promise<Answer> => {
+    const outcome = await askWithin({ clock, logger, waitMs, response }, (signal) => source.podRole(client, signal));
+    if (outcome.ok) return answerWith(outcome.value.role);
     if (outcome.failure.kind === 'role-empty') return answerWith('');
     metrics.findRoleErrors.inc(HANDLER);
     return roleFailureAnswer(outcome.failure);
   };
-  return ({ address, response }) => {
-    const known = source.knownRole?.(address);
-    return known === undefined ? ask(address, response) : answerWith(known);
+  return ({ client, response }) => {
+    const known = source.knownRole?.(client);
+    return known === undefined ? ask(client, response) : answerWith(known.role);
   };
 }

@@ -17,13 +17,13 @@ const LONGEST_TTL_SECONDS = 21_600;
  * so that a proxy which can be talked into a PUT is of no use.
  */
 export function createTokenRoute({ tokens, issued }: TokenRouteOptions): RouteHandler {
-  return ({ address, request }) => {
+  return ({ client, request }) => {
     if (request.headers['x-forwarded-for'] !== undefined) return errorAnswer(403, 'forwarded requests get no token');
     const ttlSeconds = ttlOf(request.headers[TTL_HEADER]);
     if (ttlSeconds === undefined) {
       return errorAnswer(400, `${TTL_HEADER} must be a number from 1 to ${LONGEST_TTL_SECONDS}`);
     }
-    const { token, ttlSeconds: given } = tokens.issue(address, ttlSeconds);
+    const { token, ttlSeconds: given } = tokens.issue(client.address, ttlSeconds);
     issued.inc();
     return createAnswer(200, { 'content-type': TEXT_TYPE, [TTL_HEADER]: String(given) }, token);
   };

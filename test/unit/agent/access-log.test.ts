@@ -4,7 +4,7 @@ import test from 'node:test';
 import { failed } from '#domain/failure.ts';
 
 import { ManualClock } from '../../support/manual-clock.ts';
-import { testAgent } from './fixture.ts';
+import { podRole, testAgent } from './fixture.ts';
 
 const LIST = '/latest/meta-data/iam/security-credentials/';
 
@@ -15,7 +15,7 @@ test('a request that goes well is a debug line with the fields that Kiam writes'
     source: {
       podRole: async () => {
         await clock.advance(12.4);
-        return { ok: true, value: 'reader' };
+        return { ok: true, value: podRole('reader') };
       },
     },
   });

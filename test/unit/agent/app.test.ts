@@ -4,12 +4,12 @@ import test from 'node:test';
 import type { CredentialSource } from '#agent/ports.ts';
 import { failed, type FailureKind, succeeded } from '#domain/failure.ts';
 
-import { CREDENTIALS, CREDENTIALS_TEXT, metadataAnswer, fakeMetadata, testAgent } from './fixture.ts';
+import { CREDENTIALS, CREDENTIALS_TEXT, metadataAnswer, fakeMetadata, podRole, testAgent } from './fixture.ts';
 
 const TEXT = 'text/plain; charset=utf-8';
 const LIST = '/latest/meta-data/iam/security-credentials';
 const NO_ROLE: Partial<CredentialSource> = {
-  podRole: () => Promise.resolve(succeeded('')),
+  podRole: () => Promise.resolve(succeeded(podRole(''))),
   podCredentials: () => Promise.resolve(failed('role-empty', "role can't be empty")),
 };
 
@@ -74,7 +74,7 @@ const ROWS: readonly Row[] = [
   {
     name: 'info about a role annotated as an ARN',
     url: '/latest/meta-data/iam/info',
-    source: { podRole: () => Promise.resolve(succeeded('arn:aws-cn:iam::1:role/p/reader')) },
+    source: { podRole: () => Promise.resolve(succeeded(podRole('arn:aws-cn:iam::1:role/p/reader'))) },
     status: 200,
     type: 'application/json',
     body:
@@ -188,8 +188,8 @@ test('POST to the token names PUT among the allowed methods', async () => {
 test('what the source knows is answered without asking', async () => {
   const { app, source } = testAgent({
     source: {
-      knownRole: () => 'known',
-      knownCredentials: (_address, role) => (role === 'known' ? CREDENTIALS : undefined),
+      knownRole: () => podRole('known'),
+      knownCredentials: (_client, role) => (role === 'known' ? CREDENTIALS : undefined),
     },
   });
   assert.equal((await app.inject({ url: `${LIST}/` })).body, 'known');
@@ -200,7 +200,7 @@ test('what the source knows is answered without asking', async () => {
 });
 
 test('a short role has its info where the source knows the ARN', async () => {
-  const { app } = testAgent({ source: { knownRoleArn: () => 'arn:aws:iam::1:role/reader' } });
+  const { app } = testAgent({ source: { knownRole: () => podRole('reader', 'arn:aws:iam::1:role/reader') } });
   const answer = await app.inject({ url: '/latest/meta-data/iam/info' });
   assert.match(answer.body, /"InstanceProfileArn":"arn:aws:iam::1:instance-profile\/reader"/);
 });

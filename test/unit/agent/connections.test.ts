@@ -5,7 +5,7 @@ import test, { type TestContext } from 'node:test';
 
 import type { HttpTimeouts } from '#agent/server-options.ts';
 
-import { bodyOf, listen, raw, rawGet, statusOf, testAgent, type TestAgentOptions } from './fixture.ts';
+import { bodyOf, listen, podRole, raw, rawGet, statusOf, testAgent, type TestAgentOptions } from './fixture.ts';
 
 const SHORT: HttpTimeouts = { headersMs: 200, idleMs: 200, stalledMs: 300, checkIntervalMs: 20 };
 const PING = 'GET /ping HTTP/1.1\r\nHost: x\r\n\r\n';
@@ -121,10 +121,10 @@ test('bad bytes behind a request that still waits do not break into its answer',
   });
   const { port } = await started(t, {
     source: {
-      podRole: (_address, signal) => {
+      podRole: (_client, signal) => {
         answer();
         return new Promise((resolve) => {
-          signal.addEventListener('abort', () => resolve({ ok: true, value: 'late' }));
+          signal.addEventListener('abort', () => resolve({ ok: true, value: podRole('late') }));
         });
       },
     },
@@ -201,7 +201,7 @@ test('while the agent closes, a request in flight is still answered', async (t) 
     source: {
       podRole: () =>
         new Promise((resolve) => {
-          answer = (role) => resolve({ ok: true, value: role });
+          answer = (role) => resolve({ ok: true, value: podRole(role) });
           closing = app.close();
           setImmediate(() => answer('reader'));
         }),

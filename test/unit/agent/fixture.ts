@@ -5,7 +5,7 @@ import { Registry } from 'prom-client';
 
 import { type AgentAppOptions, createAgentApp } from '#agent/app.ts';
 import { createAgentHttpMetrics } from '#agent/metrics.ts';
-import type { CredentialSource } from '#agent/ports.ts';
+import type { CredentialSource, PodRole } from '#agent/ports.ts';
 import { compileRouteExpression, type RouteExpression } from '#agent/route-expression.ts';
 import type { MetadataCredentials } from '#domain/credentials.ts';
 import { failed, type Outcome, succeeded } from '#domain/failure.ts';
@@ -30,16 +30,21 @@ export const CREDENTIALS_TEXT =
   '{"Code":"Success","Type":"AWS-HMAC","AccessKeyId":"ASIA000000000001","SecretAccessKey":"SECRET1","Token":"TOKEN1",' +
   '"Expiration":"2026-11-24T00:25:53Z","LastUpdated":"2026-11-24T00:10:53Z"}\n';
 
+/** A role whose ARN is not known. */
+export function podRole(role: string, roleArn = ''): PodRole {
+  return { role, roleArn };
+}
+
 /** A source that gives every address the role `reader` and remembers what it was asked. */
 export function fakeSource(overrides: Partial<CredentialSource> = {}): CredentialSource & { readonly asked: string[] } {
   const asked: string[] = [];
   return {
     asked,
-    podRole: (address): Promise<Outcome<string>> => {
+    podRole: ({ address }): Promise<Outcome<PodRole>> => {
       asked.push(`role ${address}`);
-      return Promise.resolve(succeeded('reader'));
+      return Promise.resolve(succeeded(podRole('reader')));
     },
-    podCredentials: (address, role): Promise<Outcome<MetadataCredentials>> => {
+    podCredentials: ({ address }, role): Promise<Outcome<MetadataCredentials>> => {
       asked.push(`credentials ${address} ${role}`);
       return Promise.resolve(role === 'reader' ? succeeded(CREDENTIALS) : failed('forbidden', 'forbidden by policy'));
     },

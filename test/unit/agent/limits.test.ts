@@ -1,11 +1,12 @@
 import assert from 'node:assert/strict';
 import test from 'node:test';
 
+import type { PodRole } from '#agent/ports.ts';
 import { createLimits } from '#agent/limits.ts';
 import { type Outcome, succeeded } from '#domain/failure.ts';
 
 import { ManualClock } from '../../support/manual-clock.ts';
-import { testAgent } from './fixture.ts';
+import { podRole, testAgent } from './fixture.ts';
 
 const LIST = '/latest/meta-data/iam/security-credentials/';
 
@@ -36,7 +37,7 @@ test('zero is no limit', () => {
 });
 
 test('requests that wait are limited for each pod, and an answer makes room', async () => {
-  const answers: ((outcome: Outcome<string>) => void)[] = [];
+  const answers: ((outcome: Outcome<PodRole>) => void)[] = [];
   const { app, registry } = testAgent({
     podLimits: { concurrency: 2, ratePerSecond: 0, burst: 0 },
     source: {
@@ -54,11 +55,11 @@ test('requests that wait are limited for each pod, and an answer makes room', as
   assert.equal(refused.headers['retry-after'], '1');
   assert.equal(refused.body, "too many requests: the pod's limit on concurrency is reached\n");
   assert.match(await registry.metrics(), /kiam_metadata_refused_requests_total\{reason="concurrency"\} 1/);
-  answers[0]?.(succeeded('reader'));
+  answers[0]?.(succeeded(podRole('reader')));
   assert.equal((await waiting[0])?.statusCode, 200);
   const next = from('192.0.2.1');
   while (answers.length < 4) await new Promise(setImmediate);
-  for (const answer of answers) answer(succeeded('reader'));
+  for (const answer of answers) answer(succeeded(podRole('reader')));
   assert.equal((await next).statusCode, 200);
   await Promise.all(waiting);
 });

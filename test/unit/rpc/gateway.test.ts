@@ -59,7 +59,7 @@ async function askRole(script: readonly Answer[], waitMs = 900) {
   const { client, calls } = scriptedClient(clock, script);
   const gateway = createGateway({ client, clock, waitMs });
   let endedAtMs = -1;
-  const asking = gateway.podRole('192.0.2.1', new AbortController().signal).then((outcome) => {
+  const asking = gateway.podRole('192.0.2.1', 'once', new AbortController().signal).then((outcome) => {
     endedAtMs = clock.monotonic();
     return outcome;
   });
@@ -70,7 +70,7 @@ async function askRole(script: readonly Answer[], waitMs = 900) {
 describe('the gateway', () => {
   it('makes one call when the server answers', async () => {
     const { outcome, calls, endedAtMs } = await askRole([{ afterMs: 3, name: 'reader' }]);
-    assert.deepEqual(outcome, { ok: true, value: 'reader' });
+    assert.deepEqual(outcome, { ok: true, value: { role: 'reader', uid: '', roleArn: '' } });
     assert.equal(endedAtMs, 3);
     assert.equal(calls.length, 1);
     assert.equal(calls[0]?.timeoutMs, 900);
@@ -95,7 +95,7 @@ describe('the gateway', () => {
   it("asks Kiam's server again until the pod is known, soon after it is", async () => {
     const unknown = { afterMs: 1, kiamText: 'pod not found' };
     const { outcome, calls, endedAtMs } = await askRole([unknown, unknown, unknown, { afterMs: 1, name: 'reader' }]);
-    assert.deepEqual(outcome, { ok: true, value: 'reader' });
+    assert.deepEqual(outcome, { ok: true, value: { role: 'reader', uid: '', roleArn: '' } });
     assert.equal(calls.length, 4);
     assert.ok(endedAtMs < 100, `${endedAtMs} ms`);
   });
@@ -109,7 +109,7 @@ describe('the gateway', () => {
 
   it('asks another replica when the first one does not answer', async () => {
     const { outcome, calls, endedAtMs } = await askRole([{ afterMs: Infinity }, { afterMs: 2, name: 'reader' }]);
-    assert.deepEqual(outcome, { ok: true, value: 'reader' });
+    assert.deepEqual(outcome, { ok: true, value: { role: 'reader', uid: '', roleArn: '' } });
     assert.equal(calls.length, 2);
     assert.ok(endedAtMs < 500, `${endedAtMs} ms`);
     assert.equal(calls[0]?.cancelled, true, 'the hung call is let go');
@@ -120,7 +120,7 @@ describe('the gateway', () => {
       { afterMs: 600, name: 'reader' },
       { afterMs: 1, failure: 'server-unavailable' },
     ]);
-    assert.deepEqual(outcome, { ok: true, value: 'reader' });
+    assert.deepEqual(outcome, { ok: true, value: { role: 'reader', uid: '', roleArn: '' } });
   });
 
   it('ends in time when nobody answers', async () => {
@@ -135,7 +135,7 @@ describe('the gateway', () => {
       { afterMs: 1, failure: 'server-unavailable' },
       { afterMs: 1, name: 'reader' },
     ]);
-    assert.deepEqual(outcome, { ok: true, value: 'reader' });
+    assert.deepEqual(outcome, { ok: true, value: { role: 'reader', uid: '', roleArn: '' } });
     assert.equal(calls.length, 2);
   });
 
@@ -143,7 +143,7 @@ describe('the gateway', () => {
     const clock = new ManualClock();
     const { client, calls } = scriptedClient(clock, [{ afterMs: Infinity }]);
     const controller = new AbortController();
-    const asking = createGateway({ client, clock, waitMs: 900 }).podRole('192.0.2.1', controller.signal);
+    const asking = createGateway({ client, clock, waitMs: 900 }).podRole('192.0.2.1', 'once', controller.signal);
     await clock.advance(100);
     controller.abort();
     await clock.advance(0);
@@ -181,6 +181,7 @@ describe('the gateway', () => {
     const asking = createGateway({ client: empty, clock, waitMs: 900 }).podCredentials(
       '192.0.2.1',
       'reader',
+      'once',
       new AbortController().signal,
     );
     await clock.advance(1);

@@ -1,0 +1,87 @@
+import type { MetadataCredentials } from '#domain/credentials.ts';
+import { failed, type Outcome, succeeded } from '#domain/failure.ts';
+import type { Confirm } from '#rpc/contract.ts';
+import type { Gateway, Holder } from '#rpc/gateway.ts';
+import type { Clock } from '#runtime/clock.ts';
+
+import type { Client, CredentialSource } from '../ports.ts';
+import type { NodeStore, StoredPod } from './store.ts';
+import type { NodeStream } from './stream.ts';
+import type { Trust } from './trust.ts';
+
+export interface NodeSourceOptions {
+  readonly gateway: Gateway;
+  readonly trust: Trust;
+  readonly store: Pick<NodeStore, 'find' | 'credentialsOf'>;
+  readonly stream: Pick<NodeStream, 'isLive' | 'silenceMs'>;
+  readonly clock: Clock;
+  /** `--serve-stale`: how long the store is answered from in full after its stream was lost; 0 is not at all. */
+  readonly serveStaleMs: number;
+  /** Counts where answers came from. */
+  readonly answered: { inc(labels: { from: 'memory' | 'server' }): void };
+}
+
+/** Nothing with less life than this is served (SPEC 8.6). */
+const SHORTEST_LIFE_MS = 60_000;
+
+const CHANGED_HANDS = failed('pod-not-found', 'no pod found');
+
+/**
+ * Answers from the node's memory where that may be trusted, and asks a server otherwise. What is never answered from memory:
+ * a refusal, which the server tells the pod's Event as well, and a role that is not the pod's own.
+ */
+export function createNodeSource(options: NodeSourceOptions): CredentialSource {
+  const { gateway, trust, store, stream, clock, serveStaleMs, answered } = options;
+
+  /** The client's pod as the store has it, if that may be acted on now. */
+  const trusted = (client: Client): StoredPod | undefined => {
+    const pod = store.find(client.address);
+    if (pod === undefined) return undefined;
+    const held = trust.holds(client, pod.uid);
+    if (held === undefined) return undefined;
+    if (stream.isLive) return pod;
+    if (serveStaleMs === 0) return undefined;
+    // A lost stream: who is held by the kernel is served on, the others for a while.
+    return held === 'witnessed' || stream.silenceMs() < serveStaleMs ? pod : undefined;
+  };
+
+  /** Asks a server, as sure as need be, and sees to it that the client is still who it was. */
+  const ask = async <T extends Holder>(
+    client: Client,
+    question: (confirm: Confirm) => Promise<Outcome<T>>,
+  ): Promise<Outcome<T>> => {
+    answered.inc({ from: 'server' });
+    const confirm = trust.needs(client);
+    const outcome = await question(confirm);
+    if (!outcome.ok) return outcome;
+    return trust.establish(client, outcome.value.uid, confirm) ? outcome : CHANGED_HANDS;
+  };
+
+  return {
+    knownRole: (client) => {
+      const pod = trusted(client);
+      if (pod !== undefined) answered.inc({ from: 'memory' });
+      return pod;
+    },
+    knownCredentials: (client, role) => {
+      const pod = trusted(client);
+      if (pod === undefined || !isItsRole(pod, role)) return undefined;
+      const credentials = store.credentialsOf(pod);
+      if (credentials === undefined || credentials.expiresAtMs - clock.now() < SHORTEST_LIFE_MS) return undefined;
+      answered.inc({ from: 'memory' });
+      return credentials.value;
+    },
+    knownUid: (address) => store.find(address)?.uid,
+    podRole: (client, signal) => ask(client, (confirm) => gateway.podRole(client.address, confirm, signal)),
+    podCredentials: async (client, role, signal): Promise<Outcome<MetadataCredentials>> => {
+      const answer = await ask(client, (confirm) => gateway.podCredentials(client.address, role, confirm, signal));
+      return answer.ok ? succeeded(answer.value.credentials) : answer;
+    },
+    serverHealth: (signal) => gateway.serverHealth(signal),
+  };
+}
+
+/** The ways in which a pod may spell its own role; with any other the server decides. */
+function isItsRole(pod: StoredPod, role: string): boolean {
+  return pod.role !== '' && (role === pod.role || `/${role}` === pod.role || role === pod.roleArn);
+}

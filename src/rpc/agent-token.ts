@@ -1,0 +1,49 @@
+import { readFile } from 'node:fs/promises';
+
+import { type Clock, sleep } from '#runtime/clock.ts';
+import { describeError } from '#telemetry/log-values.ts';
+import type { Logger } from '#telemetry/logger.ts';
+
+export interface AgentTokenOptions {
+  /** `--agent-token-file` */
+  readonly path: string;
+  readonly clock: Clock;
+  readonly logger: Logger;
+}
+
+/** The kubelet renews a projected token when 80 % of its life is over, at the earliest after some minutes. */
+const INTERVAL_MS = 30_000;
+
+/** The projected service account token that proves which node an agent is on, as it is in its file now. */
+export class AgentToken {
+  readonly #options: AgentTokenOptions;
+  #token = '';
+  #isSaid = false;
+
+  constructor(options: AgentTokenOptions) {
+    this.#options = options;
+  }
+
+  get current(): string {
+    return this.#token;
+  }
+
+  async refresh(): Promise<void> {
+    const { path, logger } = this.#options;
+    try {
+      this.#token = (await readFile(path, 'utf8')).trim();
+      this.#isSaid = false;
+    } catch (error) {
+      if (!this.#isSaid) logger.error('the agent token cannot be read', { error: describeError(error) });
+      this.#isSaid = true;
+    }
+  }
+
+  /** Reads the file from time to time until `signal` aborts. Never rejects. */
+  async watch(signal: AbortSignal): Promise<void> {
+    while (!signal.aborted) {
+      await sleep(this.#options.clock, INTERVAL_MS, signal);
+      if (!signal.aborted) await this.refresh();
+    }
+  }
+}
