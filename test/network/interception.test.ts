@@ -15,7 +15,8 @@ import { Interception } from '#agent/interception/interception.ts';
 import { createInterceptionMetrics } from '#agent/interception/metrics.ts';
 import { systemClock } from '#runtime/clock.ts';
 
-import { createNetworkWorld, eventually, networkSkip, type NetworkWorld } from '../support/network-world.ts';
+import { eventually } from '../support/eventually.ts';
+import { createNetworkWorld, networkSkip, type NetworkWorld } from '../support/network-world.ts';
 import { recordingLogger } from '../support/recording-logger.ts';
 
 const V4 = '169.254.169.254';

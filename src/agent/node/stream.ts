@@ -21,8 +21,8 @@ export interface NodeStreamOptions {
 const SILENCE_LIMIT_MS = 6000;
 const SILENCE_CHECK_MS = 1000;
 
-/** A server that has no stream for us now may have one after its update. */
-const ASK_AGAIN_MS = 60_000;
+/** A server that has no stream for us now may have one when it knows this node, soon, or after its update, some day. */
+const ASK_AGAIN = { firstMs: 1000, capMs: 60_000 };
 
 /**
  * Keeps the node's store as the server says, over one stream at a time, for ever. Knows how long nothing has been heard: what
@@ -52,6 +52,7 @@ export class NodeStream {
   async run(signal: AbortSignal): Promise<void> {
     const { clock, random = Math.random } = this.#options;
     const backoff = createBackoff({ firstMs: 200, capMs: 10_000, random });
+    const askAgain = createBackoff({ ...ASK_AGAIN, random });
     // The first loss of a stream is answered at once, by another replica; only then the fleet is spread in time.
     let isFirstLoss = true;
     while (!signal.aborted) {
@@ -60,10 +61,11 @@ export class NodeStream {
       if (heard) {
         isFirstLoss = true;
         backoff.reset();
+        askAgain.reset();
       }
       if (isUnimplemented(end.code)) {
         this.#none();
-        await sleep(clock, ASK_AGAIN_MS * (0.5 + random()), signal);
+        await sleep(clock, askAgain.nextMs(), signal);
       } else if (!isPlanned) {
         this.#lost(end.details);
         if (!isFirstLoss) await sleep(clock, backoff.nextMs() * random(), signal);

@@ -1,0 +1,93 @@
+import assert from 'node:assert/strict';
+import { after, before, describe, it } from 'node:test';
+
+import { askHttp, type Cluster, type Daemon, LISTING, startCluster } from '../support/cluster.ts';
+import { eventually } from '../support/eventually.ts';
+
+describe('an agent that is told what its pods may have', () => {
+  let cluster: Cluster;
+  let server: Daemon;
+  let agent: Daemon;
+
+  before(async () => {
+    cluster = await startCluster();
+    cluster.world.namespace('team', '.*');
+    // A server knows a node by its pods.
+    await cluster.world.pod({ namespace: 'team', name: 'resident' });
+    server = await cluster.startServer();
+    agent = await cluster.startAgent(server.port);
+    await agent.child.line(/the server tells what the pods of this node may have/);
+  });
+
+  after(() => cluster.close());
+
+  const ask = (from: string, path: string) => askHttp({ port: agent.port, from, path });
+  const answersFrom = async (from: string): Promise<number> =>
+    Number(new RegExp(`kiam_agent_answers_total\\{from="${from}"\\} (\\d+)`).exec(await agent.metrics())?.[1] ?? 0);
+  const calls = async (): Promise<number> => {
+    const counts = [...(await agent.metrics()).matchAll(/grpc_client_started_total\{.*GetPod\w+"\} (\d+)/g)];
+    return counts.reduce((sum, [, count]) => sum + Number(count), 0);
+  };
+
+  it('asks a server for the first answer of a pod, and gives the others from memory', async () => {
+    const pod = await cluster.world.pod({ namespace: 'team', name: 'reader', role: 'reader' });
+    const first = await ask(pod.address, `${LISTING}reader`);
+    assert.equal(first.status, 200, first.body);
+    await eventually('answers come from memory', 10_000, async () => {
+      const before = await calls();
+      const again = await ask(pod.address, `${LISTING}reader`);
+      assert.equal(again.body, first.body);
+      return (await calls()) === before;
+    });
+    const before = await calls();
+    for (const path of [LISTING, `${LISTING}reader`, '/latest/meta-data/iam/info']) {
+      assert.equal((await ask(pod.address, path)).status, 200);
+    }
+    assert.equal(await calls(), before);
+    assert.ok((await answersFrom('memory')) >= 3);
+  });
+
+  it('is told of a changed role, and gives the old one no more', async () => {
+    const pod = await cluster.world.pod({ namespace: 'team', name: 'changing', role: 'before' });
+    assert.equal((await ask(pod.address, LISTING)).body, 'before');
+    cluster.world.api.patchPod('team', 'changing', {
+      metadata: { annotations: { 'iam.amazonaws.com/role': 'after' } },
+    });
+    await eventually('the new role is listed', 5000, async () => (await ask(pod.address, LISTING)).body === 'after');
+    assert.equal((await ask(pod.address, `${LISTING}before`)).status, 403);
+    assert.equal((await ask(pod.address, `${LISTING}after`)).status, 200);
+  });
+
+  it('is told that a namespace permits no longer', async () => {
+    cluster.world.namespace('fickle', '.*');
+    const pod = await cluster.world.pod({ namespace: 'fickle', name: 'reader', role: 'reader' });
+    await eventually(
+      'the pod has its role',
+      5000,
+      async () => (await ask(pod.address, `${LISTING}reader`)).status === 200,
+    );
+    cluster.world.namespace('fickle');
+    await eventually('it is refused', 5000, async () => (await ask(pod.address, `${LISTING}reader`)).status === 403);
+  });
+
+  it('is told that a pod has gone, and gives its address nothing', async () => {
+    const pod = await cluster.world.pod({ namespace: 'team', name: 'leaving', role: 'reader' });
+    assert.equal((await ask(pod.address, LISTING)).status, 200);
+    cluster.world.api.removePod('team', 'leaving');
+    await eventually('it has nothing', 5000, async () => (await ask(pod.address, LISTING)).status === 503);
+  });
+
+  it('serves on while every server is down, and is ready again when one is back', async () => {
+    const pod = await cluster.world.pod({ namespace: 'team', name: 'steady', role: 'steady' });
+    await eventually('answers come from memory', 10_000, async () => {
+      const before = await calls();
+      assert.equal((await ask(pod.address, `${LISTING}steady`)).status, 200);
+      return (await calls()) === before;
+    });
+    await server.child.stop('SIGKILL');
+    await agent.child.line(/the stream from the server is lost/);
+    for (let attempt = 0; attempt < 20; attempt += 1) {
+      assert.equal((await ask(pod.address, `${LISTING}steady`)).status, 200);
+    }
+  });
+});
