@@ -155,7 +155,9 @@ for (const backend of ['nft', 'legacy'] as const) {
       assert.deepEqual(await pod.get(V6, 80), { ok: false, error: 'ECONNREFUSED' });
       const third = await start(t, await world());
       await third.interception.close({ removeRedirect: true, removeGuard: true });
-      assert.equal(await onNode(iptables, '-S', 'FORWARD'), '-P FORWARD ACCEPT\n');
+      for (const table of ['filter', 'security']) {
+        assert.equal(await onNode(iptables, '-t', table, '-S', 'FORWARD'), '-P FORWARD ACCEPT\n');
+      }
       assert.equal(await onNode(iptables, '-t', 'nat', '-S', 'PREROUTING'), '-P PREROUTING ACCEPT\n');
     });
 
@@ -247,7 +249,7 @@ async function createNode(topology: 'routed' | 'bridge', backend: 'nft' | 'legac
 
 async function clear({ onNode }: NetworkWorld, backend: string): Promise<void> {
   for (const command of [`iptables-${backend}`, `ip6tables-${backend}`]) {
-    for (const table of ['nat', 'filter']) await onNode(command, '-t', table, '-F');
+    for (const table of ['nat', 'filter', 'security']) await onNode(command, '-t', table, '-F');
   }
   // What was refused before must not be remembered by connection tracking either.
   await onNode('sh', '-c', 'conntrack -F 2>/dev/null || true');

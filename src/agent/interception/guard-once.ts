@@ -7,7 +7,7 @@ import { forgetConnections } from './connections.ts';
 import type { HostInterface } from './host-interface.ts';
 import { RuleKeeper } from './rule-keeper.ts';
 import { openTables } from './tables.ts';
-import { type Family, wantedGuard } from './wanted.ts';
+import { type Family, wantedBackstop, wantedGuard } from './wanted.ts';
 
 export interface GuardOnceOptions {
   readonly hostInterface: HostInterface;
@@ -27,22 +27,25 @@ export type GuardOutcome =
 
 /**
  * Puts the guard in, for `kiam agent --guard-only`: pods that start before the agent then have nothing to reach. The guard
- * for IPv4 decides; the one for IPv6 is put in where ip6tables works. Never rejects.
+ * for IPv4 decides; the one for IPv6 is put in where ip6tables works, and the backstop where the kernel has its table. Never
+ * rejects.
  */
 export async function applyGuardOnce(options: GuardOnceOptions): Promise<GuardOutcome> {
   const { clock, signal, limitMs = 30_000 } = options;
   const endMs = clock.monotonic() + limitMs;
-  const keepers = (['ipv4', 'ipv6'] as const).map((family) => {
-    const wanted = wantedGuard({ family, hostInterface: options.hostInterface });
-    return new RuleKeeper({ clock, logger: options.logger, metrics: NO_METRICS, wanted, signal });
-  });
+  const keepers = [wantedGuard, wantedBackstop].flatMap((rulesOf) =>
+    (['ipv4', 'ipv6'] as const).map((family) => {
+      const wanted = rulesOf({ family, hostInterface: options.hostInterface });
+      return new RuleKeeper({ clock, logger: options.logger, metrics: NO_METRICS, wanted, signal });
+    }),
+  );
   // A clock's timers keep no process alive, and between two attempts nothing else would.
   const hold = setInterval(() => {}, limitMs);
   try {
     for (;;) {
       const reason = await attempt(keepers, options);
       if (reason === undefined) {
-        const present = keepers.filter((keeper) => keeper.state.presence === 'present');
+        const present = keepers.filter(({ wanted, state }) => wanted.name === 'guard' && state.presence === 'present');
         return { ok: true, families: present.map((keeper) => keeper.wanted.family) };
       }
       if (signal.aborted || clock.monotonic() >= endMs) return { ok: false, reason };
@@ -59,10 +62,10 @@ async function attempt(keepers: readonly RuleKeeper[], options: GuardOnceOptions
   if (!found.ok) return found.reason;
   let reason: string | undefined;
   for (const keeper of keepers) {
-    const { family } = keeper.wanted;
+    const { name, family } = keeper.wanted;
     const changed = await keeper.check(openTables({ ...options, backend: found.backend, family }));
     if (changed) await forgetConnections(family, options.run, options.signal);
-    if (family === 'ipv4' && keeper.state.presence !== 'present') reason = keeper.state.reason;
+    if (name === 'guard' && family === 'ipv4' && keeper.state.presence !== 'present') reason = keeper.state.reason;
   }
   return reason;
 }

@@ -13,7 +13,7 @@ import { planRemoval } from './plan.ts';
 import { followDeletions } from './rule-events.ts';
 import { type Presence, RuleKeeper } from './rule-keeper.ts';
 import { openTables } from './tables.ts';
-import { type RuleName, wantedGuard, wantedRedirect, type WantedRules } from './wanted.ts';
+import { type RuleName, wantedBackstop, wantedGuard, wantedRedirect, type WantedRules } from './wanted.ts';
 
 export interface InterceptionOptions {
   readonly hostAddresses: HostAddresses;
@@ -76,7 +76,9 @@ export class Interception {
     this.#options = options;
     this.#signal = AbortSignal.any([options.signal, this.#closing.signal]);
     this.#keepers = wantedRules(options).map((wanted) => {
-      const isOptional = wanted.family === 'ipv6' && options.hostAddresses.ipv6 === undefined;
+      // A kernel may come without the table of the backstop; the guard is then alone.
+      const isExpected = wanted.family === 'ipv4' || options.hostAddresses.ipv6 !== undefined;
+      const isOptional = wanted.name === 'backstop' || !isExpected;
       return new RuleKeeper({ ...options, wanted, isOptional, signal: this.#signal });
     });
   }
@@ -98,7 +100,7 @@ export class Interception {
   async close({ removeRedirect, removeGuard }: RemovalOptions): Promise<void> {
     this.#closing.abort();
     await this.#running;
-    const names = [...(removeRedirect ? ['redirect'] : []), ...(removeGuard ? ['guard'] : [])];
+    const names = [...(removeRedirect ? ['redirect'] : []), ...(removeGuard ? ['guard', 'backstop'] : [])];
     if (this.#backend === undefined || names.length === 0) return;
     const limit = new AbortController();
     const cancel = this.#options.clock.after(REMOVAL_LIMIT_MS, () => limit.abort());
@@ -197,12 +199,13 @@ export class Interception {
     if (this.#backend === undefined) return { presence: 'unknown', reason: `iptables: ${this.#backendReason}` };
     const counted = this.#keepers.filter((keeper) => keeper.wanted.name === name && keeper.isNeeded);
     const bad = counted.find((keeper) => keeper.state.presence !== 'present');
+    if (counted.length === 0) return { presence: 'missing', reason: `${name}: it cannot be put in place here` };
     if (bad === undefined) return { presence: 'present', reason: '' };
     return { presence: bad.state.presence, reason: `${name} (${bad.wanted.family}): ${bad.state.reason}` };
   }
 
   #publish(): void {
-    for (const name of ['redirect', 'guard'] as const) {
+    for (const name of ['redirect', 'guard', 'backstop'] as const) {
       this.#options.metrics.present(name, this.#stateOf(name).presence === 'present');
     }
   }
@@ -212,11 +215,13 @@ async function listKernelInterfaces(): Promise<readonly string[]> {
   return readdir('/sys/class/net').catch(() => []);
 }
 
-/** In the order in which they are put in place: what protects comes first. */
+/** In the order in which they are put in place: what protects comes first, and what is seldom needed last. */
 function wantedRules({ hostAddresses, hostInterface, port }: InterceptionOptions): WantedRules[] {
-  return (['ipv4', 'ipv6'] as const).flatMap((family) => {
+  const families = ['ipv4', 'ipv6'] as const;
+  const kept = families.flatMap((family) => {
     const address = hostAddresses[family];
     const guard = wantedGuard({ family, hostInterface });
     return address === undefined ? [guard] : [guard, wantedRedirect({ family, hostInterface, address, port })];
   });
+  return [...kept, ...families.map((family) => wantedBackstop({ family, hostInterface }))];
 }

@@ -32,7 +32,7 @@ export function createInterceptionMetrics(registry: Registry): InterceptionMetri
     labelNames,
     registers: [registry],
   });
-  for (const rule of ['redirect', 'guard'] as const) {
+  for (const rule of ['redirect', 'guard', 'backstop'] as const) {
     restored.inc({ rule }, 0);
     failures.inc({ rule }, 0);
     present.set({ rule }, 0);

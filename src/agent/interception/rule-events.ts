@@ -11,10 +11,11 @@ export interface RuleEventsOptions {
 }
 
 /**
- * What `nft monitor destroy` prints when a rule of the two chains, a chain or a table goes (nft(8), MONITOR). Deletions in
+ * What `nft monitor destroy` prints when a rule of the three chains, a chain or a table goes (nft(8), MONITOR). Deletions in
  * the chains of kube-proxy, of which there may be thousands, are none of these.
  */
-const DELETION = /^delete (?:(?:rule|chain) ip6? (?:filter FORWARD|nat PREROUTING)\b|table ip6? (?:filter|nat)\s*$)/;
+const DELETION =
+  /^delete (?:(?:rule|chain) ip6? (?:(?:filter|security) FORWARD|nat PREROUTING)\b|table ip6? (?:filter|nat|security)\s*$)/;
 
 const RESTART_MS = 30_000;
 

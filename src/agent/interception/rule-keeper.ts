@@ -98,7 +98,7 @@ export class RuleKeeper {
     const found = plan(rules, this.wanted);
     if (!found.findings.includes('foreign') || this.#contest.mayReplace()) return found;
     // A guard for another interface does no harm beside ours. Two redirects cannot both be in force.
-    if (this.wanted.name === 'guard') return plan(withoutForeign(rules, this.wanted), this.wanted);
+    if (this.wanted.name !== 'redirect') return plan(withoutForeign(rules, this.wanted), this.wanted);
     return { ...found, lines: [] };
   }
 

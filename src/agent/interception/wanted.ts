@@ -4,7 +4,7 @@ import { areDisjoint, type HostInterface, interfaceMatch } from './host-interfac
 import type { Match, Rule } from './rules.ts';
 
 export type Family = 'ipv4' | 'ipv6';
-export type RuleName = 'redirect' | 'guard';
+export type RuleName = 'redirect' | 'guard' | 'backstop';
 
 /** Where pods would find the node's identity (https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/instancedata-data-retrieval.html). */
 export const METADATA_ADDRESSES = { ipv4: '169.254.169.254', ipv6: 'fd00:ec2::254' } as const;
@@ -13,7 +13,7 @@ export const METADATA_ADDRESSES = { ipv4: '169.254.169.254', ipv6: 'fd00:ec2::25
 export interface WantedRules {
   readonly name: RuleName;
   readonly family: Family;
-  readonly table: 'nat' | 'filter';
+  readonly table: 'nat' | 'filter' | 'security';
   readonly chain: 'PREROUTING' | 'FORWARD';
   /** In this order, in the form in which iptables prints them. */
   readonly specifications: readonly string[];
@@ -65,29 +65,61 @@ const GUARD_COMMENT = 'kiam-guard';
  * established connection takes no notice of ICMP errors (RFC 5461, section 2).
  */
 export function wantedGuard(options: WantedOptions): WantedRules {
-  const { family, hostInterface } = options;
-  const start = `-d ${hostRoute(family)} ${interfaceMatch(hostInterface)}`;
-  const unreachable = family === 'ipv6' ? 'icmp6-port-unreachable' : 'icmp-port-unreachable';
+  const start = startOfGuard(options);
+  const unreachable = options.family === 'ipv6' ? 'icmp6-port-unreachable' : 'icmp-port-unreachable';
   const tcp = `${start} -p tcp -m comment --comment ${GUARD_COMMENT} -j REJECT --reject-with tcp-reset`;
   const rest = `${start} -m comment --comment ${GUARD_COMMENT} -j REJECT --reject-with ${unreachable}`;
   return {
+    ...rulesOfForward(options),
     name: 'guard',
-    family,
     table: 'filter',
-    chain: 'FORWARD',
     specifications: [tcp, rest],
-    isRecognised: (rule) => rule.comment === GUARD_COMMENT,
     isSame: (rule, specification) =>
-      rule.comment === GUARD_COMMENT &&
+      isRuleOfGuard(rule, options) &&
       rule.target === 'REJECT' &&
-      isDestination(rule, family) &&
-      isInterface(rule.inInterface, hostInterface) &&
-      isUnmatched(rule) &&
-      rule.destinationPort === undefined &&
       (specification === tcp ? isTcp(rule) : rule.protocol === undefined) &&
       rule.targetOptions.join(' ') === `--reject-with ${specification === tcp ? 'tcp-reset' : unreachable}`,
+  };
+}
+
+/**
+ * What stays of the guard when something flushes nat and filter, as scripts and tools that set up a firewall do: the same
+ * in a table that they leave alone. The kernel asks `security` after `filter` (enum nf_ip_hook_priorities in
+ * linux/netfilter_ipv4.h), so that the guard's prompt refusal comes first as long as it is there; the only tables that
+ * have REJECT are those of `filter` (iptables-extensions(8)), and here packets are dropped.
+ */
+export function wantedBackstop(options: WantedOptions): WantedRules {
+  return {
+    ...rulesOfForward(options),
+    name: 'backstop',
+    table: 'security',
+    specifications: [`${startOfGuard(options)} -m comment --comment ${GUARD_COMMENT} -j DROP`],
+    isSame: (rule) => isRuleOfGuard(rule, options) && rule.target === 'DROP' && rule.protocol === undefined,
+  };
+}
+
+/** What guard and backstop have in common. */
+function rulesOfForward(options: WantedOptions): Pick<WantedRules, 'family' | 'chain' | 'isRecognised' | 'isInTheWay'> {
+  return {
+    family: options.family,
+    chain: 'FORWARD',
+    isRecognised: (rule) => rule.comment === GUARD_COMMENT,
     isInTheWay: (rule) => mayLetForwardedPass(rule, options),
   };
+}
+
+function startOfGuard({ family, hostInterface }: WantedOptions): string {
+  return `-d ${hostRoute(family)} ${interfaceMatch(hostInterface)}`;
+}
+
+function isRuleOfGuard(rule: Rule, { family, hostInterface }: WantedOptions): boolean {
+  return (
+    rule.comment === GUARD_COMMENT &&
+    isDestination(rule, family) &&
+    isInterface(rule.inInterface, hostInterface) &&
+    isUnmatched(rule) &&
+    rule.destinationPort === undefined
+  );
 }
 
 function hostRoute(family: Family): string {

@@ -75,7 +75,10 @@ test('start puts in the guard first, then the redirect, and says so once', async
   assert.deepEqual(iptables.chain('nat', 'PREROUTING'), [REDIRECT]);
   assert.equal(iptables.chain('filter', 'FORWARD').length, 2);
   const restores = iptables.commands.filter((line) => line.includes('-restore'));
-  assert.equal(restores.length, 3, 'one for each rule, and one for the guard of IPv6');
+  assert.equal(restores.length, 5, 'one for each rule, and one each for the guard and the backstop of IPv6');
+  assert.deepEqual(iptables.chain('security', 'FORWARD'), [
+    '-A FORWARD -d 169.254.169.254/32 -i veth+ -m comment --comment kiam-guard -j DROP',
+  ]);
   const placed = world.lines.filter((line) => line.message === 'an iptables rule was put in place');
   assert.deepEqual(
     placed.map((line) => [line.fields['rule'], line.fields['family']]),
@@ -83,11 +86,13 @@ test('start puts in the guard first, then the redirect, and says so once', async
       ['guard', 'ipv4'],
       ['redirect', 'ipv4'],
       ['guard', 'ipv6'],
+      ['backstop', 'ipv4'],
+      ['backstop', 'ipv6'],
     ],
   );
   assert.deepEqual(world.counts.restored, []);
   await nextCheck(world);
-  assert.equal(iptables.commands.filter((line) => line.includes('-restore')).length, 3, 'nothing is done twice');
+  assert.equal(iptables.commands.filter((line) => line.includes('-restore')).length, 5, 'nothing is done twice');
   await world.interception.close({ removeRedirect: false, removeGuard: false });
 });
 
@@ -120,7 +125,7 @@ test('what is not in place is told: the lock is held', async () => {
   const told = world.lines.filter((line) => line.level === 'warn');
   assert.deepEqual(
     told.map((line) => line.fields['rule']),
-    ['guard', 'redirect'],
+    ['guard', 'redirect', 'backstop'],
     'once each, however long it lasts',
   );
   assert.ok(world.counts.failed.length >= 4);
@@ -173,7 +178,7 @@ test('IPv6 that does not work is tried again once a minute, and kept from then o
   const iptables = createFakeIptables();
   iptables.answers.set('ip6tables', { kind: 'not found' });
   const world = await started(createWorld(iptables));
-  const attempts = (): number => iptables.commands.filter((line) => line.startsWith('ip6tables-nft -w')).length;
+  const attempts = (): number => iptables.commands.filter((line) => /^ip6tables-nft -w .*-t filter/.test(line)).length;
   for (let second = 0; second < 30; second += 2) await nextCheck(world);
   assert.equal(attempts(), 1);
   iptables.answers.clear();
@@ -182,6 +187,34 @@ test('IPv6 that does not work is tried again once a minute, and kept from then o
   iptables.answers.set('ip6tables', { kind: 'not found' });
   await nextCheck(world);
   assert.equal(world.interception.status().guard, 'unknown', 'what has worked is missed');
+  await world.interception.close({ removeRedirect: false, removeGuard: false });
+});
+
+test('a kernel without the table of the backstop is told of once, and is no fault', async () => {
+  const iptables = createFakeIptables();
+  const refusal = {
+    kind: 'exited',
+    exitCode: 3,
+    stdout: '',
+    stderr: "can't initialize it\n",
+    truncated: false,
+  } as const;
+  for (const command of ['iptables-nft', 'ip6tables-nft']) iptables.answers.set(`${command} -w 5 -t security`, refusal);
+  const world = await started(createWorld(iptables, { ipv4: '192.0.2.1', ipv6: '2001:db8::1' }));
+  for (let second = 0; second < 10; second += 2) await nextCheck(world);
+  assert.deepEqual(world.interception.status(), { redirect: 'present', guard: 'present', reason: '' });
+  assert.equal(world.counts.present.get('backstop'), false);
+  assert.deepEqual(world.counts.failed, []);
+  const told = world.lines.filter((line) => line.level === 'warn').map((line) => line.fields['rule']);
+  assert.deepEqual(told, ['backstop', 'backstop'], 'once for each family');
+  const outcome = await applyGuardOnce({
+    hostInterface: HOST_INTERFACE,
+    clock: world.clock,
+    logger: recordingLogger().logger,
+    run: iptables.run,
+    signal: new AbortController().signal,
+  });
+  assert.deepEqual(outcome, { ok: true, families: ['ipv4', 'ipv6'] });
   await world.interception.close({ removeRedirect: false, removeGuard: false });
 });
 
@@ -247,6 +280,9 @@ test('close keeps both by default, and removes exactly what it is told to', asyn
     const count = [iptables.chain('nat', 'PREROUTING').length, iptables.chain('filter', 'FORWARD').length];
     assert.deepEqual(count, left, JSON.stringify(removal));
     assert.equal(iptables.chain('filter', 'FORWARD', 'ip6tables-nft').length, left[1]);
+    for (const command of ['iptables-nft', 'ip6tables-nft']) {
+      assert.equal(iptables.chain('security', 'FORWARD', command).length, removal.removeGuard ? 0 : 1);
+    }
   }
 });
 
@@ -323,6 +359,7 @@ test('the guard alone is put in by guard-only, which waits for the lock within i
   await clock.advance(1000);
   assert.deepEqual(await waiting, { ok: true, families: ['ipv4', 'ipv6'] });
   assert.equal(iptables.chain('filter', 'FORWARD').length, 2);
+  assert.equal(iptables.chain('security', 'FORWARD').length, 1);
   assert.deepEqual(iptables.chain('nat', 'PREROUTING'), []);
 
   iptables.answers.set('iptables-nft -w', LOCKED);
@@ -349,7 +386,7 @@ test('a deletion that the kernel announces is looked at soon, an endless stream 
     }),
   );
   await world.clock.advance(100);
-  const reads = (): number => iptables.commands.filter((line) => line.includes('-S FORWARD')).length;
+  const reads = (): number => iptables.commands.filter((line) => line.includes('-t filter -S FORWARD')).length;
 
   const before = reads();
   for (const line of [

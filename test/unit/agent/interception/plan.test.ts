@@ -4,7 +4,7 @@ import { test } from 'node:test';
 import { parseHostInterface, type HostInterface } from '#agent/interception/host-interface.ts';
 import { plan, planRemoval, withoutForeign } from '#agent/interception/plan.ts';
 import { parseRules } from '#agent/interception/rules.ts';
-import { wantedGuard, wantedRedirect, type WantedRules } from '#agent/interception/wanted.ts';
+import { wantedBackstop, wantedGuard, wantedRedirect, type WantedRules } from '#agent/interception/wanted.ts';
 
 function hostInterface(text: string): HostInterface {
   const parsed = parseHostInterface(text);
@@ -19,6 +19,7 @@ const redirect = wantedRedirect({
   port: 3100,
 });
 const guard = wantedGuard({ family: 'ipv4', hostInterface: hostInterface('veth+') });
+const backstop = wantedBackstop({ family: 'ipv4', hostInterface: hostInterface('veth+') });
 const redirect6 = wantedRedirect({
   family: 'ipv6',
   hostInterface: hostInterface('!eth0'),
@@ -37,6 +38,7 @@ const GUARD = [
   '-A FORWARD -d 169.254.169.254/32 -i veth+ -p tcp -m comment --comment kiam-guard -j REJECT --reject-with tcp-reset',
   '-A FORWARD -d 169.254.169.254/32 -i veth+ -m comment --comment kiam-guard -j REJECT --reject-with icmp-port-unreachable',
 ];
+const BACKSTOP = ['-A FORWARD -d 169.254.169.254/32 -i veth+ -m comment --comment kiam-guard -j DROP'];
 const OTHER_GUARD = GUARD.map((line) => line.replace('veth+', 'docker0'));
 
 interface Case {
@@ -182,6 +184,18 @@ const cases: readonly Case[] = [
   harmless('-A FORWARD -m conntrack --ctstate INVALID -j DROP', guard, GUARD),
   harmless('-A FORWARD -d 10.0.0.0/8 -j ACCEPT', guard, GUARD),
   harmless('-A FORWARD -i eth0 -j ACCEPT', guard, GUARD),
+  { name: 'no backstop', wanted: backstop, current: [], findings: 'missing', inForce: false, after: BACKSTOP },
+  { name: 'a backstop', wanted: backstop, current: BACKSTOP, findings: '', inForce: true, after: BACKSTOP },
+  {
+    name: 'a backstop that lets everything but TCP pass',
+    wanted: backstop,
+    current: BACKSTOP.map((line) => line.replace('-m comment', '-p tcp -m comment')),
+    findings: 'missing,foreign',
+    inForce: false,
+    after: BACKSTOP,
+  },
+  shadowing('-A FORWARD -j ACCEPT', backstop, BACKSTOP),
+  harmless('-A FORWARD -j SECMARK --selctx system_u:object_r:packet_t:s0', backstop, BACKSTOP),
 ];
 
 for (const { name, wanted, current, findings, inForce, after } of cases) {
