@@ -2,7 +2,7 @@ import type { Clock } from '#runtime/clock.ts';
 import type { Logger } from '#telemetry/logger.ts';
 import { createHash } from 'node:crypto';
 
-import { field, parseJson } from './json-fields.ts';
+import { field, listField, parseJson } from './json-fields.ts';
 import type { KubernetesConnection } from './connection.ts';
 
 export interface TokenReviewerOptions {
@@ -11,8 +11,17 @@ export interface TokenReviewerOptions {
   readonly logger: Logger;
 }
 
-/** Asks for the UID of the pod that a service account token was made for; undefined when it proves none. Never rejects. */
-export type TokenReviewer = (token: string, signal: AbortSignal) => Promise<string | undefined>;
+export type TokenReview =
+  /** The token was made for the pod with this UID. */
+  | { readonly kind: 'pod'; readonly uid: string }
+  | { readonly kind: 'refused' }
+  /** The API server cannot be asked. */
+  | { readonly kind: 'unavailable' };
+
+/** Asks which pod a service account token was made for. Never rejects. */
+export type TokenReviewer = (token: string, signal: AbortSignal) => Promise<TokenReview>;
+
+const REFUSED: TokenReview = { kind: 'refused' };
 
 /** A projected token lives an hour and its pod's end is seen by the watch; a refused one is asked about again soon. */
 const ACCEPTED_MS = 300_000;
@@ -25,7 +34,7 @@ const LONGEST_TOKEN = 16_384;
 const MOST_ANSWERS = 20_000;
 
 interface Remembered {
-  readonly podUid: string | undefined;
+  readonly answer: TokenReview;
   readonly untilMs: number;
 }
 
@@ -38,45 +47,48 @@ export function createTokenReviewer({ connection, clock, logger }: TokenReviewer
   const remembered = new Map<string, Remembered>();
   let saidWhyNot = false;
 
-  const remember = (key: string, podUid: string | undefined): void => {
+  const remember = (key: string, answer: TokenReview): void => {
     const [oldest] = remembered.keys();
     if (remembered.size >= MOST_ANSWERS && oldest !== undefined) remembered.delete(oldest);
     remembered.delete(key);
-    remembered.set(key, { podUid, untilMs: clock.monotonic() + (podUid === undefined ? REFUSED_MS : ACCEPTED_MS) });
+    remembered.set(key, { answer, untilMs: clock.monotonic() + (answer.kind === 'pod' ? ACCEPTED_MS : REFUSED_MS) });
   };
 
   return async (token, signal) => {
-    if (token.length > LONGEST_TOKEN) return undefined;
+    if (token.length > LONGEST_TOKEN) return REFUSED;
     const key = createHash('sha256').update(token).digest('base64');
     const known = remembered.get(key);
-    if (known !== undefined && known.untilMs > clock.monotonic()) return known.podUid;
+    if (known !== undefined && known.untilMs > clock.monotonic()) return known.answer;
     try {
-      const podUid = await review(connection, token, signal);
+      const answer = await review(connection, token, signal);
       saidWhyNot = false;
-      remember(key, podUid);
-      return podUid;
+      remember(key, answer);
+      return answer;
     } catch (error) {
       if (!signal.aborted && !saidWhyNot) {
         logger.error('agents’ tokens cannot be reviewed', { error: error instanceof Error ? error : String(error) });
         saidWhyNot = true;
       }
-      return undefined;
+      return { kind: 'unavailable' };
     }
   };
 }
 
+/** Whom agents' tokens are made out to: `audience` of the projected token in the agent's manifest. */
+export const AGENT_TOKEN_AUDIENCE = 'kiam-server';
+
 const POD_UID = 'authentication.kubernetes.io/pod-uid';
 
-async function review(
-  connection: KubernetesConnection,
-  token: string,
-  signal: AbortSignal,
-): Promise<string | undefined> {
+async function review(connection: KubernetesConnection, token: string, signal: AbortSignal): Promise<TokenReview> {
   const response = await connection.request({
     method: 'POST',
     path: '/apis/authentication.k8s.io/v1/tokenreviews',
     contentType: 'application/json',
-    body: JSON.stringify({ apiVersion: 'authentication.k8s.io/v1', kind: 'TokenReview', spec: { token } }),
+    body: JSON.stringify({
+      apiVersion: 'authentication.k8s.io/v1',
+      kind: 'TokenReview',
+      spec: { token, audiences: [AGENT_TOKEN_AUDIENCE] },
+    }),
     headersWithinMs: 5000,
     silenceLimitMs: 5000,
     signal,
@@ -86,8 +98,9 @@ async function review(
     throw new Error(`create tokenreviews.authentication.k8s.io was answered ${response.status}: does RBAC allow it?`);
   }
   const status = field(parseJson(text), 'status');
-  if (field(status, 'authenticated') !== true) return undefined;
-  const uids = field(field(field(status, 'user'), 'extra'), POD_UID);
-  const [uid] = Array.isArray(uids) ? uids : [];
-  return typeof uid === 'string' && uid !== '' ? uid : undefined;
+  // A token for others must not do, or every pod's own token would make it an agent.
+  const isForUs = listField(status, 'audiences').includes(AGENT_TOKEN_AUDIENCE);
+  if (field(status, 'authenticated') !== true || !isForUs) return REFUSED;
+  const [uid] = listField(field(field(status, 'user'), 'extra'), POD_UID);
+  return typeof uid === 'string' && uid !== '' ? { kind: 'pod', uid } : REFUSED;
 }

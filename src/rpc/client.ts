@@ -191,7 +191,7 @@ export class KiamClient {
         requestSerialize,
         responseDeserialize,
         request,
-        new Metadata(),
+        this.#metadata(),
         { deadline },
         finish,
       );

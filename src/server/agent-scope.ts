@@ -2,7 +2,7 @@ import { canonicalAddress } from '#domain/address.ts';
 import type { Logger } from '#telemetry/logger.ts';
 
 import type { NodeIndex } from './node-index.ts';
-import type { PodCache } from './ports.ts';
+import type { PodCache, TokenReview } from './ports.ts';
 
 /** Which pods an agent may ask for. */
 export type Scope =
@@ -10,7 +10,9 @@ export type Scope =
   | { readonly kind: 'node'; readonly hostIp: string }
   /** All, as with Kiam: who it is cannot be told. */
   | { readonly kind: 'any' }
-  | { readonly kind: 'refused' };
+  | { readonly kind: 'refused' }
+  /** It cannot be told at this moment. */
+  | { readonly kind: 'unknown' };
 
 export type AgentIdentityMode = 'off' | 'auto' | 'host-ip' | 'token';
 
@@ -27,8 +29,7 @@ export interface AgentScopeOptions {
   readonly mode: AgentIdentityMode;
   readonly index: Pick<NodeIndex, 'isNode'>;
   readonly pods: Pick<PodCache, 'find' | 'byUid'>;
-  /** The UID of the pod that a token was made for; undefined for a token that the API server does not take. */
-  readonly reviewToken: (token: string, signal: AbortSignal) => Promise<string | undefined>;
+  readonly reviewToken: (token: string, signal: AbortSignal) => Promise<TokenReview>;
   readonly logger: Logger;
   /** Counts calls whose caller's node is not known. */
   readonly unproven: { inc(labels: { address: string }): void };
@@ -75,9 +76,13 @@ export class AgentScope {
   }
 
   async #byToken({ peer, token }: Caller, signal: AbortSignal): Promise<Scope> {
-    const uid = token === '' ? undefined : await this.#options.reviewToken(token, signal);
-    const hostIp = uid === undefined ? '' : (this.#options.pods.byUid(uid)?.hostIp ?? '');
-    if (hostIp !== '') return { kind: 'node', hostIp };
+    const review: TokenReview = token === '' ? { kind: 'refused' } : await this.#options.reviewToken(token, signal);
+    if (review.kind === 'unavailable') return { kind: 'unknown' };
+    const pod = review.kind === 'pod' ? this.#options.pods.byUid(review.uid) : undefined;
+    // The watch may not have told of an agent that has just started.
+    if (review.kind === 'pod' && pod === undefined) return { kind: 'unknown' };
+    // An agent shares its node's network; a pod that does not is none.
+    if (pod?.hostNetwork === true && pod.hostIp !== '') return { kind: 'node', hostIp: pod.hostIp };
     const why = token === '' ? 'without a token' : 'with a token that proves no node';
     this.#warnOnce(addressOf(peer), `an agent calls ${why}: refused by --agent-identity=token`);
     return { kind: 'refused' };

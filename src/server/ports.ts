@@ -88,3 +88,11 @@ export interface PodReader {
   /** How long nothing has been heard from the API server, in milliseconds. */
   silenceMs(): number;
 }
+
+/** What is known of a service account token. */
+export type TokenReview =
+  /** It was made for the pod with this UID. */
+  | { readonly kind: 'pod'; readonly uid: string }
+  | { readonly kind: 'refused' }
+  /** The API server cannot be asked. */
+  | { readonly kind: 'unavailable' };

@@ -59,6 +59,7 @@ export function createService(options: ServiceOptions): ServiceHandlers {
     try {
       const agent = await scope.of(context, deadline.signal);
       if (agent.kind === 'refused') return failed('forbidden', 'forbidden by policy');
+      if (agent.kind === 'unknown') return failed('view-stale', 'it is not certain who the agent is');
       const address = canonicalAddress(ip);
       if (address === undefined) return failed('pod-not-found', notFound);
       const hostIp = agent.kind === 'node' ? agent.hostIp : undefined;

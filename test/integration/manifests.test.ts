@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
-import { readdir, readFile } from 'node:fs/promises';
+import { readdir, readFile, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import { after, describe, it } from 'node:test';
 import { fileURLToPath } from 'node:url';
 
@@ -42,6 +43,19 @@ function substitute(args: readonly string[], replacements: Readonly<Record<strin
   });
 }
 
+/** What the kubelet would put into the agent's volume: a token made out as the manifest says, for the agent's own pod. */
+async function agentToken(cluster: Cluster, agentPod: Manifest): Promise<string> {
+  const pod = await cluster.world.pod({ namespace: 'kube-system', name: 'kiam-agent', hostNetwork: true });
+  const { projected } = agentPod.volumes.find((volume: Manifest) => volume.name === 'token');
+  cluster.world.api.createServiceAccount('kube-system', agentPod.serviceAccountName);
+  return cluster.world.api.serviceAccountToken({
+    namespace: 'kube-system',
+    serviceAccount: agentPod.serviceAccountName,
+    pod: { name: pod.name, uid: pod.uid },
+    audiences: [projected.sources[0].serviceAccountToken.audience],
+  });
+}
+
 describe('the manifests', () => {
   const clusters: Cluster[] = [];
   after(async () => {
@@ -53,10 +67,11 @@ describe('the manifests', () => {
     assert.equal((await manifestsOf('examples')).length, 2);
   });
 
-  it('the server asks for no more than to read pods and namespaces and to write Events', () => {
+  it('the server asks for no more than to read pods and namespaces, to write Events and to have tokens checked', () => {
     assert.deepEqual(find(plain, 'ClusterRole', 'kiam-server').rules, [
       { apiGroups: [''], resources: ['pods', 'namespaces'], verbs: ['get', 'list', 'watch'] },
       { apiGroups: [''], resources: ['events'], verbs: ['create', 'patch'] },
+      { apiGroups: ['authentication.k8s.io'], resources: ['tokenreviews'], verbs: ['create'] },
     ]);
   });
 
@@ -102,7 +117,10 @@ describe('the manifests', () => {
           `--metadata-endpoint=${metadata.url}`,
         ],
       });
-      const [agent] = podOf(objects, 'kiam-agent').containers;
+      const agentPod = podOf(objects, 'kiam-agent');
+      const [agent] = agentPod.containers;
+      const tokenFile = join(cluster.world.folder, 'token');
+      await writeFile(tokenFile, await agentToken(cluster, agentPod));
       const agentDaemon = await cluster.startAgent(serverDaemon.port, {
         exactly: [
           ...substitute(agent.args, {
@@ -112,6 +130,7 @@ describe('the manifests', () => {
             '--ca': certificates.ca,
             '--server-address': `localhost:${serverDaemon.port}`,
             '--prometheus-listen-addr': '127.0.0.1:0',
+            '--agent-token-file': tokenFile,
           }).filter((arg) => arg !== '--iptables'),
           `--metadata-endpoint=${metadata.url}`,
         ],
