@@ -15,7 +15,8 @@ const { version } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'))
 const SHEBANG = '#!/usr/bin/env -S node --use-system-ca --disable-sigusr1 --max-semi-space-size=1';
 
 // Some packages inside are CommonJS and ask for node's own modules by `require`, which an ES module does not have.
-const REQUIRE = "import { createRequire as __createRequire } from 'node:module'; const require = __createRequire(import.meta.url);";
+const REQUIRE =
+  "import { createRequire as __createRequire } from 'node:module'; const require = __createRequire(import.meta.url);";
 
 mkdirSync(folder, { recursive: true });
 for (const name of ['kiam-agent', 'kiam-server']) {
