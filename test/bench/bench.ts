@@ -1,0 +1,45 @@
+// npm run bench [-- --only p1,p2] [-- --quick]: measures, prints a table and writes results.json beside this file.
+import { writeFileSync } from 'node:fs';
+import { availableParallelism, cpus, loadavg } from 'node:os';
+import { fileURLToPath } from 'node:url';
+import { parseArgs } from 'node:util';
+
+import { buildBundles } from './bundles.ts';
+import { measureRate } from './p1-rate.ts';
+import { type Figure, printFigure } from './report.ts';
+import type { Setting } from './setting.ts';
+
+const FIGURES: Readonly<Record<string, (setting: Setting) => Promise<Figure>>> = {
+  p1: measureRate,
+};
+
+async function main(): Promise<void> {
+  const { values } = parseArgs({ options: { only: { type: 'string' }, quick: { type: 'boolean', default: false } } });
+  const names = values.only === undefined ? Object.keys(FIGURES) : values.only.split(',');
+  const unknown = names.filter((name) => FIGURES[name] === undefined);
+  if (unknown.length > 0) {
+    console.error(`no such figure: ${unknown.join(', ')}; there are ${Object.keys(FIGURES).join(', ')}`);
+    process.exitCode = 1;
+    return;
+  }
+  const setting: Setting = { bundles: buildBundles(), quick: values.quick };
+  const machine = `${availableParallelism()} cores, ${cpus()[0]?.model ?? 'unknown'}, Node ${process.version}`;
+  const loadBefore = loadavg()[0] ?? 0;
+  console.log(
+    `${machine}, load before ${loadBefore.toFixed(1)}: only ratios within one run carry over to other machines`,
+  );
+  const figures: Figure[] = [];
+  for (const name of names) {
+    const startedMs = performance.now();
+    const figure = await FIGURES[name]?.(setting);
+    if (figure === undefined) continue;
+    printFigure(figure, performance.now() - startedMs);
+    figures.push(figure);
+  }
+  const file = fileURLToPath(new URL('results.json', import.meta.url));
+  const results = { at: new Date().toISOString(), machine, loadBefore, quick: values.quick, figures };
+  writeFileSync(file, `${JSON.stringify(results, null, 1)}\n`);
+  console.log(`\nwritten to ${file}`);
+}
+
+await main();

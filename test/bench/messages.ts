@@ -1,0 +1,31 @@
+import type { Latency } from './histogram.ts';
+
+/** What the bench tells the process that makes load. One job runs at a time. */
+export interface Job {
+  /**
+   * `closed`: every connection asks again as soon as it is answered. `open`: requests are due at a constant rate, whatever the
+   * answers do, and each is timed from when it was due. `stall`: connections send half a request, a byte a second.
+   */
+  readonly kind: 'closed' | 'open' | 'stall';
+  readonly port: number;
+  readonly path: string;
+  /** Source addresses: connection n takes address n modulo their number. */
+  readonly from: readonly string[];
+  readonly connections: number;
+  readonly warmUpMs: number;
+  readonly durationMs: number;
+  /** For `open`. */
+  readonly requestsPerSecond: number;
+}
+
+export interface LoadResult {
+  /** By HTTP status; broken connections as `0`. */
+  readonly statuses: Readonly<Record<string, number>>;
+  readonly requestsPerSecond: number;
+  /** Of answers with status 200. */
+  readonly latency: Latency;
+  /** For `open`: how late the generator itself sent. */
+  readonly lateness: Latency;
+}
+
+export type LoadMessage = { readonly type: 'begun' } | { readonly type: 'done'; readonly result: LoadResult };

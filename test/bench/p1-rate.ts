@@ -1,0 +1,112 @@
+import { spawnSync } from 'node:child_process';
+
+import { type Contestant, openContest } from './contestants.ts';
+import type { Measured } from './load.ts';
+import type { Setting } from './setting.ts';
+import { openPlace } from './place.ts';
+import { type Figure, fixed, median, type Row } from './report.ts';
+
+const CONNECTIONS = 64;
+
+/** P1: warm credential requests a second at 64 connections. */
+export async function measureRate({ bundles, quick }: Setting): Promise<Figure> {
+  const place = await openPlace(bundles);
+  try {
+    const contest = await openContest(place, bundles.hasNodeStore);
+    const load = place.startLoad();
+    const rounds = 5;
+    const job = { path: contest.path, from: [contest.from], connections: CONNECTIONS };
+    const durationMs = quick ? 700 : 2500;
+    const results = new Map<Contestant, Measured[]>(contest.all.map((contestant) => [contestant, []]));
+    for (const { port } of contest.all) await load.run({ ...job, port, warmUpMs: quick ? 800 : 2000, durationMs: 100 });
+    for (let round = 0; round < rounds; round += 1) {
+      for (const contestant of rotated(contest.all, round)) {
+        const measured = await load.run(
+          { ...job, port: contestant.port, warmUpMs: quick ? 100 : 300, durationMs },
+          contestant.processes,
+        );
+        results.get(contestant)?.push(measured);
+      }
+    }
+    const figures = contest.all.map((contestant) => summarise(contestant, results.get(contestant) ?? []));
+    const rateOf = (wanted: Contestant): number => figures.find(({ name }) => name === wanted.name)?.rate ?? 0;
+    const limited = await withLimits();
+    const rows: Row[] = figures.map(({ name, rate, cpu, generator }) => ({
+      figure: name,
+      value: `${fixed(rate)}/s, CPU us a request: ${cpu}; generator at ${fixed(generator * 100)} % of a core`,
+    }));
+    for (const contestant of contest.all.slice(2)) {
+      rows.push(
+        ratio(contestant, contest.fastify, '>= 0.85 for the agent from memory'),
+        ratio(contestant, contest.node, '>= 0.72 (kube2iam 0.68, Kiam 0.25)'),
+      );
+    }
+    rows.push({ figure: 'agent with its limits on, one pod', value: limited.value, target: '100 a second served' });
+    const wrk = wrkRate(contest.node.port, contest.path);
+    if (wrk !== undefined) rows.push({ figure: 'node:http by wrk, for comparison', value: `${fixed(wrk)}/s` });
+    return {
+      name: 'p1',
+      title: `warm credential requests a second at ${CONNECTIONS} connections`,
+      method: [
+        `medians of ${rounds} interleaved rounds of ${durationMs} ms after a warm-up; the same path, body and headers everywhere (fastify adds a charset), the same options of Node`,
+        'load from one other process on the same machine; the rate against node:http is the most that the generator is known to make',
+        '"agent HTTP part" is src/agent over credentials in its own memory, without server and gRPC: the most that the agent can reach',
+        'of the agent that asks the server, the server shares the two cores with agent and generator',
+      ],
+      rows,
+      data: { figures, limited: limited.measured, wrkRequestsPerSecond: wrk, rounds, durationMs },
+    };
+
+    function ratio(contestant: Contestant, base: Contestant, target: string): Row {
+      const value = fixed(rateOf(contestant) / rateOf(base), 2);
+      return { figure: `${contestant.name} / ${base.name}`, value, target };
+    }
+
+    async function withLimits(): Promise<{ value: string; measured: Measured }> {
+      const server = await place.startServer();
+      const agent = await place.startAgent(server);
+      const measured = await load.run(
+        { ...job, port: agent.port, warmUpMs: 200, durationMs },
+        { agent: agent.pid, server: server.pid },
+      );
+      const statuses = Object.entries(measured.statuses).map(([status, count]) => `${fixed(count)} x ${status}`);
+      const cpu = fixed(measured.cpuUsPerRequest['agent'] ?? 0);
+      return { value: `${fixed(measured.requestsPerSecond)}/s: ${statuses.join(', ')}; ${cpu} us each`, measured };
+    }
+  } finally {
+    await place.close();
+  }
+}
+
+function summarise({ name, processes }: Contestant, rounds: readonly Measured[]) {
+  const cpuUsPerRequest = Object.fromEntries(
+    Object.keys(processes).map((process) => [process, median(rounds.map((m) => m.cpuUsPerRequest[process] ?? 0))]),
+  );
+  return {
+    name,
+    rate: median(rounds.map((measured) => measured.requestsPerSecond)),
+    rates: rounds.map((measured) => Math.round(measured.requestsPerSecond)),
+    cpuUsPerRequest,
+    cpu: Object.values(cpuUsPerRequest)
+      .map((us) => fixed(us))
+      .join(' + '),
+    generator: median(rounds.map((measured) => measured.generatorCores)),
+    p50Ms: median(rounds.map((measured) => measured.latency.p50Ms)),
+    p99Ms: median(rounds.map((measured) => measured.latency.p99Ms)),
+    statuses: rounds.map((measured) => measured.statuses),
+  };
+}
+
+/** Each round begins with another one, so that nobody always runs after the same neighbour. */
+function rotated<T>(items: readonly T[], by: number): T[] {
+  const at = by % items.length;
+  return [...items.slice(at), ...items.slice(0, at)];
+}
+
+/** A second generator's word on the same server, where it is installed. */
+function wrkRate(port: number, path: string): number | undefined {
+  const args = ['-c', String(CONNECTIONS), '-t', '1', '-d', '2s', `http://127.0.0.1:${port}${path}`];
+  const { stdout } = spawnSync('wrk', args, { encoding: 'utf8' });
+  const rate = /Requests\/sec: +([\d.]+)/.exec(stdout ?? '')?.[1];
+  return rate === undefined ? undefined : Number(rate);
+}
