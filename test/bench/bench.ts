@@ -5,12 +5,24 @@ import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 
 import { buildBundles } from './bundles.ts';
+import { measureNeighbours } from './neighbours.ts';
 import { measureRate } from './p1-rate.ts';
+import { measureLatency } from './p2-latency.ts';
+import { measureNewPods } from './p3-new-pod.ts';
+import { measureMemory } from './p4-memory.ts';
+import { measurePods } from './p5-pods.ts';
+import { measureColdCallers } from './r4-cold-callers.ts';
 import { type Figure, printFigure } from './report.ts';
 import type { Setting } from './setting.ts';
 
 const FIGURES: Readonly<Record<string, (setting: Setting) => Promise<Figure>>> = {
   p1: measureRate,
+  p2: measureLatency,
+  p3: measureNewPods,
+  p4: measureMemory,
+  p5: measurePods,
+  r4: measureColdCallers,
+  neighbours: measureNeighbours,
 };
 
 async function main(): Promise<void> {

@@ -107,17 +107,14 @@ async function runOpen(job: Job): Promise<LoadResult> {
     else ask(index, due);
   });
   free.push(...connections.keys());
-  // Timers of the main thread tick in whole milliseconds: a second thread keeps the beat.
-  const intervalMs = 1000 / job.requestsPerSecond;
-  const metronome = new Worker(new URL(import.meta.url), { workerData: { intervalMs } });
-  let nextMs = performance.now() + intervalMs;
-  metronome.on('message', () => {
-    for (const nowMs = performance.now(); nextMs <= nowMs; nextMs += intervalMs) {
-      tally.sent(nowMs - nextMs, nextMs);
-      const index = free.pop();
-      if (index === undefined) overdue.push(nextMs);
-      else ask(index, nextMs);
-    }
+  // Timers of the main thread tick in whole milliseconds: a second thread keeps the time and says when a request is due.
+  const metronome = new Worker(new URL(import.meta.url), { workerData: { intervalMs: 1000 / job.requestsPerSecond } });
+  metronome.on('message', (dueEpochMs: number) => {
+    const due = dueEpochMs - performance.timeOrigin;
+    tally.sent(performance.now() - due, due);
+    const index = free.pop();
+    if (index === undefined) overdue.push(due);
+    else ask(index, due);
   });
   const result = await measure(job, tally);
   await metronome.terminate();
@@ -125,14 +122,37 @@ async function runOpen(job: Job): Promise<LoadResult> {
   return result;
 }
 
-function keepBeat(intervalMs: number): void {
+/** Never returns. A beat that comes late, because the thread did not run, is told all the same. */
+function keepTime(intervalMs: number): void {
   const never = new Int32Array(new SharedArrayBuffer(4));
-  const beatMs = Math.min(intervalMs, 1);
-  for (let nextMs = performance.now() + beatMs; ; nextMs += beatMs) {
-    const waitMs = nextMs - performance.now();
+  for (let dueMs = performance.now() + intervalMs; ; dueMs += intervalMs) {
+    const waitMs = dueMs - performance.now();
     if (waitMs > 0) Atomics.wait(never, 0, 0, waitMs);
-    parentPort?.postMessage(0);
+    parentPort?.postMessage(performance.timeOrigin + dueMs);
   }
+}
+
+/** Every connection asks once, all at the same time. */
+async function runOnce(job: Job): Promise<LoadResult> {
+  const tally = new Tally();
+  let left = job.connections;
+  let askedMs = 0;
+  let finish = (): void => {};
+  const finished = new Promise<void>((resolve) => {
+    finish = resolve;
+  });
+  const connections = await openConnections(job, (_index, status) => {
+    tally.add(status, askedMs, performance.now());
+    left -= 1;
+    if (left === 0) finish();
+  });
+  tally.begin();
+  askedMs = performance.now();
+  for (const connection of connections) connection.ask();
+  await Promise.race([finished, sleepMs(job.durationMs)]);
+  const result = tally.result();
+  for (const connection of connections) connection.close();
+  return result;
 }
 
 /** Connections that never finish their requests; one that the server closes is opened again. */
@@ -164,7 +184,7 @@ async function runStall(job: Job): Promise<LoadResult> {
   return result;
 }
 
-const RUN = { closed: runClosed, open: runOpen, stall: runStall } as const;
+const RUN = { closed: runClosed, open: runOpen, once: runOnce, stall: runStall } as const;
 
 if (isMainThread) {
   process.on('message', (job: Job) => {
@@ -173,5 +193,5 @@ if (isMainThread) {
   process.on('disconnect', () => process.exit(0));
 } else {
   const { intervalMs } = workerData as { intervalMs: number };
-  keepBeat(intervalMs);
+  keepTime(intervalMs);
 }

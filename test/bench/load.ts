@@ -15,7 +15,11 @@ export interface Measured extends LoadResult {
 export interface LoadGenerator {
   readonly pid: number;
   /** `watch`: process ids by name, whose CPU time is read at the beginning and at the end. */
-  run(job: Partial<Job> & Pick<Job, 'port' | 'path'>, watch?: Readonly<Record<string, number>>): Promise<Measured>;
+  run(
+    job: Partial<Job> & Pick<Job, 'port' | 'path'>,
+    watch?: Readonly<Record<string, number>>,
+    onBegun?: () => void,
+  ): Promise<Measured>;
   stop(): Promise<unknown>;
 }
 
@@ -38,12 +42,18 @@ export function startLoadGenerator(environment: Readonly<Record<string, string>>
   const pid = child.process.pid ?? 0;
   return {
     pid,
-    run: (job, watch = {}) => measure(child, { ...DEFAULTS, ...job }, { ...watch, generator: pid }),
+    run: (job, watch = {}, onBegun = () => {}) =>
+      measure(child, { ...DEFAULTS, ...job }, { ...watch, generator: pid }, onBegun),
     stop: () => child.stop('SIGKILL'),
   };
 }
 
-function measure(child: Child, job: Job, watch: Readonly<Record<string, number>>): Promise<Measured> {
+function measure(
+  child: Child,
+  job: Job,
+  watch: Readonly<Record<string, number>>,
+  onBegun: () => void,
+): Promise<Measured> {
   return new Promise((resolve, reject) => {
     const entries = Object.entries(watch);
     let before = new Map<string, number>();
@@ -53,6 +63,7 @@ function measure(child: Child, job: Job, watch: Readonly<Record<string, number>>
       if (message.type === 'begun') {
         before = read();
         beganMs = performance.now();
+        onBegun();
         return;
       }
       child.process.off('message', onMessage);

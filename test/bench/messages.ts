@@ -4,9 +4,9 @@ import type { Latency } from './histogram.ts';
 export interface Job {
   /**
    * `closed`: every connection asks again as soon as it is answered. `open`: requests are due at a constant rate, whatever the
-   * answers do, and each is timed from when it was due. `stall`: connections send half a request, a byte a second.
+   * answers do, and each is timed from when it was due. `once`: every connection asks a single time, all together. `stall`: connections send half a request, a byte a second.
    */
-  readonly kind: 'closed' | 'open' | 'stall';
+  readonly kind: 'closed' | 'open' | 'once' | 'stall';
   readonly port: number;
   readonly path: string;
   /** Source addresses: connection n takes address n modulo their number. */
@@ -29,3 +29,16 @@ export interface LoadResult {
 }
 
 export type LoadMessage = { readonly type: 'begun' } | { readonly type: 'done'; readonly result: LoadResult };
+
+/** What pods-process.ts reports, since its last report. */
+export interface PodsFigures {
+  readonly pods: number;
+  readonly changes: number;
+  /** Since its start. */
+  readonly tookMs: number;
+  /** The longest that its event loop was held up. */
+  readonly stallMs: number;
+  readonly stallP99Ms: number;
+  /** After a collection of garbage. */
+  readonly heapKiB: number;
+}

@@ -4,7 +4,7 @@ import { type Contestant, openContest } from './contestants.ts';
 import type { Measured } from './load.ts';
 import type { Setting } from './setting.ts';
 import { openPlace } from './place.ts';
-import { type Figure, fixed, median, type Row } from './report.ts';
+import { type Figure, fixed, median, type Row, statusText } from './report.ts';
 
 const CONNECTIONS = 64;
 
@@ -69,9 +69,11 @@ export async function measureRate({ bundles, quick }: Setting): Promise<Figure> 
         { ...job, port: agent.port, warmUpMs: 200, durationMs },
         { agent: agent.pid, server: server.pid },
       );
-      const statuses = Object.entries(measured.statuses).map(([status, count]) => `${fixed(count)} x ${status}`);
       const cpu = fixed(measured.cpuUsPerRequest['agent'] ?? 0);
-      return { value: `${fixed(measured.requestsPerSecond)}/s: ${statuses.join(', ')}; ${cpu} us each`, measured };
+      return {
+        value: `${fixed(measured.requestsPerSecond)}/s: ${statusText(measured.statuses)}; ${cpu} us each`,
+        measured,
+      };
     }
   } finally {
     await place.close();

@@ -30,8 +30,8 @@ export interface Place {
   startAgent(server: Daemon, flags?: readonly string[]): Promise<Daemon>;
   startBaseline(kind: BaselineKind, path: string, body: string): Promise<Measurable>;
   startLoad(): LoadGenerator;
-  /** Runs a program of this folder under Node's own defaults. */
-  startProgram(file: string, args: readonly string[], nodeOptions?: readonly string[]): Child;
+  /** The Kubernetes part of the server alone, under the bundle's options of Node. */
+  startPods(): Child;
   close(): Promise<void>;
 }
 
@@ -105,8 +105,17 @@ export async function openPlace(bundles: Bundles): Promise<Place> {
       stops.push(() => generator.stop());
       return generator;
     },
-    startProgram: (file, args, nodeOptions = []) =>
-      startNode(file, [...nodeOptions, programOf(file), ...args], world.environment.clean),
+    startPods: () => {
+      const argv = [process.execPath, ...bundles.nodeOptions, '--expose-gc', programOf('pods-process.ts')];
+      const child = startChild({
+        name: 'pods',
+        argv: [...argv, world.kubeconfigs.server],
+        environment: world.environment.clean,
+        channel: true,
+      });
+      stops.push(() => child.stop('SIGKILL'));
+      return child;
+    },
     close: async () => {
       await Promise.all(stops.map((stop) => stop()));
       await world.close();

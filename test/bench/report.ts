@@ -45,3 +45,10 @@ export function percentile(values: readonly number[], share: number): number {
 export function fixed(value: number, digits = 0): string {
   return value.toLocaleString('en', { minimumFractionDigits: digits, maximumFractionDigits: digits });
 }
+
+/** `120 x 200, 3 x 429`; a broken connection has no status. */
+export function statusText(statuses: Readonly<Record<string, number>>): string {
+  return Object.entries(statuses)
+    .map(([status, count]) => `${fixed(count)} x ${status === '0' ? 'broken' : status}`)
+    .join(', ');
+}
