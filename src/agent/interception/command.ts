@@ -51,6 +51,9 @@ export function createCommandRunner({
   };
 }
 
+/** What was killed and has not ended after this long hangs in the kernel. */
+const LONGEST_END_MS = 1000;
+
 function runProgram(
   program: string,
   args: readonly string[],
@@ -72,17 +75,26 @@ function runProgram(
       signal.removeEventListener('abort', abort);
       resolve(outcome);
     };
+    let givenUp: CommandOutcome | undefined;
+    // Until it has ended it may still change something, and whoever looks next must find what is final.
     const giveUp = (outcome: CommandOutcome): void => {
+      if (givenUp !== undefined) return;
+      givenUp = outcome;
+      cancelTimer();
+      cancelTimer = clock.after(LONGEST_END_MS, () => finish(outcome));
       child.kill('SIGKILL');
-      finish(outcome);
     };
     const abort = (): void => giveUp({ kind: 'aborted' });
-    const cancelTimer = clock.after(timeoutMs, () => giveUp({ kind: 'timed out' }));
+    let cancelTimer = clock.after(timeoutMs, () => giveUp({ kind: 'timed out' }));
     signal.addEventListener('abort', abort, { once: true });
     child.on('error', (error: NodeJS.ErrnoException) => {
       finish(error.code === 'ENOENT' ? { kind: 'not found' } : { kind: 'failed', reason: error.message });
     });
+    child.on('exit', () => {
+      if (givenUp !== undefined) finish(givenUp);
+    });
     child.on('close', (code, killedBy) => {
+      if (givenUp !== undefined) return finish(givenUp);
       if (code === null) return finish({ kind: 'failed', reason: `it was ended by ${killedBy ?? 'a signal'}` });
       // What `ip netns exec` says of a command that is missing.
       if (code === 255 && stderr.text().startsWith('exec of ')) return finish({ kind: 'not found' });

@@ -2,16 +2,20 @@ import { explainOutcome, type RunCommand } from './command.ts';
 import { type Family, METADATA_ADDRESSES } from './wanted.ts';
 
 /**
- * Makes the kernel forget the connections to the metadata service, so that those opened before the rules meet them with
- * their next packet (conntrack(8)). The guard rejects them without it; this also covers those that an older rule sends to
- * an agent that is gone. Returns what went wrong; undefined when it worked, or where the tool is not installed.
+ * Makes the kernel forget connections to the metadata service, so that those opened before the rules meet them with their
+ * next packet (conntrack(8)): the direct ones, or all, also those that an older rule sends to an agent that is gone. The
+ * guard rejects direct ones without it. Those that the redirect has sent here are spared where that is possible: an answer
+ * under way would no longer find its pod. Returns what went wrong; undefined when it worked, or where the tool is not
+ * installed.
  */
 export async function forgetConnections(
-  family: Family,
-  run: RunCommand,
-  signal: AbortSignal,
+  which: 'direct' | 'all',
+  { family, run, signal }: { readonly family: Family; readonly run: RunCommand; readonly signal: AbortSignal },
 ): Promise<string | undefined> {
-  const args = ['-D', '-f', family, '-d', METADATA_ADDRESSES[family]];
+  const address = METADATA_ADDRESSES[family];
+  // Answers to a connection that was not redirected come from the address that it was opened to.
+  const direct = which === 'direct' ? ['-r', address] : [];
+  const args = ['-D', '-f', family, '-d', address, ...direct];
   const outcome = await run('conntrack', args, { timeoutMs: 5000, signal });
   if (outcome.kind === 'not found') return undefined;
   // It also exits with 1 when there was nothing to delete.

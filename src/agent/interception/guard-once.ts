@@ -64,7 +64,7 @@ async function attempt(keepers: readonly RuleKeeper[], options: GuardOnceOptions
   for (const keeper of keepers) {
     const { name, family } = keeper.wanted;
     const changed = await keeper.check(openTables({ ...options, backend: found.backend, family }));
-    if (changed) await forgetConnections(family, options.run, options.signal);
+    if (changed !== 'none') await forgetConnections('direct', { ...options, family });
     if (name === 'guard' && family === 'ipv4' && keeper.state.presence !== 'present') reason = keeper.state.reason;
   }
   return reason;

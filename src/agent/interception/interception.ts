@@ -104,8 +104,8 @@ export class Interception {
     if (this.#backend === undefined || names.length === 0) return;
     const limit = new AbortController();
     const cancel = this.#options.clock.after(REMOVAL_LIMIT_MS, () => limit.abort());
-    const wanted = this.#keepers.filter((keeper) => keeper.wasPlaced && names.includes(keeper.wanted.name));
-    await this.#removeAll(wanted, this.#backend, limit.signal);
+    const keepers = this.#keepers.filter((keeper) => names.includes(keeper.wanted.name));
+    await this.#removeAll(keepers, this.#backend, limit.signal);
     cancel();
   }
 
@@ -146,18 +146,20 @@ export class Interception {
     const previous = this.#backend;
     const backend = await this.#currentBackend();
     if (backend === undefined) return;
-    const changed = new Set<WantedRules['family']>();
+    const changed = new Map<WantedRules['family'], 'direct' | 'all'>();
     for (const keeper of this.#keepers) {
       if (this.#signal.aborted) return;
       const { family } = keeper.wanted;
       const tables = openTables({ ...this.#options, backend, family, signal: this.#signal });
-      if (await keeper.check(tables)) changed.add(family);
+      const change = await keeper.check(tables);
+      if (change === 'replaced') changed.set(family, 'all');
+      else if (change === 'placed' && !changed.has(family)) changed.set(family, 'direct');
     }
     if (previous !== undefined && previous.kind !== backend.kind) {
       await this.#removeAll(this.#keepers, previous, this.#signal);
     }
-    for (const family of changed) {
-      const problem = await forgetConnections(family, this.#options.run, this.#signal);
+    for (const [family, which] of changed) {
+      const problem = await forgetConnections(which, { family, run: this.#options.run, signal: this.#signal });
       if (problem !== undefined)
         this.#options.logger.warn('connections could not be forgotten', { family, reason: problem });
     }
@@ -182,15 +184,16 @@ export class Interception {
   }
 
   async #removeAll(keepers: readonly RuleKeeper[], backend: Backend, signal: AbortSignal): Promise<void> {
-    for (const { wanted } of keepers) {
+    for (const { wanted, isNeeded } of keepers) {
       const tables = openTables({ ...this.#options, backend, family: wanted.family, signal });
       const read = await tables.readChain(wanted);
       const lines = read.ok ? planRemoval(read.rules, wanted) : [];
       const done = read.ok && lines.length > 0 ? await tables.change(wanted, lines) : read;
       const fields = { rule: wanted.name, family: wanted.family, backend: backend.kind };
-      if (!done.ok)
+      // Where a table is missing there is nothing to remove.
+      if (!done.ok && isNeeded)
         this.#options.logger.warn('an iptables rule could not be removed', { ...fields, reason: done.reason });
-      else if (lines.length > 0) this.#options.logger.info('an iptables rule was removed', fields);
+      else if (done.ok && lines.length > 0) this.#options.logger.info('an iptables rule was removed', fields);
     }
   }
 

@@ -17,6 +17,9 @@ export interface RuleState {
   readonly reason: string;
 }
 
+/** What a check did: `replaced` tells of a rule that sent packets elsewhere until now. */
+export type Change = 'none' | 'placed' | 'replaced';
+
 export interface RuleKeeperOptions {
   readonly wanted: WantedRules;
   readonly clock: Clock;
@@ -73,15 +76,15 @@ export class RuleKeeper {
     return this.#wasPlaced || !this.#isOptional;
   }
 
-  /** Looks, and puts in place what is not. Returns whether anything was changed. Never rejects. */
-  async check(tables: Tables): Promise<boolean> {
-    if (this.#clock.monotonic() < this.#nextCheckMs) return false;
+  /** Looks, and puts in place what is not. Never rejects. */
+  async check(tables: Tables): Promise<Change> {
+    if (this.#clock.monotonic() < this.#nextCheckMs) return 'none';
     const read = await tables.readChain(this.wanted);
     if (!read.ok) return this.#fail('unknown', read.reason);
     const found = this.#planFor(read.rules);
     if (found.lines.length === 0) {
       this.#succeed(found);
-      return false;
+      return 'none';
     }
     const changed = await tables.change(this.wanted, found.lines);
     if (!changed.ok) return this.#fail(found.inForce ? 'present' : 'missing', changed.reason);
@@ -90,7 +93,7 @@ export class RuleKeeper {
     if (!again.ok) this.#fail('unknown', again.reason);
     else if (plan(again.rules, this.wanted).inForce) this.#succeed({ ...found, inForce: true });
     else this.#fail('missing', 'it was put in place and is not in force');
-    return true;
+    return found.findings.includes('foreign') ? 'replaced' : 'placed';
   }
 
   /** What is to be done now; without any lines also when it is another agent's turn. */
@@ -116,8 +119,8 @@ export class RuleKeeper {
     this.#failure = '';
   }
 
-  #fail(presence: Presence, reason: string): false {
-    if (this.#signal.aborted) return false;
+  #fail(presence: Presence, reason: string): 'none' {
+    if (this.#signal.aborted) return 'none';
     this.#state = { presence, reason };
     if (this.isNeeded) this.#metrics.failed(this.wanted.name);
     else this.#nextCheckMs = this.#clock.monotonic() + OPTIONAL_INTERVAL_MS;
@@ -125,7 +128,7 @@ export class RuleKeeper {
       this.#logger.warn('an iptables rule could not be read or put in place', { ...this.#fields(), reason });
     }
     this.#failure = reason;
-    return false;
+    return 'none';
   }
 
   #report(found: Plan): void {

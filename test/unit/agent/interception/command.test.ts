@@ -1,4 +1,8 @@
 import assert from 'node:assert/strict';
+import { existsSync } from 'node:fs';
+import { mkdtemp, readFile, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { test } from 'node:test';
 
 import {
@@ -8,6 +12,7 @@ import {
   type CommandOutcome,
 } from '#agent/interception/command.ts';
 
+import { eventually } from '../../../support/eventually.ts';
 import { ManualClock } from '../../../support/manual-clock.ts';
 
 const never = new AbortController().signal;
@@ -56,6 +61,21 @@ test('a command that is not there, takes too long or is given up is told apart',
 
   const killed = await run('sh', ['-c', 'kill -9 $$'], { timeoutMs: 1000, signal: never });
   assert.deepEqual(killed, { kind: 'failed', reason: 'it was ended by SIGKILL' });
+});
+
+test('what was given up has ended before that is told', async () => {
+  const { run } = runner();
+  const folder = await mkdtemp(join(tmpdir(), 'kiam-command-'));
+  const file = join(folder, 'pid');
+  const giveUp = new AbortController();
+  const options = { timeoutMs: 10_000, signal: giveUp.signal };
+  const abandoned = run('sh', ['-c', `echo $$ > ${file}.new && mv ${file}.new ${file} && exec sleep 1000`], options);
+  await eventually('it runs', 5000, () => existsSync(file));
+  giveUp.abort();
+  assert.deepEqual(await abandoned, { kind: 'aborted' });
+  const pid = (await readFile(file, 'utf8')).trim();
+  assert.equal(existsSync(`/proc/${pid}`), false);
+  await rm(folder, { recursive: true });
 });
 
 test('endless output is cut and does not hold the command up', async () => {

@@ -110,7 +110,40 @@ test('a rule that goes is restored at the next check, counted and logged once', 
   );
   const forgotten = iptables.commands.filter((line) => line.startsWith('conntrack'));
   assert.equal(forgotten.length, 3, 'connections are forgotten whenever something was put in place');
+  assert.match(forgotten.join('\n'), /^conntrack -D -f ipv4 -d 169\.254\.169\.254 -r 169\.254\.169\.254$/m);
   await world.interception.close({ removeRedirect: false, removeGuard: false });
+});
+
+test('connections to an agent that is replaced are forgotten, those to this one are kept', async () => {
+  const iptables = createFakeIptables();
+  const direct = 'conntrack -D -f ipv4 -d 169.254.169.254 -r 169.254.169.254';
+  const forgotten = (): readonly string[] =>
+    iptables.commands.filter((line) => line.startsWith('conntrack -D -f ipv4'));
+  iptables.chain('nat', 'PREROUTING').push(OTHER);
+  const world = await started(createWorld(iptables));
+  assert.deepEqual(forgotten(), ['conntrack -D -f ipv4 -d 169.254.169.254']);
+  iptables.chain('nat', 'PREROUTING').splice(0);
+  await nextCheck(world);
+  iptables.chain('filter', 'FORWARD').splice(0);
+  await nextCheck(world);
+  assert.deepEqual(forgotten().slice(1), [direct, direct]);
+  await world.interception.close({ removeRedirect: false, removeGuard: false });
+});
+
+test('what an agent has not yet looked at is removed all the same', async () => {
+  const iptables = createFakeIptables();
+  await (await started(createWorld(iptables))).interception.close({ removeRedirect: false, removeGuard: false });
+  iptables.answers.set('iptables-nft -w 5 -t nat', LOCKED);
+  const world = await started(createWorld(iptables));
+  iptables.answers.clear();
+  await world.interception.close({ removeRedirect: true, removeGuard: true });
+  for (const [table, chain] of [
+    ['nat', 'PREROUTING'],
+    ['filter', 'FORWARD'],
+    ['security', 'FORWARD'],
+  ] as const) {
+    assert.deepEqual(iptables.chain(table, chain), [], table);
+  }
 });
 
 test('what is not in place is told: the lock is held', async () => {
