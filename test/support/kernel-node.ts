@@ -1,0 +1,206 @@
+import { closeSync, openSync } from 'node:fs';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { createServer } from 'node:http';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+
+import { type Child, type ChildExit, startChild } from '#sandbox/child.ts';
+import { listen } from '#sandbox/http-listener.ts';
+import { METADATA_ADDRESS, METADATA_ADDRESS_6, WORLD_ADDRESS } from '#sandbox/network/addresses.ts';
+import { runCommand } from '#sandbox/network/commands.ts';
+import { listenInside } from '#sandbox/network/listen-inside.ts';
+import { removeNamespacesOfSync, sweepLeftovers } from '#sandbox/network/namespaces.ts';
+import { createNetwork, type Network, type NetworkOptions } from '#sandbox/network/network.ts';
+import { startWorld, type World } from '#sandbox/world.ts';
+
+const KIAM = fileURLToPath(new URL('../../src/bin/kiam.ts', import.meta.url));
+const LISTEN_INSIDE = fileURLToPath(new URL('../../src/bin/listen-inside.ts', import.meta.url));
+const SERVER_PORT = 9610;
+
+export interface KernelNodeOptions {
+  /** Tells the nodes of one process apart. */
+  readonly label: string;
+  /** What the node's kubelet uses. */
+  readonly backend: 'nft' | 'legacy';
+  readonly topology?: NetworkOptions['topology'];
+}
+
+export interface AgentStart {
+  readonly flags?: readonly string[];
+  readonly port?: number;
+  /** A key that does not belong to its certificate. */
+  readonly hasBadCertificate?: boolean;
+}
+
+/** A node in network namespaces with the stand-in world beyond it, on which the real program runs. */
+export interface KernelNode {
+  readonly network: Network;
+  readonly world: World;
+  /** Of /run/xtables.lock, for this node's programs alone. */
+  readonly lockFile: string;
+  /** The words before a command that is to run in the pod with an address. */
+  podExec(address: string): readonly string[];
+  /** Starts an agent with the interception and returns at once. */
+  startAgent(options?: AgentStart): Child;
+  /** Runs `kiam agent --guard-only` to its end. */
+  guardOnly(): Promise<ChildExit>;
+  /** Starts a server and resolves once it serves. */
+  startServer(): Promise<Child>;
+  /** Runs a command on the node and returns its output; throws with what it said when it fails. */
+  onNode(...argv: readonly string[]): Promise<string>;
+  /** The addresses, other than the node's own, from which anyone asked the metadata service for anything. */
+  strangers(): readonly string[];
+  forgetStrangers(): void;
+  remove(): Promise<void>;
+}
+
+export const AGENT_SERVES = /"msg":"listening"/;
+
+/**
+ * Builds it. The metadata service wants no tokens and answers on 169.254.169.254 and fd00:ec2::254, on port 80 and on
+ * another, so that nothing but the agent's rules is between a pod and the node's role.
+ */
+export async function createKernelNode(options: KernelNodeOptions): Promise<KernelNode> {
+  await sweepLeftovers();
+  const removeSync = (): void => removeNamespacesOfSync(process.pid);
+  process.once('exit', removeSync);
+  const folder = await mkdtemp(join(tmpdir(), 'kiam-node-'));
+  const lockFile = join(folder, 'xtables.lock');
+  await writeFile(lockFile, '');
+  // The lock is one for all programs of a machine; `ip netns exec` gives each its own mounts.
+  closeSync(openSync('/run/xtables.lock', 'a'));
+  const network = await createNetwork({
+    pid: process.pid,
+    label: options.label,
+    topology: options.topology ?? 'routed',
+  });
+  const inside = listenInside(network.metadata, [process.execPath, LISTEN_INSIDE], { PATH: SYSTEM_PATH });
+  const pods = new Map<string, readonly string[]>();
+  const world = await startWorld({
+    folder,
+    path: SYSTEM_PATH,
+    addresses: {
+      api: { host: WORLD_ADDRESS, port: 6443, open: inside },
+      sts: { host: WORLD_ADDRESS, port: 8443, open: inside },
+      metadata: { host: METADATA_ADDRESS, port: 80, open: inside },
+    },
+    requireMetadataToken: false,
+    nodes: [{ name: 'node-1', address: network.node.address }],
+    podAddresses: Array.from({ length: 20 }, (_, index) => `198.18.1.${index + 2}`),
+    instance: { localIpv4: network.node.address },
+    onPodRunning: async ({ addresses: [address = ''] }) => {
+      pods.set(address, (await network.addPod(address)).exec);
+    },
+    onPodGone: async ({ addresses: [address = ''] }) => {
+      pods.delete(address);
+      await network.removePod(address);
+    },
+  });
+  const others = await listenElsewhere(inside);
+  const withOwnLock = ['sh', '-c', 'mount --bind "$0" /run/xtables.lock && exec "$@"', lockFile];
+  const onNodeExec = [...network.node.exec, ...withOwnLock];
+  const onNode = async (...argv: readonly string[]): Promise<string> => {
+    const outcome = await runCommand([...onNodeExec, ...argv]);
+    if (!outcome.ok) throw new Error(outcome.reason);
+    return outcome.output;
+  };
+  await onNode(`iptables-${options.backend}`, '-t', 'mangle', '-N', 'KUBE-IPTABLES-HINT');
+  const children: Child[] = [];
+  const start = (
+    name: string,
+    flags: readonly string[],
+    environment: Readonly<Record<string, string>> = world.environment.clean,
+  ): Child => {
+    const argv = [...onNodeExec, process.execPath, KIAM, name, '--json-log', ...flags];
+    const child = startChild({ name, argv, environment });
+    children.push(child);
+    return child;
+  };
+  const { ca, serverCertificate, serverKey, agentCertificate, agentKey } = world.certificates;
+  const own = new Set<string>([network.node.address, network.node.address6]);
+  return {
+    network,
+    world,
+    lockFile,
+    podExec: (address) => pods.get(address) ?? [],
+    startAgent: ({ flags = [], port = 3100, hasBadCertificate = false } = {}) =>
+      start('agent', [
+        '--iptables',
+        `--host-interface=${network.hostInterface}`,
+        `--host=${network.node.address},${network.node.address6}`,
+        `--port=${port}`,
+        `--server-address=localhost:${SERVER_PORT}`,
+        `--cert=${agentCertificate}`,
+        `--key=${hasBadCertificate ? serverKey : agentKey}`,
+        `--ca=${ca}`,
+        ...flags,
+      ]),
+    guardOnly: () => start('agent', ['--guard-only', `--host-interface=${network.hostInterface}`]).exited,
+    startServer: async () => {
+      const child = start(
+        'server',
+        [
+          `--bind=127.0.0.1:${SERVER_PORT}`,
+          `--kubeconfig=${world.kubeconfigs.server}`,
+          '--role-base-arn-autodetect',
+          '--assume-role-arn=kiam-server',
+          `--cert=${serverCertificate}`,
+          `--key=${serverKey}`,
+          `--ca=${ca}`,
+        ],
+        { ...world.environment.clean, ...world.environment.sts },
+      );
+      await child.line(/"msg":"will serve on"/);
+      return child;
+    },
+    onNode,
+    strangers: () => {
+      const seen = [...world.metadata.requests().map(({ peer }) => peer), ...others.peers];
+      return [...new Set(seen.filter((peer) => !own.has(peer)))];
+    },
+    forgetStrangers: () => {
+      world.metadata.clearRequests();
+      others.peers.length = 0;
+    },
+    remove: async () => {
+      await Promise.all(children.map((child) => child.stop('SIGKILL')));
+      await others.stop();
+      await world.close();
+      await network.remove();
+      await rm(folder, { recursive: true, force: true });
+      process.off('exit', removeSync);
+    },
+  };
+}
+
+const SYSTEM_PATH = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin';
+/** Not one that EC2 listens on; whatever a pod can reach there it could reach anywhere. */
+export const OTHER_PORT = 8080;
+
+/** The metadata service's other doors, as far as a pod can tell: they answer with its Server header. */
+async function listenElsewhere(
+  open: ReturnType<typeof listenInside>,
+): Promise<{ peers: string[]; stop(): Promise<void> }> {
+  const peers: string[] = [];
+  const places = [
+    { host: METADATA_ADDRESS_6, port: 80 },
+    { host: METADATA_ADDRESS_6, port: OTHER_PORT },
+    { host: METADATA_ADDRESS, port: OTHER_PORT },
+  ];
+  const listeners = await Promise.all(
+    places.map((place) => {
+      const server = createServer((request, response) => {
+        peers.push(request.socket.remoteAddress ?? '');
+        response.writeHead(200, { server: 'EC2ws', 'content-length': 4 }).end('node');
+      });
+      return listen(server, { ...place, open });
+    }),
+  );
+  return {
+    peers,
+    stop: async () => {
+      await Promise.all(listeners.map((listener) => listener.stop()));
+    },
+  };
+}
