@@ -5,6 +5,7 @@ import fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest }
 
 import type { MetadataClient } from '#metadata/client.ts';
 import type { Clock } from '#runtime/clock.ts';
+import type { CounterSeries, HistogramSeries } from '#telemetry/hot-metrics.ts';
 import type { MetadataHandler, MetadataMetrics } from '#telemetry/kiam-metrics.ts';
 import type { Logger } from '#telemetry/logger.ts';
 
@@ -169,15 +170,49 @@ function createFinish(
   { clock, metrics }: AgentAppOptions,
   accessLog: AccessLog,
 ): (pending: Pending, answer: Answer) => void {
+  const countsOf = createHandlerCounts(metrics);
   return ({ exchange, reply, startedMs, handler }, answer) => {
     const nowMs = clock.monotonic();
     if (handler !== undefined) {
-      metrics.handlerLatency.observe({ handler }, (nowMs - startedMs) / 1000);
-      metrics.responses.inc({ handler, code: String(answer.status) });
-      if (answer.status === 200) metrics.success.inc({ handler });
+      const counts = countsOf(handler);
+      counts.latency.observe((nowMs - startedMs) / 1000);
+      counts.responses(answer.status).inc();
+      if (answer.status === 200) counts.success().inc();
     }
     accessLog(exchange, answer, nowMs, nowMs - startedMs);
     send(reply, answer);
+  };
+}
+
+interface HandlerCounts {
+  readonly latency: HistogramSeries;
+  responses(status: number): CounterSeries;
+  success(): CounterSeries;
+}
+
+/** Finds each series of a handler once: see hot-metrics.ts. */
+function createHandlerCounts(metrics: MetadataMetrics): (handler: MetadataHandler) => HandlerCounts {
+  const known = new Map<MetadataHandler, HandlerCounts>();
+  return (handler) => {
+    let counts = known.get(handler);
+    if (counts === undefined) {
+      const byStatus = new Map<number, CounterSeries>();
+      let success: CounterSeries | undefined;
+      counts = {
+        latency: metrics.handlerLatency.series({ handler }),
+        responses: (status) => {
+          let series = byStatus.get(status);
+          if (series === undefined) {
+            series = metrics.responses.series({ handler, code: String(status) });
+            byStatus.set(status, series);
+          }
+          return series;
+        },
+        success: () => (success ??= metrics.success.series({ handler })),
+      };
+      known.set(handler, counts);
+    }
+    return counts;
   };
 }
 

@@ -120,7 +120,6 @@ function startNode(flags: AgentFlags, { clock, logger, shutdown }: Daemon, clien
   const hostIp = flags.interception.hostAddresses?.ipv4 ?? flags.interception.hostAddresses?.ipv6 ?? '';
   const stream = new NodeStream({ client, store, clock, logger, hostIp });
   if (flags.nodeStore) void stream.run(shutdown.signal);
-  const { answered } = createNodeMetrics(registry, { size: () => store.size, silenceMs: () => stream.silenceMs() });
   return createNodeSource({
     gateway: createGateway({ client, clock, waitMs: flags.http.waitMs }),
     trust,
@@ -128,7 +127,7 @@ function startNode(flags: AgentFlags, { clock, logger, shutdown }: Daemon, clien
     stream,
     clock,
     serveStaleMs: flags.serveStaleMs,
-    answered,
+    metrics: createNodeMetrics(registry, { size: () => store.size, silenceMs: () => stream.silenceMs() }),
   });
 }
 

@@ -1,5 +1,7 @@
 import { Counter, Gauge, Histogram } from 'prom-client';
 import type { Registry } from 'prom-client';
+import { createHotCounter, createHotHistogram } from './hot-metrics.ts';
+import type { HotCounter, HotHistogram } from './hot-metrics.ts';
 
 /**
  * Kiam's own metrics: names, types, labels and buckets are kept to the letter, so that dashboards and alerts go on working
@@ -14,13 +16,13 @@ export type MetadataHandler = 'roleName' | 'credentials' | 'health' | 'proxy';
 
 export interface MetadataMetrics {
   /** In seconds. */
-  readonly handlerLatency: Histogram<'handler'>;
+  readonly handlerLatency: HotHistogram;
   readonly credentialFetchErrors: Counter<'handler'>;
   readonly credentialEncodeErrors: Counter<'handler'>;
   readonly findRoleErrors: Counter<'handler'>;
   readonly emptyRole: Counter<'handler'>;
-  readonly success: Counter<'handler'>;
-  readonly responses: Counter<'handler' | 'code'>;
+  readonly success: HotCounter<'handler'>;
+  readonly responses: HotCounter<'handler' | 'code'>;
   readonly proxyRequestsBlocked: Counter;
 }
 
@@ -29,23 +31,28 @@ export function createMetadataMetrics(registry: Registry): MetadataMetrics {
   const counter = (name: string, help: string): Counter<'handler'> =>
     new Counter({ name: `kiam_metadata_${name}`, help, labelNames: ['handler'], registers });
   return {
-    handlerLatency: new Histogram({
+    handlerLatency: createHotHistogram({
       name: 'kiam_metadata_handler_latency_seconds',
       help: 'Time to answer a request, by handler.',
       labelNames: ['handler'],
       buckets: SECONDS_BUCKETS,
-      registers,
+      registry,
     }),
     credentialFetchErrors: counter('credential_fetch_errors_total', 'Requests for which no credentials could be had.'),
     credentialEncodeErrors: counter('credential_encode_errors_total', 'Credentials that could not be encoded.'),
     findRoleErrors: counter('find_role_errors_total', 'Requests for which the role of the pod could not be found.'),
     emptyRole: counter('empty_role_total', 'Requests from pods that are annotated with no role.'),
-    success: counter('success_total', 'Requests answered with success.'),
-    responses: new Counter({
+    success: createHotCounter({
+      name: 'kiam_metadata_success_total',
+      help: 'Requests answered with success.',
+      labelNames: ['handler'],
+      registry,
+    }),
+    responses: createHotCounter({
       name: 'kiam_metadata_responses_total',
       help: 'Answers by handler and HTTP status.',
       labelNames: ['handler', 'code'],
-      registers,
+      registry,
     }),
     proxyRequestsBlocked: new Counter({
       name: 'kiam_metadata_proxy_requests_blocked_total',

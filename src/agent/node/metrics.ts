@@ -1,8 +1,12 @@
-import { Counter, Gauge, type Registry } from 'prom-client';
+import { Gauge, type Registry } from 'prom-client';
+
+import { type CounterSeries, createHotCounter } from '#telemetry/hot-metrics.ts';
 
 export interface NodeMetrics {
-  /** Where answers to pods came from. */
-  readonly answered: Counter<'from'>;
+  /** Answers to pods out of the node's memory. */
+  readonly fromMemory: CounterSeries;
+  /** Answers for which a server was asked. */
+  readonly fromServer: CounterSeries;
 }
 
 /** What is counted of the node's memory. `size` and `silenceMs` are read when somebody looks. */
@@ -23,12 +27,11 @@ export function createNodeMetrics(
     registers,
     collect: (): void => silence.set(read.silenceMs() / 1000),
   });
-  return {
-    answered: new Counter({
-      name: 'kiam_agent_answers_total',
-      help: 'Answers to pods by where they came from.',
-      labelNames: ['from'],
-      registers,
-    }),
-  };
+  const answered = createHotCounter({
+    name: 'kiam_agent_answers_total',
+    help: 'Answers to pods by where they came from.',
+    labelNames: ['from'],
+    registry,
+  });
+  return { fromMemory: answered.series({ from: 'memory' }), fromServer: answered.series({ from: 'server' }) };
 }

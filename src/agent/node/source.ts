@@ -5,6 +5,7 @@ import type { Gateway, Holder } from '#rpc/gateway.ts';
 import type { Clock } from '#runtime/clock.ts';
 
 import type { Client, CredentialSource } from '../ports.ts';
+import type { NodeMetrics } from './metrics.ts';
 import type { NodeStore, StoredPod } from './store.ts';
 import type { NodeStream } from './stream.ts';
 import type { Trust } from './trust.ts';
@@ -17,8 +18,7 @@ export interface NodeSourceOptions {
   readonly clock: Clock;
   /** `--serve-stale`: how long the store is answered from in full after its stream was lost; 0 is not at all. */
   readonly serveStaleMs: number;
-  /** Counts where answers came from. */
-  readonly answered: { inc(labels: { from: 'memory' | 'server' }): void };
+  readonly metrics: NodeMetrics;
 }
 
 /** Nothing with less life than this is served (SPEC 8.6). */
@@ -31,7 +31,7 @@ const CHANGED_HANDS = failed('pod-not-found', 'no pod found');
  * a refusal, which the server tells the pod's Event as well, and a role that is not the pod's own.
  */
 export function createNodeSource(options: NodeSourceOptions): CredentialSource {
-  const { gateway, trust, store, stream, clock, serveStaleMs, answered } = options;
+  const { gateway, trust, store, stream, clock, serveStaleMs, metrics } = options;
 
   /** The client's pod as the store has it, if that may be acted on now. */
   const trusted = (client: Client): StoredPod | undefined => {
@@ -50,7 +50,7 @@ export function createNodeSource(options: NodeSourceOptions): CredentialSource {
     client: Client,
     question: (confirm: Confirm) => Promise<Outcome<T>>,
   ): Promise<Outcome<T>> => {
-    answered.inc({ from: 'server' });
+    metrics.fromServer.inc();
     const confirm = trust.needs(client);
     const outcome = await question(confirm);
     if (!outcome.ok) return outcome;
@@ -60,7 +60,7 @@ export function createNodeSource(options: NodeSourceOptions): CredentialSource {
   return {
     knownRole: (client) => {
       const pod = trusted(client);
-      if (pod !== undefined) answered.inc({ from: 'memory' });
+      if (pod !== undefined) metrics.fromMemory.inc();
       return pod;
     },
     knownCredentials: (client, role) => {
@@ -68,7 +68,7 @@ export function createNodeSource(options: NodeSourceOptions): CredentialSource {
       if (pod === undefined || !isItsRole(pod, role)) return undefined;
       const credentials = store.credentialsOf(pod);
       if (credentials === undefined || credentials.expiresAtMs - clock.now() < SHORTEST_LIFE_MS) return undefined;
-      answered.inc({ from: 'memory' });
+      metrics.fromMemory.inc();
       return credentials.value;
     },
     knownUid: (address) => store.find(address)?.uid,

@@ -52,12 +52,12 @@ function daemonRegistry(daemon: 'agent' | 'server'): Registry {
   createTlsMetrics(registry, side);
   if (daemon === 'server') return useGrpc(registry, grpc);
   const handler = 'credentials';
-  metadata.handlerLatency.observe({ handler }, 0.003);
+  metadata.handlerLatency.series({ handler }).observe(0.003);
   metadata.credentialFetchErrors.inc({ handler });
   metadata.findRoleErrors.inc({ handler });
   metadata.emptyRole.inc({ handler });
-  metadata.success.inc({ handler });
-  metadata.responses.inc({ handler, code: 200 });
+  metadata.success.series({ handler }).inc();
+  metadata.responses.series({ handler, code: '200' }).inc();
   return useGrpc(registry, grpc);
 }
 
