@@ -4,8 +4,8 @@ export interface ManyPods {
   readonly count: number;
   /** How many roles they share. */
   readonly roles: number;
-  /** Set anew to change every one of them. */
-  readonly generation: string;
+  /** Set anew to give every one of them another of the roles. */
+  readonly generation: number;
 }
 
 const NAMESPACES = 100;
@@ -27,8 +27,8 @@ export function putManyPods(world: World, { count, roles, generation }: ManyPods
         namespace: `many-${index % NAMESPACES}`,
         name: `many-${index}`,
         uid: `00000000-0000-4000-8000-${String(index).padStart(12, '0')}`,
-        labels: { app: `app-${index % roles}`, generation },
-        annotations: { 'iam.amazonaws.com/role': `many-${index % roles}` },
+        labels: { app: `app-${index % roles}` },
+        annotations: { 'iam.amazonaws.com/role': `many-${(index + generation) % roles}` },
       },
       spec: {
         nodeName: `other-${index % 300}`,

@@ -75,7 +75,7 @@ async function serverMemory({ bundles, quick }: Setting) {
     const server = await place.startServer();
     await pause(quick ? 500 : 2000);
     const idle = memoryOf(server.pid);
-    putManyPods(place.world, { count: PODS, roles: ROLES, generation: '1' });
+    putManyPods(place.world, { count: PODS, roles: ROLES, generation: 1 });
     const marker = await place.world.pod({ namespace: 'team', name: 'marker', role: 'marker' });
     const agent = await place.startAgent(server);
     await askUntilServed(agent.port, '/latest/meta-data/iam/security-credentials/', marker.address);

@@ -95,7 +95,9 @@ export async function openPlace(bundles: Bundles): Promise<Place> {
         /"msg":"listening"/,
       ),
     startBaseline: async (kind, path, body) => {
-      const argv = [...bundles.nodeOptions, programOf('baseline-process.ts'), kind, path, body];
+      const program = kind === 'memory' ? ['agent-part-process.ts', body] : ['bare-process.mjs', kind, path, body];
+      const [file = '', ...args] = program;
+      const argv = [...bundles.nodeOptions, programOf(file), ...args];
       const child = startNode(kind, argv, world.environment.clean);
       const port = Number((await child.line(/^listening \d+/)).split(' ')[1]);
       return { pid: child.process.pid ?? 0, port, stop: () => child.stop('SIGKILL') };

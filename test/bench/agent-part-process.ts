@@ -1,8 +1,7 @@
-// What the agent is compared with: node:http alone, fastify alone, or the agent's own HTTP part over credentials in memory.
-// Arguments: the kind, the path, the body. Says `listening <port>`.
-import { createServer, type Server } from 'node:http';
+// The agent's own HTTP part over credentials in memory, without anything that asks or follows a server.
+// Argument: the body that is to be answered. Says `listening <port>`.
+import type { Server } from 'node:http';
 
-import fastify from 'fastify';
 import { Registry } from 'prom-client';
 
 import { createAgentApp } from '#agent/app.ts';
@@ -13,26 +12,7 @@ import { failed } from '#domain/failure.ts';
 import { systemClock } from '#runtime/clock.ts';
 import { createMetadataMetrics } from '#telemetry/kiam-metrics.ts';
 
-const TYPE = { 'content-type': 'application/json' };
-
-const [kind = '', path = '', body = ''] = process.argv.slice(2);
-
-function bareNode(): Server {
-  const headers = { ...TYPE, 'content-length': String(Buffer.byteLength(body)) };
-  return createServer((_request, response) => {
-    response.writeHead(200, headers);
-    response.end(body);
-  });
-}
-
-async function bareFastify(): Promise<Server> {
-  const app = fastify();
-  app.get(path, (_request, reply) => {
-    void reply.headers(TYPE).send(body);
-  });
-  await app.ready();
-  return app.server;
-}
+const [body = ''] = process.argv.slice(2);
 
 /** Every address has the same role and the same credentials: what is left of the agent is its HTTP part. */
 async function agentOverMemory(): Promise<Server> {
@@ -72,7 +52,7 @@ async function agentOverMemory(): Promise<Server> {
   return app.server;
 }
 
-const server = kind === 'node' ? bareNode() : await (kind === 'fastify' ? bareFastify() : agentOverMemory());
+const server = await agentOverMemory();
 server.listen(0, '127.0.0.1', () => {
   const address = server.address();
   console.log(`listening ${typeof address === 'object' ? address?.port : address}`);
