@@ -18,7 +18,7 @@ export async function measureNeighbours({ bundles, quick }: Setting): Promise<Fi
     const greedy = await start('greedy');
     const slow = await Promise.all(Array.from({ length: SLOW_PODS }, (_, index) => start(`slow-${index}`)));
     await askUntilServed(agent.port, `${LISTING}victim`, victim.address);
-    const durationMs = quick ? 3000 : 8000;
+    const durationMs = quick ? 2000 : 8000;
     const measured = place.startLoad();
     const measureVictim = (): Promise<LoadResult> =>
       measured.run({
@@ -28,11 +28,11 @@ export async function measureNeighbours({ bundles, quick }: Setting): Promise<Fi
         from: [victim.address],
         connections: 8,
         requestsPerSecond: RATE,
-        warmUpMs: 1000,
+        warmUpMs: 500,
         durationMs,
       });
     const alone = await measureVictim();
-    const atOnce = { port: agent.port, warmUpMs: 0, durationMs: durationMs + 1500 };
+    const atOnce = { port: agent.port, warmUpMs: 0, durationMs: durationMs + 1000 };
     const stalling = place.startLoad().run({
       ...atOnce,
       kind: 'stall',

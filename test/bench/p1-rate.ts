@@ -16,20 +16,19 @@ export async function measureRate({ bundles, quick }: Setting): Promise<Figure> 
     const load = place.startLoad();
     const rounds = 5;
     const job = { path: contest.path, from: [contest.from], connections: CONNECTIONS };
-    const durationMs = quick ? 700 : 2500;
+    const durationMs = quick ? 400 : 2000;
     const results = new Map<Contestant, Measured[]>(contest.all.map((contestant) => [contestant, []]));
-    for (const { port } of contest.all) await load.run({ ...job, port, warmUpMs: quick ? 800 : 2000, durationMs: 100 });
+    for (const { port } of contest.all) await load.run({ ...job, port, warmUpMs: quick ? 400 : 2000, durationMs: 100 });
     for (let round = 0; round < rounds; round += 1) {
       for (const contestant of rotated(contest.all, round)) {
         const measured = await load.run(
-          { ...job, port: contestant.port, warmUpMs: quick ? 100 : 300, durationMs },
+          { ...job, port: contestant.port, warmUpMs: quick ? 50 : 300, durationMs },
           contestant.processes,
         );
         results.get(contestant)?.push(measured);
       }
     }
     const figures = contest.all.map((contestant) => summarise(contestant, results.get(contestant) ?? []));
-    const rateOf = (wanted: Contestant): number => figures.find(({ name }) => name === wanted.name)?.rate ?? 0;
     const limited = await withLimits();
     const rows: Row[] = figures.map(({ name, rate, cpu, generator }) => ({
       figure: name,
@@ -49,6 +48,7 @@ export async function measureRate({ bundles, quick }: Setting): Promise<Figure> 
       title: `warm credential requests a second at ${CONNECTIONS} connections`,
       method: [
         `medians of ${rounds} interleaved rounds of ${durationMs} ms after a warm-up; the same path, body and headers everywhere (fastify adds a charset), the same options of Node`,
+        'ratios are medians over the rounds; by CPU: how many requests the same CPU time of the HTTP process serves, which other work on the machine disturbs less than the rate',
         'load from one other process on the same machine; the rate against node:http is the most that the generator is known to make',
         '"agent HTTP part" is src/agent over credentials in its own memory, without server and gRPC: the most that the agent can reach',
         'of the agent that asks the server, the server shares the two cores with agent and generator',
@@ -58,8 +58,19 @@ export async function measureRate({ bundles, quick }: Setting): Promise<Figure> 
     };
 
     function ratio(contestant: Contestant, base: Contestant, target: string): Row {
-      const value = fixed(rateOf(contestant) / rateOf(base), 2);
+      const rates = pairs(contestant, base).map(([own, other]) => own.requestsPerSecond / other.requestsPerSecond);
+      const costs = pairs(contestant, base).map(([own, other]) => costUs(base, other) / costUs(contestant, own));
+      const value = `${fixed(median(rates), 2)} by rate, ${fixed(median(costs), 2)} by CPU a request`;
       return { figure: `${contestant.name} / ${base.name}`, value, target };
+    }
+
+    /** What two of them did in the same rounds. */
+    function pairs(contestant: Contestant, base: Contestant): [Measured, Measured][] {
+      const others = results.get(base) ?? [];
+      return (results.get(contestant) ?? []).flatMap((own, round) => {
+        const other = others[round];
+        return other === undefined ? [] : [[own, other] as [Measured, Measured]];
+      });
     }
 
     async function withLimits(): Promise<{ value: string; measured: Measured }> {
@@ -97,6 +108,11 @@ function summarise({ name, processes }: Contestant, rounds: readonly Measured[])
     p99Ms: median(rounds.map((measured) => measured.latency.p99Ms)),
     statuses: rounds.map((measured) => measured.statuses),
   };
+}
+
+/** Of the first of its processes, which is the one that pods talk to. */
+function costUs({ processes }: Contestant, { cpuUsPerRequest }: Measured): number {
+  return cpuUsPerRequest[Object.keys(processes)[0] ?? ''] ?? Number.NaN;
 }
 
 /** Each round begins with another one, so that nobody always runs after the same neighbour. */

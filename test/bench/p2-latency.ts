@@ -12,7 +12,7 @@ export async function measureLatency({ bundles, quick }: Setting): Promise<Figur
   try {
     const contest = await openContest(place, bundles.hasNodeStore);
     const load = place.startLoad();
-    const job = { path: contest.path, from: [contest.from], warmUpMs: 300, durationMs: quick ? 500 : 1500 };
+    const job = { path: contest.path, from: [contest.from], warmUpMs: 200, durationMs: quick ? 300 : 1000 };
     const rounds = quick ? 3 : 5;
     const single = new Map<Contestant, Measured[]>(contest.all.map((contestant) => [contestant, []]));
     const steady = new Map<Contestant, Measured>();
@@ -31,8 +31,8 @@ export async function measureLatency({ bundles, quick }: Setting): Promise<Figur
           port: contestant.port,
           connections: 32,
           requestsPerSecond: RATE,
-          warmUpMs: 1000,
-          durationMs: quick ? 2000 : 5000,
+          warmUpMs: quick ? 500 : 1000,
+          durationMs: quick ? 1500 : 4000,
         }),
       );
     }

@@ -18,7 +18,7 @@ export async function measureNewPods({ bundles, quick }: Setting): Promise<Figur
     const server = await place.startServer();
     const agent = await place.startAgent(server);
     await pause(500);
-    const pods = quick ? 100 : 200;
+    const pods = quick ? 60 : 200;
     const running: Promise<Timed>[] = [];
     for (let index = 0; index < pods; index += 1) {
       running.push(timeOnePod(place, agent.port, `new-${index}`));

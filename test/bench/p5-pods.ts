@@ -11,6 +11,9 @@ import type { Setting } from './setting.ts';
 const PODS = 10_000;
 const ROLES = 200;
 
+/** Long enough for a burst to be over. */
+const SETTLE_MS = 2500;
+
 /** P5: what is kept of a pod, and how long the event loop is held up by many of them. */
 export async function measurePods({ bundles }: Setting): Promise<Figure> {
   const place = await openPlace(bundles);
@@ -79,7 +82,7 @@ async function nextFigures(child: Child): Promise<PodsFigures> {
 
 /** Asks only once the burst is over: reading the figures early would split it. */
 async function figuresAfter(child: Child, changes: number): Promise<PodsFigures> {
-  await pause(3000);
+  await pause(SETTLE_MS);
   child.process.send({});
   const figures = await nextFigures(child);
   if (figures.changes < changes) throw new Error(`${figures.changes} of ${changes} changes arrived in time`);
@@ -91,7 +94,7 @@ async function wholeServer(place: Place): Promise<{ listLagMs: number; changeLag
   await pause(1000);
   const listLagMs = await longestLagMs(server);
   putManyPods(place.world, { count: PODS, roles: ROLES, generation: 3 });
-  await pause(3000);
+  await pause(SETTLE_MS);
   return { listLagMs, changeLagMs: await longestLagMs(server) };
 }
 
