@@ -86,6 +86,8 @@ export async function createKernelNode(options: KernelNodeOptions): Promise<Kern
       metadata: { host: METADATA_ADDRESS, port: 80, open: inside },
     },
     requireMetadataToken: false,
+    // The server must see an agent by its node's address, as it does in a cluster.
+    serverNames: [network.node.address],
     nodes: [{ name: 'node-1', address: network.node.address }],
     podAddresses: Array.from({ length: 20 }, (_, index) => `198.18.1.${index + 2}`),
     instance: { localIpv4: network.node.address },
@@ -130,7 +132,7 @@ export async function createKernelNode(options: KernelNodeOptions): Promise<Kern
         `--host-interface=${network.hostInterface}`,
         `--host=${network.node.address},${network.node.address6}`,
         `--port=${port}`,
-        `--server-address=localhost:${SERVER_PORT}`,
+        `--server-address=${network.node.address}:${SERVER_PORT}`,
         `--cert=${agentCertificate}`,
         `--key=${hasBadCertificate ? serverKey : agentKey}`,
         `--ca=${ca}`,
@@ -141,7 +143,7 @@ export async function createKernelNode(options: KernelNodeOptions): Promise<Kern
       const child = start(
         'server',
         [
-          `--bind=127.0.0.1:${SERVER_PORT}`,
+          `--bind=${network.node.address}:${SERVER_PORT}`,
           `--kubeconfig=${world.kubeconfigs.server}`,
           '--role-base-arn-autodetect',
           '--assume-role-arn=kiam-server',
