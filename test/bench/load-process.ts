@@ -112,7 +112,7 @@ async function runOpen(job: Job): Promise<LoadResult> {
   metronome.on('message', (dueEpochMs: number) => {
     const due = dueEpochMs - performance.timeOrigin;
     tally.sent(performance.now() - due, due);
-    const index = free.pop();
+    const index = free.shift();
     if (index === undefined) overdue.push(due);
     else ask(index, due);
   });
