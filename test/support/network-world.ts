@@ -34,8 +34,9 @@ let worlds = 0;
 /** Builds a world. It goes with `remove`, or when the process ends in whatever way it can see. */
 export async function createNetworkWorld(topology: NetworkOptions['topology']): Promise<NetworkWorld> {
   worlds += 1;
+  const label = `w${worlds}`;
   await sweepLeftovers();
-  const network = await createNetwork({ pid: process.pid, label: `w${worlds}`, topology });
+  const network = await createNetwork({ pid: process.pid, label, topology });
   const removeSync = (): void => network.removeSync();
   process.once('exit', removeSync);
   const { exec } = await network.addPod('198.18.1.2');
