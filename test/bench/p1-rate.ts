@@ -14,7 +14,7 @@ export async function measureRate({ bundles, quick }: Setting): Promise<Figure> 
   try {
     const contest = await openContest(place, bundles.hasNodeStore);
     const load = place.startLoad();
-    const rounds = 5;
+    const rounds = quick ? 4 : 5;
     const job = { path: contest.path, from: [contest.from], connections: CONNECTIONS };
     const durationMs = quick ? 400 : 2000;
     const results = new Map<Contestant, Measured[]>(contest.all.map((contestant) => [contestant, []]));

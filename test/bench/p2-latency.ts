@@ -13,7 +13,7 @@ export async function measureLatency({ bundles, quick }: Setting): Promise<Figur
     const contest = await openContest(place, bundles.hasNodeStore);
     const load = place.startLoad();
     const job = { path: contest.path, from: [contest.from], warmUpMs: 200, durationMs: quick ? 300 : 1000 };
-    const rounds = quick ? 3 : 5;
+    const rounds = quick ? 2 : 5;
     const single = new Map<Contestant, Measured[]>(contest.all.map((contestant) => [contestant, []]));
     const steady = new Map<Contestant, Measured>();
     for (let round = 0; round < rounds; round += 1) {
@@ -32,7 +32,7 @@ export async function measureLatency({ bundles, quick }: Setting): Promise<Figur
           connections: 32,
           requestsPerSecond: RATE,
           warmUpMs: quick ? 500 : 1000,
-          durationMs: quick ? 1500 : 4000,
+          durationMs: quick ? 800 : 4000,
         }),
       );
     }

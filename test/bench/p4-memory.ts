@@ -51,7 +51,7 @@ async function agentMemory({ bundles, quick }: Setting) {
     const fastifyPid = pidOf(contest.fastify.processes);
     await pause(quick ? 1000 : 3000);
     const idle = [memoryOf(agentPid), memoryOf(fastifyPid)] as const;
-    const loadSeconds = quick ? 10 : 60;
+    const loadSeconds = quick ? 8 : 60;
     const run = (port: number): Promise<Measured> =>
       place.startLoad().run({ port, path: contest.path, from: [contest.from], durationMs: loadSeconds * 1000 });
     const [agentLoad, fastifyLoad] = await Promise.all([run(contest.agent.port), run(contest.fastify.port)]);
@@ -79,10 +79,10 @@ async function serverMemory({ bundles, quick }: Setting) {
     const marker = await place.world.pod({ namespace: 'team', name: 'marker', role: 'marker' });
     const agent = await place.startAgent(server);
     await askUntilServed(agent.port, '/latest/meta-data/iam/security-credentials/', marker.address);
-    await pause(quick ? 1500 : 5000);
+    await pause(quick ? 1000 : 5000);
     const full = memoryOf(server.pid);
     const second = await place.startServer();
-    await pause(quick ? 1500 : 5000);
+    await pause(quick ? 1000 : 5000);
     return { idle, full, listed: memoryOf(second.pid) };
   } finally {
     await place.close();
