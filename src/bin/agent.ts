@@ -124,6 +124,7 @@ function startNode(flags: AgentFlags, { clock, logger, shutdown }: Daemon, clien
     gateway: createGateway({ client, clock, waitMs: flags.http.waitMs }),
     trust,
     store,
+    isStoreKept: flags.nodeStore,
     stream,
     clock,
     serveStaleMs: flags.serveStaleMs,

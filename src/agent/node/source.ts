@@ -14,6 +14,8 @@ export interface NodeSourceOptions {
   readonly gateway: Gateway;
   readonly trust: Trust;
   readonly store: Pick<NodeStore, 'find' | 'credentialsOf'>;
+  /** Whether the store is kept at all: without it no pod is ever known. */
+  readonly isStoreKept: boolean;
   readonly stream: Pick<NodeStream, 'isLive' | 'silenceMs'>;
   readonly clock: Clock;
   /** `--serve-stale`: how long the store is answered from in full after its stream was lost; 0 is not at all. */
@@ -71,7 +73,7 @@ export function createNodeSource(options: NodeSourceOptions): CredentialSource {
       metrics.fromMemory.inc();
       return credentials.value;
     },
-    knownUid: (address) => store.find(address)?.uid,
+    ...(options.isStoreKept ? { knownUid: (address: string) => store.find(address)?.uid } : {}),
     podRole: (client, signal) => ask(client, (confirm) => gateway.podRole(client.address, confirm, signal)),
     podCredentials: async (client, role, signal): Promise<Outcome<MetadataCredentials>> => {
       const answer = await ask(client, (confirm) => gateway.podCredentials(client.address, role, confirm, signal));

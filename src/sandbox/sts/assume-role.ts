@@ -14,7 +14,7 @@ export type AssumeRoleCheck =
 
 const DEFAULT_SECONDS = 3600;
 const CHAINED_SECONDS = 3600;
-const ROLE_ARN = /^arn:[^:]+:iam::\d{12}:role\/[\x21-\x7e]*[\w+=,.@-]$/;
+const ROLE_ARN = /^arn:[^:]+:iam::\d{12}:role\/[\u0020-\u007e\u0085\u00a0-\uffff]+$/;
 
 /** The rules of https://docs.aws.amazon.com/STS/latest/APIReference/API_AssumeRole.html */
 export function checkAssumeRole(parameters: URLSearchParams, caller: CallerIdentity): AssumeRoleCheck {

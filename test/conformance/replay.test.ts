@@ -1,0 +1,99 @@
+import assert from 'node:assert/strict';
+import { readFile } from 'node:fs/promises';
+import { after, before, describe, it } from 'node:test';
+
+import { askHttp, type Cluster, type Daemon } from '../support/cluster.ts';
+
+import { type Compared, ourAnswer, recordedAnswer } from './answers.ts';
+import { type Difference, DIFFERENCES } from './differences.ts';
+import { METRICS, type RecordedCase, TRANSCRIPT } from './recorded.ts';
+import { startRecordedCluster } from './recorded-cluster.ts';
+
+for (const [what, agentFlags] of [
+  ['what the real Kiam answered', []],
+  ['what the real Kiam answered, by an agent that asks for each request', ['--node-store=false']],
+] as const) {
+  describe(what, () => replay(agentFlags));
+}
+
+function replay(agentFlags: readonly string[]): void {
+  let cluster: Cluster;
+  let server: Daemon;
+  const agents = new Map<string, Daemon>();
+  const used = new Set<Difference>();
+
+  before(async () => {
+    cluster = await startRecordedCluster();
+    server = await cluster.startServer();
+    for (const setting of new Set(TRANSCRIPT.map((recorded) => recorded.setting ?? ''))) {
+      const flags = setting === '' ? [] : [`--${setting}`];
+      agents.set(setting, await cluster.startAgent(server.port, { flags: [...agentFlags, ...flags] }));
+    }
+  });
+
+  after(() => cluster.close());
+
+  for (const recorded of TRANSCRIPT) {
+    const { name, setting = '', request } = recorded;
+    it(`${name}: ${request.method} ${request.path.slice(0, 70)}${setting === '' ? '' : ` with --${setting}`}`, async () => {
+      const { from, method, path, headers = {}, body } = request;
+      const answer = await askHttp({
+        port: agents.get(setting)?.port ?? 0,
+        from,
+        method,
+        path,
+        headers,
+        ...(body === undefined ? {} : { body }),
+      });
+      assert.ok(answer.tookMs < 1000, `it took ${Math.round(answer.tookMs)} ms`);
+      assert.deepEqual(simplified(recorded, ourAnswer(cluster.world, answer)), expected(recorded));
+    });
+  }
+
+  /** What ours is to answer: what Kiam did, but for the differences that apply. */
+  function expected(recorded: RecordedCase): Compared {
+    let wanted = recordedAnswer(recorded);
+    for (const difference of DIFFERENCES.filter(({ applies }) => applies(recorded))) {
+      const ours = difference.ours(wanted, recorded);
+      if (JSON.stringify(ours) !== JSON.stringify(wanted)) used.add(difference);
+      wanted = ours;
+    }
+    return wanted;
+  }
+
+  it('is replayed whole, and every difference is one that shows', (t) => {
+    t.diagnostic(`${TRANSCRIPT.length} cases, ${DIFFERENCES.length} deliberate differences`);
+    const idle = DIFFERENCES.filter((difference) => !used.has(difference)).map(({ sentence }) => sentence);
+    assert.deepEqual(idle, []);
+  });
+
+  it('leaves the metrics that Kiam showed, on the same daemon, of the same type, with the same labels and buckets', async () => {
+    const pages = { agent: await agents.get('')?.metrics(), server: await server.metrics() };
+    for (const { daemon, name, type, labels, buckets } of METRICS) {
+      const page = pages[daemon] ?? '';
+      assert.match(page, new RegExp(`^# TYPE ${name} ${type}$`, 'm'), `${name} of the ${daemon}`);
+      const series = page
+        .split('\n')
+        .filter((line) => line.startsWith(`${name}{`) || line.startsWith(`${name}_bucket{`));
+      for (const label of Object.keys(labels)) {
+        assert.ok(series.length > 0 && series.every((line) => line.includes(`${label}="`)), `${label} of ${name}`);
+      }
+      for (const bound of buckets ?? []) {
+        assert.ok(page.includes(`${name}_bucket{le="${bound}"`), `bucket ${bound} of ${name}`);
+      }
+    }
+  });
+}
+
+it('the README says each difference', async () => {
+  const readme = await readFile(new URL('../../README.md', import.meta.url), 'utf8');
+  const section = /^## Differences from Kiam$([\s\S]*?)^## /m.exec(readme)?.[1] ?? '';
+  for (const { sentence } of DIFFERENCES) assert.ok(section.includes(sentence), sentence);
+});
+
+/** The one answer that has no recorded counterpart is compared by what it is about. */
+function simplified({ name }: RecordedCase, ours: Compared): Compared {
+  if (name !== 'blocked iam info' || typeof ours.body !== 'string') return ours;
+  const role = /"InstanceProfileArn":"arn:aws:iam::123456789012:instance-profile\/(\w+)"/.exec(ours.body)?.[1];
+  return { ...ours, body: `info about the role ${role ?? 'of nobody'}` };
+}
