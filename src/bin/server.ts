@@ -94,7 +94,10 @@ async function startServer(flags: ServerFlags, daemon: Daemon): Promise<void> {
       policy,
       credentials,
       confirmation: new Confirmation({
-        reader: { readPod: (namespace, name, signal) => kubernetes.readPod(namespace, name, signal), silenceMs },
+        reader: {
+          readPod: (namespace, name, signal) => kubernetes.readPod(namespace, name, signal),
+          viewAgeMs: () => kubernetes.status().pods.confirmedAgeMs,
+        },
         pods,
         clock,
         maxViewAgeMs: flags.kubernetes.maxViewAgeMs,

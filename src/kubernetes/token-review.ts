@@ -41,7 +41,8 @@ interface Remembered {
 /**
  * Proves who an agent is by a TokenReview
  * (https://kubernetes.io/docs/reference/kubernetes-api/authentication-resources/token-review-v1/). A projected token names the
- * pod that it was made for. Answers are remembered under the token's hash for five minutes: the token itself is not kept.
+ * pod that it was made for. Answers are remembered under the token's hash for five minutes, and a good one for the token's life
+ * while the API server cannot be asked: the token itself is not kept.
  */
 export function createTokenReviewer({ connection, clock, logger }: TokenReviewerOptions): TokenReviewer {
   const remembered = new Map<string, Remembered>();
@@ -69,9 +70,16 @@ export function createTokenReviewer({ connection, clock, logger }: TokenReviewer
         logger.error('agents’ tokens cannot be reviewed', { error: error instanceof Error ? error : String(error) });
         saidWhyNot = true;
       }
-      return { kind: 'unavailable' };
+      return known?.answer.kind === 'pod' && clock.now() < expiryOf(token) ? known.answer : { kind: 'unavailable' };
     }
   };
+}
+
+/** When a token that was found good ends, in milliseconds since the epoch; 0 when it does not say (RFC 7519, 4.1.4). */
+function expiryOf(token: string): number {
+  const claims = parseJson(Buffer.from(token.split('.')[1] ?? '', 'base64url').toString('utf8'));
+  const seconds = field(claims, 'exp');
+  return typeof seconds === 'number' ? seconds * 1000 : 0;
 }
 
 /** Whom agents' tokens are made out to: `audience` of the projected token in the agent's manifest. */

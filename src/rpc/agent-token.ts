@@ -28,10 +28,11 @@ export class AgentToken {
     return this.#token;
   }
 
+  /** Reads the file; what it held before stands when it holds no token. Never rejects. */
   async refresh(): Promise<void> {
     const { path, logger } = this.#options;
     try {
-      this.#token = (await readFile(path, 'utf8')).trim();
+      this.#token = tokenIn(await readFile(path, 'utf8'));
       this.#isSaid = false;
     } catch (error) {
       if (!this.#isSaid) logger.error('the agent token cannot be read', { error: describeError(error) });
@@ -46,4 +47,13 @@ export class AgentToken {
       if (!signal.aborted) await this.refresh();
     }
   }
+}
+
+/** What may stand in a header (RFC 6750, 2.1); gRPC throws at anything else, and the text itself belongs in no log. */
+const TOKEN = /^[\w.~+/-]+=*$/;
+
+function tokenIn(text: string): string {
+  const token = text.trim();
+  if (!TOKEN.test(token)) throw new Error('the file holds no token');
+  return token;
 }

@@ -12,7 +12,7 @@ declare const KIAM_PROTO: string | undefined;
 export const SERVICE_NAME = 'kiam.KiamService';
 
 /** How sure the server has to be that an address is still the pod's; the numbers are those of the contract. */
-export const CONFIRM = { once: 0, anew: 1, certain: 2 } as const;
+export const CONFIRM = { once: 0, anew: 1, certain: 2, held: 3 } as const;
 export type Confirm = keyof typeof CONFIRM;
 
 export interface PodRoleRequest {
@@ -32,6 +32,8 @@ export interface Role {
   /** `''` from Kiam's server, as `role_arn`. */
   readonly uid: string;
   readonly role_arn: string;
+  /** How long ago the address was the pod's for certain, in milliseconds; 0 when the API server was asked. */
+  readonly view_age_ms: number;
 }
 
 /** Field names are those of the contract, as Kiam wrote them. */
@@ -46,7 +48,22 @@ export interface WireCredentials {
   /** `''` from Kiam's server, as `role_arn`. */
   readonly uid: string;
   readonly role_arn: string;
+  /** As that of {@link Role}. */
+  readonly view_age_ms: number;
 }
+
+/** For whom an answer is, and how old that knowledge is. */
+export interface Holder {
+  /** `''` where the server is Kiam's. */
+  readonly uid: string;
+  /** `''` also when the pod may not have its role. */
+  readonly roleArn: string;
+  /** How long ago the address was the pod's for certain, in milliseconds. */
+  readonly viewAgeMs: number;
+}
+
+/** What is issued to a node is for whichever of its pods have the identity. */
+const NOBODY: Holder = { uid: '', roleArn: '', viewAgeMs: 0 };
 
 /** Credentials off the wire. */
 export function credentialsOf(wire: WireCredentials): MetadataCredentials {
@@ -64,7 +81,7 @@ export function credentialsOf(wire: WireCredentials): MetadataCredentials {
 /** Credentials as the contract spells them; for whom they are is said where it is known. */
 export function wireCredentials(
   credentials: MetadataCredentials,
-  { uid, roleArn }: { readonly uid: string; readonly roleArn: string } = { uid: '', roleArn: '' },
+  { uid, roleArn, viewAgeMs }: Holder = NOBODY,
 ): WireCredentials {
   return {
     code: credentials.code,
@@ -76,6 +93,7 @@ export function wireCredentials(
     last_updated: credentials.lastUpdated,
     uid,
     role_arn: roleArn,
+    view_age_ms: Math.ceil(viewAgeMs),
   };
 }
 

@@ -4,7 +4,15 @@ import { createBackoff } from '#runtime/backoff.ts';
 import { type Clock, sleep } from '#runtime/clock.ts';
 
 import type { CallResult, KiamClient } from './client.ts';
-import { CONFIRM, type Confirm, credentialsOf, type MethodName, type Methods } from './contract.ts';
+import {
+  CONFIRM,
+  type Confirm,
+  credentialsOf,
+  type Holder,
+  type MethodName,
+  type Methods,
+  type Role,
+} from './contract.ts';
 import { failureOf } from './status.ts';
 
 export interface GatewayOptions {
@@ -12,13 +20,6 @@ export interface GatewayOptions {
   readonly clock: Clock;
   /** The longest that one question may take, every attempt included, in milliseconds. */
   readonly waitMs: number;
-}
-
-/** For whom an answer is: both are `''` where the server is Kiam's. */
-export interface Holder {
-  readonly uid: string;
-  /** `''` also when the pod may not have its role. */
-  readonly roleArn: string;
 }
 
 /** What asks a server of the contract on behalf of pods. Never rejects. */
@@ -94,24 +95,26 @@ export function createGateway({ client, clock, waitMs }: GatewayOptions): Gatewa
     podRole: async (address, confirm, signal) => {
       const answer = await ask('GetPodRole', { ip: address, confirm: CONFIRM[confirm] }, signal);
       if (!answer.ok) return answer;
-      const { name, uid, role_arn } = answer.value;
-      return succeeded({ role: name, uid, roleArn: role_arn });
+      return succeeded({ role: answer.value.name, ...holderOf(answer.value) });
     },
     podCredentials: async (address, role, confirm, signal) => {
       const answer = await ask('GetPodCredentials', { ip: address, role, confirm: CONFIRM[confirm] }, signal);
       if (!answer.ok) return answer;
-      const { uid, role_arn } = answer.value;
       const credentials = credentialsOf(answer.value);
       if (credentials.accessKeyId === '' || credentials.secretAccessKey === '') {
         return failed('internal', 'the server sent no credentials');
       }
-      return succeeded({ credentials, uid, roleArn: role_arn });
+      return succeeded({ credentials, ...holderOf(answer.value) });
     },
     serverHealth: async (signal) => {
       const answer = await ask('GetHealth', {}, signal);
       return answer.ok ? succeeded(answer.value.message) : answer;
     },
   };
+}
+
+function holderOf(answer: Pick<Role, 'uid' | 'role_arn' | 'view_age_ms'>): Holder {
+  return { uid: answer.uid, roleArn: answer.role_arn, viewAgeMs: answer.view_age_ms };
 }
 
 /** Whether the same question may soon be answered otherwise, by this replica or by another. */

@@ -55,9 +55,12 @@ export interface NodeStream {
 
 /**
  * Serves one agent for as long as it stays; resolves to end the stream. `unproven`: the agent's node is not known, so there is
- * no stream for it, as from a server that does not know the method.
+ * no stream for it, as from a server that does not know the method. `unknown`: that cannot be told now; what the agent holds
+ * is still worth something.
  */
-export type WatchNodeHandler = (request: WatchNodeRequest, stream: NodeStream) => Promise<'ended' | 'unproven'>;
+export type WatchNodeHandler = (request: WatchNodeRequest, stream: NodeStream) => Promise<StreamOutcome>;
+
+export type StreamOutcome = 'ended' | 'unproven' | 'unknown';
 
 export interface KiamServerOptions {
   readonly contract: Contract;
@@ -75,6 +78,7 @@ export interface KiamServerOptions {
 const DEFECT: Failure = { kind: 'internal', message: 'internal error' };
 
 const UNPROVEN = { code: status.UNIMPLEMENTED, details: 'the node of the agent is not proven' };
+const UNKNOWN = { code: status.UNAVAILABLE, details: 'it is not certain who the agent is' };
 
 /** A request holds an address and a role: a larger message is no request of this contract. */
 const LARGEST_REQUEST_BYTES = 64 * 1024;
@@ -177,8 +181,8 @@ export class KiamServer {
         counts.handled(answer.code);
         call.emit('error', answer);
       };
-      const end = (outcome: 'ended' | 'unproven'): void => {
-        if (outcome === 'unproven') return fail(UNPROVEN);
+      const end = (outcome: StreamOutcome): void => {
+        if (outcome !== 'ended') return fail(outcome === 'unproven' ? UNPROVEN : UNKNOWN);
         counts.handled(status.OK);
         call.end();
         return undefined;

@@ -1,4 +1,4 @@
-import type { PodRecord } from '#domain/pod.ts';
+import { ownsItsAddress, type PodRecord } from '#domain/pod.ts';
 import type { Confirm } from '#rpc/contract.ts';
 import type { Clock } from '#runtime/clock.ts';
 import { startDeadline } from '#runtime/deadline.ts';
@@ -7,30 +7,39 @@ import type { PodCache, PodReader } from './ports.ts';
 
 export interface ConfirmationOptions {
   readonly reader: PodReader;
-  readonly pods: Pick<PodCache, 'subscribe'>;
+  readonly pods: Pick<PodCache, 'byUid' | 'subscribe'>;
   readonly clock: Clock;
-  /** `--max-view-age`: how long the watch may have been silent for its word to count, in milliseconds. */
+  /** `--max-view-age`: how old knowledge of who has an address may be for it to count, in milliseconds. */
   readonly maxViewAgeMs: number;
 }
 
-/**
- * `holds`: the API server says that the pod has the address. `moved`: it says otherwise. `unsure`: it cannot be asked, and
- * what the watch said is too old to count.
- */
-export type Verdict = 'holds' | 'moved' | 'unsure';
+export type Verdict =
+  /** The pod has the address, or had it so long ago at most; 0 when the API server has just said so. */
+  | { readonly kind: 'holds'; readonly ageMs: number }
+  /** The API server says otherwise. */
+  | { readonly kind: 'moved' }
+  /** It cannot be asked, and what the watch said is too old to count. */
+  | { readonly kind: 'unsure' };
 
 /** A pod that waits for its first credentials waits for this as well, beside AssumeRole. */
 const READ_LIMIT_MS = 500;
 
+interface Confirmed {
+  readonly binding: string;
+  /** When the API server was asked, in monotonic milliseconds. */
+  readonly atMs: number;
+}
+
 /**
  * Makes sure that an address is still the pod's that the watch says has it. A watch is always behind, and what it delivered
  * lately proves nothing: one that is late delivers what was so some time ago. So the API server is asked for the pod by name,
- * once for each pod and address, and again whenever the agent has reason to doubt (SPEC 6).
+ * for each pod and address, and again whenever the agent has reason to doubt or nothing at the node holds the two together
+ * (SPEC 6).
  */
 export class Confirmation {
   readonly #options: ConfirmationOptions;
-  /** The addresses that were confirmed, by UID. Entries leave with their pods. */
-  readonly #confirmed = new Map<string, string>();
+  /** What was confirmed, by UID. Entries leave with their pods. */
+  readonly #confirmed = new Map<string, Confirmed>();
 
   constructor(options: ConfirmationOptions) {
     this.#options = options;
@@ -41,23 +50,47 @@ export class Confirmation {
 
   /** Never rejects; takes at most half a second, or until `signal` aborts. */
   async confirm(pod: PodRecord, how: Confirm, signal: AbortSignal): Promise<Verdict> {
-    const binding = bindingOf(pod);
-    if (how === 'once' && this.#confirmed.get(pod.uid) === binding) return 'holds';
     const { reader, clock, maxViewAgeMs } = this.#options;
+    const startedMs = clock.monotonic();
+    const remembered = this.#remembered(pod, how, startedMs);
+    if (remembered !== undefined) return { kind: 'holds', ageMs: startedMs - remembered.atMs };
     const deadline = startDeadline(clock, READ_LIMIT_MS, signal);
     try {
       const reading = await reader.readPod(pod.namespace, pod.name, deadline.signal);
-      if (reading.kind === 'unknown') {
-        return how !== 'certain' && reader.silenceMs() < maxViewAgeMs ? 'holds' : 'unsure';
+      if (reading.kind !== 'unknown') {
+        const holds = reading.kind === 'found' && isSame(pod, reading.pod, how);
+        this.#remember(pod, holds ? startedMs : undefined);
+        return holds ? { kind: 'holds', ageMs: 0 } : { kind: 'moved' };
       }
-      const holds = reading.kind === 'found' && reading.pod.uid === pod.uid && bindingOf(reading.pod) === binding;
-      if (holds) this.#confirmed.set(pod.uid, binding);
-      else this.#confirmed.delete(pod.uid);
-      return holds ? 'holds' : 'moved';
+      const ageMs = reader.viewAgeMs();
+      return how !== 'certain' && ageMs < maxViewAgeMs ? { kind: 'holds', ageMs } : { kind: 'unsure' };
     } finally {
       deadline.clear();
     }
   }
+
+  #remembered(pod: PodRecord, how: Confirm, nowMs: number): Confirmed | undefined {
+    if (how === 'anew' || how === 'certain') return undefined;
+    const confirmed = this.#confirmed.get(pod.uid);
+    if (confirmed?.binding !== bindingOf(pod)) return undefined;
+    return how === 'held' || nowMs - confirmed.atMs < this.#options.maxViewAgeMs ? confirmed : undefined;
+  }
+
+  #remember(pod: PodRecord, atMs: number | undefined): void {
+    // The pod may have gone while it was asked about: nothing would ever take the entry away again.
+    if (atMs === undefined || this.#options.pods.byUid(pod.uid) === undefined) this.#confirmed.delete(pod.uid);
+    else this.#confirmed.set(pod.uid, { binding: bindingOf(pod), atMs });
+  }
+}
+
+/**
+ * Whether what the API server says is what the watch said, of a pod that has not ended: one that has keeps the address in its
+ * status, which may be another's by now. An address with another interface than before is a restarted pod's, which one that is
+ * being deleted never becomes.
+ */
+function isSame(pod: PodRecord, now: PodRecord, how: Confirm): boolean {
+  if (now.uid !== pod.uid || bindingOf(now) !== bindingOf(pod) || !ownsItsAddress(now)) return false;
+  return how !== 'certain' || !now.terminating;
 }
 
 /** What has to be the same: the addresses, and the node where they lead to. */

@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 
 import { type Identity, identityKey } from '#domain/identity.ts';
-import { metadataCredentials } from '#domain/credentials.ts';
+import { type Credentials, metadataCredentials } from '#domain/credentials.ts';
 import { ownsItsAddress, type PodRecord } from '#domain/pod.ts';
 import { type PodBinding, wireCredentials } from '#rpc/contract.ts';
 import type { NodeStream } from '#rpc/server.ts';
@@ -111,47 +111,51 @@ export class NodeFeed {
       }
       for (const [key, identity] of this.#changedIdentities) {
         this.#changedIdentities.delete(key);
-        if (this.#holders.has(key)) await this.#sendCredentials(key, identity);
+        const credentials = this.#options.credentials.peek(identity);
+        if (credentials !== undefined && this.#holders.has(key)) await this.#sendCredentials(key, credentials);
       }
       if (this.#options.stream.signal.aborted) return;
     }
   }
 
   async #sendPod(uid: string): Promise<void> {
-    const pod = this.#options.pods.byUid(uid);
     this.#forgetWaiting(uid);
-    const addresses = pod === undefined ? [] : this.#ownAddresses(pod);
-    if (pod === undefined || addresses.length === 0) {
-      if (!this.#sent.has(uid)) return;
-      this.#hold(uid, undefined);
-      await this.#send({ gone: { uid } });
-      return;
+    let provided: Credentials | undefined;
+    // The agent may take its time to read what the pod needs first: then the pod is looked at again, for it may have changed.
+    for (;;) {
+      const pod = this.#options.pods.byUid(uid);
+      const addresses = pod === undefined ? [] : this.#ownAddresses(pod);
+      if (pod === undefined || addresses.length === 0) return this.#sendGone(uid);
+      const identity = this.#options.identify(pod);
+      const key = identity === undefined ? '' : identityKey(identity);
+      const credentials = identity === undefined ? undefined : this.#options.credentials.peek(identity);
+      if (key !== '' && !this.#holders.has(key) && credentials !== undefined && credentials !== provided) {
+        provided = credentials;
+        await this.#sendCredentials(key, credentials);
+        if (this.#options.stream.signal.aborted) return undefined;
+        continue;
+      }
+      const hasCredentials = this.#holders.has(key) || credentials !== undefined;
+      if (key !== '' && !hasCredentials) this.#waiting.set(key, (this.#waiting.get(key) ?? new Set()).add(uid));
+      this.#hold(uid, hasCredentials ? key : '');
+      return this.#send({ pod: bindingOf(pod, addresses, identity, hasCredentials ? key : '') });
     }
-    const identity = this.#options.identify(pod);
-    const key = identity === undefined ? '' : await this.#provide(uid, identity);
-    this.#hold(uid, key);
-    await this.#send({ pod: bindingOf(pod, addresses, identity, key) });
   }
 
-  /** Sees to it that the agent has the identity's credentials; `''` while there are none. */
-  async #provide(uid: string, identity: Identity): Promise<string> {
-    const key = identityKey(identity);
-    if (this.#holders.has(key) || (await this.#sendCredentials(key, identity))) return key;
-    this.#waiting.set(key, (this.#waiting.get(key) ?? new Set()).add(uid));
-    return '';
+  async #sendGone(uid: string): Promise<void> {
+    if (!this.#sent.has(uid)) return;
+    this.#hold(uid, undefined);
+    await this.#send({ gone: { uid } });
   }
 
-  async #sendCredentials(key: string, identity: Identity): Promise<boolean> {
-    const credentials = this.#options.credentials.peek(identity);
-    if (credentials === undefined) return false;
-    await this.#send({
+  #sendCredentials(key: string, credentials: Credentials): Promise<void> {
+    return this.#send({
       credentials: {
         identity: labelOf(key),
         credentials: wireCredentials(metadataCredentials(credentials)),
         expires_at_ms: Math.round(credentials.expiresAtMs),
       },
     });
-    return true;
   }
 
   /** The addresses that are the pod's alone, as an agent of its node may see it. */

@@ -11,7 +11,7 @@ export interface NodeWatchOptions extends Omit<NodeFeedOptions, 'hostIp' | 'stre
 export function createNodeWatch({ scope, ...options }: NodeWatchOptions): WatchNodeHandler {
   return async (_request, stream) => {
     const agent = await scope.of(stream, stream.signal);
-    if (agent.kind !== 'node') return 'unproven';
+    if (agent.kind !== 'node') return agent.kind === 'unknown' ? 'unknown' : 'unproven';
     await new NodeFeed({ ...options, hostIp: agent.hostIp, stream }).run();
     return 'ended';
   };

@@ -85,8 +85,11 @@ export type PodReading =
 export interface PodReader {
   /** A read that no cache answers. Never rejects. */
   readPod(namespace: string, name: string, signal: AbortSignal): Promise<PodReading>;
-  /** How long nothing has been heard from the API server, in milliseconds. */
-  silenceMs(): number;
+  /**
+   * How old the watch's view of the pods may be at most, in milliseconds. Not the silence of the watch: one that is late
+   * delivers what was so some time ago, without a pause.
+   */
+  viewAgeMs(): number;
 }
 
 /** What is known of a service account token. */

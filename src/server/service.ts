@@ -4,7 +4,7 @@ import { failed, type Outcome, succeeded } from '#domain/failure.ts';
 import { identityOf } from '#domain/identity.ts';
 import type { PodRecord } from '#domain/pod.ts';
 import type { Decision } from '#domain/policy.ts';
-import { CONFIRM, type Confirm, type WireCredentials, wireCredentials } from '#rpc/contract.ts';
+import { CONFIRM, type Confirm, type Role, type WireCredentials, wireCredentials } from '#rpc/contract.ts';
 import type { CallContext, ServiceHandlers } from '#rpc/server.ts';
 import type { Clock } from '#runtime/clock.ts';
 import { startDeadline } from '#runtime/deadline.ts';
@@ -75,6 +75,10 @@ export function createService(options: ServiceOptions): ServiceHandlers {
   /** The pod with the address, if need be waited for. A pod of another node is none, and takes as long to be none. */
   const podAt = async ({ address, hostIp, signal }: Question): Promise<Outcome<PodRecord>> => {
     const lookup = await pods.waitFor(address, signal, { hostIp });
+    if (lookup.kind === 'ambiguous' && hostIp !== undefined && lookup.pods.every((pod) => pod.hostIp !== hostIp)) {
+      await untilAborted(signal);
+      return NOT_FOUND;
+    }
     if (lookup.kind === 'ambiguous') {
       logger.info('multiple running pods found', { 'pod.ip': address });
       return failed('multiple-pods', 'multiple running pods found');
@@ -84,11 +88,11 @@ export function createService(options: ServiceOptions): ServiceHandlers {
     return NOT_FOUND;
   };
 
-  /** Makes sure of what the watch says. When the API server says otherwise, the watch is late: it is waited for. */
-  const confirmed = async (pod: PodRecord, { address, confirm, signal }: Question): Promise<Outcome<PodRecord>> => {
+  /** Makes sure of what the watch says: how long ago it was so for certain. When the API server says otherwise, the watch is late: it is waited for. */
+  const confirmed = async (pod: PodRecord, { address, confirm, signal }: Question): Promise<Outcome<number>> => {
     const verdict = await confirmation.confirm(pod, confirm, signal);
-    if (verdict === 'holds') return succeeded(pod);
-    if (verdict === 'unsure') return failed('view-stale', 'it is not certain who has the address');
+    if (verdict.kind === 'holds') return succeeded(verdict.ageMs);
+    if (verdict.kind === 'unsure') return failed('view-stale', 'it is not certain who has the address');
     logger.info('an address has changed hands before the watch said so', { ...podFields(pod), 'pod.ip': address });
     await untilOther(pods, address, pod.uid, signal);
     return NOT_FOUND;
@@ -133,24 +137,31 @@ export function createService(options: ServiceOptions): ServiceHandlers {
       return issued;
     }
     if (!isStillEntitled(pod, role, question)) return NOT_FOUND;
-    return succeeded(wireCredentials(metadataCredentials(issued.value), { uid: pod.uid, roleArn: decision.roleArn }));
+    const holder = { uid: pod.uid, roleArn: decision.roleArn, viewAgeMs: certainty.value };
+    return succeeded(wireCredentials(metadataCredentials(issued.value), holder));
   };
 
-  const podRole = async (question: Question): Promise<Outcome<PodRecord>> => {
+  const podRole = async (question: Question): Promise<Outcome<Role>> => {
     const found = await podAt(question);
-    return found.ok ? confirmed(found.value, question) : found;
+    if (!found.ok) return found;
+    const certainty = await confirmed(found.value, question);
+    if (!certainty.ok) return certainty;
+    // As it is now: the address may have changed hands meanwhile, or the annotation.
+    const lookup = pods.find(question.address, { hostIp: question.hostIp });
+    if (lookup.kind !== 'found' || lookup.pod.uid !== found.value.uid) return NOT_FOUND;
+    const { uid, role } = lookup.pod;
+    const decision = role === '' ? undefined : policy.decide(lookup.pod, role);
+    logger.info('found role', { 'pod.iam.role': role, 'pod.ip': question.address });
+    return succeeded({
+      name: role,
+      uid,
+      role_arn: decision?.allowed === true ? decision.roleArn : '',
+      view_age_ms: Math.ceil(certainty.value),
+    });
   };
 
   return {
-    GetPodRole: (request, context) =>
-      ask(request, context, 'pod not found', async (question) => {
-        const pod = await podRole(question);
-        if (!pod.ok) return pod;
-        const { uid, role } = pod.value;
-        logger.info('found role', { 'pod.iam.role': role, 'pod.ip': request.ip });
-        const decision = role === '' ? undefined : policy.decide(pod.value, role);
-        return succeeded({ name: role, uid, role_arn: decision?.allowed === true ? decision.roleArn : '' });
-      }),
+    GetPodRole: (request, context) => ask(request, context, 'pod not found', podRole),
     GetPodCredentials: (request, context) =>
       ask(request, context, 'no pod found', (question) => podCredentials(request.role, question)),
     GetHealth: () => Promise.resolve(succeeded({ message: 'ok' })),
@@ -163,7 +174,16 @@ const NOT_FOUND = failed('pod-not-found', 'no pod found');
 /** Kiam's agents send no number; what is no number of ours asks for the most. */
 function confirmOf(number: number | undefined): Confirm {
   if (number === undefined || number === CONFIRM.once) return 'once';
+  if (number === CONFIRM.held) return 'held';
   return number === CONFIRM.anew ? 'anew' : 'certain';
+}
+
+/** What is no business of the asking node is told as late as what does not exist. */
+function untilAborted(signal: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    if (signal.aborted) resolve();
+    else signal.addEventListener('abort', () => resolve(), { once: true });
+  });
 }
 
 /** Resolves when another pod than this one, or none, has the address, or when `signal` aborts. */

@@ -54,7 +54,7 @@ describe('the contract over mutual TLS', () => {
       peers.push(peer);
       return Promise.resolve(
         ip === '192.0.2.1'
-          ? succeeded({ name: 'läser', uid: 'uid-1', role_arn: '' })
+          ? succeeded({ name: 'läser', uid: 'uid-1', role_arn: '', view_age_ms: 0 })
           : failed('pod-not-found', 'pod not found'),
       );
     },
@@ -113,7 +113,7 @@ describe('the contract over mutual TLS', () => {
   it('carries answers and refusals, and counts them as go-grpc-prometheus does', async () => {
     const { client, registry } = await connect(authority);
     const found = await client.call('GetPodRole', { ip: '192.0.2.1' }, { timeoutMs: 5000, signal: never });
-    assert.deepEqual(found, { ok: true, response: { name: 'läser', uid: 'uid-1', role_arn: '' } });
+    assert.deepEqual(found, { ok: true, response: { name: 'läser', uid: 'uid-1', role_arn: '', view_age_ms: 0 } });
     const refused = await client.call(
       'GetPodCredentials',
       { ip: '192.0.2.1', role: 'x' },

@@ -1,12 +1,12 @@
 import type { MetadataCredentials } from '#domain/credentials.ts';
 import { failed, type Outcome, succeeded } from '#domain/failure.ts';
-import type { Confirm } from '#rpc/contract.ts';
-import type { Gateway, Holder } from '#rpc/gateway.ts';
+import type { Confirm, Holder } from '#rpc/contract.ts';
+import type { Gateway } from '#rpc/gateway.ts';
 import type { Clock } from '#runtime/clock.ts';
 
 import type { Client, CredentialSource } from '../ports.ts';
 import type { NodeMetrics } from './metrics.ts';
-import type { NodeStore, StoredPod } from './store.ts';
+import type { NodeStore, StoredCredentials, StoredPod } from './store.ts';
 import type { NodeStream } from './stream.ts';
 import type { Trust } from './trust.ts';
 
@@ -53,11 +53,15 @@ export function createNodeSource(options: NodeSourceOptions): CredentialSource {
     question: (confirm: Confirm) => Promise<Outcome<T>>,
   ): Promise<Outcome<T>> => {
     metrics.fromServer.inc();
-    const confirm = trust.needs(client);
-    const outcome = await question(confirm);
+    const doubt = trust.doubt(client);
+    const outcome = await question(doubt.confirm);
     if (!outcome.ok) return outcome;
-    return trust.establish(client, outcome.value.uid, confirm) ? outcome : CHANGED_HANDS;
+    return trust.establish(client, outcome.value, doubt) ? outcome : CHANGED_HANDS;
   };
+
+  /** By both clocks: the wall clock may be set to anything, and the monotonic one does not see the machine asleep. */
+  const lifeLeftMs = ({ expiresAtMs, deadAtMs }: StoredCredentials): number =>
+    Math.min(expiresAtMs - clock.now(), deadAtMs - clock.monotonic());
 
   return {
     knownRole: (client) => {
@@ -69,7 +73,7 @@ export function createNodeSource(options: NodeSourceOptions): CredentialSource {
       const pod = trusted(client);
       if (pod === undefined || !isItsRole(pod, role)) return undefined;
       const credentials = store.credentialsOf(pod);
-      if (credentials === undefined || credentials.expiresAtMs - clock.now() < SHORTEST_LIFE_MS) return undefined;
+      if (credentials === undefined || lifeLeftMs(credentials) < SHORTEST_LIFE_MS) return undefined;
       metrics.fromMemory.inc();
       return credentials.value;
     },

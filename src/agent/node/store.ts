@@ -1,6 +1,7 @@
 import { canonicalAddress } from '#domain/address.ts';
 import type { MetadataCredentials } from '#domain/credentials.ts';
 import { credentialsOf, type IssuedCredentials, type NodeUpdate, type PodBinding } from '#rpc/contract.ts';
+import type { Clock } from '#runtime/clock.ts';
 
 /** A pod of this node, as the server said it is. */
 export interface StoredPod {
@@ -17,7 +18,10 @@ export interface StoredPod {
 export interface StoredCredentials {
   /** The same object for as long as they are the same. */
   readonly value: MetadataCredentials;
+  /** In milliseconds since the epoch. */
   readonly expiresAtMs: number;
+  /** The same moment in monotonic milliseconds, by the clocks as they were when the credentials came. */
+  readonly deadAtMs: number;
 }
 
 /**
@@ -33,6 +37,8 @@ export class NodeStore {
   readonly #holders = new Map<string, number>();
   readonly #onGone: (uid: string) => void;
   #stream = 0;
+  /** Credentials that no pod has yet: that of the next update, or none will. */
+  #unclaimed: string | undefined;
 
   /** `onGone` is told of each pod that leaves. */
   constructor(onGone: (uid: string) => void = () => {}) {
@@ -61,14 +67,16 @@ export class NodeStore {
     this.#stream += 1;
   }
 
-  apply(update: NodeUpdate): void {
+  apply(update: NodeUpdate, clock: Pick<Clock, 'now' | 'monotonic'>): void {
     if (update.pod !== undefined) this.#put(update.pod);
     else if (update.gone !== undefined) this.#remove(update.gone.uid);
-    else if (update.credentials !== undefined) this.#issue(update.credentials);
+    else if (update.credentials !== undefined) this.#issue(update.credentials, clock);
     else if (update.synced !== undefined) this.#dropOlder();
+    if (update.heartbeat === undefined) this.#dropUnclaimed(update.credentials?.identity);
   }
 
   clear(): void {
+    this.#unclaimed = undefined;
     for (const uid of this.#pods.keys()) this.#remove(uid);
     this.#credentials.clear();
   }
@@ -116,11 +124,18 @@ export class NodeStore {
     }
   }
 
-  #issue({ identity, credentials, expires_at_ms }: IssuedCredentials): void {
+  #issue({ identity, credentials, expires_at_ms }: IssuedCredentials, clock: Pick<Clock, 'now' | 'monotonic'>): void {
     this.#credentials.set(identity, {
       value: credentialsOf(credentials),
       expiresAtMs: expires_at_ms,
+      deadAtMs: clock.monotonic() + expires_at_ms - clock.now(),
     });
+  }
+
+  #dropUnclaimed(next: string | undefined): void {
+    const before = this.#unclaimed;
+    this.#unclaimed = next;
+    if (before !== undefined && before !== next && !this.#holders.has(before)) this.#credentials.delete(before);
   }
 
   /** The new stream has said everything: what it did not say is no more. */

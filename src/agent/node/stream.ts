@@ -21,6 +21,9 @@ export interface NodeStreamOptions {
 const SILENCE_LIMIT_MS = 6000;
 const SILENCE_CHECK_MS = 1000;
 
+/** A stream that ends sooner after its whole set, planned or not, does not show that the next one would fare better. */
+const PROVEN_MS = 5000;
+
 /** A server that has no stream for us now may have one when it knows this node, soon, or after its update, some day. */
 const ASK_AGAIN = { firstMs: 1000, capMs: 60_000 };
 
@@ -56,9 +59,9 @@ export class NodeStream {
     // The first loss of a stream is answered at once, by another replica; only then the fleet is spread in time.
     let isFirstLoss = true;
     while (!signal.aborted) {
-      const { end, isPlanned, heard } = await this.#follow(signal);
+      const { end, isPlanned, hasProven } = await this.#follow(signal);
       if (signal.aborted) return;
-      if (heard) {
+      if (hasProven) {
         isFirstLoss = true;
         backoff.reset();
         askAgain.reset();
@@ -66,20 +69,21 @@ export class NodeStream {
       if (isUnimplemented(end.code)) {
         this.#none();
         await sleep(clock, askAgain.nextMs(), signal);
-      } else if (!isPlanned) {
-        this.#lost(end.details);
-        if (!isFirstLoss) await sleep(clock, backoff.nextMs() * random(), signal);
-        isFirstLoss = false;
+        continue;
       }
+      if (!isPlanned) this.#lost(end.details);
+      if (isPlanned && hasProven) continue;
+      if (!isFirstLoss) await sleep(clock, backoff.nextMs() * random(), signal);
+      isFirstLoss = false;
     }
   }
 
   /** One stream, from its beginning to its end. */
-  async #follow(signal: AbortSignal): Promise<{ end: StreamEnd; isPlanned: boolean; heard: boolean }> {
+  async #follow(signal: AbortSignal): Promise<{ end: StreamEnd; isPlanned: boolean; hasProven: boolean }> {
     const { client, store, clock, hostIp } = this.#options;
     const silent = new AbortController();
     let isPlanned = false;
-    let heard = false;
+    let syncedMs = Number.POSITIVE_INFINITY;
     let heardMs = clock.monotonic();
     let cancelCheck = (): void => {};
     const check = (): void => {
@@ -90,18 +94,21 @@ export class NodeStream {
     store.begin();
     const onUpdate = (update: NodeUpdate): void => {
       heardMs = clock.monotonic();
-      store.apply(update);
+      store.apply(update, clock);
       if (update.moved !== undefined) isPlanned = true;
-      if (update.synced !== undefined) this.#streaming();
+      if (update.synced !== undefined) {
+        syncedMs = heardMs;
+        this.#streaming();
+      }
       if (this.#isSynced && this.#said === 'streaming') this.#lastHeardMs = heardMs;
-      heard ||= update.synced !== undefined;
     };
     const end = await client.watchNode(
       { host_ip: hostIp },
       { onUpdate, signal: AbortSignal.any([signal, silent.signal]) },
     );
     cancelCheck();
-    return { end, isPlanned: isPlanned || end.moved, heard };
+    const hasProven = clock.monotonic() - syncedMs >= PROVEN_MS;
+    return { end, isPlanned: isPlanned || end.moved, hasProven };
   }
 
   #streaming(): void {

@@ -1,6 +1,6 @@
 import { LRUCache } from 'lru-cache';
 
-import type { Confirm } from '#rpc/contract.ts';
+import type { Confirm, Holder } from '#rpc/contract.ts';
 import type { Clock } from '#runtime/clock.ts';
 
 import type { Client, Evidence } from '../ports.ts';
@@ -9,8 +9,17 @@ import type { Client, Evidence } from '../ports.ts';
 interface Binding {
   readonly uid: string;
   readonly evidence: Evidence;
-  /** When the API server was last asked about it, in monotonic milliseconds. */
+  /** A moment at which the address was the pod's, in monotonic milliseconds. */
   readonly confirmedMs: number;
+}
+
+/** What has to be asked of a server before a client is answered, and what its answer is measured by. */
+export interface Doubt {
+  /** How sure the server has to be about the client's address. */
+  readonly confirm: Confirm;
+  /** The pod that the address is held to already; undefined when the server's answer decides. */
+  readonly uid: string | undefined;
+  readonly askedMs: number;
 }
 
 export interface TrustOptions {
@@ -42,44 +51,39 @@ export class Trust {
    * What holds the client to a pod with this UID: the kernel, or only that it was confirmed lately; undefined when nothing
    * does, and a server has to be asked.
    */
-  holds({ address, evidence }: Client, uid: string): 'witnessed' | 'recent' | undefined {
-    const binding = this.#bindings.get(address);
-    if (binding === undefined || binding.uid !== uid) return undefined;
-    if (isUnchanged(binding.evidence, evidence)) return 'witnessed';
-    if (binding.evidence.kind !== 'none' || evidence.kind !== 'none') return undefined;
-    return this.#isRecent(binding) ? 'recent' : undefined;
+  holds(client: Client, uid: string): 'witnessed' | 'recent' | undefined {
+    const binding = this.#bindings.get(client.address);
+    return binding?.uid === uid ? this.#witness(binding, client.evidence) : undefined;
   }
 
-  /** How sure the server has to be about the client's address, before its answer may be given. */
-  needs({ address, evidence }: Client): Confirm {
+  /** What has to be asked before the client is answered. */
+  doubt({ address, evidence }: Client): Doubt {
+    const askedMs = this.#options.clock.monotonic();
     const binding = this.#bindings.get(address);
-    if (binding === undefined) return 'anew';
-    if (isUnchanged(binding.evidence, evidence)) return 'once';
-    if (evidence.kind === 'none' && binding.evidence.kind === 'none') return this.#isRecent(binding) ? 'once' : 'anew';
-    return 'certain';
+    if (binding === undefined) return { confirm: 'anew', uid: undefined, askedMs };
+    const witness = this.#witness(binding, evidence);
+    if (witness !== undefined) return { confirm: witness === 'witnessed' ? 'held' : 'once', uid: binding.uid, askedMs };
+    const isUnwitnessed = evidence.kind === 'none' && binding.evidence.kind === 'none';
+    return { confirm: isUnwitnessed ? 'anew' : 'certain', uid: undefined, askedMs };
   }
 
   /**
-   * Takes a server's word for who the client is, asked with `confirm`. False when the address may have changed hands since the
-   * connection was accepted: then what the server said is not for this client.
+   * Takes a server's word for who the client is. False when the address may have changed hands since the connection was
+   * accepted, or when the word is against what is known: then what the server said is not for this client.
    */
-  establish(client: Client, uid: string, confirm: Confirm): boolean {
-    const { clock, readEvidence } = this.#options;
+  establish(client: Client, { uid, viewAgeMs }: Pick<Holder, 'uid' | 'viewAgeMs'>, doubt: Doubt): boolean {
     const { address, evidence } = client;
-    if (evidence.kind === 'interface' && !isUnchanged(evidence, readEvidence(address))) {
-      this.#bindings.delete(address);
+    if (evidence.kind === 'interface' && !isUnchanged(evidence, this.#options.readEvidence(address))) {
+      this.#endBinding(address, ({ evidence: before }) => isUnchanged(before, evidence));
       return false;
     }
     // Kiam's server does not say which pod it means: nothing can be held to it.
     if (uid === '') return true;
-    const previous = this.#bindings.get(address);
-    if (confirm !== 'once') this.#bindings.set(address, { uid, evidence, confirmedMs: clock.monotonic() });
-    else if (previous !== undefined && previous.uid !== uid) {
-      // Another pod, though the kernel shows no change: whatever was known of the address, it is not enough.
-      this.#bindings.delete(address);
-      return false;
-    }
-    return true;
+    if (doubt.uid === undefined) return this.#bind(address, { uid, evidence, confirmedMs: doubt.askedMs - viewAgeMs });
+    if (doubt.uid === uid) return true;
+    // Another pod, though nothing here shows a change: whatever was known of the address, it is not enough.
+    this.#endBinding(address, (binding) => binding.uid === doubt.uid);
+    return false;
   }
 
   /** A pod has gone: what was known of its addresses is of no more use. */
@@ -87,8 +91,23 @@ export class Trust {
     for (const [address, binding] of this.#bindings.entries()) if (binding.uid === uid) this.#bindings.delete(address);
   }
 
-  #isRecent({ confirmedMs }: Binding): boolean {
-    return this.#options.clock.monotonic() - confirmedMs < UNWITNESSED_MS;
+  /** Answers come in any order: an earlier moment never takes the place of a later one. */
+  #bind(address: string, binding: Binding): boolean {
+    const present = this.#bindings.get(address);
+    if (present !== undefined && present.confirmedMs > binding.confirmedMs) return present.uid === binding.uid;
+    this.#bindings.set(address, binding);
+    return true;
+  }
+
+  #endBinding(address: string, isMeant: (binding: Binding) => boolean): void {
+    const binding = this.#bindings.get(address);
+    if (binding !== undefined && isMeant(binding)) this.#bindings.delete(address);
+  }
+
+  #witness({ evidence: before, confirmedMs }: Binding, now: Evidence): 'witnessed' | 'recent' | undefined {
+    if (isUnchanged(before, now)) return 'witnessed';
+    if (before.kind !== 'none' || now.kind !== 'none') return undefined;
+    return this.#options.clock.monotonic() - confirmedMs < UNWITNESSED_MS ? 'recent' : undefined;
   }
 }
 

@@ -51,7 +51,7 @@ function scriptedClient(clock: ManualClock, script: readonly Answer[]) {
 }
 
 function roleNamed(name: string) {
-  return { name, uid: '', role_arn: '' };
+  return { name, uid: '', role_arn: '', view_age_ms: 0 };
 }
 
 async function askRole(script: readonly Answer[], waitMs = 900) {
@@ -70,7 +70,7 @@ async function askRole(script: readonly Answer[], waitMs = 900) {
 describe('the gateway', () => {
   it('makes one call when the server answers', async () => {
     const { outcome, calls, endedAtMs } = await askRole([{ afterMs: 3, name: 'reader' }]);
-    assert.deepEqual(outcome, { ok: true, value: { role: 'reader', uid: '', roleArn: '' } });
+    assert.deepEqual(outcome, { ok: true, value: { role: 'reader', uid: '', roleArn: '', viewAgeMs: 0 } });
     assert.equal(endedAtMs, 3);
     assert.equal(calls.length, 1);
     assert.equal(calls[0]?.timeoutMs, 900);
@@ -95,7 +95,7 @@ describe('the gateway', () => {
   it("asks Kiam's server again until the pod is known, soon after it is", async () => {
     const unknown = { afterMs: 1, kiamText: 'pod not found' };
     const { outcome, calls, endedAtMs } = await askRole([unknown, unknown, unknown, { afterMs: 1, name: 'reader' }]);
-    assert.deepEqual(outcome, { ok: true, value: { role: 'reader', uid: '', roleArn: '' } });
+    assert.deepEqual(outcome, { ok: true, value: { role: 'reader', uid: '', roleArn: '', viewAgeMs: 0 } });
     assert.equal(calls.length, 4);
     assert.ok(endedAtMs < 100, `${endedAtMs} ms`);
   });
@@ -109,7 +109,7 @@ describe('the gateway', () => {
 
   it('asks another replica when the first one does not answer', async () => {
     const { outcome, calls, endedAtMs } = await askRole([{ afterMs: Infinity }, { afterMs: 2, name: 'reader' }]);
-    assert.deepEqual(outcome, { ok: true, value: { role: 'reader', uid: '', roleArn: '' } });
+    assert.deepEqual(outcome, { ok: true, value: { role: 'reader', uid: '', roleArn: '', viewAgeMs: 0 } });
     assert.equal(calls.length, 2);
     assert.ok(endedAtMs < 500, `${endedAtMs} ms`);
     assert.equal(calls[0]?.cancelled, true, 'the hung call is let go');
@@ -120,7 +120,7 @@ describe('the gateway', () => {
       { afterMs: 600, name: 'reader' },
       { afterMs: 1, failure: 'server-unavailable' },
     ]);
-    assert.deepEqual(outcome, { ok: true, value: { role: 'reader', uid: '', roleArn: '' } });
+    assert.deepEqual(outcome, { ok: true, value: { role: 'reader', uid: '', roleArn: '', viewAgeMs: 0 } });
   });
 
   it('ends in time when nobody answers', async () => {
@@ -135,7 +135,7 @@ describe('the gateway', () => {
       { afterMs: 1, failure: 'server-unavailable' },
       { afterMs: 1, name: 'reader' },
     ]);
-    assert.deepEqual(outcome, { ok: true, value: { role: 'reader', uid: '', roleArn: '' } });
+    assert.deepEqual(outcome, { ok: true, value: { role: 'reader', uid: '', roleArn: '', viewAgeMs: 0 } });
     assert.equal(calls.length, 2);
   });
 
@@ -174,6 +174,7 @@ describe('the gateway', () => {
             last_updated: '',
             uid: '',
             role_arn: '',
+            view_age_ms: 0,
           },
         };
       },

@@ -27,7 +27,7 @@ function world() {
   const warnings: string[] = [];
   const waiting = new Set<() => void>();
   const confirmations: string[] = [];
-  let verdict: (pod: PodRecord) => Promise<Verdict> = () => Promise.resolve('holds');
+  let verdict: (pod: PodRecord) => Promise<Verdict> = () => Promise.resolve({ kind: 'holds', ageMs: 0 });
   let scope: Scope = { kind: 'any' };
   const { logger, lines } = recordingLogger();
   let sts: (identity: Identity) => Promise<CredentialOutcome> = (identity) =>
@@ -129,11 +129,11 @@ describe('GetPodRole', () => {
     server.put(podRecord({ role: '/team-a/app' }));
     assert.deepEqual(await server.role('192.0.2.1'), {
       ok: true,
-      value: { name: '/team-a/app', uid: 'uid-1', role_arn: `${BASE}team-a/app` },
+      value: { name: '/team-a/app', uid: 'uid-1', role_arn: `${BASE}team-a/app`, view_age_ms: 0 },
     });
     assert.deepEqual(await server.role('::ffff:192.0.2.1'), {
       ok: true,
-      value: { name: '/team-a/app', uid: 'uid-1', role_arn: `${BASE}team-a/app` },
+      value: { name: '/team-a/app', uid: 'uid-1', role_arn: `${BASE}team-a/app`, view_age_ms: 0 },
     });
   });
 
@@ -142,7 +142,10 @@ describe('GetPodRole', () => {
     const asking = server.role('192.0.2.1');
     await server.clock.advance(500);
     server.put(podRecord());
-    assert.deepEqual(await asking, { ok: true, value: { name: 'reader', uid: 'uid-1', role_arn: `${BASE}reader` } });
+    assert.deepEqual(await asking, {
+      ok: true,
+      value: { name: 'reader', uid: 'uid-1', role_arn: `${BASE}reader`, view_age_ms: 0 },
+    });
     assert.equal(server.clock.monotonic(), 500);
   });
 
@@ -178,6 +181,7 @@ describe('GetPodCredentials', () => {
         last_updated: '2026-01-01T00:00:00Z',
         uid: 'uid-1',
         role_arn: `${BASE}reader`,
+        view_age_ms: 0,
       },
     });
     assert.deepEqual(server.asked, [{ roleArn: `${BASE}reader`, sessionName: 'mine', externalId: 'ext-42' }]);
@@ -273,7 +277,7 @@ describe('what the watch says of an address is made sure of', () => {
   it('and when the pod has lost it, nothing of that pod is answered: the watch is waited for', async () => {
     const server = world();
     server.put(podRecord());
-    server.confirmBy((pod) => Promise.resolve(pod.uid === 'uid-1' ? 'moved' : 'holds'));
+    server.confirmBy((pod) => Promise.resolve(pod.uid === 'uid-1' ? { kind: 'moved' } : { kind: 'holds', ageMs: 0 }));
     const asking = [server.role('192.0.2.1'), server.credentials('192.0.2.1', 'reader')];
     await server.clock.advance(850);
     for (const answer of await Promise.all(asking)) assert.ok(!answer.ok && answer.failure.kind === 'pod-not-found');
@@ -282,7 +286,7 @@ describe('what the watch says of an address is made sure of', () => {
   it('and when nobody can be asked, the answer is none', async () => {
     const server = world();
     server.put(podRecord());
-    server.confirmBy(() => Promise.resolve('unsure'));
+    server.confirmBy(() => Promise.resolve({ kind: 'unsure' }));
     for (const answer of [await server.role('192.0.2.1'), await server.credentials('192.0.2.1', 'reader')]) {
       assert.ok(!answer.ok && answer.failure.kind === 'view-stale');
     }
