@@ -1,11 +1,14 @@
 import { createAgentApp } from '#agent/app.ts';
+import { createEvidenceReader, type ReadEvidence } from '#agent/evidence/evidence.ts';
+import { kernelFiles } from '#agent/evidence/kernel-files.ts';
+import { countedEvidence } from '#agent/evidence/metrics.ts';
 import { createAgentHttpMetrics } from '#agent/metrics.ts';
 import { createNodeMetrics } from '#agent/node/metrics.ts';
 import { createNodeSource } from '#agent/node/source.ts';
 import { NodeStore } from '#agent/node/store.ts';
 import { NodeStream } from '#agent/node/stream.ts';
 import { Trust } from '#agent/node/trust.ts';
-import type { Evidence } from '#agent/ports.ts';
+import type { CredentialSource } from '#agent/ports.ts';
 import { compileRouteExpression } from '#agent/route-expression.ts';
 import { createMetadataClient } from '#metadata/client.ts';
 import { AgentToken } from '#rpc/agent-token.ts';
@@ -75,8 +78,9 @@ async function startAgent(flags: AgentFlags, daemon: Daemon): Promise<void> {
   const metadata = createMetadataClient({ endpoint: http.metadataEndpoint, clock });
   shutdown.add({ name: 'metadata client', limitMs: 1000, close: () => metadata.close() });
 
+  const readEvidence = countedEvidence(createEvidenceReader(kernelFiles), registry, logger);
   const app = createAgentApp({
-    source: startNode(flags, daemon, client, registry),
+    source: startNode(flags, daemon, { client, registry, readEvidence }),
     readEvidence,
     metadata,
     clock,
@@ -110,11 +114,12 @@ async function startAgent(flags: AgentFlags, daemon: Daemon): Promise<void> {
   logger.info('listening', { address: `${http.listenHost}:${port}` });
 }
 
-/** Without the kernel's evidence every binding is confirmed anew from time to time. */
-const readEvidence = (): Evidence => ({ kind: 'none', reason: 'the kernel is not asked' });
-
 /** Begins to follow what this node's pods may have; what cannot be answered from that is asked of a server. */
-function startNode(flags: AgentFlags, { clock, logger, shutdown }: Daemon, client: KiamClient, registry: Registry) {
+function startNode(
+  flags: AgentFlags,
+  { clock, logger, shutdown }: Daemon,
+  { client, registry, readEvidence }: { client: KiamClient; registry: Registry; readEvidence: ReadEvidence },
+): CredentialSource {
   const trust = new Trust({ clock, readEvidence });
   const store = new NodeStore((uid) => trust.forget(uid));
   const hostIp = flags.interception.hostAddresses?.ipv4 ?? flags.interception.hostAddresses?.ipv6 ?? '';

@@ -148,6 +148,9 @@ function hostEnds(host: HostLinks | undefined): string[] {
 const NODE_MAC = '02:00:c6:12:00:01';
 const WORLD_MAC = '02:00:c6:12:00:0a';
 
+/** As bridge plugins do: a bridge without an address of its own takes its members', and forgets its neighbours at each change. */
+const BRIDGE_MAC = '02:00:c6:12:01:01';
+
 /**
  * The node forwards between its pods and eth0, as every node does: without an agent a pod reaches the metadata service.
  * The world has a route back to the pods, so that no rule of iptables is needed before the agent's own.
@@ -165,7 +168,7 @@ async function buildNode(
   };
   await Promise.all([setParameters(names.node, forwarding), setParameters(names.metadata, forwarding)]);
   const bridge = [
-    `link add ${BRIDGE} type bridge`,
+    `link add ${BRIDGE} address ${BRIDGE_MAC} type bridge`,
     `addr add ${POD_SUBNET}.1/24 dev ${BRIDGE}`,
     `addr add ${POD_SUBNET_6}::1/64 dev ${BRIDGE} nodad`,
     `link set ${BRIDGE} up`,

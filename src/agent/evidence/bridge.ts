@@ -1,0 +1,72 @@
+import { type KernelFiles, readNumber } from './kernel-files.ts';
+
+/** The interface behind a bridge's port, where one neighbour alone is. */
+export interface BridgePort {
+  readonly device: string;
+  readonly ifindex: number;
+}
+
+/** Finds the port of an IPv4 neighbour on a bridge; undefined where it cannot be told, or others are behind the same port. */
+export type FindBridgePort = (bridge: string, address: string) => BridgePort | undefined;
+
+/** Remembers where it looked last as a hint where to look first; what it answers is read anew every time. */
+export function createBridgePorts(files: KernelFiles): FindBridgePort {
+  const hints = new Map<string, string>();
+  return (bridge, address) => {
+    const arp = files.read('/proc/net/arp')?.toString('latin1');
+    const forwarding = files.read(`/sys/class/net/${bridge}/brforward`);
+    const mac = arp === undefined ? undefined : neighbourOf(arp, bridge, address);
+    if (mac === undefined || forwarding === undefined) return undefined;
+    const port = portOf(forwarding, mac);
+    if (port === undefined) return undefined;
+    const hint = hints.get(`${bridge} ${port}`);
+    const device = [...(hint === undefined ? [] : [hint]), ...files.list(`/sys/class/net/${bridge}/brif`)].find(
+      (member) => readNumber(files, `/sys/class/net/${bridge}/brif/${member}/port_no`) === port,
+    );
+    if (device === undefined) return undefined;
+    if (hints.size > MOST_HINTS) hints.clear();
+    hints.set(`${bridge} ${port}`, device);
+    const ifindex = readNumber(files, `/sys/class/net/${device}/ifindex`);
+    return ifindex === undefined ? undefined : { device, ifindex };
+  };
+}
+
+/** A bridge has at most 1023 ports (Linux, net/bridge/br_private.h, BR_PORT_BITS). */
+const MOST_HINTS = 4096;
+
+const COMPLETE = 0x2;
+
+/**
+ * The MAC of a neighbour in the text of /proc/net/arp, in lower case, where the kernel has made sure of it (Linux,
+ * net/ipv4/arp.c, `arp_format_neigh_entry`).
+ */
+export function neighbourOf(table: string, device: string, address: string): string | undefined {
+  for (const line of table.split('\n')) {
+    if (!line.startsWith(address)) continue;
+    const [ip, , flags = '', mac = '', , on] = line.trim().split(/\s+/);
+    if (ip !== address || on !== device || (Number.parseInt(flags, 16) & COMPLETE) === 0) continue;
+    return /^(?:[0-9a-f]{2}:){5}[0-9a-f]{2}$/i.test(mac) && mac !== '00:00:00:00:00:00' ? mac.toLowerCase() : undefined;
+  }
+  return undefined;
+}
+
+/** `struct __fdb_entry` of linux/if_bridge.h: MAC, low byte of the port, local or not, age, high byte of the port, padding. */
+const ENTRY_BYTES = 16;
+
+/** The port that a MAC was learned on, if no other MAC was learned there. */
+export function portOf(forwarding: Buffer, mac: string): number | undefined {
+  const wanted = mac.replaceAll(':', '');
+  let found: number | undefined;
+  const learned = new Map<number, number>();
+  for (let at = 0; at + ENTRY_BYTES <= forwarding.length; at += ENTRY_BYTES) {
+    const isLocal = forwarding[at + 7] !== 0;
+    if (isLocal) continue;
+    const port = (forwarding[at + 6] ?? 0) | ((forwarding[at + 12] ?? 0) << 8);
+    learned.set(port, (learned.get(port) ?? 0) + 1);
+    if (forwarding.toString('hex', at, at + 6) !== wanted) continue;
+    // The same MAC on two ports (another VLAN, or on its way from one to the other) is no evidence.
+    if (found !== undefined && found !== port) return undefined;
+    found = port;
+  }
+  return found !== undefined && learned.get(found) === 1 ? found : undefined;
+}

@@ -1,0 +1,164 @@
+import assert from 'node:assert/strict';
+import { describe, it } from 'node:test';
+
+import fc from 'fast-check';
+
+import { neighbourOf, portOf } from '#agent/evidence/bridge.ts';
+import { createEvidenceReader } from '#agent/evidence/evidence.ts';
+import { findHostRoute6, findRoute4 } from '#agent/evidence/routes.ts';
+
+const ROUTE_HEAD = 'Iface\tDestination\tGateway \tFlags\tRefCnt\tUse\tMetric\tMask\t\tMTU\tWindow\tIRTT';
+
+/** A line of /proc/net/route; addresses as the kernel prints them on a little-endian machine. */
+function route(device: string, destination: string, bits: number, flags = '0005', gateway = '0.0.0.0'): string {
+  const hex = (address: string): string =>
+    address
+      .split('.')
+      .toReversed()
+      .map((part) => Number(part).toString(16).padStart(2, '0').toUpperCase())
+      .join('');
+  const mask = [0, 8, 16, 24].map((from) => (0xff00 >> Math.min(8, Math.max(0, bits - from))) & 0xff).join('.');
+  return [device, hex(destination), hex(gateway), flags, '0', '0', '0', hex(mask), '0', '0', '0'].join('\t');
+}
+
+const table = (...lines: readonly string[]): string => `${[ROUTE_HEAD, ...lines].join('\n')}\n`;
+
+describe('the route of an IPv4 address', () => {
+  const routed = table(
+    route('eth0', '0.0.0.0', 0, '0003', '198.18.0.10'),
+    route('veth1', '198.18.1.2', 32),
+    route('veth2', '198.18.1.3', 32),
+    route('wg0', '198.18.2.1', 32),
+    route('wg0', '198.18.2.2', 32),
+    route('kbr0', '198.18.3.0', 24, '0001'),
+  );
+
+  for (const [what, address, expected] of [
+    ['its own interface', '198.18.1.2', { device: 'veth1', isPrivate: true }],
+    ['an interface with two such routes', '198.18.2.1', { device: 'wg0', isPrivate: false }],
+    ['a bridge', '198.18.3.9', { device: 'kbr0', isPrivate: false }],
+    ['a gateway only', '198.18.9.9', undefined],
+  ] as const) {
+    it(`by ${what}`, () => assert.deepEqual(findRoute4(routed, address), expected));
+  }
+
+  it('is not guessed where two are equally good, or the route is down or a refusal', () => {
+    assert.equal(
+      findRoute4(table(route('a', '198.18.1.2', 32), route('b', '198.18.1.2', 32)), '198.18.1.2'),
+      undefined,
+    );
+    assert.equal(findRoute4(table(route('a', '198.18.1.2', 32, '0004')), '198.18.1.2'), undefined);
+    assert.equal(findRoute4(table(route('*', '198.18.1.2', 32, '0205')), '198.18.1.2'), undefined);
+  });
+});
+
+describe('the route of an IPv6 address', () => {
+  const line = (destination: string, length: string, flags: string, device: string, gateway = '0'.repeat(32)): string =>
+    `${destination} ${length} ${'0'.repeat(32)} 00 ${gateway} 00000400 00000001 00000000 ${flags} ${device.padStart(8)}`;
+  const POD = 'fd000198001800010000000000000002';
+
+  it('is its own interface, local and multicast entries of the same device apart', () => {
+    const text = [
+      line(POD, '80', '00000001', 'veth1'),
+      line('fe800000000000000000000000000000', '40', '00000001', 'veth1'),
+      line('fe80000000000000ecee eeff'.replace(' ', '').padEnd(32, 'e'), '80', '80200001', 'veth1'),
+      line('ff000000000000000000000000000000', '08', '00000001', 'veth1'),
+    ].join('\n');
+    assert.deepEqual(findHostRoute6(text, 'fd00:198:18:1::2'), { device: 'veth1', isPrivate: true });
+    assert.equal(findHostRoute6(text, 'fd00:198:18:1::3'), undefined);
+  });
+
+  it('is no evidence where the device has two, or a gateway is in between', () => {
+    const other = POD.replace(/2$/, '3');
+    const two = [line(POD, '80', '00000001', 'wg0'), line(other, '80', '00000001', 'wg0')].join('\n');
+    assert.deepEqual(findHostRoute6(two, 'fd00:198:18:1::2'), { device: 'wg0', isPrivate: false });
+    assert.equal(findHostRoute6(line(POD, '80', '00000003', 'eth0', 'f'.repeat(32)), 'fd00:198:18:1::2'), undefined);
+  });
+});
+
+describe('the neighbour on a bridge', () => {
+  const arp = [
+    'IP address       HW type     Flags       HW address            Mask     Device',
+    '198.18.3.9       0x1         0x2         0a:58:c6:12:03:09     *        kbr0',
+    '198.18.3.90      0x1         0x0         00:00:00:00:00:00     *        kbr0',
+    '198.18.3.91      0x1         0x2         0a:58:c6:12:03:5b     *        eth0',
+  ].join('\n');
+
+  it('is told where the kernel has made sure of it, on that bridge', () => {
+    assert.equal(neighbourOf(arp, 'kbr0', '198.18.3.9'), '0a:58:c6:12:03:09');
+    for (const address of ['198.18.3.90', '198.18.3.91', '198.18.3.1', '198.18.3']) {
+      assert.equal(neighbourOf(arp, 'kbr0', address), undefined, address);
+    }
+  });
+
+  const entry = (mac: string, port: number, isLocal = false): Buffer => {
+    const bytes = Buffer.alloc(16);
+    Buffer.from(mac.replaceAll(':', ''), 'hex').copy(bytes);
+    bytes[6] = port & 0xff;
+    bytes[7] = isLocal ? 1 : 0;
+    bytes[12] = port >> 8;
+    return bytes;
+  };
+  const MAC = '0a:58:c6:12:03:09';
+
+  it('has a port where nobody else was learned', () => {
+    const own = entry('aa:aa:aa:aa:aa:aa', 300, true);
+    assert.equal(portOf(Buffer.concat([own, entry(MAC, 300), entry('bb:bb:bb:bb:bb:bb', 2)]), MAC), 300);
+    assert.equal(portOf(Buffer.concat([entry(MAC, 3), entry('bb:bb:bb:bb:bb:bb', 3)]), MAC), undefined);
+    assert.equal(portOf(Buffer.concat([entry(MAC, 3), entry(MAC, 4)]), MAC), undefined);
+    assert.equal(portOf(entry('bb:bb:bb:bb:bb:bb', 3), MAC), undefined);
+  });
+
+  it('changes when another interface has come behind the same port number', () => {
+    const files = new Map<string, string | Buffer>([
+      ['/proc/net/route', table(route('kbr0', '198.18.3.0', 24, '0001'))],
+      ['/proc/net/arp', arp],
+      ['/sys/class/net/kbr0/brforward', entry(MAC, 3)],
+      ['/sys/class/net/kbr0/brif/veth7/port_no', '0x3\n'],
+      ['/sys/class/net/kbr0/brif/veth8/port_no', '0x4\n'],
+      ['/sys/class/net/veth7/ifindex', '70\n'],
+      ['/sys/class/net/veth8/ifindex', '80\n'],
+    ]);
+    const read = createEvidenceReader({
+      read: (path) => {
+        const found = files.get(path);
+        return found === undefined ? undefined : Buffer.from(found);
+      },
+      list: () => ['veth8', 'veth7', 'veth9'],
+    });
+    const first = read('198.18.3.9');
+    assert.equal(first.kind, 'interface');
+    assert.deepEqual(read('198.18.3.9'), first);
+    // The pod's interface goes, and the next pod's gets name, MAC and port number of it.
+    files.set('/sys/class/net/veth7/ifindex', '71\n');
+    assert.notDeepEqual(read('198.18.3.9'), first);
+    // The port number wanders to another member.
+    files.set('/sys/class/net/kbr0/brif/veth7/port_no', '0x4\n');
+    files.set('/sys/class/net/kbr0/brif/veth8/port_no', '0x3\n');
+    assert.deepEqual(read('198.18.3.9'), { kind: 'interface', key: 'kbr0 veth8 80' });
+    files.delete('/sys/class/net/kbr0/brforward');
+    assert.equal(read('198.18.3.9').kind, 'none');
+  });
+});
+
+describe('whatever the kernel’s files hold', () => {
+  it('reading them never throws, and what is no table is no evidence', () => {
+    const text = fc.oneof(
+      fc.string({ unit: 'binary', maxLength: 400 }),
+      fc
+        .array(fc.constantFrom('veth1', '\t', '\n', '0201120C', 'FFFFFFFF', '0005', ' ', '0', '80', 'x'), {
+          maxLength: 60,
+        })
+        .map((parts) => parts.join('')),
+    );
+    fc.assert(
+      fc.property(text, fc.constantFrom('198.18.1.2', 'fd00:198:18:1::2'), (content, address) => {
+        const read = createEvidenceReader({ read: () => Buffer.from(content), list: () => ['veth1'] });
+        const evidence = read(address);
+        assert.ok(evidence.kind === 'none' || evidence.key !== '');
+      }),
+      { numRuns: 2000 },
+    );
+    assert.equal(createEvidenceReader({ read: () => undefined, list: () => [] })('198.18.1.2').kind, 'none');
+  });
+});
