@@ -1,0 +1,143 @@
+import assert from 'node:assert/strict';
+import { describe, it } from 'node:test';
+
+import { NodeStore } from '#agent/node/store.ts';
+import type { NodeUpdate } from '#rpc/contract.ts';
+
+import { ManualClock } from '../../../support/manual-clock.ts';
+import { credentialsUpdate, HEARTBEAT, podUpdate, SYNCED } from './updates.ts';
+
+function storeThat() {
+  const clock = new ManualClock();
+  const gone: string[] = [];
+  const store = new NodeStore((uid) => gone.push(uid));
+  return {
+    clock,
+    gone,
+    store,
+    hears: (...updates: readonly NodeUpdate[]): void => updates.forEach((update) => store.apply(update, clock)),
+    uidAt: (address: string) => store.find(address)?.uid,
+    keyAt: (address: string) => {
+      const pod = store.find(address);
+      return pod === undefined ? undefined : store.credentialsOf(pod)?.value.accessKeyId;
+    },
+  };
+}
+
+const HOUR_MS = 3_600_000;
+
+describe('the node store', () => {
+  it('finds a pod by each of its addresses, in canonical form', () => {
+    const { store, hears, uidAt } = storeThat();
+    hears(podUpdate({ addresses: ['192.0.2.1', '2001:DB8:0::1', 'no address'] }));
+    assert.equal(uidAt('192.0.2.1'), 'uid-1');
+    assert.equal(uidAt('2001:db8::1'), 'uid-1');
+    assert.equal(uidAt('no address'), undefined);
+    assert.equal(store.size, 1);
+  });
+
+  it('finds nobody where two pods claim an address, and the one that is left', () => {
+    const { hears, uidAt } = storeThat();
+    hears(podUpdate(), podUpdate({ uid: 'uid-2' }));
+    assert.equal(uidAt('192.0.2.1'), undefined);
+    hears({ gone: { uid: 'uid-1' } });
+    assert.equal(uidAt('192.0.2.1'), 'uid-2');
+  });
+
+  it('follows an address from one pod to another, in either order of the news', () => {
+    const { hears, uidAt } = storeThat();
+    hears(podUpdate(), podUpdate({ uid: 'uid-2', addresses: ['192.0.2.2'] }));
+    hears(podUpdate({ addresses: ['192.0.2.3'] }), podUpdate({ uid: 'uid-2', addresses: ['192.0.2.1'] }));
+    assert.deepEqual(['192.0.2.1', '192.0.2.2', '192.0.2.3'].map(uidAt), ['uid-2', undefined, 'uid-1']);
+    hears(podUpdate({ addresses: ['192.0.2.1', '192.0.2.3'] }), podUpdate({ uid: 'uid-2', addresses: [] }));
+    assert.deepEqual(['192.0.2.1', '192.0.2.3'].map(uidAt), ['uid-1', 'uid-1']);
+  });
+
+  it('is the same after the same is said again', () => {
+    const { store, hears, uidAt, keyAt, gone } = storeThat();
+    for (let time = 0; time < 3; time += 1) hears(credentialsUpdate('identity-1', HOUR_MS), podUpdate());
+    assert.equal(uidAt('192.0.2.1'), 'uid-1');
+    assert.equal(keyAt('192.0.2.1'), 'ASIA-identity-1');
+    hears({ gone: { uid: 'uid-1' } }, { gone: { uid: 'uid-1' } });
+    assert.equal(uidAt('192.0.2.1'), undefined);
+    assert.equal(store.size, 0);
+    assert.deepEqual(gone, ['uid-1']);
+  });
+
+  it('keeps credentials while a pod has them, and drops them with the last', () => {
+    const { store, hears, keyAt } = storeThat();
+    hears(credentialsUpdate('shared', HOUR_MS), podUpdate({ identity: 'shared' }));
+    hears(podUpdate({ uid: 'uid-2', addresses: ['192.0.2.2'], identity: 'shared' }), { gone: { uid: 'uid-1' } });
+    const second = store.find('192.0.2.2');
+    assert.ok(second);
+    assert.equal(keyAt('192.0.2.2'), 'ASIA-shared');
+    hears(podUpdate({ uid: 'uid-2', addresses: ['192.0.2.2'], identity: '' }));
+    assert.equal(store.credentialsOf(second), undefined);
+    assert.equal(keyAt('192.0.2.2'), undefined);
+  });
+
+  it('drops credentials that came for no pod', () => {
+    const { hears, keyAt } = storeThat();
+    hears(credentialsUpdate('identity-1', HOUR_MS), HEARTBEAT, podUpdate({ identity: 'other' }));
+    hears(podUpdate({ identity: 'identity-1' }));
+    assert.equal(keyAt('192.0.2.1'), undefined);
+  });
+
+  it('takes renewed credentials for all who have them', () => {
+    const { hears, keyAt } = storeThat();
+    hears(credentialsUpdate('identity-1', HOUR_MS), podUpdate());
+    hears(podUpdate({ uid: 'uid-2', addresses: ['192.0.2.2'] }));
+    hears(credentialsUpdate('identity-1', 2 * HOUR_MS, 'ASIA-renewed'), HEARTBEAT);
+    assert.deepEqual(['192.0.2.1', '192.0.2.2'].map(keyAt), ['ASIA-renewed', 'ASIA-renewed']);
+  });
+
+  it('serves what the last stream said until the next has said everything, then only that', () => {
+    const { store, hears, uidAt, keyAt, gone } = storeThat();
+    store.begin();
+    hears(credentialsUpdate('identity-1', HOUR_MS), podUpdate());
+    hears(credentialsUpdate('old', HOUR_MS), podUpdate({ uid: 'uid-2', addresses: ['192.0.2.2'], identity: 'old' }));
+    hears(SYNCED);
+    store.begin();
+    hears(credentialsUpdate('identity-1', HOUR_MS, 'ASIA-again'), podUpdate());
+    assert.equal(uidAt('192.0.2.2'), 'uid-2');
+    hears(SYNCED);
+    assert.equal(uidAt('192.0.2.2'), undefined);
+    assert.equal(keyAt('192.0.2.1'), 'ASIA-again');
+    assert.deepEqual(gone, ['uid-2']);
+    hears(podUpdate({ uid: 'uid-3', addresses: ['192.0.2.3'], identity: 'old' }));
+    assert.equal(keyAt('192.0.2.3'), undefined);
+  });
+
+  it('keeps what a stream said that broke before it had said everything', () => {
+    const { store, hears, uidAt } = storeThat();
+    store.begin();
+    hears(podUpdate(), SYNCED);
+    store.begin();
+    hears(podUpdate({ uid: 'uid-2', addresses: ['192.0.2.2'] }));
+    store.begin();
+    hears(podUpdate(), podUpdate({ uid: 'uid-3', addresses: ['192.0.2.3'] }));
+    assert.deepEqual(['192.0.2.1', '192.0.2.2', '192.0.2.3'].map(uidAt), ['uid-1', 'uid-2', 'uid-3']);
+    hears(SYNCED);
+    assert.deepEqual(['192.0.2.1', '192.0.2.2', '192.0.2.3'].map(uidAt), ['uid-1', undefined, 'uid-3']);
+  });
+
+  it('forgets everything when told to', () => {
+    const { store, hears, gone } = storeThat();
+    hears(credentialsUpdate('identity-1', HOUR_MS), podUpdate(), podUpdate({ uid: 'uid-2' }));
+    store.clear();
+    assert.equal(store.size, 0);
+    assert.deepEqual(gone, ['uid-1', 'uid-2']);
+    assert.equal(store.find('192.0.2.1'), undefined);
+  });
+
+  it('knows when credentials end by both clocks', async () => {
+    const { store, clock, hears } = storeThat();
+    await clock.advance(5000);
+    const expiresAtMs = clock.now() + HOUR_MS;
+    hears(credentialsUpdate('identity-1', expiresAtMs), podUpdate());
+    const pod = store.find('192.0.2.1');
+    assert.ok(pod);
+    const { value: _value, ...ends } = store.credentialsOf(pod) ?? {};
+    assert.deepEqual(ends, { expiresAtMs, deadAtMs: 5000 + HOUR_MS });
+  });
+});

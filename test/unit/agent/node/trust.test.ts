@@ -1,0 +1,152 @@
+import assert from 'node:assert/strict';
+import { describe, it } from 'node:test';
+
+import { Trust } from '#agent/node/trust.ts';
+import type { Client, Evidence } from '#agent/ports.ts';
+
+import { ManualClock } from '../../../support/manual-clock.ts';
+
+const ADDRESS = '192.0.2.1';
+const NONE: Evidence = { kind: 'none', reason: 'a test' };
+
+/** `'-'` for no evidence, anything else is the interface's key. */
+function evidenceOf(key: string): Evidence {
+  return key === '-' ? NONE : { kind: 'interface', key };
+}
+
+function clientWith(key: string): Client {
+  return { address: ADDRESS, evidence: evidenceOf(key) };
+}
+
+function trustThat() {
+  const clock = new ManualClock();
+  const kernel = { key: '-' };
+  const trust = new Trust({ clock, readEvidence: () => evidenceOf(kernel.key) });
+  /** A connection that shows this key asks, and a server answers that it is this pod. */
+  const answer = (key: string, uid: string, viewAgeMs = 0): boolean => {
+    kernel.key = key;
+    const client = clientWith(key);
+    return trust.establish(client, { uid, viewAgeMs }, trust.doubt(client));
+  };
+  return { clock, kernel, trust, answer };
+}
+
+describe('trust', () => {
+  const cases = [
+    // [evidence at the confirmation, now, milliseconds since, held by, what else is asked]
+    ['if-7', 'if-7', 0, 'witnessed', 'held'],
+    ['if-7', 'if-7', 86_400_000, 'witnessed', 'held'],
+    ['if-7', 'if-8', 0, undefined, 'certain'],
+    ['if-7', '-', 0, undefined, 'certain'],
+    ['-', 'if-7', 0, undefined, 'certain'],
+    ['-', 'if-7', 60_000, undefined, 'certain'],
+    ['-', '-', 0, 'recent', 'once'],
+    ['-', '-', 29_999, 'recent', 'once'],
+    ['-', '-', 30_000, undefined, 'anew'],
+  ] as const;
+  for (const [before, now, afterMs, held, confirm] of cases) {
+    it(`confirmed with ${before}, ${afterMs} ms later with ${now}: ${held ?? 'not'} held, asks ${confirm}`, async () => {
+      const { clock, trust, answer } = trustThat();
+      assert.equal(trust.doubt(clientWith(before)).confirm, 'anew');
+      assert.ok(answer(before, 'uid-1'));
+      await clock.advance(afterMs);
+      assert.equal(trust.holds(clientWith(now), 'uid-1'), held);
+      assert.equal(trust.holds(clientWith(now), 'uid-2'), undefined);
+      assert.equal(trust.doubt(clientWith(now)).confirm, confirm);
+      assert.equal(trust.holds({ ...clientWith(now), address: '192.0.2.2' }, 'uid-1'), undefined);
+    });
+  }
+
+  it('holds the next pod by its own evidence once that is confirmed', () => {
+    const { trust, answer } = trustThat();
+    answer('if-7', 'uid-1');
+    assert.ok(answer('if-8', 'uid-2'));
+    assert.equal(trust.holds(clientWith('if-8'), 'uid-2'), 'witnessed');
+    assert.equal(trust.holds(clientWith('if-7'), 'uid-1'), undefined);
+  });
+
+  it('holds the same pod after its sandbox was made anew', () => {
+    const { trust, answer } = trustThat();
+    answer('if-7', 'uid-1');
+    assert.ok(answer('if-8', 'uid-1'));
+    assert.equal(trust.holds(clientWith('if-8'), 'uid-1'), 'witnessed');
+  });
+
+  it('refuses an answer when the address changed hands on the way, and keeps what is known of its new owner', () => {
+    const { trust, kernel, answer } = trustThat();
+    kernel.key = 'if-7';
+    const former = clientWith('if-7');
+    const doubt = trust.doubt(former);
+    answer('if-8', 'uid-2');
+    assert.equal(trust.establish(former, { uid: 'uid-1', viewAgeMs: 0 }, doubt), false);
+    assert.equal(trust.holds(clientWith('if-8'), 'uid-2'), 'witnessed');
+  });
+
+  it('refuses the answer of a replica with another view, and asks anew', () => {
+    for (const key of ['if-7', '-']) {
+      const { trust, answer } = trustThat();
+      answer(key, 'uid-2');
+      assert.equal(answer(key, 'uid-1'), false);
+      assert.equal(trust.holds(clientWith(key), 'uid-1'), undefined);
+      assert.equal(trust.doubt(clientWith(key)).confirm, 'anew');
+    }
+  });
+
+  it('refuses another pod than the one that it asked about, also when that has gone meanwhile', () => {
+    const { trust, answer } = trustThat();
+    answer('-', 'uid-1');
+    const doubt = trust.doubt(clientWith('-'));
+    trust.forget('uid-1');
+    assert.equal(trust.establish(clientWith('-'), { uid: 'uid-2', viewAgeMs: 0 }, doubt), false);
+  });
+
+  it('never lets an earlier question overtake a later one', async () => {
+    const { clock, trust } = trustThat();
+    const client = clientWith('-');
+    const early = trust.doubt(client);
+    await clock.advance(100);
+    const late = trust.doubt(client);
+    assert.ok(trust.establish(client, { uid: 'uid-2', viewAgeMs: 0 }, late));
+    assert.equal(trust.establish(client, { uid: 'uid-1', viewAgeMs: 0 }, early), false);
+    assert.equal(trust.holds(client, 'uid-2'), 'recent');
+  });
+
+  it('counts from the moment that the server vouches for, not from its answer', async () => {
+    const { clock, trust } = trustThat();
+    const client = clientWith('-');
+    const doubt = trust.doubt(client);
+    await clock.advance(900);
+    assert.ok(trust.establish(client, { uid: 'uid-1', viewAgeMs: 20_000 }, doubt));
+    await clock.advance(9099);
+    assert.equal(trust.holds(client, 'uid-1'), 'recent');
+    await clock.advance(1);
+    assert.equal(trust.holds(client, 'uid-1'), undefined);
+  });
+
+  it('holds nothing that a server did not name, and lets its answer pass', () => {
+    const { trust, kernel, answer } = trustThat();
+    assert.ok(answer('if-7', ''));
+    assert.equal(trust.doubt(clientWith('if-7')).confirm, 'anew');
+    kernel.key = 'if-8';
+    const client = clientWith('if-7');
+    assert.equal(trust.establish(client, { uid: '', viewAgeMs: 0 }, trust.doubt(client)), false);
+  });
+
+  it('forgets a pod that has gone, and no other', () => {
+    const { trust, answer } = trustThat();
+    answer('if-8', 'uid-2');
+    trust.forget('uid-1');
+    assert.equal(trust.holds(clientWith('if-8'), 'uid-2'), 'witnessed');
+    trust.forget('uid-2');
+    assert.equal(trust.holds(clientWith('if-8'), 'uid-2'), undefined);
+  });
+
+  it('is not moved by the wall clock', () => {
+    const { clock, trust, answer } = trustThat();
+    answer('-', 'uid-1');
+    for (const byMs of [86_400_000, -172_800_000]) {
+      clock.jumpWall(byMs);
+      assert.equal(trust.holds(clientWith('-'), 'uid-1'), 'recent');
+    }
+  });
+});

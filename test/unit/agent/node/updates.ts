@@ -1,0 +1,41 @@
+import type { NodeUpdate, PodBinding } from '#rpc/contract.ts';
+
+/** A pod as the server tells of it, but for what a test says about it. */
+export function podUpdate(fields: Partial<PodBinding> = {}): NodeUpdate {
+  return {
+    pod: {
+      uid: 'uid-1',
+      addresses: ['192.0.2.1'],
+      role: 'reader',
+      role_arn: 'arn:aws:iam::1:role/reader',
+      identity: 'identity-1',
+      ...fields,
+    },
+  };
+}
+
+/** Credentials whose access key says whose they are. */
+export function credentialsUpdate(identity: string, expiresAtMs: number, accessKeyId = `ASIA-${identity}`): NodeUpdate {
+  return {
+    credentials: {
+      identity,
+      expires_at_ms: expiresAtMs,
+      credentials: {
+        code: 'Success',
+        type: 'AWS-HMAC',
+        access_key_id: accessKeyId,
+        secret_access_key: 'SECRET',
+        token: 'TOKEN',
+        expiration: '2026-01-01T01:00:00Z',
+        last_updated: '2026-01-01T00:00:00Z',
+        uid: '',
+        role_arn: '',
+        view_age_ms: 0,
+      },
+    },
+  };
+}
+
+export const SYNCED: NodeUpdate = { synced: {} };
+export const MOVED: NodeUpdate = { moved: {} };
+export const HEARTBEAT: NodeUpdate = { heartbeat: { silence_ms: 0 } };
