@@ -137,7 +137,7 @@ describe('the node store', () => {
     hears(credentialsUpdate('identity-1', expiresAtMs), podUpdate());
     const pod = store.find('192.0.2.1');
     assert.ok(pod);
-    const { value: _value, ...ends } = store.credentialsOf(pod) ?? {};
-    assert.deepEqual(ends, { expiresAtMs, deadAtMs: 5000 + HOUR_MS });
+    const credentials = store.credentialsOf(pod);
+    assert.deepEqual([credentials?.expiresAtMs, credentials?.deadAtMs], [expiresAtMs, 5000 + HOUR_MS]);
   });
 });

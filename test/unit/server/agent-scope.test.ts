@@ -1,0 +1,125 @@
+import assert from 'node:assert/strict';
+import { describe, it } from 'node:test';
+
+import { PodCache } from '#kubernetes/pod-cache.ts';
+import { type AgentIdentityMode, AgentScope } from '#server/agent-scope.ts';
+import { NodeIndex } from '#server/node-index.ts';
+import type { TokenReview } from '#server/ports.ts';
+
+import { podRecord } from '../../support/pods.ts';
+import { recordingLogger } from '../../support/recording-logger.ts';
+
+const NODE = '198.51.100.1';
+
+/** A cluster with a pod and an agent on one node, and one node that is known by its IPv6 address alone. */
+function scopeThat(mode: AgentIdentityMode) {
+  const { logger, lines } = recordingLogger();
+  const pods = new PodCache({ logger });
+  pods.upsert(podRecord({ addresses: ['192.0.2.1', '2001:db8::1'] }));
+  pods.upsert(podRecord({ uid: 'ended', name: 'ended', addresses: ['192.0.2.3'], phase: 'Succeeded' }));
+  pods.upsert(podRecord({ uid: 'agent', name: 'agent', addresses: [NODE], hostNetwork: true }));
+  pods.upsert(podRecord({ uid: 'v6', name: 'v6', addresses: ['2001:db8::2'], hostIp: '2001:db8::a' }));
+  pods.upsert(podRecord({ uid: 'pending', name: 'pending', addresses: [], hostIp: '', hostNetwork: true }));
+  const unproven: string[] = [];
+  const reviews: Record<string, TokenReview> = {
+    'token-of-agent': { kind: 'pod', uid: 'agent' },
+    'token-of-pod': { kind: 'pod', uid: 'uid-1' },
+    'token-of-pending': { kind: 'pod', uid: 'pending' },
+    'token-of-unknown': { kind: 'pod', uid: 'unknown' },
+    'token-in-outage': { kind: 'unavailable' },
+  };
+  const scope = new AgentScope({
+    mode,
+    index: new NodeIndex(pods),
+    pods,
+    reviewToken: (token) => Promise.resolve(reviews[token] ?? { kind: 'refused' }),
+    logger,
+    unproven: { inc: ({ address }) => unproven.push(address) },
+  });
+  const { signal } = new AbortController();
+  return { lines, unproven, of: (peer: string, token = '') => scope.of({ peer, token }, signal) };
+}
+
+const HELD = { kind: 'node', hostIp: NODE };
+const ANY = { kind: 'any' };
+const REFUSED = { kind: 'refused' };
+
+describe('the scope of an agent by its address', () => {
+  const callers = [
+    // [what calls, peer, auto, host-ip]
+    ['an agent of the host network', `${NODE}:40000`, HELD, HELD],
+    ['the same, in IPv6 clothes', `[::ffff:${NODE}]:40000`, HELD, HELD],
+    ['the same, without brackets', `::ffff:${NODE}:40000`, HELD, HELD],
+    [
+      'an agent on an IPv6 node',
+      '[2001:DB8::A]:40000',
+      { kind: 'node', hostIp: '2001:db8::a' },
+      { kind: 'node', hostIp: '2001:db8::a' },
+    ],
+    [
+      'the same, as Node writes it',
+      '2001:db8::a:40000',
+      { kind: 'node', hostIp: '2001:db8::a' },
+      { kind: 'node', hostIp: '2001:db8::a' },
+    ],
+    ['a pod', '192.0.2.1:40000', REFUSED, REFUSED],
+    ['a pod by IPv6', '2001:db8::1:40000', REFUSED, REFUSED],
+    ['a tunnel address', '203.0.113.1:40000', ANY, REFUSED],
+    ['an address that an ended pod had', '192.0.2.3:40000', ANY, REFUSED],
+    ['no address', 'unknown', ANY, REFUSED],
+    ['nothing', '', ANY, REFUSED],
+  ] as const;
+  for (const [what, peer, auto, hostIp] of callers) {
+    it(`of ${what}`, async () => {
+      assert.deepEqual(await scopeThat('auto').of(peer), auto);
+      assert.deepEqual(await scopeThat('host-ip').of(peer), hostIp);
+      assert.deepEqual(await scopeThat('off').of(peer), ANY);
+    });
+  }
+
+  it('warns of each address once, and counts every call of those that are not held', async () => {
+    const { lines, unproven, of } = scopeThat('auto');
+    for (const peer of ['203.0.113.1:1', '203.0.113.1:2', '203.0.113.2:1', '192.0.2.1:1', `${NODE}:1`]) await of(peer);
+    assert.deepEqual(
+      lines.map(({ level, fields }) => [level, fields['agent.address']]),
+      [
+        ['warn', '203.0.113.1'],
+        ['warn', '203.0.113.2'],
+        ['warn', '192.0.2.1'],
+      ],
+    );
+    assert.deepEqual(unproven, ['203.0.113.1', '203.0.113.1', '203.0.113.2']);
+  });
+
+  it('names the flag that refuses', async () => {
+    const { lines, of } = scopeThat('host-ip');
+    await of('203.0.113.1:1');
+    assert.match(lines[0]?.message ?? '', /--agent-identity=host-ip/);
+  });
+});
+
+describe('the scope of an agent by its token', () => {
+  const tokens = [
+    ['token-of-agent', HELD],
+    ['token-of-pod', REFUSED],
+    ['token-of-pending', REFUSED],
+    ['token-of-unknown', { kind: 'unknown' }],
+    ['token-in-outage', { kind: 'unknown' }],
+    ['token-of-nobody', REFUSED],
+    ['', REFUSED],
+  ] as const;
+  for (const [token, expected] of tokens) {
+    it(`of '${token}', wherever it calls from`, async () => {
+      for (const peer of [`${NODE}:1`, '203.0.113.1:1', '192.0.2.1:1', '']) {
+        assert.deepEqual(await scopeThat('token').of(peer, token), expected);
+      }
+    });
+  }
+
+  it('never logs a token', async () => {
+    const { lines, of } = scopeThat('token');
+    for (const [token] of tokens) await of('203.0.113.1:1', token);
+    assert.ok(lines.length > 0);
+    assert.doesNotMatch(JSON.stringify(lines), /token-/);
+  });
+});

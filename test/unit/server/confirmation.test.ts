@@ -1,0 +1,146 @@
+import assert from 'node:assert/strict';
+import { describe, it } from 'node:test';
+
+import type { PodRecord } from '#domain/pod.ts';
+import { PodCache } from '#kubernetes/pod-cache.ts';
+import type { Confirm } from '#rpc/contract.ts';
+import { Confirmation } from '#server/confirmation.ts';
+import type { PodReading } from '#server/ports.ts';
+
+import { ManualClock } from '../../support/manual-clock.ts';
+import { podRecord } from '../../support/pods.ts';
+import { recordingLogger } from '../../support/recording-logger.ts';
+
+const AWAY: PodReading = { kind: 'unknown', reason: 'a test' };
+const HOLDS = { kind: 'holds', ageMs: 0 };
+
+/** A confirmation over an API server that says what the test wants, and a watch that has told of one pod. */
+function confirmationThat(says: (pod: PodRecord) => PodReading = (pod) => ({ kind: 'found', pod })) {
+  const clock = new ManualClock();
+  const pods = new PodCache({ logger: recordingLogger().logger });
+  const pod = podRecord();
+  pods.upsert(pod);
+  const api = { says, viewAgeMs: 0, reads: 0, hangs: false };
+  const confirmation = new Confirmation({
+    reader: {
+      readPod: (namespace, name, signal) => {
+        api.reads += 1;
+        assert.deepEqual([namespace, name], [pod.namespace, pod.name]);
+        if (!api.hangs) return Promise.resolve(api.says(pod));
+        return new Promise((resolve) => signal.addEventListener('abort', () => resolve(AWAY)));
+      },
+      viewAgeMs: () => api.viewAgeMs,
+    },
+    pods,
+    clock,
+    maxViewAgeMs: 30_000,
+  });
+  const signal = new AbortController().signal;
+  return { clock, pods, api, pod, confirm: (how: Confirm, of = pod) => confirmation.confirm(of, how, signal) };
+}
+
+describe('confirmation', () => {
+  const readings: readonly (readonly [string, (pod: PodRecord) => PodReading, 'holds' | 'moved'])[] = [
+    ['the pod as the watch has it', (pod) => ({ kind: 'found', pod }), 'holds'],
+    [
+      'a pod that changed in what does not matter',
+      (pod) => ({ kind: 'found', pod: { ...pod, resourceVersion: '9' } }),
+      'holds',
+    ],
+    ['no such pod', () => ({ kind: 'gone' }), 'moved'],
+    ['another pod of that name', (pod) => ({ kind: 'found', pod: { ...pod, uid: 'uid-2' } }), 'moved'],
+    ['another address', (pod) => ({ kind: 'found', pod: { ...pod, addresses: ['192.0.2.9'] } }), 'moved'],
+    ['another node', (pod) => ({ kind: 'found', pod: { ...pod, hostIp: '198.51.100.9' } }), 'moved'],
+    ['no address', (pod) => ({ kind: 'found', pod: { ...pod, addresses: [] } }), 'moved'],
+    ['a pod that has ended well', (pod) => ({ kind: 'found', pod: { ...pod, phase: 'Succeeded' } }), 'moved'],
+    ['a pod that has failed', (pod) => ({ kind: 'found', pod: { ...pod, phase: 'Failed' } }), 'moved'],
+  ];
+  for (const [what, says, expected] of readings) {
+    it(`${expected === 'holds' ? 'accepts' : 'refuses'} ${what}`, async () => {
+      for (const how of ['once', 'anew', 'certain', 'held'] as const) {
+        const { confirm } = confirmationThat(says);
+        assert.equal((await confirm(how)).kind, expected);
+      }
+    });
+  }
+
+  it('takes the address of a pod that is being deleted for its own, but not with a new interface', async () => {
+    const { confirm } = confirmationThat((pod) => ({ kind: 'found', pod: { ...pod, terminating: true } }));
+    assert.deepEqual(await confirm('anew'), HOLDS);
+    assert.deepEqual(await confirm('certain'), { kind: 'moved' });
+  });
+
+  it('remembers for ever what the kernel holds, for a while what nothing holds, and never what is in doubt', async () => {
+    const { clock, api, confirm } = confirmationThat();
+    await confirm('held');
+    await clock.advance(29_999);
+    assert.deepEqual(await confirm('once'), { kind: 'holds', ageMs: 29_999 });
+    assert.equal(api.reads, 1);
+    await clock.advance(1);
+    assert.deepEqual(await confirm('held'), { kind: 'holds', ageMs: 30_000 });
+    assert.equal(api.reads, 1);
+    assert.deepEqual(await confirm('once'), HOLDS);
+    assert.equal(api.reads, 2);
+    await confirm('anew');
+    await confirm('certain');
+    assert.equal(api.reads, 4);
+  });
+
+  it('asks again after the pod got another address, and after it was refused', async () => {
+    const { api, pod, confirm } = confirmationThat();
+    await confirm('held');
+    const moved = { ...pod, addresses: ['192.0.2.9'] };
+    api.says = () => ({ kind: 'found', pod: moved });
+    assert.deepEqual(await confirm('held', moved), HOLDS);
+    assert.deepEqual(await confirm('held', moved), { kind: 'holds', ageMs: 0 });
+    assert.equal(api.reads, 2);
+    assert.deepEqual(await confirm('anew', pod), { kind: 'moved' });
+    assert.deepEqual(await confirm('held', moved), HOLDS);
+    assert.equal(api.reads, 4);
+  });
+
+  it('forgets a pod that has gone, also one that went while it was asked about', async () => {
+    const { api, pods, pod, confirm } = confirmationThat();
+    await confirm('held');
+    pods.remove(pod.uid);
+    await confirm('held');
+    await confirm('held');
+    assert.equal(api.reads, 3);
+  });
+
+  const ages: readonly (readonly [Confirm, number, object])[] = [
+    ['once', 0, { kind: 'holds', ageMs: 0 }],
+    ['anew', 29_999, { kind: 'holds', ageMs: 29_999 }],
+    ['held', 29_999, { kind: 'holds', ageMs: 29_999 }],
+    ['anew', 30_000, { kind: 'unsure' }],
+    ['held', 30_000, { kind: 'unsure' }],
+    ['once', Number.POSITIVE_INFINITY, { kind: 'unsure' }],
+    ['certain', 0, { kind: 'unsure' }],
+  ];
+  for (const [how, viewAgeMs, expected] of ages) {
+    it(`asked ${how}, without the API server and by a view of ${viewAgeMs} ms, says ${JSON.stringify(expected)}`, async () => {
+      const { api, confirm } = confirmationThat(() => AWAY);
+      api.viewAgeMs = viewAgeMs;
+      assert.deepEqual(await confirm(how), expected);
+    });
+  }
+
+  it('goes on with what was confirmed while the API server is away, where the kernel holds it', async () => {
+    const { clock, api, confirm } = confirmationThat();
+    await confirm('anew');
+    api.says = () => AWAY;
+    api.viewAgeMs = 3_600_000;
+    await clock.advance(3_600_000);
+    assert.deepEqual(await confirm('held'), { kind: 'holds', ageMs: 3_600_000 });
+    assert.deepEqual(await confirm('once'), { kind: 'unsure' });
+  });
+
+  it('waits half a second for an API server that does not answer', async () => {
+    const { clock, api, confirm } = confirmationThat();
+    api.hangs = true;
+    api.viewAgeMs = 30_000;
+    const asking = confirm('anew');
+    await clock.advance(500);
+    assert.deepEqual(await asking, { kind: 'unsure' });
+  });
+});
