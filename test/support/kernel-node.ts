@@ -95,8 +95,8 @@ export async function createKernelNode(options: KernelNodeOptions): Promise<Kern
       pods.set(address, (await network.addPod(address)).exec);
     },
     onPodGone: async ({ addresses: [address = ''] }) => {
-      pods.delete(address);
       await network.removePod(address);
+      pods.delete(address);
     },
   });
   const others = await listenElsewhere(inside);

@@ -1,0 +1,103 @@
+import assert from 'node:assert/strict';
+import { after, before, describe, it } from 'node:test';
+
+import { runCommand } from '#sandbox/network/commands.ts';
+import type { WorldPod } from '#sandbox/world.ts';
+
+import { LISTING } from '../support/cluster.ts';
+import { eventually } from '../support/eventually.ts';
+import { AGENT_SERVES, createKernelNode, type KernelNode } from '../support/kernel-node.ts';
+import { networkSkip } from '../support/network-world.ts';
+
+const skip = await networkSkip();
+const HAND_OVERS = 25;
+
+/** One request from inside a pod, without starting more than a shell: status and body; status 0 without an answer. */
+async function ask(exec: readonly string[], path: string): Promise<{ status: number; body: string }> {
+  const request = `GET ${path} HTTP/1.1\\r\\nHost: x\\r\\nConnection: close\\r\\n\\r\\n`;
+  const script = `exec 3<>/dev/tcp/169.254.169.254/80 && printf '${request}' >&3 && cat <&3`;
+  const outcome = await runCommand([...exec, 'timeout', '3', 'bash', '-c', script]);
+  const text = outcome.ok ? outcome.output : '';
+  return {
+    status: Number(/^HTTP\/1\.1 (\d{3})/.exec(text)?.[1] ?? 0),
+    body: text.slice(text.indexOf('\r\n\r\n') + 4).trim(),
+  };
+}
+
+for (const topology of ['routed', 'bridge'] as const) {
+  describe(`an address passes from pod to pod while the watch is late, pods ${topology}`, { skip }, () => {
+    let node: KernelNode;
+    let steady: WorldPod;
+
+    before(async () => {
+      node = await createKernelNode({ label: `h${topology[0]}`, backend: 'nft', topology });
+      node.world.api.kubelet.setAddressOrder('lowest');
+      node.world.namespace('team', '.*');
+      steady = await node.world.pod({ namespace: 'team', name: 'steady', role: 'steady' });
+      await node.startServer();
+      const agent = node.startAgent();
+      await agent.line(AGENT_SERVES);
+      await agent.line(/the server tells what the pods of this node may have/);
+    });
+
+    after(() => node.remove());
+
+    const roleIn = (body: string): string => {
+      const key = /"AccessKeyId":"(\w+)"/.exec(body)?.[1];
+      return key === undefined ? body : (node.world.sts.identify(key)?.roleArn ?? 'nobody').replace(/.*\//, '');
+    };
+
+    it(`in ${HAND_OVERS} of ${HAND_OVERS} the next pod never gets what the former had, and soon what is its own`, async (t) => {
+      const waits: number[] = [];
+      const wrong: string[] = [];
+      let steadyAsked = 0;
+      const steadyFailed: number[] = [];
+      const done = new AbortController();
+      const polling = (async () => {
+        while (!done.signal.aborted) {
+          const { status, body } = await ask(node.podExec(steady.address), `${LISTING}steady`);
+          steadyAsked += 1;
+          if (status !== 200 || roleIn(body) !== 'steady') steadyFailed.push(status);
+        }
+      })();
+      t.after(() => done.abort());
+      for (let round = 0; round < HAND_OVERS; round += 1) {
+        const [former, next] = [`former-${round}`, `next-${round}`];
+        const first = await node.world.pod({ namespace: 'team', name: former, role: former });
+        // Every other former pod has asked before, so that the agent knows it.
+        if (round % 2 === 0) assert.equal((await ask(node.podExec(first.address), LISTING)).body, former);
+        node.world.api.controls.holdDelivery('pods');
+        node.world.api.removePod('team', former);
+        await eventually('the former pod’s network is gone', 5000, () => node.podExec(first.address).length === 0);
+        const second = await node.world.pod({ namespace: 'team', name: next, role: next });
+        assert.equal(second.address, first.address);
+        const exec = node.podExec(second.address);
+        const early = [LISTING, `${LISTING}${former}`, `${LISTING}${next}`].map((path) => ask(exec, path));
+        await new Promise((resolve) => {
+          setTimeout(resolve, 200);
+        });
+        node.world.api.controls.releaseDelivery('pods');
+        const releasedMs = performance.now();
+        await eventually('the next pod has its own', 5000, async () => {
+          const { status, body } = await ask(exec, `${LISTING}${next}`);
+          return status === 200 && roleIn(body) === next;
+        });
+        waits.push(performance.now() - releasedMs);
+        for (const { status, body } of await Promise.all(early)) {
+          if (status === 200 && roleIn(body) !== next) wrong.push(`round ${round}: ${roleIn(body)}`);
+        }
+        node.world.api.removePod('team', next);
+        await eventually('the address is free', 5000, () => node.podExec(second.address).length === 0);
+      }
+      done.abort();
+      await polling;
+      waits.sort((a, b) => a - b);
+      t.diagnostic(
+        `${HAND_OVERS} hand-overs: ${wrong.length} with another pod's role; own role after ${Math.round(waits.at(-1) ?? 0)} ms at most; a pod that stayed asked ${steadyAsked} times, ${steadyFailed.length} in vain`,
+      );
+      assert.deepEqual(wrong, []);
+      assert.deepEqual(steadyFailed, []);
+      assert.ok((waits.at(-1) ?? Infinity) < 1500, `${waits.at(-1)} ms`);
+    });
+  });
+}
