@@ -38,7 +38,8 @@ export function recordedAnswer({ response }: RecordedCase): Compared {
   };
 }
 
-export function ourAnswer(world: World, { status, headers, body }: Answer): Compared {
+/** `identityOf` tells whose credentials they are: {@link issuedBy} a sandbox's STS, or {@link recordedIdentity}. */
+export function ourAnswer(identityOf: IdentityOf, { status, headers, body }: Answer): Compared {
   const header = (name: string): string => [headers[name] ?? []].flat().join();
   const tokenTtl = header('x-aws-ec2-metadata-token-ttl-seconds');
   return {
@@ -47,20 +48,15 @@ export function ourAnswer(world: World, { status, headers, body }: Answer): Comp
     location: header('location'),
     retryAfter: header('retry-after'),
     tokenTtl,
-    body:
-      tokenTtl !== '' && OUR_TOKEN.test(body)
-        ? SESSION_TOKEN
-        : (credentials(body, (fields) => issuedIdentity(world, fields)) ?? body),
+    body: tokenTtl !== '' && OUR_TOKEN.test(body) ? SESSION_TOKEN : (credentials(body, identityOf) ?? body),
   };
 }
 
 type Fields = Readonly<Record<string, string>>;
+export type IdentityOf = (fields: Fields) => { role: string; session: string };
 
 /** Credentials of the metadata API, by what can be compared of them; undefined for any other text. */
-function credentials(
-  body: string,
-  identityOf: (fields: Fields) => { role: string; session: string },
-): Identity | undefined {
+function credentials(body: string, identityOf: IdentityOf): Identity | undefined {
   if (!body.startsWith('{"Code"') || !body.includes('AccessKeyId')) return undefined;
   const fields = JSON.parse(body) as Fields;
   const seconds = (name: string): number => {
@@ -71,21 +67,28 @@ function credentials(
   };
   return {
     ...identityOf(fields),
-    lifeSeconds: seconds('Expiration') - seconds('LastUpdated'),
+    lifeSeconds: toTens(seconds('Expiration') - seconds('LastUpdated')),
     fields: Object.entries(fields).map(([name, value]) =>
       name === 'Code' || name === 'Type' ? `${name}=${value}` : name,
     ),
   };
 }
 
+/** Both times are cut to seconds, and the clocks of two programs lie between them. */
+function toTens(seconds: number): number {
+  return Math.round(seconds / 10) * 10;
+}
+
 /** The recorded stand-in of STS wrote into the token for whom it was. */
-function recordedIdentity(fields: Fields): { role: string; session: string } {
+export function recordedIdentity(fields: Fields): { role: string; session: string } {
   const [, role = '', session = ''] = (fields['Token'] ?? '').split('|');
   return { role, session };
 }
 
-function issuedIdentity(world: World, fields: Fields): { role: string; session: string } {
-  const identity = world.sts.identify(fields['AccessKeyId'] ?? '');
-  if (identity?.roleArn === undefined) throw new Error('STS knows no such session');
-  return { role: identity.roleArn, session: identity.sessionName };
+export function issuedBy(world: World): IdentityOf {
+  return (fields) => {
+    const identity = world.sts.identify(fields['AccessKeyId'] ?? '');
+    if (identity?.roleArn === undefined) throw new Error('STS knows no such session');
+    return { role: identity.roleArn, session: identity.sessionName };
+  };
 }

@@ -4,7 +4,7 @@ import { after, before, describe, it } from 'node:test';
 
 import { askHttp, type Cluster, type Daemon } from '../support/cluster.ts';
 
-import { type Compared, ourAnswer, recordedAnswer } from './answers.ts';
+import { type Compared, issuedBy, ourAnswer, recordedAnswer } from './answers.ts';
 import { type Difference, DIFFERENCES } from './differences.ts';
 import { METRICS, type RecordedCase, TRANSCRIPT } from './recorded.ts';
 import { startRecordedCluster } from './recorded-cluster.ts';
@@ -46,7 +46,7 @@ function replay(agentFlags: readonly string[]): void {
         ...(body === undefined ? {} : { body }),
       });
       assert.ok(answer.tookMs < 1000, `it took ${Math.round(answer.tookMs)} ms`);
-      assert.deepEqual(simplified(recorded, ourAnswer(cluster.world, answer)), expected(recorded));
+      assert.deepEqual(simplified(recorded, ourAnswer(issuedBy(cluster.world), answer)), expected(recorded));
     });
   }
 
