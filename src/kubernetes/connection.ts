@@ -28,6 +28,9 @@ export interface ApiResponse {
   text(limitBytes: number): Promise<string>;
 }
 
+/** A crowd of new pods is asked about over so many connections at most, the two of the watches among them. */
+const MOST_SOCKETS = 64;
+
 /** The way to the API server: requests with the credentials of the kubeconfig or of the service account. */
 export interface KubernetesConnection {
   /** `https://10.0.0.1:443`, for log lines. */
@@ -53,7 +56,8 @@ export interface ConnectionOptions {
  */
 export function createConnection({ kubeconfig, clock }: ConnectionOptions): KubernetesConnection {
   let config = loadConfig(kubeconfig);
-  const agents = { http: new http.Agent({ keepAlive: true }), https: new https.Agent({ keepAlive: true }) };
+  const sockets = { keepAlive: true, maxSockets: MOST_SOCKETS } as const;
+  const agents = { http: new http.Agent(sockets), https: new https.Agent(sockets) };
 
   const optionsOf = async (request: ApiRequest): Promise<https.RequestOptions> => {
     const headers: http.OutgoingHttpHeaders = { accept: 'application/json', 'user-agent': 'kiam' };

@@ -2,6 +2,7 @@ import type { MetadataCredentials } from '#domain/credentials.ts';
 import { failed, type Failure, type Outcome, succeeded } from '#domain/failure.ts';
 import { createBackoff } from '#runtime/backoff.ts';
 import { type Clock, sleep } from '#runtime/clock.ts';
+import { createSlots } from '#runtime/slots.ts';
 
 import type { CallResult, KiamClient } from './client.ts';
 import {
@@ -22,16 +23,20 @@ export interface GatewayOptions {
   readonly waitMs: number;
 }
 
-/** What asks a server of the contract on behalf of pods. Never rejects. */
+/**
+ * What asks a server of the contract on behalf of pods. Never rejects. A question that was asked runs to its end, within the
+ * time that it has: who no longer waits for the answer just does not hear it. (Each call that is cancelled resets an HTTP/2
+ * stream, and a server that sees many resets takes them for an attack and closes the connection of the whole node:
+ * CVE-2023-44487, and nghttp2's `stream_reset_rate_limit`.)
+ */
 export interface Gateway {
-  podRole(address: string, confirm: Confirm, signal: AbortSignal): Promise<Outcome<Holder & { readonly role: string }>>;
+  podRole(address: string, confirm: Confirm): Promise<Outcome<Holder & { readonly role: string }>>;
   podCredentials(
     address: string,
     role: string,
     confirm: Confirm,
-    signal: AbortSignal,
   ): Promise<Outcome<Holder & { readonly credentials: MetadataCredentials }>>;
-  serverHealth(signal: AbortSignal): Promise<Outcome<string>>;
+  serverHealth(): Promise<Outcome<string>>;
 }
 
 /** After this long without an answer a second replica is asked as well: the first may be hung or cut off. */
@@ -43,36 +48,48 @@ const SHORTEST_ATTEMPT_MS = 20;
 /** Kiam's server answers at once that it knows no pod: it is asked again this often, where ours waits by itself. */
 const ASK_AGAIN = { firstMs: 10, capMs: 200 };
 
+/** A server waits with an answer for pods that it does not know yet, so there must be room for all of a node's pods. */
+const MOST_CALLS = 256;
+
+/** Where many calls take long the servers are busy, and asking each twice would make them busier. */
+const MOST_HEDGES = 8;
+
+const NEVER = new AbortController().signal;
+
 export function createGateway({ client, clock, waitMs }: GatewayOptions): Gateway {
+  const calls = createSlots(MOST_CALLS);
+  const hedges = createSlots(MOST_HEDGES);
+
   /** Asks until there is an answer that another attempt would not change, or the time is up. */
   const ask = async <M extends MethodName>(
     method: M,
     request: Methods[M]['request'],
-    signal: AbortSignal,
   ): Promise<Outcome<Methods[M]['response']>> => {
     const deadlineMs = clock.monotonic() + waitMs;
     const backoff = createBackoff(ASK_AGAIN);
     let failure: Failure = { kind: 'server-unavailable', message: 'no server answered in time' };
     for (;;) {
-      const leftMs = deadlineMs - clock.monotonic();
-      if (signal.aborted || leftMs < SHORTEST_ATTEMPT_MS) return { ok: false, failure };
-      const answer = await askReplicas(method, request, leftMs, signal);
+      const answer = await calls.run(() => askReplicas(method, request, deadlineMs));
+      if (answer === undefined) return { ok: false, failure };
       if (answer.ok) return succeeded(answer.response);
       failure = moreTelling(failure, failureOf(answer));
       if (!isWorthAnotherAttempt(failure)) return { ok: false, failure };
-      await sleep(clock, Math.min(backoff.nextMs(), deadlineMs - clock.monotonic()), signal);
+      await sleep(clock, Math.min(backoff.nextMs(), deadlineMs - clock.monotonic()), NEVER);
     }
   };
 
-  /** One attempt, hedged: the answer of whichever replica is first to give one that settles the question. */
-  const askReplicas = <M extends MethodName>(
+  /**
+   * One attempt, hedged: the answer of whichever replica is first to give one that settles the question. Undefined when there
+   * is no time left for it.
+   */
+  const askReplicas = async <M extends MethodName>(
     method: M,
     request: Methods[M]['request'],
-    timeoutMs: number,
-    signal: AbortSignal,
-  ): Promise<CallResult<Methods[M]['response']>> => {
-    const settled = new AbortController();
-    const either = AbortSignal.any([signal, settled.signal]);
+    deadlineMs: number,
+  ): Promise<CallResult<Methods[M]['response']> | undefined> => {
+    const timeoutMs = deadlineMs - clock.monotonic();
+    if (timeoutMs < SHORTEST_ATTEMPT_MS) return undefined;
+    const first = client.call(method, request, { timeoutMs, signal: NEVER });
     return new Promise((resolve) => {
       let waitingFor = 1;
       const settle = (result: CallResult<Methods[M]['response']>): void => {
@@ -80,25 +97,27 @@ export function createGateway({ client, clock, waitMs }: GatewayOptions): Gatewa
         if (!result.ok && waitingFor > 0 && isWorthAnotherAttempt(failureOf(result))) return;
         cancelHedge();
         resolve(result);
-        settled.abort();
       };
       const cancelHedge = clock.after(HEDGE_AFTER_MS, () => {
-        if (timeoutMs - HEDGE_AFTER_MS < SHORTEST_ATTEMPT_MS) return;
+        const leftMs = timeoutMs - HEDGE_AFTER_MS;
+        if (leftMs < SHORTEST_ATTEMPT_MS) return;
+        const second = hedges.tryRun(() => client.call(method, request, { timeoutMs: leftMs, signal: NEVER }));
+        if (second === undefined) return;
         waitingFor += 1;
-        void client.call(method, request, { timeoutMs: timeoutMs - HEDGE_AFTER_MS, signal: either }).then(settle);
+        void second.then(settle);
       });
-      void client.call(method, request, { timeoutMs, signal: either }).then(settle);
+      void first.then(settle);
     });
   };
 
   return {
-    podRole: async (address, confirm, signal) => {
-      const answer = await ask('GetPodRole', { ip: address, confirm: CONFIRM[confirm] }, signal);
+    podRole: async (address, confirm) => {
+      const answer = await ask('GetPodRole', { ip: address, confirm: CONFIRM[confirm] });
       if (!answer.ok) return answer;
       return succeeded({ role: answer.value.name, ...holderOf(answer.value) });
     },
-    podCredentials: async (address, role, confirm, signal) => {
-      const answer = await ask('GetPodCredentials', { ip: address, role, confirm: CONFIRM[confirm] }, signal);
+    podCredentials: async (address, role, confirm) => {
+      const answer = await ask('GetPodCredentials', { ip: address, role, confirm: CONFIRM[confirm] });
       if (!answer.ok) return answer;
       const credentials = credentialsOf(answer.value);
       if (credentials.accessKeyId === '' || credentials.secretAccessKey === '') {
@@ -106,8 +125,8 @@ export function createGateway({ client, clock, waitMs }: GatewayOptions): Gatewa
       }
       return succeeded({ credentials, ...holderOf(answer.value) });
     },
-    serverHealth: async (signal) => {
-      const answer = await ask('GetHealth', {}, signal);
+    serverHealth: async () => {
+      const answer = await ask('GetHealth', {});
       return answer.ok ? succeeded(answer.value.message) : answer;
     },
   };

@@ -52,7 +52,8 @@ export function failureOf(answer: { code: status; details: string; metadata: Met
   if (typeof kind === 'string' && isFailureKind(kind)) return { kind, message: answer.details };
   const known = KIAM_TEXTS.find(([text]) => answer.details.includes(text));
   if (known !== undefined) return { kind: known[1], message: known[0] };
-  if (answer.code === status.UNAVAILABLE || answer.code === status.CANCELLED) {
+  // INTERNAL without our trailer is the transport's: a connection that broke in the middle of an answer.
+  if ([status.UNAVAILABLE, status.CANCELLED, status.INTERNAL].includes(answer.code)) {
     return { kind: 'server-unavailable', message: 'no server could be reached' };
   }
   if (answer.code === status.DEADLINE_EXCEEDED) {

@@ -1,10 +1,11 @@
 import type { MetadataCredentials } from '#domain/credentials.ts';
-import { failed, type Outcome, succeeded } from '#domain/failure.ts';
+import { failed, type Failure, type Outcome, succeeded } from '#domain/failure.ts';
 import type { Confirm, Holder } from '#rpc/contract.ts';
 import type { Gateway } from '#rpc/gateway.ts';
 import type { Clock } from '#runtime/clock.ts';
 
-import type { Client, CredentialSource } from '../ports.ts';
+import type { Client, CredentialSource, PodRole } from '../ports.ts';
+import { createJoined, type Joined } from './joined.ts';
 import type { NodeMetrics } from './metrics.ts';
 import type { NodeStore, StoredCredentials, StoredPod } from './store.ts';
 import type { NodeStream } from './stream.ts';
@@ -48,16 +49,37 @@ export function createNodeSource(options: NodeSourceOptions): CredentialSource {
   };
 
   /** Asks a server, as sure as need be, and sees to it that the client is still who it was. */
-  const ask = async <T extends Holder>(
+  const askServer = async <T extends Holder>(
     client: Client,
     question: (confirm: Confirm) => Promise<Outcome<T>>,
   ): Promise<Outcome<T>> => {
-    metrics.fromServer.inc();
     const doubt = trust.doubt(client);
     const outcome = await question(doubt.confirm);
     if (!outcome.ok) return outcome;
     return trust.establish(client, outcome.value, doubt) ? outcome : CHANGED_HANDS;
   };
+
+  /**
+   * Asks, or joins who asks the same: the same question of the same client, which is the same address with the same evidence.
+   * The time of a question that was joined may run out before one's own has: then it is asked again.
+   */
+  const ask = async <T extends Holder>(
+    client: Client,
+    joined: Joined<Outcome<T>>,
+    { what, signal }: { readonly what: string; readonly signal: AbortSignal },
+    question: (confirm: Confirm) => Promise<Outcome<T>>,
+  ): Promise<Outcome<T>> => {
+    metrics.fromServer.inc();
+    const key = JSON.stringify([client.address, client.evidence, what]);
+    for (;;) {
+      const { isFirst, result } = joined(key, () => askServer(client, question));
+      const outcome = await result;
+      if (outcome.ok || isFirst || signal.aborted || !isPassing(outcome.failure)) return outcome;
+    }
+  };
+
+  const roles = createJoined<Outcome<Holder & PodRole>>();
+  const credentials = createJoined<Outcome<Holder & { readonly credentials: MetadataCredentials }>>();
 
   /** By both clocks: the wall clock may be set to anything, and the monotonic one does not see the machine asleep. */
   const lifeLeftMs = ({ expiresAtMs, deadAtMs }: StoredCredentials): number =>
@@ -78,13 +100,21 @@ export function createNodeSource(options: NodeSourceOptions): CredentialSource {
       return credentials.value;
     },
     ...(options.isStoreKept ? { knownUid: (address: string) => store.find(address)?.uid } : {}),
-    podRole: (client, signal) => ask(client, (confirm) => gateway.podRole(client.address, confirm, signal)),
+    podRole: (client, signal) =>
+      ask(client, roles, { what: '', signal }, (confirm) => gateway.podRole(client.address, confirm)),
     podCredentials: async (client, role, signal): Promise<Outcome<MetadataCredentials>> => {
-      const answer = await ask(client, (confirm) => gateway.podCredentials(client.address, role, confirm, signal));
+      const answer = await ask(client, credentials, { what: role, signal }, (confirm) =>
+        gateway.podCredentials(client.address, role, confirm),
+      );
       return answer.ok ? succeeded(answer.value.credentials) : answer;
     },
-    serverHealth: (signal) => gateway.serverHealth(signal),
+    serverHealth: () => gateway.serverHealth(),
   };
+}
+
+/** Whether a question that failed so may be answered soon. */
+function isPassing({ kind }: Failure): boolean {
+  return kind === 'pod-not-found' || kind === 'server-unavailable' || kind === 'view-stale';
 }
 
 /** The ways in which a pod may spell its own role; with any other the server decides. */

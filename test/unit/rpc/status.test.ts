@@ -56,6 +56,8 @@ describe('a status of the transport means', () => {
     [status.UNAVAILABLE, 'server-unavailable'],
     [status.CANCELLED, 'server-unavailable'],
     [status.DEADLINE_EXCEEDED, 'server-unavailable'],
+    // What the transport says of a connection that broke in the middle of an answer.
+    [status.INTERNAL, 'server-unavailable'],
     [status.UNIMPLEMENTED, 'internal'],
   ] as const) {
     it(`${grpcCodeName(code)}: ${kind}, and no text of it reaches a pod`, () => {

@@ -1,0 +1,41 @@
+/** Lets so many tasks run at a time; the others wait in the order of their coming. */
+export interface Slots {
+  /** Runs `task` as soon as a slot is free, and frees it when the task has settled. */
+  run<T>(task: () => Promise<T>): Promise<T>;
+  /** Runs `task` if a slot is free now; undefined, and nothing is run, when none is. */
+  tryRun<T>(task: () => Promise<T>): Promise<T> | undefined;
+}
+
+/** The waiting ones are bounded by whoever asks: each has a caller that waits for it. */
+export function createSlots(count: number): Slots {
+  const waiting: (() => void)[] = [];
+  let free = count;
+  const release = (): void => {
+    const next = waiting.shift();
+    if (next === undefined) free += 1;
+    else next();
+  };
+  const start = async <T>(task: () => Promise<T>): Promise<T> => {
+    try {
+      return await task();
+    } finally {
+      release();
+    }
+  };
+  return {
+    run: async (task) => {
+      if (free > 0) free -= 1;
+      else {
+        await new Promise<void>((resolve) => {
+          waiting.push(resolve);
+        });
+      }
+      return start(task);
+    },
+    tryRun: (task) => {
+      if (free === 0) return undefined;
+      free -= 1;
+      return start(task);
+    },
+  };
+}
