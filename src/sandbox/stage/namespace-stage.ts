@@ -34,6 +34,8 @@ export async function createNamespaceStage({ programs, folder, path, pid }: Stag
         nodes: [{ name: 'node-1', address: NODE_ADDRESS }],
         podAddresses: Array.from({ length: 253 }, (_, index) => `${POD_SUBNET}.${index + 2}`),
         instance: { localIpv4: NODE_ADDRESS },
+        // The server sees the agent by its node's address, as in a cluster.
+        serverNames: ['kiam-server', 'localhost', NODE_ADDRESS],
         onPodRunning: async ({ addresses: [address = ''], hostNetwork }) => {
           if (!hostNetwork) pods.set(address, await network.addPod(address));
         },
@@ -61,7 +63,7 @@ export async function createNamespaceStage({ programs, folder, path, pid }: Stag
         name: 'server',
         argv: kiam,
         flags: [
-          `--bind=127.0.0.1:${SERVER_PORT}`,
+          `--bind=${NODE_ADDRESS}:${SERVER_PORT}`,
           `--kubeconfig=${world.kubeconfigs.server}`,
           '--role-base-arn-autodetect',
           '--assume-role-arn=kiam-server',
@@ -80,7 +82,7 @@ export async function createNamespaceStage({ programs, folder, path, pid }: Stag
           `--host-interface=${network.hostInterface}`,
           `--host=${NODE_ADDRESS}`,
           `--port=${AGENT_PORT}`,
-          `--server-address=localhost:${SERVER_PORT}`,
+          `--server-address=${NODE_ADDRESS}:${SERVER_PORT}`,
           ...tls(agentCertificate, agentKey, ca),
         ],
         environment: world.environment.clean,
