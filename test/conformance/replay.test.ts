@@ -67,6 +67,16 @@ function replay(agentFlags: readonly string[]): void {
     assert.deepEqual(idle, []);
   });
 
+  it('leaves metrics that the README lists, and no others: of the same daemon and type', async () => {
+    const pages = { agent: (await agents.get('')?.metrics()) ?? '', server: await server.metrics() };
+    const shown = Object.entries(pages).flatMap(([daemon, page]) =>
+      [...page.matchAll(/^# TYPE ((?:kiam|grpc)_\w+) (\w+)$/gm)].map(([, name, type]) => `${daemon} ${name} ${type}`),
+    );
+    // Without --iptables the agent has no rules to tell of.
+    const listed = (await metricsOfReadme()).filter((row) => !row.includes('kiam_agent_interception_'));
+    assert.deepEqual(listed.toSorted(), shown.toSorted());
+  });
+
   it('leaves the metrics that Kiam showed, on the same daemon, of the same type, with the same labels and buckets', async () => {
     const pages = { agent: await agents.get('')?.metrics(), server: await server.metrics() };
     for (const { daemon, name, type, labels, buckets } of METRICS) {
@@ -83,6 +93,15 @@ function replay(agentFlags: readonly string[]): void {
       }
     }
   });
+}
+
+/** The rows of the README's tables of metrics: daemon, name and type, one for each daemon that shows it. */
+async function metricsOfReadme(): Promise<string[]> {
+  const readme = await readFile(new URL('../../README.md', import.meta.url), 'utf8');
+  const rows = readme.matchAll(/^\| `((?:kiam|grpc)_\w+)` \| (\w+) \| ([^|]+) \|/gm);
+  return [...rows].flatMap(([, name, type, daemons = '']) =>
+    (daemons.match(/\b(?:agent|server)\b/g) ?? []).map((daemon) => `${daemon} ${name} ${type}`),
+  );
 }
 
 it('the README says each difference', async () => {
