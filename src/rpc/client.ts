@@ -88,9 +88,13 @@ export class KiamClient {
     options: CallOptions,
   ): Promise<CallResult<Methods[M]['response']>> {
     const connection = this.#connection;
-    if (connection === undefined) {
-      const details = this.#options.certificates.problem ?? 'no TLS certificate has been read yet';
-      return Promise.resolve({ ok: false, code: status.UNAVAILABLE, details, metadata: new Metadata() });
+    if (connection === undefined || this.#closed) {
+      return Promise.resolve({
+        ok: false,
+        code: status.UNAVAILABLE,
+        details: this.#whyNot(),
+        metadata: new Metadata(),
+      });
     }
     connection.calls += 1;
     return this.#makeCall(connection.client, method, request, options).finally(() => {
@@ -102,12 +106,8 @@ export class KiamClient {
   /** Follows what a node's pods may have, until the stream ends or `signal` aborts. Never rejects. */
   watchNode(request: WatchNodeRequest, { onUpdate, signal }: WatchOptions): Promise<StreamEnd> {
     const connection = this.#connection;
-    if (connection === undefined) {
-      return Promise.resolve({
-        code: status.UNAVAILABLE,
-        details: 'no TLS certificate has been read yet',
-        moved: false,
-      });
+    if (connection === undefined || this.#closed) {
+      return Promise.resolve({ code: status.UNAVAILABLE, details: this.#whyNot(), moved: false });
     }
     const { path, requestSerialize, responseDeserialize } = this.#options.contract.WatchNode;
     const counts = this.#watchCounts;
@@ -199,6 +199,12 @@ export class KiamClient {
       if (signal.aborted) cancel();
       else signal.addEventListener('abort', cancel, { once: true });
     });
+  }
+
+  /** Why no call can be made. */
+  #whyNot(): string {
+    if (this.#closed) return 'the agent is stopping';
+    return this.#options.certificates.problem ?? 'no TLS certificate has been read yet';
   }
 
   #metadata(): Metadata {

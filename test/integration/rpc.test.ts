@@ -142,6 +142,15 @@ describe('the contract over mutual TLS', () => {
     assert.deepEqual([answer.code, answer.details], [status.INTERNAL, 'internal error']);
   });
 
+  it('answers a call after the end as it answers any that cannot be made', async () => {
+    const { client } = await connect(authority);
+    client.close();
+    const answer = await client.call('GetHealth', {}, { timeoutMs: 1000, signal: never });
+    assert.ok(!answer.ok && answer.code === status.UNAVAILABLE);
+    const end = await client.watchNode({ host_ip: '' }, { onUpdate: () => {}, signal: never });
+    assert.equal(end.code, status.UNAVAILABLE);
+  });
+
   it('refuses a client of another authority', async () => {
     const { client } = await connect(await createAuthority());
     const answer = await client.call('GetHealth', {}, { timeoutMs: 1500, signal: never });
