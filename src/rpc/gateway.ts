@@ -21,6 +21,8 @@ export interface GatewayOptions {
   readonly clock: Clock;
   /** The longest that one question may take, every attempt included, in milliseconds. */
   readonly waitMs: number;
+  /** A number in [0, 1). */
+  readonly random?: () => number;
 }
 
 /**
@@ -39,8 +41,14 @@ export interface Gateway {
   serverHealth(): Promise<Outcome<string>>;
 }
 
-/** After this long without an answer a second replica is asked as well: the first may be hung or cut off. */
-const HEDGE_AFTER_MS = 400;
+/** After this long without an answer another replica is asked as well: the first may be hung or cut off. */
+const HEDGE_AFTER_MS = 300;
+
+/**
+ * And yet another after about this long: which replica a call goes to is not ours to choose, so it may be the hung one again.
+ * Calls that were sent together must not go on together: in step, the same of them would meet the hung replica every time.
+ */
+const HEDGE_AGAIN_MS = 100;
 
 /** With less time than this left another attempt could not be answered. */
 const SHORTEST_ATTEMPT_MS = 20;
@@ -52,11 +60,11 @@ const ASK_AGAIN = { firstMs: 10, capMs: 200 };
 const MOST_CALLS = 256;
 
 /** Where many calls take long the servers are busy, and asking each twice would make them busier. */
-const MOST_HEDGES = 8;
+const MOST_HEDGES = 16;
 
 const NEVER = new AbortController().signal;
 
-export function createGateway({ client, clock, waitMs }: GatewayOptions): Gateway {
+export function createGateway({ client, clock, waitMs, random = Math.random }: GatewayOptions): Gateway {
   const calls = createSlots(MOST_CALLS);
   const hedges = createSlots(MOST_HEDGES);
 
@@ -92,20 +100,25 @@ export function createGateway({ client, clock, waitMs }: GatewayOptions): Gatewa
     const first = client.call(method, request, { timeoutMs, signal: NEVER });
     return new Promise((resolve) => {
       let waitingFor = 1;
+      let cancelHedge = (): void => {};
       const settle = (result: CallResult<Methods[M]['response']>): void => {
         waitingFor -= 1;
         if (!result.ok && waitingFor > 0 && isWorthAnotherAttempt(failureOf(result))) return;
         cancelHedge();
+        cancelHedge = () => {};
         resolve(result);
       };
-      const cancelHedge = clock.after(HEDGE_AFTER_MS, () => {
-        const leftMs = timeoutMs - HEDGE_AFTER_MS;
+      const hedge = (): void => {
+        const leftMs = deadlineMs - clock.monotonic();
         if (leftMs < SHORTEST_ATTEMPT_MS) return;
-        const second = hedges.tryRun(() => client.call(method, request, { timeoutMs: leftMs, signal: NEVER }));
-        if (second === undefined) return;
-        waitingFor += 1;
-        void second.then(settle);
-      });
+        const another = hedges.tryRun(() => client.call(method, request, { timeoutMs: leftMs, signal: NEVER }));
+        if (another !== undefined) {
+          waitingFor += 1;
+          void another.then(settle);
+        }
+        cancelHedge = clock.after(HEDGE_AGAIN_MS * (0.5 + random()), hedge);
+      };
+      cancelHedge = clock.after(HEDGE_AFTER_MS * (0.8 + 0.4 * random()), hedge);
       void first.then(settle);
     });
   };
