@@ -1,9 +1,10 @@
 import { execFile } from 'node:child_process';
-import { existsSync } from 'node:fs';
-import { mkdir, rename, rm, writeFile } from 'node:fs/promises';
+import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
+
+import { INSTALL_LIMIT_MS, installed, pythonPackages } from './installed.ts';
 
 /** A stock SDK in a program that says who STS says it is, at its start and for each line of its input. */
 export interface SdkProgram {
@@ -18,10 +19,6 @@ export type FoundSdk = SdkProgram | { readonly name: string; readonly missing: s
 
 const run = promisify(execFile);
 const file = (name: string): string => fileURLToPath(new URL(`../sdks/${name}`, import.meta.url));
-
-/** Installed once per version, beside what npm installs; nothing but these tests looks there. */
-const CACHE = fileURLToPath(new URL('../../node_modules/.cache/kiam-sdks/', import.meta.url));
-const INSTALL_LIMIT_MS = 300_000;
 
 const JAVASCRIPT_V2 = 'aws-sdk@2.1693.0';
 const PYTHON = ['boto3==1.44.5', 'awscli==1.46.3'];
@@ -47,11 +44,11 @@ const FINDERS: Readonly<Record<string, () => Promise<SdkProgram>>> = {
     return { name: 'javascript-v2', argv: [process.execPath, file('javascript-v2.mjs'), folder], environment };
   },
   boto3: async () => {
-    const { python, environment } = await pythonSdks();
+    const { python, environment } = await pythonPackages(PYTHON);
     return { name: 'boto3', argv: [python, file('boto3_identity.py')], environment };
   },
   'aws-cli': async () => {
-    const { python, environment } = await pythonSdks();
+    const { python, environment } = await pythonPackages(PYTHON);
     const argv = [python, '-m', 'awscli', 'sts', 'get-caller-identity', '--query', 'Arn', '--output', 'text'];
     return { name: 'aws-cli', argv, environment, isCommand: true };
   },
@@ -77,30 +74,4 @@ export async function findSdk(name: string): Promise<FoundSdk> {
     const said = error instanceof Error ? error.message : String(error);
     return { name, missing: said.split('\n').slice(0, 3).join('; ').slice(0, 300) };
   }
-}
-
-async function pythonSdks(): Promise<{ python: string; environment: Readonly<Record<string, string>> }> {
-  // A version manager's wrapper would want its own environment inside the pod.
-  const { stdout } = await run('python3', ['-c', 'import sys; print(sys.executable)']);
-  const python = stdout.trim();
-  const folder = await installed(PYTHON.join('-'), async (into) => {
-    const flags = ['--quiet', '--disable-pip-version-check', '--no-input', '--target', into];
-    await run(python, ['-m', 'pip', 'install', ...flags, ...PYTHON], { timeout: INSTALL_LIMIT_MS });
-  });
-  return { python, environment: { PYTHONPATH: folder, PYTHONDONTWRITEBYTECODE: '1' } };
-}
-
-/** A folder that is filled once: one that is there is complete. */
-async function installed(name: string, fill: (into: string) => Promise<void>): Promise<string> {
-  const folder = join(CACHE, name);
-  if (existsSync(folder)) return folder;
-  const making = `${folder}.${process.pid}`;
-  await mkdir(making, { recursive: true });
-  try {
-    await fill(making);
-    await rename(making, folder);
-  } finally {
-    await rm(making, { recursive: true, force: true });
-  }
-  return folder;
 }
