@@ -1,0 +1,247 @@
+import assert from 'node:assert/strict';
+
+import fc from 'fast-check';
+
+import { canonicalTarget } from '#agent/canonical-path.ts';
+import { routeOf } from '#agent/route.ts';
+import { createTokens } from '#agent/tokens.ts';
+import { canonicalAddress } from '#domain/address.ts';
+import { compileExpression } from '#domain/expression.ts';
+import { decide } from '#domain/policy.ts';
+import { resolveRole } from '#domain/role.ts';
+import { stsSessionName } from '#domain/session-name.ts';
+import { parseNamespace } from '#kubernetes/namespace-record.ts';
+import { createPodParser } from '#kubernetes/pod-record.ts';
+import { systemClock } from '#runtime/clock.ts';
+
+import { podRecord } from '../support/pods.ts';
+
+/** Something that must hold for every input of a kind. */
+export interface Property {
+  readonly name: string;
+  /** One random input and its check; throws when it does not hold. */
+  readonly property: fc.IRawProperty<unknown, false>;
+  /** How much of the whole it is given: what costs more gets less. */
+  readonly share: number;
+}
+
+const BASE = 'arn:aws:iam::123456789012:role/';
+
+/** What a request may cost, and a namespace's new expression once, in milliseconds. */
+const STALL_MS = 50;
+const COMPILE_MS = 250;
+
+const roleName = fc.oneof(
+  fc.constantFrom(
+    'reader',
+    'reader-admin',
+    'team-a/app',
+    '/team-a/app',
+    'team-b/app',
+    '',
+    '/',
+    'arn:',
+    'arn:x',
+    '__proto__',
+  ),
+  fc.string({ unit: fc.constantFrom('a', 'b', '/', '-', ' ', 'ä', '😀', '\u0000'), maxLength: 12 }),
+  fc.constantFrom('reader', 'a', 'b').map((name) => BASE + name),
+);
+
+/** Expressions of a small grammar that RE2 and JavaScript understand alike, so that the one can be held against the other. */
+const expression: fc.Arbitrary<string> = fc.letrec<{ whole: string; part: string }>((tie) => ({
+  part: fc.oneof(
+    { weight: 4, arbitrary: fc.constantFrom('reader', 'team-a/', 'a', 'b', '.*', '.', '[a-c]', '-admin', BASE) },
+    { weight: 1, arbitrary: tie('whole').map((inner) => `(?:${inner})`) },
+    { weight: 1, arbitrary: tie('part').map((inner) => `(?:${inner})?`) },
+  ),
+  whole: fc
+    .array(
+      fc.array(tie('part'), { minLength: 1, maxLength: 4 }).map((parts) => parts.join('')),
+      { minLength: 1, maxLength: 3 },
+    )
+    .map((sides) => sides.join('|')),
+})).whole;
+
+/** The rule of the specification in other words: the one role that is annotated, and the whole of its ARN matched. */
+function oracleAllows(annotated: string, asked: string, permitted: string): boolean {
+  const arnOf = (role: string): string =>
+    role.startsWith('arn:') ? role : BASE + (role[0] === '/' ? role.slice(1) : role);
+  const arn = arnOf(annotated);
+  if (annotated === '' || asked === '' || arn !== arnOf(asked)) return false;
+  if (!/^arn:[^:]*:iam::[^:]*:role\/./s.test(arn) || permitted === '') return false;
+  return new RegExp(`^(?:${permitted})$`, 'u').test(arn);
+}
+
+function within<T>(limitMs: number, what: string, work: () => T): T {
+  const startedMs = performance.now();
+  const result = work();
+  const tookMs = performance.now() - startedMs;
+  assert.ok(tookMs < limitMs, `${what} took ${tookMs.toFixed(1)} ms`);
+  return result;
+}
+
+const policy = fc.property(roleName, fc.option(roleName), expression, (annotated, other, permitted) => {
+  const asked = other ?? annotated;
+  const decision = within(STALL_MS, 'a decision', () =>
+    decide({
+      pod: podRecord({ role: annotated, namespace: 'team' }),
+      requestedRole: asked,
+      namespace: { name: 'team', permitted },
+      expression: compileExpression(permitted, true),
+      baseArn: BASE,
+    }),
+  );
+  assert.equal(
+    decision.allowed,
+    oracleAllows(annotated, asked, permitted),
+    JSON.stringify({ annotated, asked, permitted }),
+  );
+});
+
+const anyText = fc.oneof(fc.string({ unit: 'binary', maxLength: 60 }), fc.string({ unit: 'grapheme', maxLength: 60 }));
+const hardExpression = fc
+  .array(
+    fc.constantFrom(
+      '(',
+      ')',
+      '{500}',
+      '{1000}',
+      'x?',
+      'x*',
+      '|',
+      '.',
+      '[',
+      ']',
+      '\\',
+      'a',
+      '^',
+      '$',
+      '(?i)',
+      '\\pL',
+      '(?:',
+      '+',
+    ),
+    { maxLength: 30 },
+  )
+  .map((parts) => parts.join(''));
+
+const anyExpression = fc.property(fc.oneof(anyText, hardExpression), (text) => {
+  const compiled = within(COMPILE_MS, 'an expression', () => compileExpression(text, true));
+  if (compiled.ok) within(STALL_MS, 'a match', () => compiled.matches(`${BASE}${'x'.repeat(64)}`));
+});
+
+const target = fc
+  .array(
+    fc.oneof(
+      fc.constantFrom(
+        '/',
+        '//',
+        '/.',
+        '/..',
+        '%2f',
+        '%2F',
+        '%2e',
+        '%5c',
+        '\\',
+        ';',
+        '%00',
+        '%25',
+        '%c0%af',
+        '?',
+        '#',
+        '@',
+        ':',
+        '%',
+        'http://',
+      ),
+      fc.constantFrom(
+        'latest',
+        'meta-data',
+        'iam',
+        'IAM',
+        'security-credentials',
+        'identity-credentials',
+        'instance-id',
+        'node',
+        'user-data',
+        'api',
+        'token',
+      ),
+      fc.string({ unit: 'binary-ascii', maxLength: 3 }),
+    ),
+    { maxLength: 14 },
+  )
+  .map((parts) => parts.join(''));
+
+const path = fc.property(target, (text) => {
+  const found = within(STALL_MS, 'a path', () => canonicalTarget(text));
+  if (!found.ok) return;
+  assert.ok(found.path.startsWith('/'));
+  assert.doesNotMatch(found.path, /\/\/|\/\.\.?(?:\/|$)/, 'doubled slashes and dot segments are gone');
+  // oxlint-disable-next-line no-control-regex -- these must be gone
+  assert.doesNotMatch(found.path, /[\u0000-\u001f\u007f]/);
+  const again = canonicalTarget(found.path.split('/').map(encodeURIComponent).join('/'));
+  assert.ok(again.ok && again.path === found.path, 'a canonical path is its own');
+  const route = routeOf(found.path);
+  if (route.name === 'proxy') {
+    const names = found.path.toLowerCase().split('/');
+    assert.ok(
+      !names.some(
+        (name) => name === 'iam' || name.startsWith('security-credentials') || name.startsWith('identity-credentials'),
+      ),
+    );
+  }
+});
+
+const parsePod = createPodParser();
+const anyJson = fc.oneof(
+  fc.jsonValue({ maxDepth: 4 }),
+  fc.record({ metadata: fc.jsonValue(), spec: fc.jsonValue(), status: fc.jsonValue() }),
+);
+const annotations = fc.dictionary(
+  fc.constantFrom('iam.amazonaws.com/role', 'iam.amazonaws.com/session-name', '__proto__', 'constructor'),
+  fc.oneof(anyText, fc.jsonValue()),
+);
+const podJson = fc.record({
+  metadata: fc.record(
+    { uid: anyText, name: anyText, namespace: anyText, resourceVersion: anyText, annotations },
+    { requiredKeys: [] },
+  ),
+  spec: fc.record({ hostNetwork: fc.jsonValue() }, { requiredKeys: [] }),
+  status: fc.record(
+    { phase: fc.jsonValue(), podIP: fc.jsonValue(), podIPs: fc.jsonValue(), hostIP: fc.jsonValue() },
+    { requiredKeys: [] },
+  ),
+});
+
+const watchObject = fc.property(fc.oneof(anyJson, podJson), (value) => {
+  const pod = within(STALL_MS, 'a pod', () => parsePod(value));
+  within(STALL_MS, 'a namespace', () => parseNamespace(value));
+  if (pod === undefined) return;
+  for (const field of [pod.uid, pod.name, pod.namespace, pod.role, pod.sessionName, pod.externalId])
+    assert.equal(typeof field, 'string');
+  for (const address of pod.addresses) assert.equal(canonicalAddress(address), address);
+});
+
+const identity = fc.property(anyText, (text) => {
+  assert.match(stsSessionName(text), /^[\w+=,.@-]{2,64}$/);
+  const role = resolveRole(text, BASE);
+  if (role.ok) assert.ok(role.role.arn.startsWith('arn:') && role.role.arn.length <= 2048);
+  const address = canonicalAddress(text);
+  if (address !== undefined) assert.equal(canonicalAddress(address), address);
+});
+
+const tokens = createTokens({ clock: systemClock });
+const forgery = fc.property(fc.oneof(anyText, fc.base64String({ minLength: 50, maxLength: 54 })), (text) => {
+  assert.equal(tokens.verify('192.0.2.1', text), false);
+});
+
+export const PROPERTIES: readonly Property[] = [
+  { name: 'policy allows what the rule allows and nothing else', property: policy, share: 2 },
+  { name: 'no expression stalls, whatever it is', property: anyExpression, share: 1 },
+  { name: 'a path is canonical or refused, and none below iam is proxied', property: path, share: 4 },
+  { name: 'no object of a watch does harm', property: watchObject, share: 1 },
+  { name: 'names that STS is given are names', property: identity, share: 2 },
+  { name: 'no token can be guessed', property: forgery, share: 1 },
+];
