@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { execFileSync } from 'node:child_process';
 import { readdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { after, describe, it } from 'node:test';
@@ -10,6 +11,9 @@ import { askHttp, type Cluster, LISTING, startCluster } from '../support/cluster
 
 const DEPLOY = fileURLToPath(new URL('../../deploy/', import.meta.url));
 
+/** 0400 is octal for kubectl. */
+const YAML_OF_KUBECTL = { version: '1.1' } as const;
+
 /** A manifest's object, as loosely as a test reads it. */
 // oxlint-disable-next-line typescript/no-explicit-any -- any field of any kind of object may be asked for
 type Manifest = any;
@@ -18,15 +22,37 @@ async function manifestsOf(folder: string): Promise<Manifest[]> {
   const names = (await readdir(DEPLOY + folder)).filter((name) => name.endsWith('.yaml'));
   const texts = await Promise.all(names.map((name) => readFile(`${DEPLOY}${folder}/${name}`, 'utf8')));
   return texts.flatMap((text) =>
-    parseAllDocuments(text).map((document) => {
+    parseAllDocuments(text, YAML_OF_KUBECTL).map((document) => {
       assert.deepEqual(document.errors, []);
       return document.toJS();
     }),
   );
 }
 
+/** What "kubectl apply -k" would apply, or nothing where kubectl is absent. */
+function kustomized(folder: string): Manifest[] | undefined {
+  let text: string;
+  try {
+    text = execFileSync('kubectl', ['kustomize', DEPLOY + folder], { encoding: 'utf8' });
+  } catch (error) {
+    if (error instanceof Error && 'code' in error && error.code === 'ENOENT') return undefined;
+    throw error;
+  }
+  return parseAllDocuments(text, YAML_OF_KUBECTL).map((document) => document.toJS());
+}
+
 const plain = await manifestsOf('.');
-const eks = await manifestsOf('eks');
+const base = kustomized('base');
+const withoutKubectl = base === undefined ? 'NOT TESTED: kubectl is not on the PATH' : false;
+const eks = kustomized('eks');
+const variants: [string, Manifest[]][] = [['plain', plain]];
+for (const [name, objects] of [
+  ['EKS', eks],
+  ['self-managed', kustomized('self-managed')],
+  ['cert-manager', kustomized('cert-manager')],
+] as const) {
+  if (objects !== undefined) variants.push([name, objects]);
+}
 const find = (objects: readonly Manifest[], kind: string, name: string): Manifest => {
   const found = objects.find((object) => object.kind === kind && object.metadata.name === name);
   assert.ok(found, `${kind} ${name}`);
@@ -75,10 +101,7 @@ describe('the manifests', () => {
     ]);
   });
 
-  for (const [variant, objects] of [
-    ['plain', plain],
-    ['EKS', eks],
-  ] as const) {
+  for (const [variant, objects] of variants) {
     it(`${variant}: the agent has the network's capabilities and no other, on every node, before other pods`, () => {
       const pod = podOf(objects, 'kiam-agent');
       assert.equal(pod.hostNetwork, true);
@@ -157,14 +180,56 @@ describe('the manifests', () => {
     });
   }
 
-  it('for EKS differ from the plain ones in what they say they do, and nothing else', () => {
-    const strip = (objects: readonly Manifest[], name: string): string =>
-      JSON.stringify(podOf(objects, name), (key, value: Manifest) => {
-        if (Array.isArray(value) && (key === 'volumes' || key === 'volumeMounts')) {
-          return value.filter((entry) => entry.name !== 'ssl-certs');
-        }
-        return typeof value === 'string' && value.startsWith('--host-interface=') ? '--host-interface' : value;
-      });
-    for (const name of ['kiam-agent', 'kiam-server']) assert.equal(strip(eks, name), strip(plain, name));
+  it('by kustomize are the plain ones', { skip: withoutKubectl }, () => {
+    const sorted = (objects: readonly Manifest[]): Manifest[] =>
+      objects.toSorted((a, b) => (`${a.kind}/${a.metadata.name}` < `${b.kind}/${b.metadata.name}` ? -1 : 1));
+    assert.deepEqual(sorted(base ?? []), sorted(plain));
+  });
+
+  it('for EKS differ from the plain ones in what they say they do, and nothing else', { skip: withoutKubectl }, () => {
+    const strip = (objects: readonly Manifest[], name: string): Manifest =>
+      JSON.parse(
+        JSON.stringify(podOf(objects, name), (key, value: Manifest) => {
+          if (Array.isArray(value) && (key === 'volumes' || key === 'volumeMounts')) {
+            return value.filter((entry) => entry.name !== 'ssl-certs');
+          }
+          return typeof value === 'string' && value.startsWith('--host-interface=') ? '--host-interface' : value;
+        }),
+      );
+    assert.ok(podOf(eks ?? [], 'kiam-agent').containers[0].args.includes('--host-interface=!eth0'));
+    for (const name of ['kiam-agent', 'kiam-server']) assert.deepEqual(strip(eks ?? [], name), strip(plain, name));
+  });
+
+  it('by cert-manager give the daemons the files that their arguments name', { skip: withoutKubectl }, () => {
+    const objects = variants.find(([name]) => name === 'cert-manager')?.[1] ?? [];
+    for (const name of ['agent', 'server']) {
+      const pod = podOf(objects, `kiam-${name}`);
+      const { secret } = pod.volumes.find((volume: Manifest) => volume.name === 'tls');
+      assert.equal(find(objects, 'Certificate', `kiam-${name}`).spec.secretName, secret.secretName);
+      const files: string[] = secret.items.map((item: Manifest) => `/etc/kiam/tls/${item.path}`);
+      for (const file of files) {
+        assert.ok(
+          pod.containers[0].args.some((arg: string) => arg.endsWith(`=${file}`)),
+          file,
+        );
+      }
+      assert.equal(files.length, 3);
+    }
+    assert.deepEqual(find(objects, 'Certificate', 'kiam-server').spec.dnsNames, ['kiam-server', 'localhost']);
+  });
+
+  it('keep a server through evictions, and never run two daemons of a kind on one node', () => {
+    const { spec } = find(plain, 'PodDisruptionBudget', 'kiam-server');
+    assert.equal(spec.minAvailable, 1);
+    assert.deepEqual(spec.selector.matchLabels, find(plain, 'DaemonSet', 'kiam-server').spec.selector.matchLabels);
+    for (const name of ['kiam-agent', 'kiam-server']) {
+      assert.equal(find(plain, 'DaemonSet', name).spec.updateStrategy.rollingUpdate.maxSurge, 0);
+    }
+    const { ports } = find(plain, 'NetworkPolicy', 'kiam-server').spec.ingress[0];
+    const declared = podOf(plain, 'kiam-server').containers[0].ports.map((port: Manifest) => port.name);
+    assert.deepEqual(
+      ports.map((port: Manifest) => port.port),
+      declared,
+    );
   });
 });
