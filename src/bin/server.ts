@@ -50,7 +50,7 @@ async function startServer(flags: ServerFlags, daemon: Daemon): Promise<void> {
   // Kiam's server shows the agent's metrics too, which stay at zero.
   createMetadataMetrics(registry);
 
-  const waitingFor = new Set(['the pods and namespaces of the cluster', 'the gRPC listener']);
+  const waitingFor = new Set(['the base ARN of roles', 'the pods and namespaces of the cluster', 'the gRPC listener']);
   let certificateProblem = (): string | undefined => 'no TLS certificate has been read yet';
   startMonitoring(flags.monitoring, daemon, registry, () => {
     const problem = certificateProblem();
@@ -73,7 +73,8 @@ async function startServer(flags: ServerFlags, daemon: Daemon): Promise<void> {
 
   const baseArn = await resolveBaseArn(flags.aws.roleBase, daemon);
   if (baseArn === undefined) return;
-  const policy = new NamespacePolicy({ namespaces, baseArn, strict: !flags.disableStrictNamespaceRegexp });
+  waitingFor.delete('the base ARN of roles');
+  const policy = new NamespacePolicy({ namespaces, baseArn, strict: !flags.disableStrictNamespaceRegexp, logger });
   const credentials = createCredentials(flags.aws, baseArn, daemon, registry);
 
   const identifyPod = (pod: PodRecord): Identity | undefined => identify(policy, pod, flags.aws.sessionName);

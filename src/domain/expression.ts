@@ -2,7 +2,13 @@ import { RE2JS } from 're2js';
 
 /** A namespace's expression, ready to be matched, or why nothing can match it. */
 export type Expression =
-  | { readonly ok: true; readonly text: string; matches(roleArn: string): boolean }
+  | {
+      readonly ok: true;
+      readonly text: string;
+      matches(roleArn: string): boolean;
+      /** Whether Kiam's way of anchoring would have matched, for a warning: see {@link compileExpression}. */
+      matchesAsKiam(roleArn: string): boolean;
+    }
   | { readonly ok: false; readonly text: string; readonly reason: string };
 
 /** Longer ones are refused unread: 100 full ARNs joined by `|` are about this long. */
@@ -32,5 +38,14 @@ export function compileExpression(text: string, strict: boolean): Expression {
   const matches = strict
     ? (roleArn: string) => compiled.matches(roleArn)
     : (roleArn: string) => compiled.matcher(roleArn).find();
-  return { ok: true, text, matches };
+  return { ok: true, text, matches, matchesAsKiam: (roleArn) => searchesAsKiam(text, roleArn) };
+}
+
+/** Kiam searches for `^expr$` (`pkg/server/policy.go`), in which the anchors belong to the outermost alternatives alone. */
+function searchesAsKiam(text: string, roleArn: string): boolean {
+  try {
+    return RE2JS.compile(`^${text}$`).matcher(roleArn).find();
+  } catch {
+    return false;
+  }
 }

@@ -1,6 +1,8 @@
 import { compileExpression, type Expression } from '#domain/expression.ts';
 import type { PodRecord } from '#domain/pod.ts';
 import { type Decision, decide } from '#domain/policy.ts';
+import { resolveRole } from '#domain/role.ts';
+import type { Logger } from '#telemetry/logger.ts';
 import { LRUCache } from 'lru-cache';
 
 import type { NamespaceCache } from './ports.ts';
@@ -10,6 +12,7 @@ export interface NamespacePolicyOptions {
   readonly baseArn: string;
   /** False with `--disable-strict-namespace-regexp`. */
   readonly strict: boolean;
+  readonly logger: Logger;
 }
 
 /** Distinct expressions held compiled. One that is forgotten is compiled again at its next use. */
@@ -19,19 +22,35 @@ const COMPILED_EXPRESSIONS = 4096;
 export class NamespacePolicy {
   readonly #options: NamespacePolicyOptions;
   readonly #compiled = new LRUCache<string, Expression>({ max: COMPILED_EXPRESSIONS });
+  /** Namespaces, with their expressions, that were warned about. */
+  readonly #compared = new LRUCache<string, true>({ max: COMPILED_EXPRESSIONS });
 
   constructor(options: NamespacePolicyOptions) {
     this.#options = options;
   }
 
   decide(pod: PodRecord, requestedRole: string): Decision {
-    const namespace = this.#options.namespaces.get(pod.namespace);
-    return decide({
-      pod,
-      requestedRole,
-      namespace,
-      expression: this.#expression(namespace?.permitted ?? ''),
-      baseArn: this.#options.baseArn,
+    const { namespaces, baseArn } = this.#options;
+    const namespace = namespaces.get(pod.namespace);
+    const expression = this.#expression(namespace?.permitted ?? '');
+    const decision = decide({ pod, requestedRole, namespace, expression, baseArn });
+    if (!decision.allowed && expression.ok && namespace !== undefined) this.#compareWithKiam(pod, expression);
+    return decision;
+  }
+
+  /** Whoever comes from Kiam should learn why a pod no longer gets what it had, once for each expression of a namespace. */
+  #compareWithKiam(pod: PodRecord, expression: Extract<Expression, { ok: true }>): void {
+    const { baseArn, logger } = this.#options;
+    const key = JSON.stringify([pod.namespace, expression.text]);
+    if (expression.text === '' || this.#compared.has(key)) return;
+    const resolution = resolveRole(pod.role, baseArn);
+    if (!resolution.ok || expression.matches(resolution.role.arn)) return;
+    if (!expression.matchesAsKiam(resolution.role.arn)) return;
+    this.#compared.set(key, true);
+    logger.warn('the expression of a namespace does not match the whole ARN of a role; Kiam would have permitted it', {
+      namespace: pod.namespace,
+      'namespace.permitted': expression.text,
+      'pod.iam.roleArn': resolution.role.arn,
     });
   }
 

@@ -65,6 +65,7 @@ function world() {
       namespaces: { get: (name) => namespaces.get(name) },
       baseArn: BASE,
       strict: true,
+      logger,
     }),
     credentials: {
       get: (identity) => {
@@ -328,5 +329,20 @@ describe('an agent that is held to its node', () => {
     server.holdAgentTo({ kind: 'refused' });
     assert.deepEqual(await server.credentials('192.0.2.1', 'reader'), failed('forbidden', 'forbidden by policy'));
     assert.deepEqual(await server.role('192.0.2.1'), failed('forbidden', 'forbidden by policy'));
+  });
+});
+
+describe('a namespace whose expression Kiam would have read otherwise', () => {
+  it('is warned about once, and only where that makes the difference', async () => {
+    const server = world();
+    server.put(podRecord({ role: 'reader-admin' }));
+    const warned = () =>
+      server.lines.filter(({ level }) => level === 'warn').map(({ fields }) => fields['pod.iam.roleArn']);
+    server.namespaces.set('default', { name: 'default', permitted: `${BASE}writer` });
+    await server.credentials('192.0.2.1', 'reader-admin');
+    assert.deepEqual(warned(), []);
+    server.namespaces.set('default', { name: 'default', permitted: `${BASE}reader|${BASE}writer` });
+    for (let round = 0; round < 3; round += 1) await server.credentials('192.0.2.1', 'reader-admin');
+    assert.deepEqual(warned(), [`${BASE}reader-admin`]);
   });
 });
