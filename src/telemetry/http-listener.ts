@@ -1,8 +1,7 @@
 import { createServer } from 'node:http';
 import type { IncomingMessage, Server, ServerResponse } from 'node:http';
-import { isIPv6 } from 'node:net';
-import { createBackoff } from '#runtime/backoff.ts';
 import type { Clock } from '#runtime/clock.ts';
+import { listenWhenFree } from '#runtime/listen.ts';
 import { formatListenAddress } from './listen-address.ts';
 import type { ListenAddress } from './listen-address.ts';
 import type { Logger } from './logger.ts';
@@ -52,12 +51,12 @@ export function startHttpListener(options: HttpListenerOptions): HttpListener {
   limitEachPeer(server);
   // A broken connection concerns its peer alone; node answers requests that it cannot parse.
   server.on('clientError', (_error, socket) => socket.destroy());
-  let closed = false;
-  const listening = listenUntilBound(server, options, () => closed);
+  const closing = new AbortController();
+  const listening = listenUntilBound(server, options, closing.signal);
   return {
     listening,
     close: () => {
-      closed = true;
+      closing.abort();
       return closeServer(server);
     },
   };
@@ -81,34 +80,18 @@ function limitEachPeer(server: Server): void {
   });
 }
 
-function listenUntilBound(server: Server, options: HttpListenerOptions, isClosed: () => boolean): Promise<number> {
+function listenUntilBound(server: Server, options: HttpListenerOptions, signal: AbortSignal): Promise<number> {
   const { name, address, logger, clock } = options;
-  const backoff = createBackoff({ firstMs: 250, capMs: 5000 });
-  let saidWhyNot = false;
-  const attempt = (): void => {
-    if (!isClosed()) server.listen({ port: address.port, ...hostOption(address.host) });
-  };
-  return new Promise((resolve) => {
-    server.on('error', (error) => {
-      if (!saidWhyNot) logger.warn(`${name}: cannot listen yet`, { address: formatListenAddress(address), error });
-      saidWhyNot = true;
-      clock.after(backoff.nextMs(), attempt);
-    });
-    server.once('listening', () => {
-      const bound = server.address();
-      const port = typeof bound === 'object' && bound !== null ? bound.port : address.port;
-      logger.info(`${name}: listening`, { address: formatListenAddress({ ...address, port }) });
-      resolve(port);
-    });
-    attempt();
+  const listening = listenWhenFree(server, {
+    ...address,
+    clock,
+    signal,
+    onWait: (error) => logger.warn(`${name}: cannot listen yet`, { address: formatListenAddress(address), error }),
   });
-}
-
-/** Go listens on the IPv4 address of a name that has both, and node on the first that the resolver gives. */
-function hostOption(host: string): { host?: string; ipv6Only?: boolean } {
-  if (host === '') return {};
-  if (host === 'localhost') return { host: '127.0.0.1' };
-  return isIPv6(host) ? { host, ipv6Only: false } : { host };
+  void listening.then((port) => {
+    logger.info(`${name}: listening`, { address: formatListenAddress({ ...address, port }) });
+  });
+  return listening;
 }
 
 async function answer(options: HttpListenerOptions, request: IncomingMessage, response: ServerResponse): Promise<void> {
