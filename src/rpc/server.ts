@@ -1,22 +1,15 @@
-import {
-  experimental,
-  type Metadata,
-  type sendUnaryData,
-  Server,
-  type ServerUnaryCall,
-  type ServerWritableStream,
-  status,
-} from '@grpc/grpc-js';
+import { experimental, type sendUnaryData, Server, type ServerUnaryCall, status } from '@grpc/grpc-js';
 
 import type { Failure, Outcome } from '#domain/failure.ts';
 import { describeError } from '#telemetry/log-values.ts';
 import type { GrpcMetrics } from '#telemetry/grpc-metrics.ts';
 import type { Logger } from '#telemetry/logger.ts';
 
-import type { CertificateSnapshot } from './certificates.ts';
 import type { CertificateWatcher } from './certificate-watcher.ts';
-import type { Contract, MethodName, Methods, NodeUpdate, WatchNodeRequest } from './contract.ts';
+import { certificateProvider } from './certificate-provider.ts';
+import type { Contract, MethodName, Methods } from './contract.ts';
 import { methodCounts } from './metrics.ts';
+import { type NodeCall, openStream, type StreamOutcome, tokenOf, type WatchNodeHandler } from './node-stream.ts';
 import { statusOf, type WireStatus } from './status.ts';
 
 /** What a handler knows of its call. */
@@ -38,29 +31,6 @@ export type ServiceHandlers = {
     context: CallContext,
   ) => Promise<Outcome<Methods[M]['response']>>;
 };
-
-/** The open end of one agent's stream. */
-export interface NodeStream {
-  /** Aborts when the agent has gone. */
-  readonly signal: AbortSignal;
-  /** The agent's address and port, as the socket tells them. */
-  readonly peer: string;
-  /** The service account token that came with the call; `''` for none. */
-  readonly token: string;
-  /** Sends one update; false when the agent is slow to read, and no more should be sent until `drained`. */
-  send(update: NodeUpdate): boolean;
-  /** Resolves when the agent has read on, or has gone. */
-  drained(): Promise<void>;
-}
-
-/**
- * Serves one agent for as long as it stays; resolves to end the stream. `unproven`: the agent's node is not known, so there is
- * no stream for it, as from a server that does not know the method. `unknown`: that cannot be told now; what the agent holds
- * is still worth something.
- */
-export type WatchNodeHandler = (request: WatchNodeRequest, stream: NodeStream) => Promise<StreamOutcome>;
-
-export type StreamOutcome = 'ended' | 'unproven' | 'unknown';
 
 export interface KiamServerOptions {
   readonly contract: Contract;
@@ -198,69 +168,6 @@ export class KiamServer {
   }
 }
 
-type NodeCall = ServerWritableStream<WatchNodeRequest, NodeUpdate>;
-
-function openStream(call: NodeCall, onSent: () => void): NodeStream {
-  const controller = new AbortController();
-  call.on('cancelled', () => controller.abort());
-  call.on('error', () => controller.abort());
-  return {
-    signal: controller.signal,
-    peer: call.getPeer(),
-    token: tokenOf(call.metadata),
-    send: (update) => {
-      if (controller.signal.aborted) return false;
-      onSent();
-      return call.write(update);
-    },
-    drained: () =>
-      new Promise((resolve) => {
-        const finish = (): void => {
-          call.off('drain', finish);
-          controller.signal.removeEventListener('abort', finish);
-          resolve();
-        };
-        call.once('drain', finish);
-        controller.signal.addEventListener('abort', finish);
-        if (controller.signal.aborted) finish();
-      }),
-  };
-}
-
-function tokenOf(metadata: Metadata): string {
-  const value = metadata.get('authorization')[0];
-  return typeof value === 'string' && value.startsWith('Bearer ') ? value.slice('Bearer '.length) : '';
-}
-
 function remainingMs(deadline: Date | number): number {
   return Number(deadline) - Date.now();
-}
-
-/** Hands published certificates to grpc-js. It must not be called back while it subscribes: it stores its watcher after. */
-function certificateProvider(certificates: Pick<CertificateWatcher, 'subscribe'>): experimental.CertificateProvider {
-  const ends = new Map<unknown, () => void>();
-  const follow = (listener: unknown, deliver: (snapshot: CertificateSnapshot) => void): void => {
-    let end = (): void => {};
-    let ended = false;
-    queueMicrotask(() => {
-      if (!ended) end = certificates.subscribe(deliver);
-    });
-    ends.set(listener, () => {
-      ended = true;
-      end();
-    });
-  };
-  const unfollow = (listener: unknown): void => {
-    ends.get(listener)?.();
-    ends.delete(listener);
-  };
-  return {
-    addCaCertificateListener: (listener) => follow(listener, ({ caPem }) => listener({ caCertificate: caPem })),
-    removeCaCertificateListener: unfollow,
-    addIdentityCertificateListener: (listener) =>
-      follow(listener, ({ certificatePem, privateKeyPem }) =>
-        listener({ certificate: certificatePem, privateKey: privateKeyPem }),
-      ),
-    removeIdentityCertificateListener: unfollow,
-  };
 }

@@ -4,7 +4,7 @@ import { type Identity, identityKey } from '#domain/identity.ts';
 import { type Credentials, metadataCredentials } from '#domain/credentials.ts';
 import { ownsItsAddress, type PodRecord } from '#domain/pod.ts';
 import { type PodBinding, wireCredentials } from '#rpc/contract.ts';
-import type { NodeStream } from '#rpc/server.ts';
+import type { NodeStream } from '#rpc/node-stream.ts';
 import { type Clock, sleep } from '#runtime/clock.ts';
 
 import type { NodeIndex } from './node-index.ts';

@@ -1,4 +1,4 @@
-import type { WatchNodeHandler } from '#rpc/server.ts';
+import type { WatchNodeHandler } from '#rpc/node-stream.ts';
 
 import type { AgentScope } from './agent-scope.ts';
 import { NodeFeed, type NodeFeedOptions } from './node-feed.ts';

@@ -1,0 +1,61 @@
+import type { Metadata, ServerWritableStream } from '@grpc/grpc-js';
+
+import type { NodeUpdate, WatchNodeRequest } from './contract.ts';
+
+/** The open end of one agent's stream. */
+export interface NodeStream {
+  /** Aborts when the agent has gone. */
+  readonly signal: AbortSignal;
+  /** The agent's address and port, as the socket tells them. */
+  readonly peer: string;
+  /** The service account token that came with the call; `''` for none. */
+  readonly token: string;
+  /** Sends one update; false when the agent is slow to read, and no more should be sent until `drained`. */
+  send(update: NodeUpdate): boolean;
+  /** Resolves when the agent has read on, or has gone. */
+  drained(): Promise<void>;
+}
+
+/**
+ * Serves one agent for as long as it stays; resolves to end the stream. `unproven`: the agent's node is not known, so there is
+ * no stream for it, as from a server that does not know the method. `unknown`: that cannot be told now; what the agent holds
+ * is still worth something.
+ */
+export type WatchNodeHandler = (request: WatchNodeRequest, stream: NodeStream) => Promise<StreamOutcome>;
+
+export type StreamOutcome = 'ended' | 'unproven' | 'unknown';
+
+export type NodeCall = ServerWritableStream<WatchNodeRequest, NodeUpdate>;
+
+export function openStream(call: NodeCall, onSent: () => void): NodeStream {
+  const controller = new AbortController();
+  call.on('cancelled', () => controller.abort());
+  call.on('error', () => controller.abort());
+  return {
+    signal: controller.signal,
+    peer: call.getPeer(),
+    token: tokenOf(call.metadata),
+    send: (update) => {
+      if (controller.signal.aborted) return false;
+      onSent();
+      return call.write(update);
+    },
+    drained: () =>
+      new Promise((resolve) => {
+        const finish = (): void => {
+          call.off('drain', finish);
+          controller.signal.removeEventListener('abort', finish);
+          resolve();
+        };
+        call.once('drain', finish);
+        controller.signal.addEventListener('abort', finish);
+        if (controller.signal.aborted) finish();
+      }),
+  };
+}
+
+/** The service account token that came with a call; `''` for none. */
+export function tokenOf(metadata: Metadata): string {
+  const value = metadata.get('authorization')[0];
+  return typeof value === 'string' && value.startsWith('Bearer ') ? value.slice('Bearer '.length) : '';
+}
