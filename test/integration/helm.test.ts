@@ -1,0 +1,305 @@
+import assert from 'node:assert/strict';
+import { spawnSync } from 'node:child_process';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { cp, readFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after, describe, it } from 'node:test';
+import { fileURLToPath } from 'node:url';
+
+import { parse, parseAllDocuments, stringify } from 'yaml';
+
+const DEPLOY = fileURLToPath(new URL('../../deploy/', import.meta.url));
+const CHART = `${DEPLOY}helm/kiam`;
+
+/** A manifest's object, as loosely as a test reads it. */
+// oxlint-disable-next-line typescript/no-explicit-any -- any field of any kind of object may be asked for
+type Manifest = any;
+
+/** Helm's own template engine, in a program of some lines that is built here: the daemons never need Helm or Go. */
+function buildRenderer(folder: string): string | undefined {
+  if (spawnSync('go', ['version']).status !== 0)
+    return 'NOT TESTED: go is not on the PATH, so the chart is not rendered';
+  const { status, stderr } = spawnSync('go', ['build', '-o', join(folder, 'render'), '.'], {
+    cwd: folder,
+    encoding: 'utf8',
+    timeout: 170_000,
+  });
+  return status === 0 ? undefined : `NOT TESTED: Helm's engine could not be built: ${stderr.slice(-300)}`;
+}
+
+const folder = mkdtempSync(join(tmpdir(), 'kiam-helm-'));
+await cp(new URL('helm-renderer/', import.meta.url), folder, { recursive: true });
+const skip = buildRenderer(folder) ?? false;
+
+function run(values: object): { status: number | null; stdout: string; stderr: string } {
+  const file = join(folder, 'values.yaml');
+  writeFileSync(file, stringify(values));
+  return spawnSync(join(folder, 'render'), [CHART, file], { encoding: 'utf8' });
+}
+
+function parseManifests(text: string): Manifest[] {
+  return parseAllDocuments(text, { version: '1.1' }).flatMap((document) => {
+    assert.deepEqual(document.errors, []);
+    const object = document.toJS();
+    return object === null ? [] : [object];
+  });
+}
+
+function render(values: object): Manifest[] {
+  const { status, stdout, stderr } = run(values);
+  assert.equal(status, 0, stderr);
+  return parseManifests(stdout);
+}
+
+function find(objects: readonly Manifest[], kind: string, name: string): Manifest {
+  return (
+    objects.find((object) => object.kind === kind && object.metadata.name === name) ?? assert.fail(`${kind} ${name}`)
+  );
+}
+const podOf = (objects: readonly Manifest[], name: string): Manifest =>
+  find(objects, 'DaemonSet', name).spec.template.spec;
+const argsOf = (objects: readonly Manifest[], name: string): string[] => podOf(objects, name).containers[0].args;
+
+/** What the chart keeps of Kiam's chart (labels and names of containers) and what Helm adds is left out, and the order of flags. */
+function comparable(object: Manifest): Manifest {
+  return JSON.parse(
+    JSON.stringify(object, (key, value: Manifest) => {
+      if (['labels', 'matchLabels', 'selector', 'podSelector', 'imagePullPolicy', 'successThreshold'].includes(key))
+        return undefined;
+      if (key === 'args') return value.toSorted();
+      if (key === 'containers') return value.map((container: Manifest) => ({ ...container, name: 'kiam' }));
+      return value;
+    }),
+  );
+}
+
+/** Kiam's own values, by the names that its chart documents, with values that its users have. */
+const OF_KIAM = {
+  extraArgs: {},
+  imagePullSecrets: {},
+  agent: {
+    enabled: true,
+    name: 'agent',
+    image: { repository: 'registry.example/kiam-agent', tag: 'v9', pullPolicy: 'Always' },
+    whiteListRouteRegexp: '^/latest/meta-data/(local-ipv4|placement/)',
+    log: { jsonOutput: false, level: 'warn' },
+    deepLivenessProbe: true,
+    host: { iptables: true, iptablesRemoveOnShutdown: true, port: 8282, interface: '!eth0', ip: '$(HOST_IP)' },
+    prometheus: {
+      scrape: true,
+      port: 9620,
+      syncInterval: '5s',
+      servicemonitor: { enabled: true, path: '/metrics', interval: '10s', labels: { release: 'prometheus' } },
+    },
+    podAnnotations: { 'prometheus.io/scrape': 'false' },
+    podLabels: { team: 'platform' },
+    serviceAnnotations: {},
+    serviceLabels: {},
+    priorityClassName: 'special',
+    updateStrategy: 'OnDelete',
+    dnsPolicy: 'ClusterFirstWithHostNet',
+    nodeSelector: { 'kubernetes.io/role': 'node' },
+    tolerations: [],
+    affinity: {},
+    resources: { limits: { memory: '300Mi' } },
+    extraArgs: { 'grpc-keepalive-permit-without-stream': '', wait: '800ms' },
+    extraEnv: [{ name: 'TZ', value: 'UTC' }],
+    extraHostPathMounts: [
+      { name: 'certs', mountPath: '/etc/ssl/certs', hostPath: '/usr/share/ca-certificates', readOnly: true },
+    ],
+    initContainers: [],
+    gatewayTimeoutCreation: '500ms',
+    keepaliveParams: { time: '15s', timeout: '3s', permitWithoutStream: true },
+    tlsFiles: { ca: null, cert: null, key: null },
+    tlsSecret: 'my-agent-tls',
+    tlsCerts: { certFileName: 'tls.crt', keyFileName: 'tls.key', caFileName: 'ca.crt' },
+    livenessProbe: {
+      initialDelaySeconds: 3,
+      periodSeconds: 3,
+      timeoutSeconds: 1,
+      successThreshold: 1,
+      failureThreshold: 3,
+    },
+    seLinuxOptions: { type: 'spc_t' },
+  },
+  server: {
+    enabled: true,
+    name: 'server',
+    image: { repository: 'registry.example/kiam-server', tag: 'v9', pullPolicy: 'Always' },
+    deployment: { enabled: false, replicas: 3 },
+    log: { jsonOutput: true, level: 'info' },
+    prometheus: {
+      scrape: true,
+      port: 9620,
+      syncInterval: '5s',
+      servicemonitor: { enabled: true, path: '/metrics', interval: '10s', labels: {} },
+    },
+    priorityClassName: '',
+    updateStrategy: 'OnDelete',
+    sslCertHostPath: '/etc/pki/ca-trust/extracted/pem',
+    service: { port: 443, targetPort: 443 },
+    gatewayTimeoutCreation: '1s',
+    keepaliveParams: {
+      time: '11s',
+      timeout: '4s',
+      maxConnectionIdle: '5m',
+      maxConnectionAge: '6m',
+      maxConnectionAgeGrace: '7m',
+    },
+    probes: { serverAddress: '127.0.0.1' },
+    tlsFiles: { ca: 'Y2E=', cert: 'Y2VydA==', key: 'a2V5' },
+    tlsSecret: null,
+    roleBaseArn: 'arn:aws:iam::123456789012:role/',
+    cache: { syncInterval: '2m' },
+    assumeRoleArn: 'arn:aws:iam::123456789012:role/kiam',
+    sessionDuration: '15m',
+    useHostNetwork: true,
+    disableStrictNamespaceRegexp: true,
+  },
+  rbac: { create: true },
+  psp: { create: false },
+  serviceAccounts: {
+    agent: { create: true, name: 'my-agent', annotations: {} },
+    server: {
+      create: true,
+      name: null,
+      annotations: { 'eks.amazonaws.com/role-arn': 'arn:aws:iam::123456789012:role/kiam' },
+    },
+  },
+};
+
+describe('the Helm chart', { skip }, () => {
+  after(() => rmSync(folder, { recursive: true }));
+
+  it('renders the objects of deploy/, and nothing else', async () => {
+    const plain: Manifest[] = [];
+    for (const name of ['agent', 'server', 'server-rbac', 'server-protection']) {
+      plain.push(...parseManifests(await readFile(`${DEPLOY}${name}.yaml`, 'utf8')));
+    }
+    const objects = render({});
+    assert.equal(objects.length, plain.length);
+    for (const object of plain) {
+      assert.deepEqual(comparable(find(objects, object.kind, object.metadata.name)), comparable(object), object.kind);
+    }
+  });
+
+  it('for EKS is what kustomize makes', (t) => {
+    const built = spawnSync('kubectl', ['kustomize', `${DEPLOY}eks`], { encoding: 'utf8' });
+    if (built.status !== 0) return t.skip('NOT TESTED: kubectl is not on the PATH');
+    const objects = render({
+      agent: { host: { interface: '!eth0' } },
+      server: { sslCertHostPath: '/etc/pki/ca-trust/extracted/pem' },
+    });
+    const volumesSorted = (object: Manifest): Manifest => {
+      const pod = object.spec.template.spec;
+      for (const list of [pod.volumes, pod.containers[0].volumeMounts]) {
+        list.sort((a: Manifest, b: Manifest) => (a.name < b.name ? -1 : 1));
+      }
+      return comparable(object);
+    };
+    for (const name of ['kiam-agent', 'kiam-server']) {
+      assert.deepEqual(
+        volumesSorted(find(objects, 'DaemonSet', name)),
+        volumesSorted(find(parseManifests(built.stdout), 'DaemonSet', name)),
+      );
+    }
+  });
+
+  it('takes the values of Kiam by their names', () => {
+    const objects = render(OF_KIAM);
+    const agent = argsOf(objects, 'kiam-agent');
+    for (const flag of [
+      '--level=warn',
+      '--iptables',
+      '--iptables-remove',
+      '--host-interface=!eth0',
+      '--host=$(HOST_IP)',
+      '--port=8282',
+      '--cert=/etc/kiam/tls/tls.crt',
+      '--key=/etc/kiam/tls/tls.key',
+      '--ca=/etc/kiam/tls/ca.crt',
+      '--server-address=kiam-server:443',
+      '--prometheus-listen-addr=0.0.0.0:9620',
+      '--allow-route-regexp=^/latest/meta-data/(local-ipv4|placement/)',
+      '--gateway-timeout-creation=500ms',
+      '--grpc-keepalive-time-duration=15s',
+      '--grpc-keepalive-timeout-duration=3s',
+      '--grpc-keepalive-permit-without-stream',
+      '--wait=800ms',
+    ])
+      assert.ok(agent.includes(flag), flag);
+    assert.ok(!agent.includes('--json-log'));
+    const server = argsOf(objects, 'kiam-server');
+    for (const flag of [
+      '--json-log',
+      '--bind=0.0.0.0:443',
+      '--cert=/etc/kiam/tls/cert',
+      '--role-base-arn=arn:aws:iam::123456789012:role/',
+      '--assume-role-arn=arn:aws:iam::123456789012:role/kiam',
+      '--session-duration=15m',
+      '--sync=2m',
+      '--disable-strict-namespace-regexp',
+      '--grpc-keepalive-time-duration=11s',
+      '--grpc-keepalive-timeout-duration=4s',
+      '--grpc-max-connection-idle-duration=5m',
+      '--grpc-max-connection-age-duration=6m',
+      '--grpc-max-connection-age-grace-duration=7m',
+    ])
+      assert.ok(server.includes(flag), flag);
+    assert.ok(!server.includes('--role-base-arn-autodetect'));
+    const agentSet = find(objects, 'DaemonSet', 'kiam-agent');
+    const agentPod = agentSet.spec.template.spec;
+    assert.deepEqual(agentSet.spec.updateStrategy, { type: 'OnDelete' });
+    assert.equal(agentPod.containers[0].livenessProbe.httpGet.path, '/health?deep=1');
+    assert.equal(agentPod.containers[0].image, 'registry.example/kiam-agent:v9');
+    assert.equal(agentPod.volumes[0].secret.secretName, 'my-agent-tls');
+    assert.equal(agentPod.serviceAccountName, 'my-agent');
+    assert.deepEqual(agentSet.spec.template.metadata.labels, {
+      app: 'kiam',
+      component: 'agent',
+      release: 'kiam',
+      team: 'platform',
+    });
+    assert.equal(agentSet.spec.template.metadata.annotations['prometheus.io/scrape'], 'false');
+    const serverPod = podOf(objects, 'kiam-server');
+    assert.equal(serverPod.hostNetwork, true);
+    assert.equal(serverPod.securityContext.runAsUser, 0);
+    assert.deepEqual(serverPod.containers[0].securityContext.capabilities.add, ['NET_BIND_SERVICE']);
+    assert.deepEqual(find(objects, 'Secret', serverPod.volumes[0].secret.secretName).data, {
+      cert: 'Y2VydA==',
+      key: 'a2V5',
+      ca: 'Y2E=',
+    });
+    assert.equal(find(objects, 'PodMonitor', 'kiam-agent').metadata.labels.release, 'prometheus');
+  });
+
+  it('gives both daemons the files of cert-manager, for the name that agents dial', () => {
+    const objects = render({ certManager: { enabled: true }, fullnameOverride: 'creds' });
+    for (const part of ['agent', 'server']) {
+      const { secretName } = podOf(objects, `creds-${part}`).volumes[0].secret;
+      assert.equal(find(objects, 'Certificate', `creds-${part}`).spec.secretName, secretName);
+      assert.ok(argsOf(objects, `creds-${part}`).includes('--cert=/etc/kiam/tls/tls.crt'));
+    }
+    assert.ok(argsOf(objects, 'creds-agent').includes('--server-address=creds-server:9610'));
+    assert.ok(find(objects, 'Certificate', 'creds-server').spec.dnsNames.includes('creds-server'));
+  });
+
+  it('runs the servers as a Deployment when told so, which is what the headless Service selects', () => {
+    const objects = render({ server: { deployment: { enabled: true, replicas: 2 } } });
+    const deployment = find(objects, 'Deployment', 'kiam-server');
+    assert.equal(deployment.spec.replicas, 2);
+    assert.deepEqual(find(objects, 'Service', 'kiam-server').spec.selector, deployment.spec.template.metadata.labels);
+  });
+
+  it('refuses values that it does not know, and half a set of certificate files', () => {
+    assert.match(run({ agent: { hots: {} } }).stderr, /hots/);
+    assert.match(run({ server: { agentIdentity: 'tokens' } }).stderr, /agentIdentity/);
+    assert.match(run({ agent: { tlsFiles: { cert: 'YQ==' } } }).stderr, /agent\.tlsFiles needs ca, cert and key/);
+  });
+
+  it('has the version of the program', () => {
+    const { version } = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8'));
+    assert.equal(parse(readFileSync(`${CHART}/Chart.yaml`, 'utf8')).appVersion, version);
+  });
+});
