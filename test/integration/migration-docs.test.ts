@@ -1,0 +1,73 @@
+import assert from 'node:assert/strict';
+import { spawnSync } from 'node:child_process';
+import { existsSync } from 'node:fs';
+import { readdir, readFile } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
+import { describe, it } from 'node:test';
+import { fileURLToPath } from 'node:url';
+
+const ROOT = fileURLToPath(new URL('../../', import.meta.url));
+const files = ['README.md', ...(await readdir(`${ROOT}docs`)).map((name) => `docs/${name}`)].filter((file) =>
+  file.endsWith('.md'),
+);
+const pages = await Promise.all(files.map(async (file) => ({ file, text: await readFile(ROOT + file, 'utf8') })));
+const iam = await readFile(`${ROOT}docs/iam.md`, 'utf8');
+
+/** The flags that the daemons print with --help. */
+function flagsOf(part: string): string[] {
+  const { stdout, status } = spawnSync(process.execPath, [join(ROOT, 'src/bin', `kiam-${part}.ts`), part, '--help'], {
+    encoding: 'utf8',
+    env: { PATH: process.env['PATH'] },
+  });
+  assert.equal(status, 0);
+  return Array.from(stdout.matchAll(/--([a-z0-9-]+)/g), ([, flag = '']) => flag);
+}
+
+describe('the pages', () => {
+  it('name paths that exist, in commands and in links', () => {
+    for (const { file, text } of pages) {
+      const named = Array.from(text.matchAll(/(?:-[fk] |helm upgrade [\w -]*)(deploy\/[\w/.-]*)/g), ([, path = '']) =>
+        join(ROOT, path),
+      );
+      const linked = Array.from(text.matchAll(/\]\((?!https?:|#)([^)#]+)/g), ([, path = '']) =>
+        join(ROOT, dirname(file), path),
+      );
+      for (const path of [...named, ...linked]) assert.ok(existsSync(path), `${file}: ${path}`);
+    }
+  });
+
+  it('have commands of kubectl that kubectl takes', (t) => {
+    if (spawnSync('kubectl', ['version', '--client']).status !== 0)
+      return t.skip('NOT TESTED: kubectl is not on the PATH');
+    const folders = new Set(
+      pages.flatMap(({ text }) => Array.from(text.matchAll(/-k (deploy\/[\w-]+)/g), ([, path = '']) => path)),
+    );
+    assert.ok(folders.size >= 4);
+    for (const folder of folders) {
+      const { status, stderr } = spawnSync('kubectl', ['kustomize', ROOT + folder], { encoding: 'utf8' });
+      assert.equal(status, 0, `${folder}: ${stderr}`);
+    }
+  });
+
+  it('have policy documents that are JSON, of the version that IAM wants, and that name one action of STS at least', () => {
+    const documents = Array.from(iam.matchAll(/```json\n([^`]+)```/g), ([, text = '']) => JSON.parse(text));
+    assert.ok(documents.length >= 5);
+    for (const { Version, Statement } of documents) {
+      assert.equal(Version, '2012-10-17');
+      for (const { Effect, Action } of Statement) {
+        assert.equal(Effect, 'Allow');
+        for (const action of [Action].flat()) assert.match(action, /^sts:(?:AssumeRole|TagSession)$/);
+      }
+    }
+  });
+
+  it('name only flags that the daemons have', () => {
+    const known = new Set([...flagsOf('agent'), ...flagsOf('server')]);
+    assert.ok(known.size > 30);
+    for (const { file, text } of pages.filter((page) => /installing|iam|upgrading|runbook/.test(page.file))) {
+      for (const [, flag = ''] of text.matchAll(/`(?:kiam agent )?--([a-z0-9-]+)/g)) {
+        if (flag !== 'disable-session-tags') assert.ok(known.has(flag.replace(/^no-/, '')), `${file}: --${flag}`);
+      }
+    }
+  });
+});
