@@ -186,6 +186,14 @@ describe('the manifests', () => {
     assert.deepEqual(sorted(base ?? []), sorted(plain));
   });
 
+  it('are all found by kubectl at the top of deploy/, which are links', { skip: withoutKubectl }, () => {
+    // --local asks no API server, and reads files as "kubectl apply -f" does.
+    const named = execFileSync('kubectl', ['annotate', '--local', '-f', DEPLOY, 'a=b', '-o', 'name'], {
+      encoding: 'utf8',
+    });
+    assert.equal(named.trim().split('\n').length, plain.length);
+  });
+
   it('for EKS differ from the plain ones in what they say they do, and nothing else', { skip: withoutKubectl }, () => {
     const strip = (objects: readonly Manifest[], name: string): Manifest =>
       JSON.parse(
