@@ -1,3 +1,5 @@
+import { status } from '@grpc/grpc-js';
+
 import { CertificateWatcher } from '#rpc/certificate-watcher.ts';
 import { type CallResult, KiamClient } from '#rpc/client.ts';
 import { type HealthStatus, loadContract } from '#rpc/contract.ts';
@@ -63,7 +65,8 @@ async function askUntil(client: KiamClient, timeoutMs: number, creationTimeoutMs
     const leftMs = Math.max(1, timeoutMs - (systemClock.monotonic() - startedMs));
     const answer: CallResult<HealthStatus> = await client.call('GetHealth', {}, { timeoutMs: leftMs, signal });
     if (answer.ok) return { ok: true, message: answer.response.message };
-    if (!signal.aborted) reason = answer.details;
+    const outOfTime = signal.aborted || (!connected && answer.code === status.DEADLINE_EXCEEDED);
+    if (!outOfTime) reason = answer.details;
     if (!connected) break;
     await sleep(systemClock, RETRY_MS, signal);
   } while (!signal.aborted);

@@ -1,0 +1,149 @@
+import assert from 'node:assert/strict';
+import { describe, it } from 'node:test';
+
+import { createTokenReviewer } from '#kubernetes/token-review.ts';
+
+import { ManualClock, settle } from '../../support/manual-clock.ts';
+import { recordingLogger } from '../../support/recording-logger.ts';
+import { scriptedApi } from '../../support/scripted-api.ts';
+
+const GOOD = {
+  status: {
+    authenticated: true,
+    audiences: ['kiam-server'],
+    user: { extra: { 'authentication.kubernetes.io/pod-uid': ['uid-1'] } },
+  },
+};
+
+/** A token as the API server makes them, which ends at `expiresAtMs`; nobody checks its signature here. */
+function tokenUntil(expiresAtMs: number): string {
+  const claims = Buffer.from(JSON.stringify({ exp: Math.floor(expiresAtMs / 1000) })).toString('base64url');
+  return `e30.${claims}.c2ln`;
+}
+
+function reviewerThat() {
+  const clock = new ManualClock();
+  const api = scriptedApi(clock);
+  const { logger, lines } = recordingLogger();
+  const review = createTokenReviewer({ connection: api, clock, logger });
+  const { signal } = new AbortController();
+  return {
+    clock,
+    lines,
+    api,
+    ask: (token: string) => review(token, signal),
+    /** Asks, and answers the API server's part. */
+    asked: async (token: string, status: number, body: unknown) => {
+      const asking = review(token, signal);
+      (await api.next('other')).answer(status, body);
+      return asking;
+    },
+    refused: async (token: string) => {
+      const asking = review(token, signal);
+      (await api.next('other')).refuse(new Error('connect ECONNREFUSED'));
+      return asking;
+    },
+  };
+}
+
+describe('the review of tokens', () => {
+  const answers: readonly (readonly [string, unknown, object])[] = [
+    ['a good token', GOOD, { kind: 'pod', uid: 'uid-1' }],
+    ['a token that is not authenticated', { status: { ...GOOD.status, authenticated: false } }, { kind: 'refused' }],
+    ['what is nearly a yes', { status: { ...GOOD.status, authenticated: 'true' } }, { kind: 'refused' }],
+    [
+      'a token for others',
+      { status: { ...GOOD.status, audiences: ['https://kubernetes.default.svc'] } },
+      { kind: 'refused' },
+    ],
+    ['a token for nobody in particular', { status: { ...GOOD.status, audiences: undefined } }, { kind: 'refused' }],
+    ['a token of no pod', { status: { ...GOOD.status, user: {} } }, { kind: 'refused' }],
+    [
+      'a token of a nameless pod',
+      { status: { ...GOOD.status, user: { extra: { 'authentication.kubernetes.io/pod-uid': [''] } } } },
+      { kind: 'refused' },
+    ],
+    ['an answer that is none', 'not JSON', { kind: 'refused' }],
+  ];
+  for (const [what, body, expected] of answers) {
+    it(`of ${what} says ${JSON.stringify(expected)}`, async () => {
+      assert.deepEqual(await reviewerThat().asked('token', 201, body), expected);
+    });
+  }
+
+  it('asks for its own audience, with the token in the body alone', async () => {
+    const { api, asked } = reviewerThat();
+    await asked('the-token', 201, GOOD);
+    const request = api.calls[0]?.request;
+    assert.equal(request?.method, 'POST');
+    assert.equal(request?.path, '/apis/authentication.k8s.io/v1/tokenreviews');
+    assert.deepEqual(JSON.parse(String(request?.body)).spec, { token: 'the-token', audiences: ['kiam-server'] });
+  });
+
+  it('remembers a good token for five minutes and another for five seconds', async () => {
+    const { clock, api, ask, asked } = reviewerThat();
+    await asked('good', 201, GOOD);
+    await asked('bad', 201, {});
+    await clock.advance(4999);
+    assert.deepEqual([(await ask('good')).kind, (await ask('bad')).kind], ['pod', 'refused']);
+    assert.equal(api.calls.length, 2);
+    await clock.advance(1);
+    assert.equal((await asked('bad', 201, GOOD)).kind, 'pod');
+    await clock.advance(294_999);
+    assert.equal((await ask('good')).kind, 'pod');
+    assert.equal(api.calls.length, 3);
+    await clock.advance(1);
+    assert.equal((await asked('good', 201, {})).kind, 'refused');
+  });
+
+  it('says that it cannot tell when RBAC lacks the verb or the API server is away, once in the log and never with the token', async () => {
+    const { lines, asked, refused } = reviewerThat();
+    assert.deepEqual(await asked('the-token', 403, { message: 'forbidden' }), { kind: 'unavailable' });
+    assert.deepEqual(await refused('the-token'), { kind: 'unavailable' });
+    assert.equal(lines.length, 1);
+    assert.match(String(lines[0]?.fields['error']), /RBAC/);
+    assert.doesNotMatch(JSON.stringify(lines), /the-token/);
+    assert.equal((await asked('the-token', 201, GOOD)).kind, 'pod');
+    await refused('other-token');
+    assert.equal(lines.length, 2);
+  });
+
+  it('goes on with a token that was good, to its end, while the API server is away', async () => {
+    const { clock, asked, refused } = reviewerThat();
+    const token = tokenUntil(clock.now() + 3_600_000);
+    await asked(token, 201, GOOD);
+    await clock.advance(3_599_000);
+    assert.deepEqual(await refused(token), { kind: 'pod', uid: 'uid-1' });
+    await clock.advance(1000);
+    assert.deepEqual(await refused(token), { kind: 'unavailable' });
+  });
+
+  it('does not go on with a token that was refused, that says no end or that nobody has reviewed', async () => {
+    const { clock, asked, refused } = reviewerThat();
+    const later = clock.now() + 3_600_000;
+    await asked(tokenUntil(later), 201, {});
+    await asked('no.token.at-all', 201, GOOD);
+    await clock.advance(300_000);
+    for (const token of [tokenUntil(later), 'no.token.at-all', tokenUntil(later + 1000), '..', '']) {
+      assert.deepEqual(await refused(token), { kind: 'unavailable' }, token);
+    }
+  });
+
+  it('asks nobody about what is too long to be a token', async () => {
+    const { api, ask } = reviewerThat();
+    assert.deepEqual(await ask('x'.repeat(16_385)), { kind: 'refused' });
+    assert.equal(api.calls.length, 0);
+  });
+
+  it('ends with its caller, silently', async () => {
+    const clock = new ManualClock();
+    const { logger, lines } = recordingLogger();
+    const review = createTokenReviewer({ connection: scriptedApi(clock), clock, logger });
+    const controller = new AbortController();
+    const asking = review('token', controller.signal);
+    await settle();
+    controller.abort();
+    assert.deepEqual(await asking, { kind: 'unavailable' });
+    assert.deepEqual(lines, []);
+  });
+});

@@ -1,0 +1,356 @@
+import assert from 'node:assert/strict';
+import { describe, it } from 'node:test';
+
+import { NodeStore } from '#agent/node/store.ts';
+import type { Credentials } from '#domain/credentials.ts';
+import { type Identity, identityKey, identityOf } from '#domain/identity.ts';
+import type { PodRecord } from '#domain/pod.ts';
+import { PodCache } from '#kubernetes/pod-cache.ts';
+import type { NodeUpdate } from '#rpc/contract.ts';
+import { NodeFeed } from '#server/node-feed.ts';
+import { NodeIndex } from '#server/node-index.ts';
+import type { NamespaceChange } from '#server/ports.ts';
+
+import { ManualClock, settle } from '../../support/manual-clock.ts';
+import { podRecord } from '../../support/pods.ts';
+import { recordingLogger } from '../../support/recording-logger.ts';
+
+const NODE = '198.51.100.1';
+const OTHER_NODE = '198.51.100.2';
+
+/** A feed of one node, an agent's store at its other end, and everything that was sent on the way. */
+function feedThat(...records: readonly PodRecord[]) {
+  const clock = new ManualClock();
+  const pods = new PodCache({ logger: recordingLogger().logger });
+  for (const record of records) pods.upsert(record);
+  const issued = new Map<string, Credentials>();
+  const denied = new Set<string>();
+  const store = new NodeStore();
+  const sent: NodeUpdate[] = [];
+  const gone = new AbortController();
+  const closing = new AbortController();
+  const namespaceListeners = new Set<(change: NamespaceChange) => void>();
+  const credentialListeners = new Set<(identity: Identity) => void>();
+  const reader: { isSlow: boolean; drain: () => void } = { isSlow: false, drain: () => {} };
+  const subscribeTo =
+    <T>(listeners: Set<T>) =>
+    (listener: T) => {
+      listeners.add(listener);
+      return () => listeners.delete(listener);
+    };
+  const feed = new NodeFeed({
+    hostIp: NODE,
+    stream: {
+      signal: gone.signal,
+      peer: '',
+      token: '',
+      send: (update) => {
+        if (gone.signal.aborted) return false;
+        sent.push(update);
+        store.apply(update, clock);
+        return !reader.isSlow;
+      },
+      drained: () =>
+        new Promise((resolve) => {
+          reader.drain = resolve;
+          gone.signal.addEventListener('abort', () => resolve());
+        }),
+    },
+    index: new NodeIndex(pods),
+    pods,
+    namespaces: { subscribe: subscribeTo(namespaceListeners) },
+    credentials: {
+      peek: (identity) => issued.get(identityKey(identity)),
+      subscribe: subscribeTo(credentialListeners),
+    },
+    identify: (pod) => (pod.role === '' || denied.has(pod.namespace) ? undefined : identityOf(pod, pod.role, 'kiam')),
+    silenceMs: () => 123.4,
+    clock,
+    lifetimeMs: 60_000,
+    closing: closing.signal,
+  });
+  store.begin();
+  return {
+    clock,
+    pods,
+    store,
+    sent,
+    gone,
+    closing,
+    reader,
+    listeners: () => namespaceListeners.size + credentialListeners.size,
+    start: async (): Promise<{ readonly running: Promise<void> }> => {
+      const running = feed.run();
+      await settle();
+      return { running };
+    },
+    issue: async (role: string, accessKeyId = `ASIA-${role}`): Promise<void> => {
+      const identity = { roleArn: role, sessionName: 'kiam', externalId: '' };
+      const expiresAtMs = clock.now() + 3_600_000;
+      issued.set(identityKey(identity), {
+        accessKeyId,
+        secretAccessKey: 'S',
+        sessionToken: 'T',
+        expiresAtMs,
+        issuedAtMs: 0,
+      });
+      for (const listener of credentialListeners) listener(identity);
+      await settle();
+    },
+    expire: (): void => issued.clear(),
+    deny: async (namespace: string, isDenied = true): Promise<void> => {
+      if (isDenied) denied.add(namespace);
+      else denied.delete(namespace);
+      const record = { name: namespace, permitted: '' };
+      for (const listener of namespaceListeners) listener({ previous: record, current: record });
+      await settle();
+    },
+    keyAt: (address: string): string | undefined => {
+      const pod = store.find(address);
+      return pod === undefined ? undefined : (store.credentialsOf(pod)?.value.accessKeyId ?? 'none');
+    },
+    /** What was sent since the last look, in words. */
+    news: (): readonly string[] => sent.splice(0).map(inWords),
+  };
+}
+
+function inWords({ pod, gone, credentials, synced, heartbeat }: NodeUpdate): string {
+  if (pod !== undefined) return `pod ${pod.uid}`;
+  if (gone !== undefined) return `gone ${gone.uid}`;
+  if (credentials !== undefined) return `credentials ${credentials.credentials.access_key_id}`;
+  if (synced !== undefined) return 'synced';
+  return heartbeat === undefined ? 'moved' : 'heartbeat';
+}
+
+const withoutHeartbeats = (news: readonly string[]): readonly string[] => news.filter((word) => word !== 'heartbeat');
+
+const SECOND = podRecord({ uid: 'uid-2', name: 'pod-2', addresses: ['192.0.2.2'] });
+
+describe('the feed of a node', () => {
+  it('says the whole set, then that it was, then how the watch is', async () => {
+    const node = feedThat(
+      podRecord(),
+      podRecord({ uid: 'elsewhere', name: 'a', addresses: ['192.0.2.9'], hostIp: OTHER_NODE }),
+      podRecord({ uid: 'host', name: 'b', addresses: [NODE], hostNetwork: true }),
+      podRecord({ uid: 'ended', name: 'c', addresses: ['192.0.2.3'], phase: 'Failed' }),
+      podRecord({ uid: 'unborn', name: 'd', addresses: [] }),
+      podRecord({ uid: 'plain', name: 'e', addresses: ['192.0.2.4'], role: '' }),
+    );
+    await node.issue('reader');
+    await node.start();
+    assert.deepEqual(node.sent.at(-1), { heartbeat: { silence_ms: 123 } });
+    assert.deepEqual(node.news(), ['credentials ASIA-reader', 'pod uid-1', 'pod plain', 'synced', 'heartbeat']);
+    assert.deepEqual(['192.0.2.1', '192.0.2.4'].map(node.keyAt), ['ASIA-reader', 'none']);
+    node.gone.abort();
+  });
+
+  it('sends credentials once for all pods that share them', async () => {
+    const node = feedThat(podRecord(), SECOND);
+    await node.issue('reader');
+    await node.start();
+    assert.deepEqual(node.news(), ['credentials ASIA-reader', 'pod uid-1', 'pod uid-2', 'synced', 'heartbeat']);
+    await node.issue('reader', 'ASIA-renewed');
+    assert.deepEqual(withoutHeartbeats(node.news()), ['credentials ASIA-renewed']);
+    assert.deepEqual(['192.0.2.1', '192.0.2.2'].map(node.keyAt), ['ASIA-renewed', 'ASIA-renewed']);
+    node.gone.abort();
+  });
+
+  it('tells of a pod at once, and of its credentials as soon as there are some', async () => {
+    const node = feedThat();
+    await node.start();
+    node.pods.upsert(podRecord());
+    await settle();
+    assert.equal(node.keyAt('192.0.2.1'), 'none');
+    await node.issue('writer');
+    assert.equal(node.keyAt('192.0.2.1'), 'none');
+    await node.issue('reader');
+    assert.equal(node.keyAt('192.0.2.1'), 'ASIA-reader');
+    assert.deepEqual(withoutHeartbeats(node.news()), ['synced', 'pod uid-1', 'credentials ASIA-reader', 'pod uid-1']);
+    node.gone.abort();
+  });
+
+  const ends: readonly (readonly [string, (node: ReturnType<typeof feedThat>) => unknown])[] = [
+    ['is deleted', (node) => node.pods.remove('uid-1')],
+    ['ends', (node) => node.pods.upsert(podRecord({ phase: 'Succeeded', resourceVersion: '2' }))],
+    ['loses its address', (node) => node.pods.upsert(podRecord({ addresses: [], resourceVersion: '2' }))],
+    ['moves to another node', (node) => node.pods.upsert(podRecord({ hostIp: OTHER_NODE, resourceVersion: '2' }))],
+    [
+      'shares its address with another of the node',
+      (node) => node.pods.upsert({ ...SECOND, addresses: ['192.0.2.1'] }),
+    ],
+  ];
+  for (const [what, happens] of ends) {
+    it(`takes a pod back that ${what}`, async () => {
+      const node = feedThat(podRecord());
+      await node.issue('reader');
+      await node.start();
+      node.news();
+      happens(node);
+      await settle();
+      assert.deepEqual(withoutHeartbeats(node.news()), ['gone uid-1']);
+      assert.equal(node.store.size, 0);
+      node.gone.abort();
+    });
+  }
+
+  it('follows an annotation, and gives what the pod had before no more', async () => {
+    const node = feedThat(podRecord());
+    await node.issue('reader');
+    await node.start();
+    node.pods.upsert(podRecord({ role: 'writer', resourceVersion: '2' }));
+    await settle();
+    assert.equal(node.keyAt('192.0.2.1'), 'none');
+    assert.equal(node.store.find('192.0.2.1')?.role, 'writer');
+    await node.issue('writer');
+    assert.equal(node.keyAt('192.0.2.1'), 'ASIA-writer');
+    // The books of both sides agree: the former identity has to be sent again.
+    node.news();
+    node.pods.upsert(podRecord({ role: 'reader', resourceVersion: '3' }));
+    await settle();
+    assert.deepEqual(withoutHeartbeats(node.news()), ['credentials ASIA-reader', 'pod uid-1']);
+    node.gone.abort();
+  });
+
+  it('follows what namespaces permit, for their own pods alone', async () => {
+    const node = feedThat(podRecord(), { ...SECOND, namespace: 'other' });
+    await node.issue('reader');
+    await node.start();
+    node.news();
+    await node.deny('default');
+    assert.deepEqual(withoutHeartbeats(node.news()), ['pod uid-1']);
+    assert.deepEqual(['192.0.2.1', '192.0.2.2'].map(node.keyAt), ['none', 'ASIA-reader']);
+    await node.deny('default', false);
+    assert.equal(node.keyAt('192.0.2.1'), 'ASIA-reader');
+    node.gone.abort();
+  });
+
+  it('holds its own pod before one of another node with the same address, but not while its own is being deleted', async () => {
+    const node = feedThat(podRecord(), podRecord({ uid: 'rival', name: 'rival', hostIp: OTHER_NODE }));
+    await node.issue('reader');
+    await node.start();
+    assert.equal(node.keyAt('192.0.2.1'), 'ASIA-reader');
+    node.pods.upsert(podRecord({ terminating: true, resourceVersion: '2' }));
+    await settle();
+    assert.equal(node.keyAt('192.0.2.1'), undefined);
+    node.pods.remove('rival');
+    await settle();
+    assert.equal(node.keyAt('192.0.2.1'), 'ASIA-reader');
+    node.gone.abort();
+  });
+
+  it('sends a slow agent the newest state and no history', async () => {
+    const node = feedThat(podRecord(), SECOND);
+    await node.issue('reader');
+    await node.start();
+    node.news();
+    node.reader.isSlow = true;
+    node.pods.upsert(podRecord({ role: 'v-first', resourceVersion: '2' }));
+    await settle();
+    for (let version = 3; version < 1000; version += 1) {
+      node.pods.upsert(podRecord({ role: `v-${version}`, resourceVersion: String(version) }));
+      node.pods.upsert({ ...SECOND, role: `v-${version}`, resourceVersion: String(version) });
+      await node.issue('reader', `ASIA-${version}`);
+    }
+    assert.deepEqual(node.news(), ['pod uid-1']);
+    node.reader.isSlow = false;
+    node.reader.drain();
+    await settle();
+    assert.deepEqual(withoutHeartbeats(node.news()), ['pod uid-1', 'pod uid-2']);
+    assert.deepEqual(
+      ['192.0.2.1', '192.0.2.2'].map((address) => node.store.find(address)?.role),
+      ['v-999', 'v-999'],
+    );
+    node.gone.abort();
+  });
+
+  it('looks at a pod again after the agent has taken its time over the credentials', async () => {
+    const happenings: readonly ((node: ReturnType<typeof feedThat>) => unknown)[] = [
+      (node) => node.pods.remove('uid-1'),
+      (node) => node.pods.upsert(podRecord({ role: '', resourceVersion: '2' })),
+      (node) => node.deny('default'),
+      (node) => node.pods.upsert({ ...SECOND, addresses: ['192.0.2.1'] }),
+    ];
+    for (const happens of happenings) {
+      const node = feedThat();
+      await node.issue('reader');
+      await node.start();
+      node.news();
+      node.reader.isSlow = true;
+      node.pods.upsert(podRecord());
+      await settle();
+      assert.deepEqual(withoutHeartbeats(node.news()), ['credentials ASIA-reader']);
+      await happens(node);
+      node.reader.isSlow = false;
+      node.reader.drain();
+      await settle();
+      assert.notEqual(node.keyAt('192.0.2.1'), 'ASIA-reader', happens.toString());
+      node.gone.abort();
+    }
+  });
+
+  it('does not lose the renewal that comes while the agent reads the credentials before', async () => {
+    const node = feedThat();
+    await node.issue('reader');
+    await node.start();
+    node.reader.isSlow = true;
+    node.pods.upsert(podRecord());
+    await settle();
+    await node.issue('reader', 'ASIA-renewed');
+    node.reader.isSlow = false;
+    node.reader.drain();
+    await settle();
+    assert.equal(node.keyAt('192.0.2.1'), 'ASIA-renewed');
+    node.gone.abort();
+  });
+
+  it('says nothing of credentials that have run out, and sends the next', async () => {
+    const node = feedThat(podRecord());
+    await node.issue('reader');
+    await node.start();
+    node.expire();
+    node.pods.upsert(podRecord({ uid: 'uid-3', name: 'pod-3', addresses: ['192.0.2.3'] }));
+    await settle();
+    node.news();
+    await node.issue('reader', 'ASIA-next');
+    assert.deepEqual(['192.0.2.1', '192.0.2.3'].map(node.keyAt), ['ASIA-next', 'ASIA-next']);
+    assert.deepEqual(withoutHeartbeats(node.news()), ['credentials ASIA-next']);
+    node.gone.abort();
+  });
+
+  it('is heard every two seconds', async () => {
+    const node = feedThat();
+    await node.start();
+    node.news();
+    await node.clock.advance(10_000);
+    assert.deepEqual(
+      node.news(),
+      Array.from({ length: 5 }, () => 'heartbeat'),
+    );
+    node.gone.abort();
+  });
+
+  it('sends the agent on before its time is up, and when the server stops', async () => {
+    for (const stops of [true, false]) {
+      const node = feedThat(podRecord());
+      const { running } = await node.start();
+      node.news();
+      if (stops) node.closing.abort();
+      else await node.clock.advance(60_000);
+      await running;
+      assert.equal(node.news().at(-1), 'moved');
+      assert.equal(node.listeners(), 0);
+    }
+  });
+
+  it('ends with the agent, in a wait for it as well', async () => {
+    for (const isSlow of [true, false]) {
+      const node = feedThat(podRecord(), SECOND);
+      node.reader.isSlow = isSlow;
+      await node.issue('reader');
+      const { running } = await node.start();
+      node.gone.abort();
+      await running;
+      assert.equal(node.listeners(), 0);
+    }
+  });
+});
