@@ -1,6 +1,7 @@
 import { LRUCache } from 'lru-cache';
 
-import type { Logger } from '#telemetry/logger.ts';
+import { requestFields } from '#telemetry/fields.ts';
+import type { Fields, Logger } from '#telemetry/logger.ts';
 
 import type { Answer, Exchange } from './answer.ts';
 import { createLimits } from './limits.ts';
@@ -38,14 +39,14 @@ export function createAccessLog({ logger, debug }: AccessLogOptions): AccessLog 
   };
 }
 
-function fieldsOf(exchange: Exchange, answer: Answer, durationMs: number) {
-  return {
-    addr: `${exchange.client.address}:${exchange.request.socket.remotePort ?? 0}`,
-    method: exchange.request.method,
+function fieldsOf(exchange: Exchange, answer: Answer, durationMs: number): Fields {
+  return requestFields({
+    address: `${exchange.client.address}:${exchange.request.socket.remotePort ?? 0}`,
+    method: exchange.request.method ?? '',
     path: exchange.path,
     status: answer.status,
-    duration: Math.round(durationMs),
-  };
+    durationMs,
+  });
 }
 
 /** The text of an error answer, which holds no secret, without its line's end. */

@@ -1,6 +1,8 @@
 import type { PodRecord } from '#domain/pod.ts';
 import type { Clock } from '#runtime/clock.ts';
+import { namespaceFields, podFields } from '#telemetry/fields.ts';
 import type { Logger } from '#telemetry/logger.ts';
+import { logChanges } from './change-log.ts';
 import type { KubernetesConnection } from './connection.ts';
 import { createPodEvents, type PodEvents } from './events.ts';
 import { ListWatch, type ViewStatus } from './list-watch.ts';
@@ -48,6 +50,8 @@ export function startKubernetes(options: KubernetesOptions): Kubernetes {
   const { connection, clock, logger, metrics, signal, syncMs } = options;
   const pods = new PodCache({ logger });
   const namespaces = new NamespaceCache({ logger });
+  logChanges(pods, { logger, kind: 'pod', fields: podFields });
+  logChanges(namespaces, { logger, kind: 'namespace', fields: namespaceFields });
   const parsePod = createPodParser();
   const podWatch = new ListWatch<PodRecord>({
     ...options,

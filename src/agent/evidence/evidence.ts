@@ -1,33 +1,50 @@
-/** Why the kernel tells nothing about who has an address. Each is a value of a metric's label. */
-export type NoEvidence =
-  /** Not an address in canonical form, or a table that could not be read. */
-  | 'unreadable'
-  /** No route to it, one through a gateway, or several equally good ones. */
-  | 'no direct route'
-  /** The device serves a whole subnet and is no bridge: a tunnel, an overlay's gateway, the uplink. */
-  | 'route for many'
-  /** Other addresses are reached through the same device or bridge port. */
-  | 'shared interface'
-  /** The device or bridge port does not end in a pod: an uplink, a tunnel, macvlan, ipvlan. */
-  | 'not a pod interface'
-  /** On a bridge: the neighbour is not (or not yet) in the neighbour table. */
-  | 'no neighbour'
-  /** On a bridge: the neighbour's MAC has not been seen at any port, or at several. */
-  | 'no bridge port';
+import { isIPv4 } from 'node:net';
+
+import type { Evidence } from '../ports.ts';
+import { createBridgePorts } from './bridge.ts';
+import { type KernelFiles, readNumber } from './kernel-files.ts';
+import { findHostRoute6, findRoute4 } from './routes.ts';
+
+/** What the kernel shows of an address in canonical form at this moment. Never throws. */
+export type ReadEvidence = (address: string) => Evidence;
 
 /**
- * The kernel's evidence of who has an address. `key` stands for one interface of the node that belongs to the address
- * alone and goes with its pod; it may only be compared.
+ * Reads who has an address off the kernel: a pod's address belongs to one interface, which dies with the pod. Where each pod
+ * has a route of its own (Calico, Amazon VPC CNI) that is the route's device; on a bridge it is the interface behind the port
+ * where the pod's MAC was learned. What tells one pod from the next is the interface's index, which the kernel does not give
+ * again for as long as it has others: names, MACs and port numbers come back with an address. An interface that serves more
+ * than one address is no evidence, and every doubt is none.
  */
-export type Evidence =
-  | { readonly kind: 'interface'; readonly key: string }
-  | { readonly kind: 'none'; readonly reason: NoEvidence };
+export function createEvidenceReader(files: KernelFiles): ReadEvidence {
+  const findBridgePort = createBridgePorts(files);
 
-/** Whether an address is surely in the hands it was in before. No evidence, before or now, is no. */
-export function unchanged(before: Evidence, now: Evidence): boolean {
-  return before.kind === 'interface' && now.kind === 'interface' && before.key === now.key;
+  const byDevice = (device: string): Evidence => {
+    const ifindex = readNumber(files, `/sys/class/net/${device}/ifindex`);
+    return ifindex === undefined
+      ? none(`interface ${device} is not there`)
+      : { kind: 'interface', key: `${device} ${ifindex}` };
+  };
+
+  const read4 = (address: string): Evidence => {
+    const table = files.read('/proc/net/route')?.toString('latin1');
+    const route = table === undefined ? undefined : findRoute4(table, address);
+    if (route === undefined) return none('the address is not on this node');
+    if (route.isPrivate) return byDevice(route.device);
+    const port = findBridgePort(route.device, address);
+    if (port === undefined) return none(`interface ${route.device} serves many addresses`);
+    return { kind: 'interface', key: `${route.device} ${port.device} ${port.ifindex}` };
+  };
+
+  const read6 = (address: string): Evidence => {
+    const table = files.read('/proc/net/ipv6_route')?.toString('latin1');
+    const route = table === undefined ? undefined : findHostRoute6(table, address);
+    if (route === undefined) return none('the address has no route of its own on this node');
+    return route.isPrivate ? byDevice(route.device) : none(`interface ${route.device} serves many addresses`);
+  };
+
+  return (address) => (isIPv4(address) ? read4(address) : read6(address));
 }
 
-export function noEvidence(reason: NoEvidence): Evidence {
+function none(reason: string): Evidence {
   return { kind: 'none', reason };
 }
