@@ -103,7 +103,7 @@ for (const topology of ['routed', 'bridge'] as const) {
     if (topology === 'routed') {
       it('is told for IPv6 as well', async () => {
         const pod = await network.addPod('198.18.1.12');
-        assert.match(await keyOf(pod.address6), new RegExp(`^${pod.nodeInterface} \\d+$`));
+        assert.match(await keyOf(pod.address6), new RegExp(`^${pod.nodeInterface} \\d+ \\d+$`));
       });
 
       it('is none where one interface serves two addresses', async () => {

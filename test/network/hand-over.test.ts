@@ -58,6 +58,10 @@ for (const topology of ['routed', 'bridge'] as const) {
           const { status, body } = await ask(node.podExec(steady.address), `${LISTING}steady`);
           steadyAsked += 1;
           if (status !== 200 || roleIn(body) !== 'steady') steadyFailed.push(status);
+          // Below what one pod may ask in a second.
+          await new Promise((resolve) => {
+            setTimeout(resolve, 10);
+          });
         }
       })();
       t.after(() => done.abort());

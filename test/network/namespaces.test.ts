@@ -57,20 +57,20 @@ describe('network namespaces', { skip }, () => {
     test(`${topology}: an address is handed over at once, to another interface`, async (t) => {
       const network = await createNetwork({ pid: process.pid, label: 'reuse', topology });
       t.after(() => network.remove());
-      const indexes = new Set<string>();
+      const inodes = new Set<string>();
       for (let turn = 0; turn < 3; turn += 1) {
         const pod = await network.addPod('198.18.1.7');
         await assert.rejects(network.addPod('198.18.1.7'), /there is a pod/);
         const [probe] = await startProbes(t, [pod.exec]);
         const answer = await probe?.get(network.node.address, 81);
         assert.deepEqual(answer, { ok: false, error: 'ECONNREFUSED' }, 'it reaches the node');
-        const path = `/sys/class/net/${pod.nodeInterface}/ifindex`;
-        const index = await runCommand([...network.node.exec, 'cat', path]);
-        assert.ok(index.ok);
-        indexes.add(index.output);
+        const path = `/sys/class/net/${pod.nodeInterface}`;
+        const inode = await runCommand([...network.node.exec, 'stat', '--dereference', '--format=%i', path]);
+        assert.ok(inode.ok);
+        inodes.add(inode.output);
         await network.removePod('198.18.1.7');
       }
-      assert.equal(indexes.size, 3);
+      assert.equal(inodes.size, 3);
     });
   }
 

@@ -1,13 +1,8 @@
+import { podInterfaceKey } from './interfaces.ts';
 import { type KernelFiles, readNumber } from './kernel-files.ts';
 
-/** The interface behind a bridge's port, where one neighbour alone is. */
-export interface BridgePort {
-  readonly device: string;
-  readonly ifindex: number;
-}
-
-/** Finds the port of an IPv4 neighbour on a bridge; undefined where it cannot be told, or others are behind the same port. */
-export type FindBridgePort = (bridge: string, address: string) => BridgePort | undefined;
+/** What tells an IPv4 neighbour on a bridge: undefined where it cannot be told, or others are behind the same port. */
+export type FindBridgePort = (bridge: string, address: string) => string | undefined;
 
 /** Remembers where it looked last as a hint where to look first; what it answers is read anew every time. */
 export function createBridgePorts(files: KernelFiles): FindBridgePort {
@@ -26,8 +21,8 @@ export function createBridgePorts(files: KernelFiles): FindBridgePort {
     if (device === undefined) return undefined;
     if (hints.size > MOST_HINTS) hints.clear();
     hints.set(`${bridge} ${port}`, device);
-    const ifindex = readNumber(files, `/sys/class/net/${device}/ifindex`);
-    return ifindex === undefined ? undefined : { device, ifindex };
+    const key = podInterfaceKey(files, device);
+    return key === undefined ? undefined : `${bridge} ${mac} ${key}`;
   };
 }
 

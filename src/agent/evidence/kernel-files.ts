@@ -1,4 +1,4 @@
-import { readdirSync, readFileSync } from 'node:fs';
+import { readdirSync, readFileSync, statSync } from 'node:fs';
 
 /**
  * The kernel's own files below /proc and /sys. They are read while a connection is accepted, without waiting: each is made in
@@ -9,6 +9,8 @@ export interface KernelFiles {
   read(path: string): Buffer | undefined;
   /** The names in a directory; empty for one that is not there. Never throws. */
   list(path: string): readonly string[];
+  /** The inode number of what the path leads to; undefined where there is nothing. Never throws. */
+  inode(path: string): bigint | undefined;
 }
 
 export const kernelFiles: KernelFiles = {
@@ -24,6 +26,13 @@ export const kernelFiles: KernelFiles = {
       return readdirSync(path);
     } catch {
       return [];
+    }
+  },
+  inode: (path) => {
+    try {
+      return statSync(path, { bigint: true }).ino;
+    } catch {
+      return undefined;
     }
   },
 };

@@ -3,7 +3,7 @@ import { isIPv6 } from 'node:net';
 /** The device that an address is reached by without a gateway. */
 export interface DirectRoute {
   readonly device: string;
-  /** Whether the route is for this address alone and the device has no other such route. */
+  /** Whether the route is for this address alone and the device has no other route, but for link-local and multicast ones. */
   readonly isPrivate: boolean;
 }
 
@@ -18,7 +18,7 @@ const REJECT = 0x200;
 export function findRoute4(table: string, address: string): DirectRoute | undefined {
   const wanted = number4(address);
   let best: { device: string; mask: number; isDirect: boolean } | undefined;
-  const hostRoutes = new Map<string, number>();
+  const routes = new Map<string, number>();
   for (const line of table.split('\n')) {
     const [device = '', destination = '', , flagsText = '', , , , maskText = ''] = line.split('\t');
     if (!HEX_8.test(destination) || !HEX_8.test(maskText)) continue;
@@ -26,14 +26,14 @@ export function findRoute4(table: string, address: string): DirectRoute | undefi
     if ((flags & UP) === 0) continue;
     const mask = hostOrder(maskText);
     const isDirect = (flags & (GATEWAY | REJECT)) === 0;
-    if (mask === ALL_BITS && isDirect) hostRoutes.set(device, (hostRoutes.get(device) ?? 0) + 1);
+    routes.set(device, (routes.get(device) ?? 0) + 1);
     if ((wanted & mask) >>> 0 !== hostOrder(destination)) continue;
     if (best === undefined || mask > best.mask) best = { device, mask, isDirect };
     // Two routes of one length, by metric or by table: which of them counts is not ours to guess.
     else if (mask === best.mask && device !== best.device) best = { device: '', mask, isDirect: false };
   }
   if (best === undefined || !best.isDirect) return undefined;
-  return { device: best.device, isPrivate: best.mask === ALL_BITS && hostRoutes.get(best.device) === 1 };
+  return { device: best.device, isPrivate: best.mask === ALL_BITS && routes.get(best.device) === 1 };
 }
 
 const HEX_8 = /^[0-9A-F]{8}$/i;
@@ -57,22 +57,23 @@ export function findHostRoute6(table: string, address: string): DirectRoute | un
   const wanted = hex6(address);
   if (wanted === undefined) return undefined;
   let found: string | undefined;
-  const hostRoutes = new Map<string, number>();
+  const routes = new Map<string, number>();
   for (const line of table.split('\n')) {
     const fields = line.trim().split(/\s+/);
     const [destination = '', length = '', , , gateway = '', , , , flagsText = '', device = ''] = fields;
-    if (length !== '80' || !HEX_32.test(destination)) continue;
+    if (!HEX_32.test(destination) || EVERYWHERE_6.test(destination)) continue;
     const flags = Number.parseInt(flagsText, 16);
-    if ((flags & UP) === 0 || (flags & (GATEWAY | REJECT)) !== 0 || gateway !== ZERO_6) continue;
-    if ((flags & (LOCAL_6 | ANYCAST_6)) !== 0) continue;
-    hostRoutes.set(device, (hostRoutes.get(device) ?? 0) + 1);
-    if (destination !== wanted) continue;
+    if ((flags & UP) === 0 || (flags & (LOCAL_6 | ANYCAST_6)) !== 0) continue;
+    routes.set(device, (routes.get(device) ?? 0) + 1);
+    if (destination !== wanted || length !== '80' || (flags & (GATEWAY | REJECT)) !== 0 || gateway !== ZERO_6) continue;
     if (found !== undefined && found !== device) return undefined;
     found = device;
   }
-  return found === undefined ? undefined : { device: found, isPrivate: hostRoutes.get(found) === 1 };
+  return found === undefined ? undefined : { device: found, isPrivate: routes.get(found) === 1 };
 }
 
+/** Link-local and multicast: every device has such routes. */
+const EVERYWHERE_6 = /^(?:fe80|ff)/;
 const HEX_32 = /^[0-9a-f]{32}$/;
 const ZERO_6 = '0'.repeat(32);
 

@@ -113,7 +113,8 @@ export async function createNetwork(options: NetworkOptions): Promise<Network> {
         ...networkNamespace(`${base}-pod${count}`),
         address,
         address6: podAddress6(address),
-        nodeInterface: `${interfacePrefix}${count}`,
+        // By address, so that the next pod with the address has an interface of the same name: the hardest case.
+        nodeInterface: `${interfacePrefix}${address.slice(address.lastIndexOf('.') + 1)}`,
       };
       pods.set(address, pod);
       try {

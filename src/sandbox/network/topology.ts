@@ -33,11 +33,19 @@ export async function disconnectPod(node: string, pod: PodLink): Promise<void> {
   await runCommand(['ip', '-n', node, 'link', 'del', pod.nodeInterface]);
 }
 
+/** The first index that the node's ends of routed pods have; the node's own interfaces have lower ones. */
+const FIRST_INDEX = 10_000;
+
+/**
+ * The pair is made in the pod, as some CNI plugins do, and the node's end keeps the index that it was made with: so that the
+ * next pod with the address has an interface of the same index, the hardest case.
+ */
 async function connectByRoute(node: string, pod: PodLink): Promise<void> {
-  await configure(node, [
-    `link add ${pod.nodeInterface} address ${GATEWAY_MAC} type veth peer name eth0 netns ${pod.namespace}`,
-    `link set ${pod.nodeInterface} up`,
+  await configure(pod.namespace, [
+    `link add ${pod.nodeInterface} index ${FIRST_INDEX + lastOf(pod.address)} address ${GATEWAY_MAC} type veth peer name eth0`,
+    `link set ${pod.nodeInterface} netns ${node}`,
   ]);
+  await configure(node, [`link set ${pod.nodeInterface} up`]);
   await configure(pod.namespace, [
     `addr add ${pod.address}/32 dev eth0`,
     `addr add ${pod.address6}/128 dev eth0 nodad`,
@@ -52,6 +60,10 @@ async function connectByRoute(node: string, pod: PodLink): Promise<void> {
     `route add ${pod.address}/32 dev ${pod.nodeInterface}`,
     `route add ${pod.address6}/128 dev ${pod.nodeInterface}`,
   ]);
+}
+
+function lastOf(address: string): number {
+  return Number(address.slice(address.lastIndexOf('.') + 1));
 }
 
 async function connectByBridge(node: string, pod: PodLink): Promise<void> {

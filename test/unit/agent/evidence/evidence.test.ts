@@ -5,6 +5,7 @@ import fc from 'fast-check';
 
 import { neighbourOf, portOf } from '#agent/evidence/bridge.ts';
 import { createEvidenceReader } from '#agent/evidence/evidence.ts';
+import type { KernelFiles } from '#agent/evidence/kernel-files.ts';
 import { findHostRoute6, findRoute4 } from '#agent/evidence/routes.ts';
 
 const ROUTE_HEAD = 'Iface\tDestination\tGateway \tFlags\tRefCnt\tUse\tMetric\tMask\t\tMTU\tWindow\tIRTT';
@@ -23,11 +24,69 @@ function route(device: string, destination: string, bits: number, flags = '0005'
 
 const table = (...lines: readonly string[]): string => `${[ROUTE_HEAD, ...lines].join('\n')}\n`;
 
+/** What sysfs shows of one end of a pair. */
+function interfaceFiles(
+  name: string,
+  index: number,
+  changed: { type?: string; iflink?: number; uevent?: string } = {},
+) {
+  return [
+    [`/sys/class/net/${name}/uevent`, `${changed.uevent ?? ''}INTERFACE=${name}\nIFINDEX=${index}\n`],
+    [`/sys/class/net/${name}/iflink`, `${changed.iflink ?? index + 1}\n`],
+    [`/sys/class/net/${name}/type`, `${changed.type ?? '1'}\n`],
+  ] as const;
+}
+
+function kernelOf(files: ReadonlyMap<string, string | Buffer>, inodes: ReadonlyMap<string, bigint>): KernelFiles {
+  return {
+    read: (path) => {
+      const found = files.get(path);
+      return found === undefined ? undefined : Buffer.from(found);
+    },
+    list: () => ['veth8', 'veth7', 'veth9'],
+    inode: (path) => inodes.get(path),
+  };
+}
+
+describe('the interface of a routed address', () => {
+  const keyOf = (changed: Parameters<typeof interfaceFiles>[2], inode: bigint | undefined = 5n) => {
+    const files = new Map<string, string>([
+      ['/proc/net/route', table(route('veth1', '198.18.1.2', 32))],
+      ...interfaceFiles('veth1', 7, changed),
+    ]);
+    const inodes = new Map(inode === undefined ? [] : [['/sys/class/net/veth1', inode]]);
+    return createEvidenceReader(kernelOf(files, inodes))('198.18.1.2');
+  };
+
+  it('is evidence where it is one end of a pair, by name, index and inode', () => {
+    assert.deepEqual(keyOf({}), { kind: 'interface', key: 'veth1 7 5' });
+    assert.deepEqual(keyOf({ uevent: 'DEVTYPE=netkit\n' }), { kind: 'interface', key: 'veth1 7 5' });
+    assert.notDeepEqual(keyOf({}, 6n), keyOf({}, 5n));
+  });
+
+  for (const [what, changed] of [
+    ['a macvlan', { uevent: 'DEVTYPE=macvlan\n' }],
+    ['a VXLAN', { uevent: 'DEVTYPE=vxlan\n' }],
+    ['a tunnel', { type: '65534' }],
+    ['an uplink or a tap', { iflink: 7 }],
+    ['of a pair whose other end is gone', { iflink: 0 }],
+  ] as const) {
+    it(`is none where it is ${what}`, () => assert.equal(keyOf(changed).kind, 'none'));
+  }
+
+  it('is none where sysfs does not know it', () => {
+    const files = new Map([['/proc/net/route', table(route('veth1', '198.18.1.2', 32))]]);
+    assert.equal(createEvidenceReader(kernelOf(files, new Map()))('198.18.1.2').kind, 'none');
+  });
+});
+
 describe('the route of an IPv4 address', () => {
   const routed = table(
     route('eth0', '0.0.0.0', 0, '0003', '198.18.0.10'),
     route('veth1', '198.18.1.2', 32),
     route('veth2', '198.18.1.3', 32),
+    route('veth3', '198.18.1.4', 32),
+    route('veth3', '198.18.4.0', 24, '0003', '198.18.1.4'),
     route('wg0', '198.18.2.1', 32),
     route('wg0', '198.18.2.2', 32),
     route('kbr0', '198.18.3.0', 24, '0001'),
@@ -36,6 +95,7 @@ describe('the route of an IPv4 address', () => {
   for (const [what, address, expected] of [
     ['its own interface', '198.18.1.2', { device: 'veth1', isPrivate: true }],
     ['an interface with two such routes', '198.18.2.1', { device: 'wg0', isPrivate: false }],
+    ['an interface that leads to a whole network as well', '198.18.1.4', { device: 'veth3', isPrivate: false }],
     ['a bridge', '198.18.3.9', { device: 'kbr0', isPrivate: false }],
     ['a gateway only', '198.18.9.9', undefined],
   ] as const) {
@@ -116,26 +176,24 @@ describe('the neighbour on a bridge', () => {
       ['/sys/class/net/kbr0/brforward', entry(MAC, 3)],
       ['/sys/class/net/kbr0/brif/veth7/port_no', '0x3\n'],
       ['/sys/class/net/kbr0/brif/veth8/port_no', '0x4\n'],
-      ['/sys/class/net/veth7/ifindex', '70\n'],
-      ['/sys/class/net/veth8/ifindex', '80\n'],
+      ...interfaceFiles('veth7', 70),
+      ...interfaceFiles('veth8', 80),
     ]);
-    const read = createEvidenceReader({
-      read: (path) => {
-        const found = files.get(path);
-        return found === undefined ? undefined : Buffer.from(found);
-      },
-      list: () => ['veth8', 'veth7', 'veth9'],
-    });
+    const inodes = new Map([
+      ['/sys/class/net/veth7', 700n],
+      ['/sys/class/net/veth8', 800n],
+    ]);
+    const read = createEvidenceReader(kernelOf(files, inodes));
     const first = read('198.18.3.9');
     assert.equal(first.kind, 'interface');
     assert.deepEqual(read('198.18.3.9'), first);
     // The pod's interface goes, and the next pod's gets name, MAC and port number of it.
-    files.set('/sys/class/net/veth7/ifindex', '71\n');
+    inodes.set('/sys/class/net/veth7', 701n);
     assert.notDeepEqual(read('198.18.3.9'), first);
     // The port number wanders to another member.
     files.set('/sys/class/net/kbr0/brif/veth7/port_no', '0x4\n');
     files.set('/sys/class/net/kbr0/brif/veth8/port_no', '0x3\n');
-    assert.deepEqual(read('198.18.3.9'), { kind: 'interface', key: 'kbr0 veth8 80' });
+    assert.deepEqual(read('198.18.3.9'), { kind: 'interface', key: `kbr0 ${MAC} veth8 80 800` });
     files.delete('/sys/class/net/kbr0/brforward');
     assert.equal(read('198.18.3.9').kind, 'none');
   });
@@ -153,12 +211,15 @@ describe('whatever the kernel’s files hold', () => {
     );
     fc.assert(
       fc.property(text, fc.constantFrom('198.18.1.2', 'fd00:198:18:1::2'), (content, address) => {
-        const read = createEvidenceReader({ read: () => Buffer.from(content), list: () => ['veth1'] });
+        const read = createEvidenceReader({ read: () => Buffer.from(content), list: () => ['veth1'], inode: () => 1n });
         const evidence = read(address);
         assert.ok(evidence.kind === 'none' || evidence.key !== '');
       }),
       { numRuns: 2000 },
     );
-    assert.equal(createEvidenceReader({ read: () => undefined, list: () => [] })('198.18.1.2').kind, 'none');
+    assert.equal(
+      createEvidenceReader({ read: () => undefined, list: () => [], inode: () => 1n })('198.18.1.2').kind,
+      'none',
+    );
   });
 });
