@@ -32,19 +32,3 @@ export function parseDuration(text: string): number | undefined {
   }
   return totalMs > LONGEST_MS ? undefined : sign * totalMs;
 }
-
-/** Writes milliseconds as Go prints a duration: `1h30m0s`, `900ms`, `1.5s`. */
-export function formatDuration(durationMs: number): string {
-  if (durationMs < 0) return `-${formatDuration(-durationMs)}`;
-  if (durationMs === 0) return '0s';
-  if (durationMs < 1000) return `${trim(durationMs)}ms`;
-  const hours = Math.floor(durationMs / 3_600_000);
-  const minutes = Math.floor((durationMs % 3_600_000) / 60_000);
-  const seconds = `${trim((durationMs % 60_000) / 1000)}s`;
-  if (hours > 0) return `${hours}h${minutes}m${seconds}`;
-  return minutes > 0 ? `${minutes}m${seconds}` : seconds;
-}
-
-function trim(value: number): string {
-  return String(Number(value.toFixed(6)));
-}

@@ -68,10 +68,6 @@ export function requiredOption<T>(
   return { ...UNSET, ...description, type: 'value', absent: description.placeholder, required: true };
 }
 
-export function parseText(text: string): Parsed<string> {
-  return { ok: true, value: text };
-}
-
 export function parseName(text: string): Parsed<string> {
   return text === '' ? { ok: false, reason: 'is empty' } : { ok: true, value: text };
 }

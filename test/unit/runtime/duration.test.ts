@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 
-import { formatDuration, parseDuration } from '#runtime/duration.ts';
+import { parseDuration } from '#runtime/duration.ts';
 
 /** What Go 1.26's time.ParseDuration answers, in milliseconds; undefined where it returns an error. */
 const CASES: readonly (readonly [string, number | undefined])[] = [
@@ -42,22 +42,6 @@ describe('parseDuration', () => {
     it(`reads ${JSON.stringify(text)} as ${expectedMs ?? 'an error'}`, () => {
       const actual = parseDuration(text);
       assert.equal(actual === undefined ? undefined : actual + 0, expectedMs);
-    });
-  }
-});
-
-describe('formatDuration', () => {
-  for (const [durationMs, expected] of [
-    [0, '0s'],
-    [900, '900ms'],
-    [1500, '1.5s'],
-    [90_000, '1m30s'],
-    [3_600_000, '1h0m0s'],
-    [5_400_000, '1h30m0s'],
-    [-1000, '-1s'],
-  ] as const) {
-    it(`writes ${durationMs} ms as ${expected}`, () => {
-      assert.equal(formatDuration(durationMs), expected);
     });
   }
 });
