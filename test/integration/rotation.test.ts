@@ -30,11 +30,11 @@ const ROTATIONS = 50;
 
 /** A folder as Kubernetes mounts it, the watcher over it, and a way to put a new pair into it. */
 async function side(t: TestContext, authority: Authority, usage: 'client' | 'server') {
-  const issue = async () => ({
-    ...(await authority.issue({ commonName: `kiam-${usage}`, dnsNames: ['localhost'], usage })),
-    caPem: authority.certificatePem,
+  const issue = async (issuer: Authority, caPem: string) => ({
+    ...(await issuer.issue({ commonName: `kiam-${usage}`, dnsNames: ['localhost'], usage })),
+    caPem,
   });
-  const folder = await createSecretFolder(await issue());
+  const folder = await createSecretFolder(await issue(authority, authority.certificatePem));
   t.after(() => folder.remove());
   const registry = createRegistry({ processMetrics: false });
   const gauges = createTlsMetrics(registry, usage);
@@ -48,8 +48,9 @@ async function side(t: TestContext, authority: Authority, usage: 'client' | 'ser
   return {
     watcher,
     registry,
-    rotate: async (): Promise<string> => {
-      await folder.put(await issue());
+    /** Issues the next pair, by another authority and with other trust if told so, and gives its serial number. */
+    rotate: async (issuer = authority, caPem = issuer.certificatePem): Promise<string> => {
+      await folder.put(await issue(issuer, caPem));
       await watcher.refresh();
       return watcher.current?.serialNumber ?? '';
     },
@@ -69,7 +70,11 @@ function clientOf(t: TestContext, port: number, { watcher, registry }: Awaited<R
 }
 
 /** Calls all the time, from eight callers, until told to stop; what failed is returned. */
-function load(client: KiamClient): { stop(): Promise<{ calls: number; failures: string[] }> } {
+function load(client: KiamClient): {
+  /** Waits for so many further calls. */
+  fresh(calls: number): Promise<unknown>;
+  stop(): Promise<{ calls: number; failures: string[] }>;
+} {
   const stop = new AbortController();
   const failures: string[] = [];
   let calls = 0;
@@ -81,6 +86,10 @@ function load(client: KiamClient): { stop(): Promise<{ calls: number; failures: 
     }
   });
   return {
+    fresh: (count) => {
+      const wanted = calls + count;
+      return eventually('calls go on', 5000, () => calls >= wanted);
+    },
     stop: async () => {
       stop.abort();
       await Promise.all(callers);
@@ -143,22 +152,7 @@ describe('certificates that change under load', () => {
   it(`of a server: ${ROTATIONS} times without a failed call, each shown to the next connection`, async (t) => {
     const authority = await createAuthority();
     const own = await side(t, authority, 'server');
-    const server = new KiamServer({
-      contract,
-      handlers: {
-        GetPodRole: () => Promise.reject(new Error('not asked here')),
-        GetPodCredentials: () => Promise.reject(new Error('not asked here')),
-        GetHealth: () => Promise.resolve(succeeded({ message: 'ok' })),
-      },
-      watchNode: () => Promise.resolve('unproven'),
-      certificates: own.watcher,
-      counters: createGrpcMetrics(own.registry, 'server'),
-      logger: recordingLogger().logger,
-      keepalive: { timeMs: 10_000, timeoutMs: 2000 },
-      maxConnectionIdleMs: 900_000,
-      maxConnectionAgeMs: 900_000,
-      maxConnectionAgeGraceMs: 900_000,
-    });
+    const server = healthServer(own);
     const port = await server.listen('127.0.0.1:0');
     t.after(() => server.stop());
     const agent = await side(t, authority, 'client');
@@ -177,7 +171,72 @@ describe('certificates that change under load', () => {
     t.diagnostic(`${ROTATIONS} rotations, ${calls} calls, ${failures.length} failed`);
     assert.deepEqual(failures, []);
   });
+
+  it('of an authority: the old one, both, the new one, without a failed call', async (t) => {
+    const [old, next] = [await createAuthority(), await createAuthority()];
+    const both = old.certificatePem + next.certificatePem;
+    const [own, agent] = [await side(t, old, 'server'), await side(t, old, 'client')];
+    const server = healthServer(own);
+    const port = await server.listen('127.0.0.1:0');
+    t.after(() => server.stop());
+    const client = clientOf(t, port, agent);
+    const running = load(client);
+    // Both trust both before either shows a certificate of the new one; nobody is left of the old one when it goes.
+    const steps = [
+      () => own.rotate(old, both),
+      () => agent.rotate(old, both),
+      () => own.rotate(next, both),
+      () => agent.rotate(next, both),
+      () => own.rotate(next, next.certificatePem),
+      () => agent.rotate(next, next.certificatePem),
+    ];
+    for (const step of steps) {
+      await step();
+      const serial = own.watcher.current?.serialNumber;
+      await eventually(
+        'an agent can connect',
+        5000,
+        async () => (await shownSerial(port, agent.watcher).catch(() => '')) === serial,
+      );
+      await running.fresh(20);
+    }
+    const { calls, failures } = await running.stop();
+    t.diagnostic(`${steps.length} steps, ${calls} calls, ${failures.length} failed`);
+    assert.deepEqual(failures, []);
+
+    // A connection that was made under the old authority lives on; another server's takes the new one alone.
+    server.stop();
+    const another = healthServer(own);
+    await another.listen(`127.0.0.1:${port}`);
+    t.after(() => another.stop());
+    await eventually(
+      'the agent connects anew',
+      5000,
+      async () => (await client.call('GetHealth', {}, { timeoutMs: 1000, signal: never })).ok,
+    );
+    const left = await side(t, old, 'client');
+    await assert.rejects(shownSerial(port, left.watcher), /self-signed|unable to (?:get|verify)|certificate/i);
+  });
 });
+
+function healthServer({ watcher }: Awaited<ReturnType<typeof side>>): KiamServer {
+  return new KiamServer({
+    contract,
+    handlers: {
+      GetPodRole: () => Promise.reject(new Error('not asked here')),
+      GetPodCredentials: () => Promise.reject(new Error('not asked here')),
+      GetHealth: () => Promise.resolve(succeeded({ message: 'ok' })),
+    },
+    watchNode: () => Promise.resolve('unproven'),
+    certificates: watcher,
+    counters: createGrpcMetrics(createRegistry({ processMetrics: false }), 'server'),
+    logger: recordingLogger().logger,
+    keepalive: { timeMs: 10_000, timeoutMs: 2000 },
+    maxConnectionIdleMs: 900_000,
+    maxConnectionAgeMs: 900_000,
+    maxConnectionAgeGraceMs: 900_000,
+  });
+}
 
 function shownSerial(port: number, { current }: CertificateWatcher): Promise<string> {
   return new Promise((resolve, reject) => {
