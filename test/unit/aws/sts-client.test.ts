@@ -34,7 +34,14 @@ test('a region has its own endpoint in every partition, and no region is the glo
     ['us-east-1', 'sts.us-east-1.amazonaws.com', 'us-east-1'],
     ['eu-west-1', 'sts.eu-west-1.amazonaws.com', 'eu-west-1'],
     ['us-gov-west-1', 'sts.us-gov-west-1.amazonaws.com', 'us-gov-west-1'],
+    ['us-gov-east-1', 'sts.us-gov-east-1.amazonaws.com', 'us-gov-east-1'],
     ['cn-north-1', 'sts.cn-north-1.amazonaws.com.cn', 'cn-north-1'],
+    ['cn-northwest-1', 'sts.cn-northwest-1.amazonaws.com.cn', 'cn-northwest-1'],
+    ['us-iso-east-1', 'sts.us-iso-east-1.c2s.ic.gov', 'us-iso-east-1'],
+    ['us-isob-east-1', 'sts.us-isob-east-1.sc2s.sgov.gov', 'us-isob-east-1'],
+    ['eu-isoe-west-1', 'sts.eu-isoe-west-1.cloud.adc-e.uk', 'eu-isoe-west-1'],
+    ['us-isof-south-1', 'sts.us-isof-south-1.csp.hci.ic.gov', 'us-isof-south-1'],
+    ['eusc-de-east-1', 'sts.eusc-de-east-1.amazonaws.eu', 'eusc-de-east-1'],
   ] as const;
   for (const [region, host, signedFor] of cases) {
     const client = createStsClient({ region, credentials: { accessKeyId: 'A', secretAccessKey: 'S' } });
