@@ -7,8 +7,11 @@ import type { Client, Evidence } from '../ports.ts';
 
 /** Which pod an address was confirmed to be, and by which evidence the kernel holds it to that. */
 interface Binding {
-  readonly uid: string;
+  /** Undefined when servers disagreed about it: the evidence of back then is still a reason to doubt. */
+  readonly uid: string | undefined;
   readonly evidence: Evidence;
+  /** Whether the API server said so, and not only the watch: then the kernel holds it from there on. */
+  readonly isConfirmed: boolean;
   /** A moment at which the address was the pod's, in monotonic milliseconds. */
   readonly confirmedMs: number;
 }
@@ -63,8 +66,7 @@ export class Trust {
     if (binding === undefined) return { confirm: 'anew', uid: undefined, askedMs };
     const witness = this.#witness(binding, evidence);
     if (witness !== undefined) return { confirm: witness === 'witnessed' ? 'held' : 'once', uid: binding.uid, askedMs };
-    const isUnwitnessed = evidence.kind === 'none' && binding.evidence.kind === 'none';
-    return { confirm: isUnwitnessed ? 'anew' : 'certain', uid: undefined, askedMs };
+    return { confirm: isInDoubt(binding, evidence) ? 'certain' : 'anew', uid: undefined, askedMs };
   }
 
   /**
@@ -73,22 +75,27 @@ export class Trust {
    */
   establish(client: Client, { uid, viewAgeMs }: Pick<Holder, 'uid' | 'viewAgeMs'>, doubt: Doubt): boolean {
     const { address, evidence } = client;
-    if (evidence.kind === 'interface' && !isUnchanged(evidence, this.#options.readEvidence(address))) {
-      this.#endBinding(address, ({ evidence: before }) => isUnchanged(before, evidence));
-      return false;
-    }
+    if (evidence.kind === 'interface' && !isUnchanged(evidence, this.#options.readEvidence(address))) return false;
     // Kiam's server does not say which pod it means: nothing can be held to it.
     if (uid === '') return true;
-    if (doubt.uid === undefined) return this.#bind(address, { uid, evidence, confirmedMs: doubt.askedMs - viewAgeMs });
+    if (doubt.uid === undefined) {
+      const confirmedMs = doubt.askedMs - viewAgeMs;
+      return this.#bind(address, { uid, evidence, confirmedMs, isConfirmed: viewAgeMs === 0 });
+    }
     if (doubt.uid === uid) return true;
     // Another pod, though nothing here shows a change: whatever was known of the address, it is not enough.
-    this.#endBinding(address, (binding) => binding.uid === doubt.uid);
+    this.#dispute(address, doubt.uid);
     return false;
   }
 
-  /** A pod has gone: what was known of its addresses is of no more use. */
+  /**
+   * A pod is said to have gone. What the kernel holds stays: the word may be that of a server which knows less, and the next
+   * pod with the address is told from this one by its evidence.
+   */
   forget(uid: string): void {
-    for (const [address, binding] of this.#bindings.entries()) if (binding.uid === uid) this.#bindings.delete(address);
+    for (const [address, binding] of this.#bindings.entries()) {
+      if (binding.uid === uid && binding.evidence.kind === 'none') this.#bindings.delete(address);
+    }
   }
 
   /** Answers come in any order: an earlier moment never takes the place of a later one. */
@@ -99,16 +106,24 @@ export class Trust {
     return true;
   }
 
-  #endBinding(address: string, isMeant: (binding: Binding) => boolean): void {
+  #dispute(address: string, uid: string): void {
     const binding = this.#bindings.get(address);
-    if (binding !== undefined && isMeant(binding)) this.#bindings.delete(address);
+    if (binding?.uid !== uid) return;
+    if (binding.evidence.kind === 'none') this.#bindings.delete(address);
+    else this.#bindings.set(address, { ...binding, uid: undefined });
   }
 
-  #witness({ evidence: before, confirmedMs }: Binding, now: Evidence): 'witnessed' | 'recent' | undefined {
-    if (isUnchanged(before, now)) return 'witnessed';
-    if (before.kind !== 'none' || now.kind !== 'none') return undefined;
-    return this.#options.clock.monotonic() - confirmedMs < UNWITNESSED_MS ? 'recent' : undefined;
+  #witness(binding: Binding, now: Evidence): 'witnessed' | 'recent' | undefined {
+    if (isInDoubt(binding, now)) return undefined;
+    if (binding.isConfirmed && isUnchanged(binding.evidence, now)) return 'witnessed';
+    return this.#options.clock.monotonic() - binding.confirmedMs < UNWITNESSED_MS ? 'recent' : undefined;
   }
+}
+
+/** Whether there is more reason to doubt a binding than that it was confirmed long ago. */
+function isInDoubt({ uid, evidence: before }: Binding, now: Evidence): boolean {
+  if (before.kind === 'none' && now.kind === 'none') return false;
+  return uid === undefined || !isUnchanged(before, now);
 }
 
 function isUnchanged(before: Evidence, now: Evidence): boolean {

@@ -82,13 +82,15 @@ describe('trust', () => {
     assert.equal(trust.holds(clientWith('if-8'), 'uid-2'), 'witnessed');
   });
 
-  it('refuses the answer of a replica with another view, and asks anew', () => {
+  it('refuses the answer of a replica with another view, and asks for more', () => {
     for (const key of ['if-7', '-']) {
       const { trust, answer } = trustThat();
       answer(key, 'uid-2');
       assert.equal(answer(key, 'uid-1'), false);
       assert.equal(trust.holds(clientWith(key), 'uid-1'), undefined);
-      assert.equal(trust.doubt(clientWith(key)).confirm, 'anew');
+      assert.equal(trust.doubt(clientWith(key)).confirm, key === '-' ? 'anew' : 'certain');
+      assert.ok(answer(key, 'uid-1'));
+      assert.notEqual(trust.holds(clientWith(key), 'uid-1'), undefined);
     }
   });
 
@@ -132,13 +134,36 @@ describe('trust', () => {
     assert.equal(trust.establish(client, { uid: '', viewAgeMs: 0 }, trust.doubt(client)), false);
   });
 
-  it('forgets a pod that has gone, and no other', () => {
+  it('forgets a pod that has gone, and no other, where nothing but the word of a server held it', () => {
     const { trust, answer } = trustThat();
-    answer('if-8', 'uid-2');
+    answer('-', 'uid-2');
     trust.forget('uid-1');
-    assert.equal(trust.holds(clientWith('if-8'), 'uid-2'), 'witnessed');
+    assert.equal(trust.holds(clientWith('-'), 'uid-2'), 'recent');
     trust.forget('uid-2');
-    assert.equal(trust.holds(clientWith('if-8'), 'uid-2'), undefined);
+    assert.equal(trust.holds(clientWith('-'), 'uid-2'), undefined);
+    assert.equal(trust.doubt(clientWith('-')).confirm, 'anew');
+  });
+
+  it('knows the interface of a pod that has gone, so that the next pod with the address is in doubt', () => {
+    const { trust, answer } = trustThat();
+    answer('if-7', 'uid-1');
+    trust.forget('uid-1');
+    assert.equal(trust.doubt(clientWith('if-8')).confirm, 'certain');
+    // A server that knows less may have said so: the pod itself is still held.
+    assert.equal(trust.holds(clientWith('if-7'), 'uid-1'), 'witnessed');
+  });
+
+  it('lets the kernel hold only what the API server has confirmed', async () => {
+    const { clock, trust, answer } = trustThat();
+    assert.ok(answer('if-7', 'uid-1', 10_000));
+    assert.equal(trust.holds(clientWith('if-7'), 'uid-1'), 'recent');
+    assert.equal(trust.doubt(clientWith('if-8')).confirm, 'certain');
+    await clock.advance(20_000);
+    assert.equal(trust.holds(clientWith('if-7'), 'uid-1'), undefined);
+    assert.equal(trust.doubt(clientWith('if-7')).confirm, 'anew');
+    assert.ok(answer('if-7', 'uid-1'));
+    await clock.advance(3_600_000);
+    assert.equal(trust.holds(clientWith('if-7'), 'uid-1'), 'witnessed');
   });
 
   it('is not moved by the wall clock', () => {
