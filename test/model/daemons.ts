@@ -1,0 +1,243 @@
+import { Metadata, status } from '@grpc/grpc-js';
+import { Registry } from 'prom-client';
+
+import { createNodeMetrics } from '#agent/node/metrics.ts';
+import { createNodeSource } from '#agent/node/source.ts';
+import { NodeStore } from '#agent/node/store.ts';
+import { NodeStream } from '#agent/node/stream.ts';
+import { Trust } from '#agent/node/trust.ts';
+import type { CredentialSource, Evidence } from '#agent/ports.ts';
+import { StsCredentialCache } from '#aws/credential-cache.ts';
+import { type Identity, identityOf } from '#domain/identity.ts';
+import type { PodRecord } from '#domain/pod.ts';
+import type { CallOptions, CallResult, StreamEnd, WatchOptions } from '#rpc/client.ts';
+import type { MethodName, Methods } from '#rpc/contract.ts';
+import { createGateway } from '#rpc/gateway.ts';
+import type { WatchNodeHandler } from '#rpc/node-stream.ts';
+import type { ServiceHandlers } from '#rpc/server.ts';
+import { statusOf } from '#rpc/status.ts';
+import { sleep } from '#runtime/clock.ts';
+import { Confirmation } from '#server/confirmation.ts';
+import { NamespacePolicy } from '#server/namespace-policy.ts';
+import { NodeIndex } from '#server/node-index.ts';
+import { createNodeWatch } from '#server/node-watch.ts';
+import type { Scope } from '#server/agent-scope.ts';
+import { createService } from '#server/service.ts';
+
+import type { ManualClock } from '../support/manual-clock.ts';
+import { recordingLogger } from '../support/recording-logger.ts';
+import { type Truth, View } from './truth.ts';
+
+export const NODE = '198.51.100.1';
+const BASE_ARN = 'arn:aws:iam::123456789012:role/';
+const NEVER = new AbortController().signal;
+
+/** What may be broken on purpose, to see that the model notices. */
+export type Sabotage = 'none' | 'trust ignores evidence' | 'confirmation always holds' | 'gone is ignored';
+
+export interface Setting {
+  readonly truth: Truth;
+  readonly clock: ManualClock;
+  readonly random: () => number;
+  readonly hasEvidence: boolean;
+  readonly sabotage: Sabotage;
+}
+
+/** One replica of the server, with everything of its own but the network. */
+export interface Replica {
+  readonly view: View;
+  readonly handlers: ServiceHandlers;
+  readonly watchNode: WatchNodeHandler;
+  /** Aborts when the process dies: its streams break. */
+  readonly death: AbortController;
+}
+
+export function startReplica({ truth, clock, random, sabotage }: Setting, watchDelayMs: number): Replica {
+  const view = new View(truth, watchDelayMs);
+  const { pods } = view;
+  const { logger } = recordingLogger();
+  const namespaces = { get: (name: string) => ({ name, permitted: '.*' }), subscribe: () => () => {} };
+  const policy = new NamespacePolicy({ namespaces, baseArn: BASE_ARN, strict: true, logger });
+  const credentials = new StsCredentialCache({
+    sts: { assumeRole: (identity) => issue(identity, clock, random() * 200) },
+    clock,
+    logger,
+    sessionRefreshMs: 0,
+    defaultSessionName: 'kiam',
+    random,
+  });
+  const viewAgeMs = (): number => view.ageMs();
+  const readPod = async (_namespace: string, name: string) => {
+    await sleep(clock, random() * 20, NEVER);
+    return truth.read(name);
+  };
+  const confirmation = new Confirmation({ reader: { readPod, viewAgeMs }, pods, clock, maxViewAgeMs: 30_000 });
+  const scope = { of: (): Promise<Scope> => Promise.resolve({ kind: 'node', hostIp: NODE }) };
+  const identify = (pod: PodRecord): Identity | undefined => {
+    const decision = policy.decide(pod, pod.role);
+    return decision.allowed ? identityOf(pod, decision.roleArn, 'kiam') : undefined;
+  };
+  const death = new AbortController();
+  death.signal.addEventListener('abort', () => credentials.close());
+  return {
+    view,
+    death,
+    handlers: createService({
+      pods,
+      policy,
+      credentials,
+      confirmation:
+        sabotage === 'confirmation always holds'
+          ? { confirm: () => Promise.resolve({ kind: 'holds', ageMs: 0 }) }
+          : confirmation,
+      scope,
+      events: { warning: () => {} },
+      logger,
+      clock,
+      sessionName: 'kiam',
+    }),
+    watchNode: createNodeWatch({
+      scope,
+      index: new NodeIndex(pods),
+      pods,
+      namespaces,
+      credentials,
+      identify,
+      silenceMs: viewAgeMs,
+      clock,
+      lifetimeMs: 45_000,
+      closing: NEVER,
+    }),
+  };
+}
+
+/** STS: each key names the role that it is for. */
+async function issue(identity: Identity, clock: ManualClock, delayMs: number) {
+  await sleep(clock, delayMs, NEVER);
+  const nowMs = clock.now();
+  const value = {
+    accessKeyId: identity.roleArn.slice(BASE_ARN.length),
+    secretAccessKey: 'SECRET',
+    sessionToken: 'TOKEN',
+    issuedAtMs: nowMs,
+    expiresAtMs: nowMs + 900_000,
+  };
+  return { ok: true, value, grantedMs: 900_000, clockOffsetMs: 0 } as const;
+}
+
+export interface Agent {
+  readonly source: CredentialSource;
+  readonly store: NodeStore;
+  readEvidence(address: string): Evidence;
+  stop(): void;
+}
+
+/** An agent before whichever replicas there are at the moment of each call. */
+export function startAgent(setting: Setting, replicas: () => readonly Replica[]): Agent {
+  const { truth, clock, random, hasEvidence, sabotage } = setting;
+  const { logger } = recordingLogger();
+  const readEvidence = (address: string): Evidence => {
+    if (!hasEvidence) return { kind: 'none', reason: 'one route for all pods' };
+    return sabotage === 'trust ignores evidence' ? { kind: 'interface', key: 'any' } : truth.evidence(address);
+  };
+  const trust = new Trust({ clock, readEvidence });
+  const store = new NodeStore((uid) => trust.forget(uid));
+  const client = createClient({ clock, random, replicas });
+  const stream = new NodeStream({
+    client,
+    store: {
+      begin: () => store.begin(),
+      clear: () => store.clear(),
+      apply: (update, moment) => {
+        // A pod's end is told by name, or by the whole set of a stream in which it is missing.
+        const isEnd = update.gone !== undefined || update.synced !== undefined;
+        if (sabotage !== 'gone is ignored' || !isEnd) store.apply(update, moment);
+      },
+    },
+    clock,
+    logger,
+    hostIp: NODE,
+    random,
+  });
+  const stopping = new AbortController();
+  void stream.run(stopping.signal);
+  const source = createNodeSource({
+    gateway: createGateway({ client, clock, waitMs: 900, random }),
+    trust,
+    store,
+    isStoreKept: true,
+    stream,
+    clock,
+    serveStaleMs: 30_000,
+    metrics: createNodeMetrics(new Registry(), { size: () => store.size, silenceMs: () => stream.silenceMs() }),
+  });
+  return { source, store, readEvidence, stop: () => stopping.abort() };
+}
+
+interface ClientOptions {
+  readonly clock: ManualClock;
+  readonly random: () => number;
+  readonly replicas: () => readonly Replica[];
+}
+
+/** The network between the two: each way takes up to 20 ms, and every call meets some replica. */
+function createClient({ clock, random, replicas }: ClientOptions) {
+  const some = (): Replica | undefined => replicas()[Math.floor(random() * replicas().length)];
+  const travel = (): Promise<void> => sleep(clock, random() * 20, NEVER);
+  return {
+    call: async <M extends MethodName>(
+      method: M,
+      request: Methods[M]['request'],
+      { timeoutMs, signal }: CallOptions,
+    ): Promise<CallResult<Methods[M]['response']>> => {
+      const replica = some();
+      await travel();
+      if (replica === undefined || replica.death.signal.aborted) return UNAVAILABLE;
+      const context = { signal, remainingMs: timeoutMs, peer: `${NODE}:40000`, token: '' };
+      const outcome = await replica.handlers[method](request, context);
+      await travel();
+      if (replica.death.signal.aborted) return UNAVAILABLE;
+      return outcome.ok ? { ok: true, response: outcome.value } : { ok: false, ...statusOf(outcome.failure) };
+    },
+    watchNode: async (
+      request: { readonly host_ip: string },
+      { onUpdate, signal }: WatchOptions,
+    ): Promise<StreamEnd> => {
+      const replica = some();
+      await travel();
+      if (replica === undefined || replica.death.signal.aborted) return BROKEN;
+      const broken = AbortSignal.any([replica.death.signal, signal]);
+      const aborted = new Promise<StreamEnd>((resolve) => {
+        broken.addEventListener('abort', () => resolve(BROKEN));
+        if (broken.aborted) resolve(BROKEN);
+      });
+      const delayMs = random() * 20;
+      const handled = replica.watchNode(request, {
+        signal: broken,
+        peer: `${NODE}:40000`,
+        token: '',
+        send: (update) => {
+          // All take the same time, so that none overtakes another.
+          clock.after(delayMs, () => {
+            if (!broken.aborted) onUpdate(update);
+          });
+          return !broken.aborted;
+        },
+        drained: () => Promise.resolve(),
+      });
+      const ended = handled.then(async (): Promise<StreamEnd> => {
+        await sleep(clock, delayMs + 1, NEVER);
+        return { code: status.OK, details: '', moved: false };
+      });
+      return Promise.race([ended, aborted]);
+    },
+  };
+}
+
+const UNAVAILABLE = {
+  ok: false,
+  code: status.UNAVAILABLE,
+  details: 'no connection',
+  metadata: new Metadata(),
+} as const;
+const BROKEN: StreamEnd = { code: status.UNAVAILABLE, details: 'the connection broke', moved: false };

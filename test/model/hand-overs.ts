@@ -1,0 +1,309 @@
+import { ManualClock } from '../support/manual-clock.ts';
+import { podRecord } from '../support/pods.ts';
+import { repeatableRandom } from '../unit/aws/scripted-sts.ts';
+import { type Agent, NODE, type Replica, type Sabotage, startAgent, startReplica } from './daemons.ts';
+import { Truth } from './truth.ts';
+
+export interface ModelOptions {
+  readonly seed: number;
+  /** Whether the node's kernel shows who has an address. */
+  readonly hasEvidence: boolean;
+  readonly handOvers: number;
+  readonly sabotage?: Sabotage;
+}
+
+export interface ModelResult {
+  readonly handOvers: number;
+  /** How many of them gave the address away at once, and not after the time that CNI plugins wait. */
+  readonly atOnce: number;
+  readonly requests: number;
+  readonly fromMemory: number;
+  /** Answers with a name or credentials of another identity. */
+  readonly wrong: readonly string[];
+  /** Requests of pods that had their address all the time: those that could be served, and those of them that were not. */
+  readonly steady: { readonly due: number; readonly refused: number; readonly served: number; readonly asked: number };
+  /** Requests of new pods that were refused although every server knew them and everything was in reach. */
+  readonly lateRefusals: number;
+  /** Addresses that the agent's memory has wrong when all has been quiet for a while. */
+  readonly unsettled: number;
+}
+
+const TICK_MS = 100;
+const ADDRESSES = 24;
+/** Of these, so many never change hands. */
+const STEADY = 6;
+/** For so long the usual CNI plugins keep a freed address unused. */
+const CNI_WAIT_MS = 30_000;
+const LONGEST_DELAY_MS = 60_000;
+
+interface Owner {
+  readonly uid: string;
+  readonly name: string;
+  readonly role: string;
+  /** Some pods never ask. */
+  readonly asks: boolean;
+  readonly sinceMs: number;
+  /** When the API server showed it with its address; infinite until then. */
+  shownMs: number;
+  lastAskedMs: number;
+  wasServed: boolean;
+}
+
+interface Slot {
+  readonly address: string;
+  readonly isSteady: boolean;
+  owner: Owner | undefined;
+  /** The next moment at which the address is given away, or is taken by the next pod when it has no owner. */
+  nextMs: number;
+}
+
+/** Moments at which something is out of reach, known beforehand so that a hand-over can be planned by them. */
+interface Outage {
+  readonly fromMs: number;
+  readonly untilMs: number;
+}
+
+/**
+ * A node whose addresses pass from pod to pod, each with a role of its own, before late watches, broken streams, replaced
+ * servers and outages. An address is given away at once where a witness is left: with the kernel's evidence of the former pod,
+ * or with the API server in reach until the watch has told. Where neither is, or where the agent has to go by what was
+ * confirmed lately (SPEC 6, `--max-view-age`), the next pod gets it after the time that CNI plugins wait.
+ */
+export class Model {
+  readonly #options: ModelOptions;
+  readonly #random: () => number;
+  readonly #clock = new ManualClock();
+  readonly #truth = new Truth(this.#clock);
+  readonly #slots: readonly Slot[];
+  readonly #apiOutages: readonly Outage[];
+  readonly #serverOutages: readonly Outage[];
+  readonly #wrong: string[] = [];
+  #replicas: Replica[] = [];
+  #agent: Agent;
+  #count = 0;
+  #handOvers = 0;
+  #atOnce = 0;
+  #requests = 0;
+  #fromMemory = 0;
+  #lateRefusals = 0;
+  readonly #steady = { due: 0, refused: 0, served: 0, asked: 0 };
+
+  constructor(options: ModelOptions) {
+    this.#options = options;
+    this.#random = repeatableRandom(options.seed);
+    const horizonMs = (options.handOvers / (ADDRESSES - STEADY)) * 60_000 + 600_000;
+    this.#apiOutages = this.#planOutages(horizonMs);
+    this.#serverOutages = this.#planOutages(horizonMs);
+    this.#slots = Array.from({ length: ADDRESSES }, (_, index) => ({
+      address: `192.0.2.${index + 1}`,
+      isSteady: index < STEADY,
+      owner: undefined,
+      nextMs: 0,
+    }));
+    for (const slot of this.#slots) this.#take(slot);
+    for (const slot of this.#slots) if (slot.owner !== undefined) this.#show(slot, slot.owner);
+    this.#replicas = [this.#newReplica(), this.#newReplica()];
+    this.#agent = startAgent(this.#setting(), () => this.#replicas);
+  }
+
+  async run(): Promise<ModelResult> {
+    while (this.#handOvers < this.#options.handOvers) await this.#tick();
+    const unsettled = await this.#settle();
+    this.#agent.stop();
+    for (const replica of this.#replicas) replica.death.abort();
+    await this.#clock.advance(1000);
+    return {
+      handOvers: this.#handOvers,
+      atOnce: this.#atOnce,
+      requests: this.#requests,
+      fromMemory: this.#fromMemory,
+      wrong: this.#wrong,
+      steady: this.#steady,
+      lateRefusals: this.#lateRefusals,
+      unsettled,
+    };
+  }
+
+  async #tick(): Promise<void> {
+    await this.#clock.advance(TICK_MS);
+    const nowMs = this.#clock.monotonic();
+    this.#truth.isApiInReach = !isWithin(this.#apiOutages, nowMs);
+    for (const { view } of this.#replicas) view.hear();
+    this.#changeServers(nowMs);
+    for (const slot of this.#slots) {
+      const { owner } = slot;
+      if (!slot.isSteady && nowMs >= slot.nextMs) this.#handOver(slot, nowMs);
+      else if (owner !== undefined && owner.shownMs === Number.POSITIVE_INFINITY && this.#random() < 0.2)
+        this.#show(slot, owner);
+      if (slot.owner?.asks === true && this.#random() < 0.06) void this.#ask(slot, slot.owner);
+    }
+  }
+
+  /** All in reach, nothing changes, and the slowest watch has told everything: what does the memory say now? */
+  async #settle(): Promise<number> {
+    this.#truth.isApiInReach = true;
+    for (const slot of this.#slots) {
+      if (slot.owner === undefined) this.#take(slot);
+      if (slot.owner !== undefined) this.#show(slot, slot.owner);
+    }
+    if (this.#replicas.length === 0) this.#replicas = [this.#newReplica()];
+    for (let pastMs = 0; pastMs < LONGEST_DELAY_MS + 15_000; pastMs += TICK_MS) {
+      await this.#clock.advance(TICK_MS);
+      for (const { view } of this.#replicas) view.hear();
+    }
+    return this.#slots.filter(({ address, owner }) => this.#agent.store.find(address)?.uid !== owner?.uid).length;
+  }
+
+  #setting() {
+    const { hasEvidence, sabotage = 'none' } = this.#options;
+    return { truth: this.#truth, clock: this.#clock, random: this.#random, hasEvidence, sabotage };
+  }
+
+  #newReplica(): Replica {
+    const delayMs = this.#random() < 0.3 ? 0 : this.#random() * LONGEST_DELAY_MS;
+    return startReplica(this.#setting(), delayMs);
+  }
+
+  /** Replicas die and are replaced, at an outage all of them; a new one needs the API server to begin. */
+  #changeServers(nowMs: number): void {
+    const isOutage = isWithin(this.#serverOutages, nowMs);
+    this.#replicas = this.#replicas.filter((replica) => {
+      const stays = !isOutage && this.#random() > 0.002;
+      if (!stays) replica.death.abort();
+      return stays;
+    });
+    if (!isOutage && this.#truth.isApiInReach)
+      while (this.#replicas.length < 2) this.#replicas.push(this.#newReplica());
+  }
+
+  #handOver(slot: Slot, nowMs: number): void {
+    const former = slot.owner;
+    if (former !== undefined) {
+      this.#truth.remove(former.name);
+      slot.owner = undefined;
+      if (!this.#mayPassAtOnce(former, nowMs)) {
+        slot.nextMs = nowMs + CNI_WAIT_MS;
+        return;
+      }
+      this.#atOnce += 1;
+    }
+    this.#take(slot, former?.name);
+    this.#handOvers += 1;
+  }
+
+  /** Whether somebody can tell the former pod from the next. */
+  #mayPassAtOnce(former: Owner, nowMs: number): boolean {
+    // A question of the former pod that is under way, or what it led to, would be the next one's as well for a while.
+    const isForgotten = !former.asks || nowMs - former.lastAskedMs > CNI_WAIT_MS + 1000;
+    const isApiInReach = !this.#apiOutages.some(
+      ({ fromMs, untilMs }) => fromMs < nowMs + LONGEST_DELAY_MS + CNI_WAIT_MS && untilMs > nowMs,
+    );
+    return this.#options.hasEvidence ? former.wasServed || isApiInReach : isForgotten && isApiInReach;
+  }
+
+  /** The next pod has the address; the API server is told a little later. StatefulSets give the same name again. */
+  #take(slot: Slot, formerName?: string): void {
+    this.#count += 1;
+    const nowMs = this.#clock.monotonic();
+    const uid = `uid-${this.#count}`;
+    const owner: Owner = {
+      uid,
+      name: formerName !== undefined && this.#random() < 0.5 ? formerName : `pod-${this.#count}`,
+      role: `role-${this.#count}`,
+      asks: slot.isSteady || this.#random() < 0.7,
+      sinceMs: nowMs,
+      shownMs: Number.POSITIVE_INFINITY,
+      lastAskedMs: Number.NEGATIVE_INFINITY,
+      wasServed: false,
+    };
+    slot.owner = owner;
+    slot.nextMs = nowMs + 5000 + this.#random() * 100_000;
+    this.#truth.plug(slot.address);
+    this.#truth.put(podRecord({ uid, name: owner.name, role: owner.role, hostIp: NODE, addresses: [] }));
+  }
+
+  #show({ address }: Slot, owner: Owner): void {
+    if (owner.shownMs !== Number.POSITIVE_INFINITY) return;
+    owner.shownMs = this.#clock.monotonic();
+    this.#truth.put(
+      podRecord({ uid: owner.uid, name: owner.name, role: owner.role, hostIp: NODE, addresses: [address] }),
+    );
+  }
+
+  /** A new connection asks for the name of its role and then for its credentials, or goes for a role that it had heard of. */
+  async #ask(slot: Slot, owner: Owner): Promise<void> {
+    this.#requests += 1;
+    const askedMs = this.#clock.monotonic();
+    owner.lastAskedMs = askedMs;
+    const { source } = this.#agent;
+    const client = { address: slot.address, evidence: this.#agent.readEvidence(slot.address) };
+    const isDue = this.#isDue(slot, owner, askedMs);
+    const forbidden = `role-${Math.ceil(this.#random() * this.#count)}`;
+    const asked = this.#random() < 0.1 ? forbidden : owner.role;
+    const name = source.knownRole?.(client)?.role ?? (await this.#roleOf(client));
+    if (name !== undefined && name !== owner.role)
+      this.#wrong.push(`${owner.uid} was told of ${name} at ${askedMs} ms`);
+    const known = source.knownCredentials?.(client, asked);
+    if (known !== undefined) this.#fromMemory += 1;
+    const outcome =
+      known === undefined ? await source.podCredentials(client, asked, NEVER) : ({ ok: true, value: known } as const);
+    const key = outcome.ok ? outcome.value.accessKeyId : undefined;
+    if (key !== undefined && key !== owner.role) this.#wrong.push(`${owner.uid} was given ${key} at ${askedMs} ms`);
+    if (key === owner.role) owner.wasServed = true;
+    if (asked !== owner.role) return;
+    if (slot.isSteady) this.#countSteady(isDue, key !== undefined);
+    else if (isDue && key === undefined && slot.owner === owner) this.#lateRefusals += 1;
+  }
+
+  async #roleOf(client: { address: string; evidence: ReturnType<Agent['readEvidence']> }): Promise<string | undefined> {
+    const outcome = await this.#agent.source.podRole(client, NEVER);
+    return outcome.ok ? outcome.value.role : undefined;
+  }
+
+  #countSteady(isDue: boolean, isServed: boolean): void {
+    this.#steady.asked += 1;
+    if (isServed) this.#steady.served += 1;
+    if (!isDue) return;
+    this.#steady.due += 1;
+    if (!isServed) this.#steady.refused += 1;
+  }
+
+  /**
+   * Whether the rules say that the pod can be served: a server is there and knows it, and the API server can be asked; or the
+   * kernel holds the pod to what the agent knows of it already.
+   */
+  #isDue(slot: Slot, owner: Owner, nowMs: number): boolean {
+    const isQuiet = (outages: readonly Outage[]): boolean =>
+      !outages.some(({ fromMs, untilMs }) => fromMs < nowMs + 2000 && untilMs > nowMs - 1000);
+    const isKnown = this.#replicas.length > 0 && this.#replicas.every(({ view }) => knows(view, slot, owner));
+    if (isKnown && isQuiet(this.#apiOutages) && isQuiet(this.#serverOutages)) return true;
+    return this.#options.hasEvidence && slot.isSteady && owner.wasServed && this.#isRemembered(slot, owner);
+  }
+
+  #isRemembered({ address }: Slot, { uid }: Owner): boolean {
+    const pod = this.#agent.store.find(address);
+    return pod?.uid === uid && this.#agent.store.credentialsOf(pod) !== undefined;
+  }
+
+  #planOutages(horizonMs: number): readonly Outage[] {
+    const outages: Outage[] = [];
+    for (let atMs = 60_000; atMs < horizonMs;) {
+      const fromMs = atMs + this.#random() * 240_000;
+      const untilMs = fromMs + (this.#random() < 0.5 ? this.#random() * 10_000 : this.#random() * 150_000);
+      outages.push({ fromMs, untilMs });
+      atMs = untilMs + 30_000;
+    }
+    return outages;
+  }
+}
+
+const NEVER = new AbortController().signal;
+
+function knows(view: Replica['view'], { address }: Slot, { uid }: Owner): boolean {
+  const lookup = view.pods.find(address, { hostIp: NODE });
+  return lookup.kind === 'found' && lookup.pod.uid === uid;
+}
+
+function isWithin(outages: readonly Outage[], nowMs: number): boolean {
+  return outages.some(({ fromMs, untilMs }) => fromMs <= nowMs && nowMs < untilMs);
+}
