@@ -48,7 +48,7 @@ export class NodeStream {
 
   /** Whether the store is kept current now. */
   get isLive(): boolean {
-    return this.silenceMs() < SILENCE_LIMIT_MS;
+    return this.#said === 'streaming' && this.silenceMs() < SILENCE_LIMIT_MS;
   }
 
   /** Runs until `signal` aborts. Never rejects. */

@@ -95,6 +95,7 @@ describe('the stream of a node', () => {
     node.says(podUpdate(), SYNCED);
     await node.clock.advance(1000);
     await node.ends();
+    assert.equal(node.stream.isLive, false);
     node.says(podUpdate({ uid: 'uid-2', addresses: ['192.0.2.2'] }), HEARTBEAT);
     await node.clock.advance(3000);
     assert.equal(node.store.find('192.0.2.1')?.uid, 'uid-1');
