@@ -41,6 +41,8 @@ export interface Setting {
   readonly random: () => number;
   readonly hasEvidence: boolean;
   readonly sabotage: Sabotage;
+  /** How long a session of STS lives; a quarter of an hour unless told. */
+  readonly sessionMs?: number;
 }
 
 /** One replica of the server, with everything of its own but the network. */
@@ -52,14 +54,15 @@ export interface Replica {
   readonly death: AbortController;
 }
 
-export function startReplica({ truth, clock, random, sabotage }: Setting, watchDelayMs: number): Replica {
+export function startReplica(setting: Setting, watchDelayMs: number): Replica {
+  const { truth, clock, random, sabotage, sessionMs = 900_000 } = setting;
   const view = new View(truth, watchDelayMs);
   const { pods } = view;
   const { logger } = recordingLogger();
   const namespaces = { get: (name: string) => ({ name, permitted: '.*' }), subscribe: () => () => {} };
   const policy = new NamespacePolicy({ namespaces, baseArn: BASE_ARN, strict: true, logger });
   const credentials = new StsCredentialCache({
-    sts: { assumeRole: (identity) => issue(identity, clock, random() * 200) },
+    sts: { assumeRole: (identity) => issue(identity, { clock, delayMs: random() * 200, sessionMs }) },
     clock,
     logger,
     sessionRefreshMs: 0,
@@ -112,7 +115,10 @@ export function startReplica({ truth, clock, random, sabotage }: Setting, watchD
 }
 
 /** STS: each key names the role that it is for. */
-async function issue(identity: Identity, clock: ManualClock, delayMs: number) {
+async function issue(
+  identity: Identity,
+  { clock, delayMs, sessionMs }: { clock: ManualClock; delayMs: number; sessionMs: number },
+) {
   await sleep(clock, delayMs, NEVER);
   const nowMs = clock.now();
   const value = {
@@ -120,9 +126,9 @@ async function issue(identity: Identity, clock: ManualClock, delayMs: number) {
     secretAccessKey: 'SECRET',
     sessionToken: 'TOKEN',
     issuedAtMs: nowMs,
-    expiresAtMs: nowMs + 900_000,
+    expiresAtMs: nowMs + sessionMs,
   };
-  return { ok: true, value, grantedMs: 900_000, clockOffsetMs: 0 } as const;
+  return { ok: true, value, grantedMs: sessionMs, clockOffsetMs: 0 } as const;
 }
 
 export interface Agent {

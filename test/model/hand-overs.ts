@@ -142,16 +142,23 @@ export class Model {
   /** All in reach, nothing changes, and the slowest watch has told everything: what does the memory say now? */
   async #settle(): Promise<number> {
     this.#truth.isApiInReach = true;
+    if (this.#replicas.length === 0) this.#replicas = [this.#newReplica()];
+    // Freed addresses wait their time here as well.
+    await this.#pass(CNI_WAIT_MS);
     for (const slot of this.#slots) {
       if (slot.owner === undefined) this.#take(slot);
       if (slot.owner !== undefined) this.#show(slot, slot.owner);
     }
-    if (this.#replicas.length === 0) this.#replicas = [this.#newReplica()];
-    for (let pastMs = 0; pastMs < LONGEST_DELAY_MS + 15_000; pastMs += TICK_MS) {
+    await this.#pass(LONGEST_DELAY_MS + 15_000);
+    return this.#slots.filter(({ address, owner }) => this.#agent.store.find(address)?.uid !== owner?.uid).length;
+  }
+
+  /** Time passes in which nothing happens but what is on its way. */
+  async #pass(forMs: number): Promise<void> {
+    for (let pastMs = 0; pastMs < forMs; pastMs += TICK_MS) {
       await this.#clock.advance(TICK_MS);
       for (const { view } of this.#replicas) view.hear();
     }
-    return this.#slots.filter(({ address, owner }) => this.#agent.store.find(address)?.uid !== owner?.uid).length;
   }
 
   #setting() {
