@@ -284,6 +284,16 @@ describe('what the watch says of an address is made sure of', () => {
     for (const answer of await Promise.all(asking)) assert.ok(!answer.ok && answer.failure.kind === 'pod-not-found');
   });
 
+  it('and the name of a role is not told when the address changes hands meanwhile', async () => {
+    const server = world();
+    server.put(podRecord());
+    server.confirmBy(() => {
+      server.put(podRecord({ uid: 'uid-2', name: 'pod-2', role: 'writer' }));
+      return Promise.resolve({ kind: 'holds', ageMs: 0 });
+    });
+    assert.deepEqual(await server.role('192.0.2.1'), failed('pod-not-found', 'pod not found'));
+  });
+
   it('and when nobody can be asked, the answer is none', async () => {
     const server = world();
     server.put(podRecord());
@@ -321,6 +331,23 @@ describe('an agent that is held to its node', () => {
       ['192.0.2.99', 850, notFound],
     ]);
     assert.deepEqual(server.asked, []);
+  });
+
+  it('is not told that two pods of other nodes share an address', async () => {
+    const server = world();
+    server.put(
+      podRecord({ hostIp: '198.51.100.2' }),
+      podRecord({ uid: 'uid-2', name: 'pod-2', hostIp: '198.51.100.3' }),
+    );
+    server.holdAgentTo({ kind: 'node', hostIp: '198.51.100.1' });
+    const asking = server.credentials('192.0.2.1', 'reader');
+    await server.clock.advance(850);
+    assert.deepEqual(await asking, failed('pod-not-found', 'no pod found'));
+    server.holdAgentTo({ kind: 'node', hostIp: '198.51.100.2' });
+    assert.deepEqual(
+      await server.credentials('192.0.2.1', 'reader'),
+      failed('multiple-pods', 'multiple running pods found'),
+    );
   });
 
   it('gets nothing when it is refused', async () => {
