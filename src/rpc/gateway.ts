@@ -74,7 +74,7 @@ export function createGateway({ client, clock, waitMs, random = Math.random }: G
     request: Methods[M]['request'],
   ): Promise<Outcome<Methods[M]['response']>> => {
     const deadlineMs = clock.monotonic() + waitMs;
-    const backoff = createBackoff(ASK_AGAIN);
+    const backoff = createBackoff({ ...ASK_AGAIN, random });
     let failure: Failure = { kind: 'server-unavailable', message: 'no server answered in time' };
     for (;;) {
       const answer = await calls.run(() => askReplicas(method, request, deadlineMs));
