@@ -8,14 +8,16 @@ export interface Commands {
   readonly agent?: (command: Of<'agent'>) => Promise<void> | void;
   readonly server?: (command: Of<'server'>) => Promise<void> | void;
   readonly health?: (command: Of<'health'>) => Promise<void> | void;
+  readonly pki?: (command: Of<'pki'>) => Promise<void> | void;
 }
 
 /** Reads the command line and runs its command; help and problems are printed, and problems exit 1. */
-export async function main({ agent, server, health }: Commands): Promise<void> {
+export async function main({ agent, server, health, pki }: Commands): Promise<void> {
   const offered: readonly (readonly [CommandName, unknown])[] = [
     ['agent', agent],
     ['server', server],
     ['health', health],
+    ['pki', pki],
   ];
   const command = await parseCommandLine(process.argv.slice(2), process.env, {
     version: kiamVersion(),
@@ -28,6 +30,8 @@ export async function main({ agent, server, health }: Commands): Promise<void> {
       return server?.(command);
     case 'health':
       return health?.(command);
+    case 'pki':
+      return pki?.(command);
     case 'help':
     case 'version':
       process.stdout.write(`${command.text.trimEnd()}\n`);

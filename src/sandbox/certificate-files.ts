@@ -1,7 +1,7 @@
 import { writeFile } from 'node:fs/promises';
-import { isIP } from 'node:net';
 import { join } from 'node:path';
-import type { Authority, KeyPairPem } from './authority.ts';
+import type { Authority, KeyPairPem } from '#pki/authority.ts';
+import { issuePairs } from '#pki/kiam-pairs.ts';
 
 /** Paths of PEM files, named like those in Kiam's secrets. */
 export interface CertificateFiles {
@@ -23,13 +23,7 @@ export interface CertificateFilesOptions {
 /** Writes `ca.pem`, `server.pem`, `server-key.pem`, `agent.pem`, `agent-key.pem`; called again, it issues new pairs. */
 export async function issueCertificateFiles(options: CertificateFilesOptions): Promise<CertificateFiles> {
   const { authority, folder, serverNames = ['kiam-server', 'localhost', '127.0.0.1'] } = options;
-  const server = await authority.issue({
-    commonName: serverNames[0] ?? 'kiam-server',
-    usage: 'server',
-    dnsNames: serverNames.filter((name) => isIP(name) === 0),
-    ipAddresses: serverNames.filter((name) => isIP(name) !== 0),
-  });
-  const agent = await authority.issue({ commonName: 'kiam-agent', usage: 'client' });
+  const { server, agent } = await issuePairs({ authority, serverNames });
   const ca = join(folder, 'ca.pem');
   await writeFile(ca, authority.certificatePem);
   const [serverCertificate, serverKey] = await writePair(folder, 'server', server);

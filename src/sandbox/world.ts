@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { EXTERNAL_ID_ANNOTATION, ROLE_ANNOTATION, SESSION_NAME_ANNOTATION } from '#domain/pod.ts';
 import { PERMITTED_ANNOTATION } from '#domain/namespace.ts';
 import { type Clock, systemClock } from '#runtime/clock.ts';
-import { type Authority, createAuthority } from './authority.ts';
+import { type Authority, createAuthority } from '#pki/authority.ts';
 import { environmentOf, type WorldEnvironment } from './environment.ts';
 import type { ListenAddress } from './http-listener.ts';
 import type { InstanceFacts } from './instance.ts';

@@ -3,7 +3,7 @@ import { unlink, writeFile } from 'node:fs/promises';
 import { afterEach, describe, it } from 'node:test';
 
 import { CertificateWatcher } from '#rpc/certificate-watcher.ts';
-import { createAuthority } from '#sandbox/authority.ts';
+import { createAuthority } from '#pki/authority.ts';
 import { createTlsMetrics } from '#telemetry/grpc-metrics.ts';
 import { createRegistry } from '#telemetry/registry.ts';
 

@@ -4,7 +4,7 @@ import { after, before, describe, it } from 'node:test';
 
 import { type Client, credentials, Metadata, type ServiceError, status } from '@grpc/grpc-js';
 
-import { createAuthority } from '#sandbox/authority.ts';
+import { createAuthority } from '#pki/authority.ts';
 
 import { loadKiamService } from '../conformance/kiam-wire.ts';
 import { startRecordedCluster } from '../conformance/recorded-cluster.ts';

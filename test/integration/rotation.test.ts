@@ -16,7 +16,7 @@ import { KiamClient } from '#rpc/client.ts';
 import { loadContract } from '#rpc/contract.ts';
 import { KiamServer } from '#rpc/server.ts';
 import { systemClock } from '#runtime/clock.ts';
-import { type Authority, createAuthority } from '#sandbox/authority.ts';
+import { type Authority, createAuthority } from '#pki/authority.ts';
 import { createGrpcMetrics, createTlsMetrics } from '#telemetry/grpc-metrics.ts';
 import { createRegistry } from '#telemetry/registry.ts';
 

@@ -9,7 +9,7 @@ import { KiamClient } from '#rpc/client.ts';
 import { loadContract } from '#rpc/contract.ts';
 import { KiamServer, type ServiceHandlers } from '#rpc/server.ts';
 import { systemClock } from '#runtime/clock.ts';
-import { type Authority, createAuthority } from '#sandbox/authority.ts';
+import { type Authority, createAuthority } from '#pki/authority.ts';
 import { createGrpcMetrics, createTlsMetrics } from '#telemetry/grpc-metrics.ts';
 import { createRegistry } from '#telemetry/registry.ts';
 

@@ -5,19 +5,22 @@ import { HEALTH_OPTIONS, healthFlags } from './health.ts';
 import type { HealthFlags } from './health.ts';
 import { commandHelp, programHelp } from './help.ts';
 import type { Options } from './option.ts';
+import { PKI_OPTIONS, pkiFlags, pkiProblems } from './pki.ts';
+import type { PkiFlags } from './pki.ts';
 import { readOptions, show, splitWords } from './read-options.ts';
 import type { Words } from './read-options.ts';
 import { SERVER_OPTIONS } from './server-options.ts';
 import { serverFlags, serverProblems, serverWarnings } from './server.ts';
 import type { ServerFlags } from './server.ts';
 
-export type CommandName = 'agent' | 'server' | 'health';
+export type CommandName = 'agent' | 'server' | 'health' | 'pki';
 
 /** What a command line asks for. Each text is to be printed as it is; warnings and problems are one line each. */
 export type CommandLine =
   | { readonly kind: 'agent'; readonly flags: AgentFlags; readonly warnings: readonly string[] }
   | { readonly kind: 'server'; readonly flags: ServerFlags; readonly warnings: readonly string[] }
   | { readonly kind: 'health'; readonly flags: HealthFlags; readonly warnings: readonly string[] }
+  | { readonly kind: 'pki'; readonly flags: PkiFlags; readonly warnings: readonly string[] }
   | { readonly kind: 'help'; readonly text: string }
   | { readonly kind: 'version'; readonly text: string }
   | { readonly kind: 'problems'; readonly problems: readonly string[] };
@@ -34,12 +37,13 @@ const COMMANDS: Readonly<Record<CommandName, { readonly options: Options; readon
   agent: { options: AGENT_OPTIONS, describe: 'Answer the metadata API for the pods of this node' },
   server: { options: SERVER_OPTIONS, describe: 'Decide which pod may have which role, and assume roles at STS' },
   health: { options: HEALTH_OPTIONS, describe: 'Ask a server whether it is well; exit 0 or 1' },
+  pki: { options: PKI_OPTIONS, describe: 'Make the certificates of both daemons, and print them as two Secrets' },
 };
 
-const ALL_COMMANDS: readonly CommandName[] = ['agent', 'server', 'health'];
+const ALL_COMMANDS: readonly CommandName[] = ['agent', 'server', 'health', 'pki'];
 
 /** Every flag of every command: a name means the same kind of value everywhere. */
-const ALL_OPTIONS: Options = { ...AGENT_OPTIONS, ...SERVER_OPTIONS, ...HEALTH_OPTIONS };
+const ALL_OPTIONS: Options = { ...AGENT_OPTIONS, ...SERVER_OPTIONS, ...HEALTH_OPTIONS, ...PKI_OPTIONS };
 
 /**
  * Reads the arguments after the program's name (SPEC 2). Total: it neither prints nor exits, and names every problem at once,
@@ -78,6 +82,7 @@ const READERS: Readonly<Record<CommandName, (words: Words, env: Environment) => 
   agent: readAgent,
   server: readServer,
   health: readHealth,
+  pki: readPki,
 };
 
 function readAgent(words: Words, env: Environment): ReadCommand {
@@ -103,6 +108,14 @@ function readHealth(words: Words, env: Environment): ReadCommand {
   return {
     problems: [...missingProblems(missing), ...problems],
     result: { kind: 'health', flags: healthFlags(values), warnings },
+  };
+}
+
+function readPki(words: Words, env: Environment): ReadCommand {
+  const { values, problems, warnings } = readOptions(PKI_OPTIONS, words, env);
+  return {
+    problems: [...problems, ...pkiProblems(values)],
+    result: { kind: 'pki', flags: pkiFlags(values), warnings },
   };
 }
 

@@ -1,6 +1,6 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { createServer } from 'node:https';
-import type { Authority } from '../authority.ts';
+import type { Authority } from '#pki/authority.ts';
 import { type HttpListener, type ListenAddress, listen, LOOPBACK_ANY_PORT } from '../http-listener.ts';
 import { Access, ADMIN_RULES, type Rule } from './access.ts';
 import { ApiControls } from './controls.ts';

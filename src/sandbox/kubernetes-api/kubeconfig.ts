@@ -1,4 +1,4 @@
-import type { KeyPairPem } from '../authority.ts';
+import type { KeyPairPem } from '#pki/authority.ts';
 
 export type KubeconfigUser = { readonly token: string } | { readonly certificate: KeyPairPem };
 

@@ -1,7 +1,7 @@
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import { createServer as createSecureServer } from 'node:https';
 import type { Clock } from '#runtime/clock.ts';
-import type { KeyPairPem } from '../authority.ts';
+import type { KeyPairPem } from '#pki/authority.ts';
 import { type HttpListener, type ListenAddress, listen, LOOPBACK_ANY_PORT, readBody } from '../http-listener.ts';
 import { assumeRoleAnswer, callerIdentityAnswer, errorAnswer, type StsError, type XmlAnswer } from './answers.ts';
 import { checkAssumeRole } from './assume-role.ts';

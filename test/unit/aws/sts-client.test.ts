@@ -3,7 +3,7 @@ import { test } from 'node:test';
 import { AssumeRoleCommand, type STSClient } from '@aws-sdk/client-sts';
 import { createStsClient } from '#aws/sts-client.ts';
 import { systemClock } from '#runtime/clock.ts';
-import { createAuthority } from '#sandbox/authority.ts';
+import { createAuthority } from '#pki/authority.ts';
 import { startSts } from '#sandbox/sts/sts.ts';
 
 const command = new AssumeRoleCommand({ RoleArn: 'arn:aws:iam::123456789012:role/a', RoleSessionName: 'kiam-kiam' });

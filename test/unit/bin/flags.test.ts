@@ -334,8 +334,8 @@ const REFUSED: readonly (readonly [readonly string[], RegExp])[] = [
   [[...SERVER, '--kubeconfig=/does/not/exist'], /does not exist$/],
   [[...SERVER, '--agent-identity=maybe'], /^--agent-identity=maybe is none of off, auto, host-ip, token$/],
   [[...SERVER, '--grpc-max-connection-age-duration=-1s'], /is less than 1ms$/],
-  [[], /^no command is given: it must be one of agent, server, health$/],
-  [['agnet'], /^unknown command agnet: it must be one of agent, server, health$/],
+  [[], /^no command is given: it must be one of agent, server, health, pki$/],
+  [['agnet'], /^unknown command agnet: it must be one of agent, server, health, pki$/],
 ];
 
 for (const [argv, expected] of REFUSED) {
@@ -436,7 +436,7 @@ test('A program that does not offer a command says so, and what it offers', asyn
 });
 
 test('--version and --help answer on every command, whatever else is wrong', async () => {
-  for (const command of [[], ['agent'], ['server'], ['health']]) {
+  for (const command of [[], ['agent'], ['server'], ['health'], ['pki']]) {
     assert.deepEqual(await parse([...command, '--version']), { kind: 'version', text: 'kiam 1.2.3' });
     assert.equal((await parse([...command, '--help', '--typo'])).kind, 'help');
   }
@@ -459,6 +459,8 @@ const DOCUMENTED: Readonly<Record<CommandName, string>> = {
     grpc-max-connection-age-grace-duration:15m metadata-endpoint:http://169.254.169.254 max-view-age:30s agent-identity:auto`,
   health: `json-log level:info cert key ca server-address:localhost:9610 server-address-refresh:0s gateway-timeout-creation:1s
     grpc-keepalive-time-duration:10s grpc-keepalive-timeout-duration:2s grpc-keepalive-permit-without-stream timeout:1s`,
+  pki: `out:none manifests:true namespace:kube-system renew rotate-ca:no ca ca-key server-names valid-for:8760h
+    ca-valid-for:87600h`,
 };
 
 /** What the help says of a flag's default; undefined where it does not show the flag. */
@@ -467,7 +469,7 @@ function defaultShown(help: string, name: string): string | undefined {
   return entry === undefined ? undefined : (/\[default: ([^\]]*)\]/.exec(entry)?.[1] ?? '');
 }
 
-for (const command of ['agent', 'server', 'health'] as const) {
+for (const command of ['agent', 'server', 'health', 'pki'] as const) {
   test(`The help of ${command} shows every documented flag with its default, within 110 columns`, async () => {
     const help = await parse([command, '--help']);
     assert.ok(help.kind === 'help');
@@ -479,3 +481,31 @@ for (const command of ['agent', 'server', 'health'] as const) {
     }
   });
 }
+
+test('pki takes one step at a time, and only one that can be taken', async () => {
+  const steps: readonly [string, readonly string[]][] = [
+    ['create', []],
+    ['renew', ['--renew', '--out=x']],
+    ['renew', ['--renew', '--ca=ca.pem', '--ca-key=ca-key.pem']],
+    ['rotate-begin', ['--rotate-ca=begin', '--out=x']],
+    ['rotate-finish', ['--rotate-ca=finish', '--out=x']],
+  ];
+  for (const [mode, flags] of steps) {
+    const read = await parse(['pki', ...flags]);
+    assert.ok(read.kind === 'pki', JSON.stringify(read));
+    assert.equal(read.flags.mode, mode);
+  }
+  const refused: readonly (readonly string[])[] = [
+    ['--renew'],
+    ['--renew', '--out=x', '--rotate-ca=begin'],
+    ['--rotate-ca=begin'],
+    ['--rotate-ca=later', '--out=x'],
+    ['--renew', '--out=x', '--ca=ca.pem'],
+    ['--ca=ca.pem', '--ca-key=ca-key.pem'],
+    ['--no-manifests'],
+    ['--namespace=a/b'],
+    ['--server-names=a b'],
+    ['--valid-for=0s'],
+  ];
+  for (const flags of refused) assert.equal((await parse(['pki', ...flags])).kind, 'problems', flags.join(' '));
+});

@@ -8,7 +8,7 @@ import { join } from 'node:path';
 import test, { type TestContext } from 'node:test';
 import { createConnection, type ApiRequest, type KubernetesConnection } from '#kubernetes/connection.ts';
 import { systemClock } from '#runtime/clock.ts';
-import { createAuthority } from '#sandbox/authority.ts';
+import { createAuthority } from '#pki/authority.ts';
 import { ManualClock } from '../../support/manual-clock.ts';
 
 const authority = await createAuthority();

@@ -1,5 +1,5 @@
 import { systemClock } from '#runtime/clock.ts';
-import { createAuthority } from '#sandbox/authority.ts';
+import { createAuthority } from '#pki/authority.ts';
 import type { JsonObject } from '#sandbox/json.ts';
 import { type KubernetesApi, type KubernetesApiOptions, startKubernetesApi } from '#sandbox/kubernetes-api/api.ts';
 

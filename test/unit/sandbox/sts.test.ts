@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 import { AssumeRoleCommand, GetCallerIdentityCommand, STSClient } from '@aws-sdk/client-sts';
 import { systemClock } from '#runtime/clock.ts';
-import { createAuthority } from '#sandbox/authority.ts';
+import { createAuthority } from '#pki/authority.ts';
 import { startSts, type Sts } from '#sandbox/sts/sts.ts';
 
 const ACCOUNT = '123456789012';

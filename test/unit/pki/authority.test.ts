@@ -3,7 +3,7 @@ import { X509Certificate } from 'node:crypto';
 import { once } from 'node:events';
 import { test } from 'node:test';
 import { connect, createServer, type TLSSocket } from 'node:tls';
-import { type Authority, createAuthority, type KeyPairPem } from '#sandbox/authority.ts';
+import { type Authority, createAuthority, type KeyPairPem } from '#pki/authority.ts';
 
 const DAY_MS = 86_400_000;
 

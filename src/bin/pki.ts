@@ -1,0 +1,88 @@
+import { readFile } from 'node:fs/promises';
+
+import { type PkiFolder, readPkiFolder, writePkiFolder } from '#pki/folder.ts';
+import { serverNamesIn } from '#pki/kiam-pairs.ts';
+import { secretManifests } from '#pki/secrets.ts';
+import { beginRotation, createPki, finishRotation, type PkiStep, type PkiStepOptions, renewPairs } from '#pki/steps.ts';
+import { systemClock } from '#runtime/clock.ts';
+
+import type { PkiFlags } from './flags/pki.ts';
+
+/** Carries out one step and prints the two Secrets; says on standard error what to do next. Exits 1 when it cannot. */
+export async function runPki({ flags }: { readonly flags: PkiFlags }): Promise<void> {
+  try {
+    const step = await takeStep(flags);
+    if (!step.ok) return fail(step.reason);
+    // The folder first: Secrets whose CA is lost could not be renewed.
+    if (flags.folder !== undefined) await writePkiFolder(flags.folder, step.state);
+    if (flags.printsManifests) process.stdout.write(secretManifests(step.state, flags.namespace));
+    for (const line of hints(flags)) process.stderr.write(`kiam: ${line}\n`);
+  } catch (error) {
+    // Files: their errors name a path and a cause, never a content.
+    fail(error instanceof Error ? error.message : 'a file cannot be read or written');
+  }
+}
+
+async function takeStep(flags: PkiFlags): Promise<PkiStep> {
+  const { mode, folder = '' } = flags;
+  const options: PkiStepOptions = {
+    clock: systemClock,
+    serverNames: [...new Set([...serverNamesIn(flags.namespace), ...flags.furtherServerNames])],
+    validForMs: flags.validForMs,
+    authorityValidForMs: flags.authorityValidForMs,
+  };
+  const current = folder === '' ? NOTHING : await readPkiFolder(folder);
+  if (mode === 'rotate-begin') return beginRotation(current, options);
+  if (mode === 'rotate-finish') return finishRotation(current, options);
+  if (mode === 'renew') {
+    return renewPairs({ ...current, authority: (await givenAuthority(flags)) ?? current.authority }, options);
+  }
+  if (Object.values(current).every((part) => part === undefined)) return createPki(options);
+  return { ok: false, reason: `${folder} holds certificates already: --renew or --rotate-ca is meant` };
+}
+
+const NOTHING: PkiFolder = {
+  authoritiesPem: undefined,
+  authority: undefined,
+  next: undefined,
+  server: undefined,
+  agent: undefined,
+};
+
+async function givenAuthority({ authority }: PkiFlags): Promise<PkiFolder['authority']> {
+  if (authority === undefined) return undefined;
+  return {
+    certificatePem: await readFile(authority.certificateFile, 'utf8'),
+    privateKeyPem: await readFile(authority.keyFile, 'utf8'),
+  };
+}
+
+function hints({ mode, folder }: PkiFlags): readonly string[] {
+  if (folder === undefined) {
+    const isNew = mode === 'create';
+    return isNew
+      ? ['the key of the CA is not kept: to renew the pairs later, give --out and keep that folder safe']
+      : [];
+  }
+  return HINTS[mode](folder);
+}
+
+/** By what was done: what is to be done next. */
+const HINTS: Readonly<Record<PkiFlags['mode'], (folder: string) => readonly string[]>> = {
+  create: (folder) => [
+    `${folder} holds the key of the CA: keep it safe, and renew by kiam pki --renew --out ${folder}`,
+  ],
+  renew: () => [],
+  'rotate-begin': (folder) => [
+    'apply both Secrets, and wait until every pod has read them: the kubelet takes some minutes',
+    `then, and not before: kiam pki --rotate-ca=finish --out ${folder}`,
+  ],
+  'rotate-finish': (folder) => [
+    `the old CA is trusted until kiam pki --renew --out ${folder}: run that once every pod has read these Secrets`,
+  ],
+};
+
+function fail(reason: string): void {
+  process.stderr.write(`kiam: error: ${reason}\n`);
+  process.exitCode = 1;
+}
