@@ -19,7 +19,10 @@ const LINES_PER_SECOND = 5;
 const LINES_BURST = 20;
 const MOST_ADDRESSES = 4096;
 
-/** Kiam's line for every request (Kiam, `pkg/aws/metadata/handler.go`): debug where all is as it should be, else info. */
+/**
+ * Kiam's line for every request: debug where all is as it should be, else info; and before it Kiam's line for a request that
+ * failed, an error (Kiam, `pkg/aws/metadata/handlers.go`).
+ */
 export function createAccessLog({ logger, debug }: AccessLogOptions): AccessLog {
   const allowance = createLimits({ concurrency: 0, ratePerSecond: LINES_PER_SECOND, burst: LINES_BURST });
   const unwritten = new LRUCache<string, number>({ max: MOST_ADDRESSES });
@@ -35,7 +38,10 @@ export function createAccessLog({ logger, debug }: AccessLogOptions): AccessLog 
     }
     const suppressed = unwritten.get(exchange.client.address);
     unwritten.delete(exchange.client.address);
-    logger.info('processed request', { ...fieldsOf(exchange, answer, durationMs), error: errorOf(answer), suppressed });
+    const { duration, ...fields } = fieldsOf(exchange, answer, durationMs);
+    const error = errorOf(answer);
+    if (error !== undefined) logger.error(`error processing request: ${error}`, fields);
+    logger.info('processed request', { ...fields, duration, suppressed });
   };
 }
 
@@ -49,7 +55,7 @@ function fieldsOf(exchange: Exchange, answer: Answer, durationMs: number): Field
   });
 }
 
-/** The text of an error answer, which holds no secret, without its line's end. */
-function errorOf(answer: Answer): string | undefined {
-  return typeof answer.body === 'string' ? answer.body.trimEnd() : undefined;
+/** The text of an error of ours, which holds no secret, without its line's end; undefined for what the real service answered. */
+function errorOf({ body }: Answer): string | undefined {
+  return typeof body === 'string' ? body.trimEnd() : undefined;
 }

@@ -65,7 +65,7 @@ export function createService(options: ServiceOptions): ServiceHandlers {
       const hostIp = agent.kind === 'node' ? agent.hostIp : undefined;
       const outcome = await answer({ address, hostIp, confirm: confirmOf(confirm), signal: deadline.signal });
       if (outcome.ok || outcome.failure.kind !== 'pod-not-found') return outcome;
-      logger.info(notFound, { 'pod.ip': ip });
+      logger.error('error finding pod: pod not found', { 'pod.ip': ip });
       return failed('pod-not-found', notFound);
     } finally {
       deadline.clear();
@@ -80,7 +80,7 @@ export function createService(options: ServiceOptions): ServiceHandlers {
       return NOT_FOUND;
     }
     if (lookup.kind === 'ambiguous') {
-      logger.info('multiple running pods found', { 'pod.ip': address });
+      logger.error('error finding pod: multiple running pods found', { 'pod.ip': address });
       return failed('multiple-pods', 'multiple running pods found');
     }
     if (lookup.kind === 'found' && (hostIp === undefined || lookup.pod.hostIp === hostIp)) return succeeded(lookup.pod);

@@ -25,15 +25,6 @@ const NO_HEADERS: LogDifference = {
   without: ['headers'],
 };
 const DEBUG_404: LogDifference = { ...NO_HEADERS, level: 'debug' };
-const ONE_LINE: LogDifference = {
-  sentence:
-    'A request that fails is one line of the agent, at info, with its text in `error`; Kiam writes another at error.',
-  level: 'info',
-};
-const UNKNOWN_POD: LogDifference = {
-  sentence: 'An address that is no pod is an info line of the server; Kiam: error.',
-  level: 'info',
-};
 const SHARED_KEYS: LogDifference = {
   sentence: 'Lines about issued credentials name no pod: pods of one role share them.',
   without: ['pod.name', 'pod.namespace', 'pod.status.ip', 'pod.status.phase', 'pod.iam.role'],
@@ -72,11 +63,9 @@ export const HAPPENINGS: readonly Happening[] = [
     level: 'error',
     fields: ['addr', 'method', 'path', 'status'],
     ours: {
-      msg: PROCESSED,
+      msg: 'error processing request: error fetching credentials: AWS STS refused the role: AccessDenied',
       path: `${LIST}denied-by-sts`,
-      error: 'error fetching credentials: AWS STS refused the role: AccessDenied',
     },
-    difference: ONE_LINE,
   },
   {
     daemon: 'agent',
@@ -150,8 +139,7 @@ export const HAPPENINGS: readonly Happening[] = [
     what: 'an address that is no pod',
     level: 'error',
     fields: ['pod.ip'],
-    ours: { msg: 'pod not found', 'pod.ip': '127.0.9.9' },
-    difference: UNKNOWN_POD,
+    ours: { msg: 'error finding pod: pod not found', 'pod.ip': '127.0.9.9' },
   },
   {
     daemon: 'server',

@@ -36,7 +36,7 @@ test('without debug lines a request that goes well, and an expected 404, write n
   assert.deepEqual(lines, []);
 });
 
-test('a pod without a role and a closed route are debug lines, failures are info with their text', async () => {
+test('a pod without a role and a closed route are debug lines, failures are an error with their text, then info', async () => {
   const { app, lines } = testAgent({
     source: {
       podRole: () => Promise.resolve(failed('role-empty', '')),
@@ -45,12 +45,14 @@ test('a pod without a role and a closed route are debug lines, failures are info
   });
   for (const url of [LIST, '/x', `${LIST}reader`, '/latest/%252e']) await app.inject({ url });
   assert.deepEqual(
-    lines.map(({ level, fields }) => [level, fields['status'], fields['error']]),
+    lines.map(({ level, message, fields }) => [level, message, fields['status']]),
     [
-      ['debug', 404, undefined],
-      ['debug', 404, undefined],
-      ['info', 500, 'error fetching credentials: AccessDenied'],
-      ['info', 400, 'the path is ambiguous'],
+      ['debug', 'processed request', 404],
+      ['debug', 'processed request', 404],
+      ['error', 'error processing request: error fetching credentials: AccessDenied', 500],
+      ['info', 'processed request', 500],
+      ['error', 'error processing request: the path is ambiguous', 400],
+      ['info', 'processed request', 400],
     ],
   );
 });
