@@ -212,7 +212,7 @@ test('a source that rejects is a 500 without its words, and the defect is logged
   assert.doesNotMatch(answer.body, /secret/);
   assert.deepEqual(
     lines.filter(({ level }) => level === 'error').map(({ message }) => message),
-    ['answering a request failed', 'error processing request: internal error'],
+    ['the credential source failed', 'error processing request: internal error'],
   );
 });
 
