@@ -1,10 +1,13 @@
-// Bundles the two daemons into one file each, which runs under Node 24 without node_modules.
+// Bundles the two daemons into one file each, which runs under Node 24 without node_modules, on any processor; beside each
+// stand its bill of materials and esbuild's account of it (https://esbuild.github.io/api/#metafile).
 // Usage: node scripts/build.mjs [folder]     (the folder is dist/ unless given)
 import { chmodSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
 import { build } from 'esbuild';
+
+import { billOfMaterials } from './sbom.mjs';
 
 const root = dirname(dirname(fileURLToPath(import.meta.url)));
 const folder = process.argv[2] ?? join(root, 'dist');
@@ -42,7 +45,10 @@ for (const name of ['kiam-agent', 'kiam-server']) {
     logLevel: 'warning',
   });
   chmodSync(outfile, 0o755);
-  writeFileSync(join(folder, `${name}.inputs.json`), JSON.stringify(Object.keys(metafile.inputs).sort(), null, 1));
-  const [bytes] = Object.values(metafile.outputs).map((output) => output.bytes);
-  console.log(`${outfile}: ${Math.round(bytes / 1024)} KiB from ${Object.keys(metafile.inputs).length} files`);
+  const [{ bytes, inputs }] = Object.values(metafile.outputs);
+  const bill = billOfMaterials({ root, name, inputs });
+  writeFileSync(join(folder, `${name}.metafile.json`), JSON.stringify(metafile));
+  writeFileSync(join(folder, `${name}.sbom.json`), `${JSON.stringify(bill, null, 1)}\n`);
+  const size = `${Math.round(bytes / 1024)} KiB from ${Object.keys(metafile.inputs).length} files`;
+  console.log(`${outfile}: ${size} and ${bill.components.length} packages`);
 }

@@ -28,7 +28,7 @@ export function buildBundles(): Bundles {
     agent,
     server,
     nodeOptions: firstLine.split(' ').filter((word) => word.startsWith('--')),
-    hasNodeStore: readFileSync(join(ROOT, 'dist', 'kiam-agent.inputs.json'), 'utf8').includes('src/agent/node'),
+    hasNodeStore: readFileSync(join(ROOT, 'dist', 'kiam-agent.metafile.json'), 'utf8').includes('src/agent/node'),
   };
 }
 

@@ -1,15 +1,27 @@
 import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';
+import { existsSync, readFileSync } from 'node:fs';
 import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 
 import { askHttp, type Cluster, LISTING, startCluster } from '../support/cluster.ts';
 
-const BUILD = fileURLToPath(new URL('../../scripts/build.mjs', import.meta.url));
+const ROOT = fileURLToPath(new URL('../../', import.meta.url));
+const BUILD = join(ROOT, 'scripts/build.mjs');
+
+/** esbuild's account of a bundle: by path, how many bytes of each file are in it. */
+interface Metafile {
+  readonly inputs: Readonly<Record<string, unknown>>;
+  readonly outputs: Readonly<Record<string, { readonly inputs: Readonly<Record<string, { bytesInOutput: number }>> }>>;
+}
+interface Component {
+  readonly purl: string;
+  readonly licenses: readonly [{ readonly license?: { readonly id: string }; readonly expression?: string }];
+}
 
 describe('the bundles', () => {
   let folder: string;
@@ -26,8 +38,9 @@ describe('the bundles', () => {
     await rm(folder, { recursive: true, force: true });
   });
 
-  const inputs = async (name: string): Promise<string[]> =>
-    JSON.parse(await readFile(join(folder, `${name}.inputs.json`), 'utf8')) as string[];
+  const metafile = async (name: string): Promise<Metafile> =>
+    JSON.parse(await readFile(join(folder, `${name}.metafile.json`), 'utf8')) as Metafile;
+  const inputs = async (name: string): Promise<string[]> => Object.keys((await metafile(name)).inputs);
 
   it('the agent’s holds no AWS and no Kubernetes code, and none of the server’s', async () => {
     const foreign = /@aws-sdk|@smithy|@kubernetes|^src\/(aws|kubernetes|server|sandbox)\//;
@@ -44,6 +57,40 @@ describe('the bundles', () => {
       [],
     );
   });
+
+  for (const name of ['kiam-agent', 'kiam-server']) {
+    it(`${name}: the bill of materials names each package that has code in the bundle, and no other`, async () => {
+      const bill = JSON.parse(await readFile(join(folder, `${name}.sbom.json`), 'utf8')) as {
+        metadata: { component: { name: string } };
+        components: readonly Component[];
+      };
+      const { outputs } = await metafile(name);
+      const bundled = Object.values(outputs).flatMap((output) =>
+        Object.entries(output.inputs).flatMap(([path, { bytesInOutput }]) =>
+          bytesInOutput > 0 && !path.startsWith('src/') ? [packageOf(path)] : [],
+        ),
+      );
+      assert.equal(bill.metadata.component.name, name);
+      assert.deepEqual(
+        bill.components.map(({ purl }) => decodeURIComponent(purl)),
+        [...new Set(bundled.map((found) => `pkg:npm/${found.name}@${found.version}`))].sort(),
+      );
+      for (const { purl, licenses } of bill.components) {
+        const found = bundled.find((one) => decodeURIComponent(purl) === `pkg:npm/${one.name}@${one.version}`);
+        assert.equal(licenses[0].license?.id ?? licenses[0].expression, found?.license, purl);
+      }
+    });
+
+    it(`${name}: holds no code of a package that is compiled for a processor`, async () => {
+      const paths = await inputs(name);
+      assert.deepEqual(
+        paths.filter((path) => /\.(node|wasm)$/.test(path)),
+        [],
+      );
+      const compiled = paths.filter((path) => !path.startsWith('src/')).filter((path) => packageOf(path).isCompiled);
+      assert.deepEqual(compiled, []);
+    });
+  }
 
   it('start with the options of Node that they need', async () => {
     const [shebang] = (await readFile(join(folder, 'kiam-agent.mjs'), 'utf8')).split('\n', 1);
@@ -74,3 +121,15 @@ describe('the bundles', () => {
     }
   });
 });
+
+/** The package that a file belongs to: the nearest description above it that has a name and a version. */
+function packageOf(path: string): { name: string; version: string; license: string; isCompiled: boolean } {
+  for (let folder = dirname(path); folder !== '.'; folder = dirname(folder)) {
+    const file = join(ROOT, folder, 'package.json');
+    if (!existsSync(file)) continue;
+    const { name, version, license } = JSON.parse(readFileSync(file, 'utf8')) as Record<string, string>;
+    const isCompiled = ['binding.gyp', 'prebuilds'].some((part) => existsSync(join(ROOT, folder, part)));
+    if (name !== undefined && version !== undefined) return { name, version, license: license ?? '', isCompiled };
+  }
+  throw new Error(`${path} belongs to no package`);
+}
