@@ -18,7 +18,7 @@ export interface CertificateRequest {
   readonly organizations?: readonly string[];
   readonly dnsNames?: readonly string[];
   readonly ipAddresses?: readonly string[];
-  readonly usage: 'server' | 'client';
+  readonly usage: 'server' | 'client' | 'both';
   /** Five minutes ago unless given. */
   readonly notBefore?: Date;
   /** A year from now unless given; it may lie in the past. */
@@ -43,7 +43,8 @@ const MINUTE_MS = 60_000;
 const YEAR_MS = 365 * 24 * 60 * MINUTE_MS;
 const KEY = { name: 'ECDSA', namedCurve: 'P-256' } as const;
 const SIGNATURE = { name: 'ECDSA', hash: 'SHA-256' } as const;
-const USAGES = { server: x509.ExtendedKeyUsage.serverAuth, client: x509.ExtendedKeyUsage.clientAuth } as const;
+const { serverAuth, clientAuth } = x509.ExtendedKeyUsage;
+const USAGES = { server: [serverAuth], client: [clientAuth], both: [serverAuth, clientAuth] };
 
 /** Makes a certificate authority with a key of its own (profile: RFC 5280). It lives ten years unless told otherwise. */
 export async function createAuthority(
@@ -174,7 +175,7 @@ function leafExtensions({ dnsNames = [], ipAddresses = [], usage }: CertificateR
   return [
     new x509.BasicConstraintsExtension(false, undefined, true),
     new x509.KeyUsagesExtension(x509.KeyUsageFlags.digitalSignature, true),
-    new x509.ExtendedKeyUsageExtension([USAGES[usage]]),
+    new x509.ExtendedKeyUsageExtension(USAGES[usage]),
     ...(names.length > 0 ? [new x509.SubjectAlternativeNameExtension(names)] : []),
   ];
 }

@@ -27,7 +27,10 @@ export function serverNamesIn(namespace: string): readonly string[] {
   return ['kiam-server', service, `${service}.svc`, `${service}.svc.cluster.local`, 'localhost', '127.0.0.1'];
 }
 
-/** Issues the server's pair, for servers alone, and the agents', for clients alone. */
+/**
+ * Issues the server's pair and the agents', which is for clients alone. The server's is good for a client as well: Kiam's
+ * manifests probe a server by `kiam health` with its own pair.
+ */
 export async function issuePairs({
   authority,
   serverNames,
@@ -36,7 +39,7 @@ export async function issuePairs({
   const server = await authority.issue({
     ...validity,
     commonName: serverNames[0] ?? 'kiam-server',
-    usage: 'server',
+    usage: 'both',
     dnsNames: serverNames.filter((name) => isIP(name) === 0),
     ipAddresses: serverNames.filter((name) => isIP(name) !== 0),
   });

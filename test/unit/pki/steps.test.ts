@@ -21,7 +21,7 @@ const options = {
 };
 
 describe('the certificates that kiam pki makes', () => {
-  it('are good for a server under every name of its Service, and for a client, and each for nothing else', async () => {
+  it('are good for a server under every name of its Service, which may ask itself, and for a client alone', async () => {
     const { server, agent, authority } = await made(createPki(options));
     const [leaf, client] = [certificate(server.certificatePem), certificate(agent.certificatePem)];
     for (const name of ['kiam-server', 'kiam-server.kube-system.svc', 'kiam-server.kube-system.svc.cluster.local']) {
@@ -29,7 +29,7 @@ describe('the certificates that kiam pki makes', () => {
     }
     assert.equal(leaf.checkIP('127.0.0.1'), '127.0.0.1');
     assert.equal(leaf.checkHost('kiam-server.default'), undefined);
-    assert.deepEqual(leaf.keyUsage, ['1.3.6.1.5.5.7.3.1']);
+    assert.deepEqual(leaf.keyUsage, ['1.3.6.1.5.5.7.3.1', '1.3.6.1.5.5.7.3.2']);
     assert.deepEqual(client.keyUsage, ['1.3.6.1.5.5.7.3.2']);
     for (const each of [leaf, client]) {
       assert.ok(!each.ca && each.verify(certificate(authority.certificatePem).publicKey));
