@@ -12,7 +12,7 @@ import { runCommand } from '#sandbox/network/commands.ts';
 import { listenInside } from '#sandbox/network/listen-inside.ts';
 import { removeNamespacesOfSync, sweepLeftovers } from '#sandbox/network/namespaces.ts';
 import { createNetwork, type Network, type NetworkOptions } from '#sandbox/network/network.ts';
-import { startWorld, type World } from '#sandbox/world.ts';
+import { startWorld, type World, type WorldOptions } from '#sandbox/world.ts';
 
 const KIAM = fileURLToPath(new URL('../../src/bin/kiam.ts', import.meta.url));
 const LISTEN_INSIDE = fileURLToPath(new URL('../../src/bin/listen-inside.ts', import.meta.url));
@@ -24,6 +24,8 @@ export interface KernelNodeOptions {
   /** What the node's kubelet uses. */
   readonly backend: 'nft' | 'legacy';
   readonly topology?: NetworkOptions['topology'];
+  /** What the server may do in Kubernetes. */
+  readonly serverRules?: WorldOptions['serverRules'];
 }
 
 export interface AgentStart {
@@ -89,12 +91,15 @@ export async function createKernelNode(options: KernelNodeOptions): Promise<Kern
     // The server must see an agent by its node's address, as it does in a cluster.
     serverNames: [network.node.address],
     nodes: [{ name: 'node-1', address: network.node.address }],
+    ...(options.serverRules === undefined ? {} : { serverRules: options.serverRules }),
     podAddresses: Array.from({ length: 20 }, (_, index) => `198.18.1.${index + 2}`),
     instance: { localIpv4: network.node.address },
-    onPodRunning: async ({ addresses: [address = ''] }) => {
+    onPodRunning: async ({ addresses: [address = ''], hostNetwork }) => {
+      if (hostNetwork) return;
       pods.set(address, (await network.addPod(address)).exec);
     },
-    onPodGone: async ({ addresses: [address = ''] }) => {
+    onPodGone: async ({ addresses: [address = ''], hostNetwork }) => {
+      if (hostNetwork) return;
       await network.removePod(address);
       pods.delete(address);
     },
