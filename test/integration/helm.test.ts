@@ -1,13 +1,13 @@
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { cp, readFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { readFileSync } from 'node:fs';
+import { readFile } from 'node:fs/promises';
 import { after, describe, it } from 'node:test';
 import { fileURLToPath } from 'node:url';
 
-import { parse, parseAllDocuments, stringify } from 'yaml';
+import { parse, parseAllDocuments } from 'yaml';
+
+import { buildHelmRenderer } from '../support/helm.ts';
 
 const DEPLOY = fileURLToPath(new URL('../../deploy/', import.meta.url));
 const CHART = `${DEPLOY}helm/kiam`;
@@ -16,27 +16,7 @@ const CHART = `${DEPLOY}helm/kiam`;
 // oxlint-disable-next-line typescript/no-explicit-any -- any field of any kind of object may be asked for
 type Manifest = any;
 
-/** Helm's own template engine, in a program of some lines that is built here: the daemons never need Helm or Go. */
-function buildRenderer(folder: string): string | undefined {
-  if (spawnSync('go', ['version']).status !== 0)
-    return 'NOT TESTED: go is not on the PATH, so the chart is not rendered';
-  const { status, stderr } = spawnSync('go', ['build', '-o', join(folder, 'render'), '.'], {
-    cwd: folder,
-    encoding: 'utf8',
-    timeout: 170_000,
-  });
-  return status === 0 ? undefined : `NOT TESTED: Helm's engine could not be built: ${stderr.slice(-300)}`;
-}
-
-const folder = mkdtempSync(join(tmpdir(), 'kiam-helm-'));
-await cp(new URL('helm-renderer/', import.meta.url), folder, { recursive: true });
-const skip = buildRenderer(folder) ?? false;
-
-function run(values: object): { status: number | null; stdout: string; stderr: string } {
-  const file = join(folder, 'values.yaml');
-  writeFileSync(file, stringify(values));
-  return spawnSync(join(folder, 'render'), [CHART, file], { encoding: 'utf8' });
-}
+const renderer = await buildHelmRenderer();
 
 function parseManifests(text: string): Manifest[] {
   return parseAllDocuments(text, { version: '1.1' }).flatMap((document) => {
@@ -47,7 +27,7 @@ function parseManifests(text: string): Manifest[] {
 }
 
 function render(values: object): Manifest[] {
-  const { status, stdout, stderr } = run(values);
+  const { status, stdout, stderr } = renderer.run(values);
   assert.equal(status, 0, stderr);
   return parseManifests(stdout);
 }
@@ -169,8 +149,8 @@ const OF_KIAM = {
   },
 };
 
-describe('the Helm chart', { skip }, () => {
-  after(() => rmSync(folder, { recursive: true }));
+describe('the Helm chart', { skip: renderer.skip }, () => {
+  after(() => renderer.remove());
 
   it('renders the objects of deploy/, and nothing else', async () => {
     const plain: Manifest[] = [];
@@ -293,9 +273,12 @@ describe('the Helm chart', { skip }, () => {
   });
 
   it('refuses values that it does not know, and half a set of certificate files', () => {
-    assert.match(run({ agent: { hots: {} } }).stderr, /hots/);
-    assert.match(run({ server: { agentIdentity: 'tokens' } }).stderr, /agentIdentity/);
-    assert.match(run({ agent: { tlsFiles: { cert: 'YQ==' } } }).stderr, /agent\.tlsFiles needs ca, cert and key/);
+    assert.match(renderer.run({ agent: { hots: {} } }).stderr, /hots/);
+    assert.match(renderer.run({ server: { agentIdentity: 'tokens' } }).stderr, /agentIdentity/);
+    assert.match(
+      renderer.run({ agent: { tlsFiles: { cert: 'YQ==' } } }).stderr,
+      /agent\.tlsFiles needs ca, cert and key/,
+    );
   });
 
   it('has the version of the program', () => {

@@ -1,0 +1,168 @@
+import { generateKeyPairSync } from 'node:crypto';
+import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { createServer } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+
+import { createAuthority } from '#pki/authority.ts';
+import { type Child, startChild } from '#sandbox/child.ts';
+import { kubeconfig } from '#sandbox/kubernetes-api/kubeconfig.ts';
+
+import { eventually } from '../support/eventually.ts';
+import { type ApiClient, createApiClient } from './api-client.ts';
+
+/** How long the API server's caches take to be filled on a busy machine. */
+const READY_LIMIT_MS = 120_000;
+const COMPACTION_INTERVAL_S = 2;
+
+/** etcd and the API server of Kubernetes, without a scheduler, controllers and kubelets: what envtest starts. */
+export interface ControlPlane {
+  /** For files that go with it. */
+  readonly folder: string;
+  /** As a member of system:masters. */
+  readonly admin: ApiClient;
+  readonly adminKubeconfig: string;
+  /** What a client must know to reach the API with the token that a file holds; a path of a kubeconfig. */
+  kubeconfigOf(name: string, token: string): Promise<string>;
+  as(token: string): ApiClient;
+  /** Resolves once etcd has forgotten everything up to now, so that no watch can go on from here. */
+  compacted(): Promise<void>;
+  /** Ends the API server at once, as a crash does, and starts it anew. */
+  restartApiServer(): Promise<void>;
+  stop(): Promise<void>;
+}
+
+/** Starts both on free ports of 127.0.0.1 with the flags that envtest gives, and resolves once the API is ready. */
+export async function startControlPlane(assets: string): Promise<ControlPlane> {
+  const folder = await mkdtemp(join(tmpdir(), 'kiam-apiserver-'));
+  const [etcdPort, peerPort, apiPort] = [await freePort(), await freePort(), await freePort()];
+  const etcdUrl = `http://127.0.0.1:${etcdPort}`;
+  const environment = { PATH: process.env['PATH'] ?? '', HOME: folder };
+  const etcd = startChild({
+    name: 'etcd',
+    argv: [
+      join(assets, 'etcd'),
+      `--data-dir=${join(folder, 'etcd')}`,
+      `--listen-client-urls=${etcdUrl}`,
+      `--advertise-client-urls=${etcdUrl}`,
+      `--listen-peer-urls=http://127.0.0.1:${peerPort}`,
+      `--initial-advertise-peer-urls=http://127.0.0.1:${peerPort}`,
+      `--initial-cluster=default=http://127.0.0.1:${peerPort}`,
+      '--unsafe-no-fsync',
+    ],
+    environment,
+  });
+  const authority = await createAuthority({ commonName: 'kubernetes' });
+  const flags = await apiServerFlags({ folder, authority, etcdUrl, port: apiPort });
+  const start = (): Child =>
+    startChild({ name: 'kube-apiserver', argv: [join(assets, 'kube-apiserver'), ...flags], environment });
+
+  const url = `https://127.0.0.1:${apiPort}`;
+  const as = (token: string): ApiClient => createApiClient({ url, authorityPem: authority.certificatePem, token });
+  const admin = as(ADMIN_TOKEN);
+  let apiServer = start();
+  const ready = async (): Promise<void> => {
+    try {
+      await eventually(
+        'the API server is ready',
+        READY_LIMIT_MS,
+        async () => (await admin.ask('GET', '/readyz')).status === 200,
+      );
+    } catch (error) {
+      await stop();
+      throw new Error(`etcd:\n${tail(etcd)}\nkube-apiserver:\n${tail(apiServer)}`, { cause: error });
+    }
+  };
+  const stop = async (): Promise<void> => {
+    await apiServer.stop('SIGKILL');
+    await etcd.stop('SIGKILL');
+    await rm(folder, { recursive: true, force: true });
+  };
+  await ready();
+
+  const kubeconfigOf = async (name: string, token: string): Promise<string> => {
+    const path = join(folder, `${name}.kubeconfig`);
+    const text = kubeconfig({ server: url, authorityPem: authority.certificatePem, userName: name, user: { token } });
+    await writeFile(path, text, { mode: 0o600 });
+    return path;
+  };
+  return {
+    folder,
+    admin,
+    adminKubeconfig: await kubeconfigOf('admin', ADMIN_TOKEN),
+    kubeconfigOf,
+    as,
+    compacted: async () => {
+      const pods = '/api/v1/pods?limit=1';
+      const { resourceVersion } = (await admin.demand('GET', pods)).metadata;
+      const then = `${pods}&resourceVersion=${resourceVersion}&resourceVersionMatch=Exact`;
+      // The newest revision is never compacted: one must come after this.
+      await admin.demand('PATCH', '/api/v1/namespaces/default', { metadata: { labels: { at: resourceVersion } } });
+      await eventually('etcd is compacted', READY_LIMIT_MS, async () => (await admin.ask('GET', then)).status === 410);
+    },
+    restartApiServer: async () => {
+      await apiServer.stop('SIGKILL');
+      apiServer = start();
+      await ready();
+    },
+    stop,
+  };
+}
+
+const ADMIN_TOKEN = 'admin';
+
+async function apiServerFlags(options: {
+  folder: string;
+  authority: Awaited<ReturnType<typeof createAuthority>>;
+  etcdUrl: string;
+  port: number;
+}): Promise<readonly string[]> {
+  const { folder, authority, etcdUrl, port } = options;
+  const serving = await authority.issue({
+    commonName: 'kube-apiserver',
+    usage: 'server',
+    dnsNames: ['localhost'],
+    ipAddresses: ['127.0.0.1'],
+  });
+  const { privateKey } = generateKeyPairSync('rsa', { modulusLength: 2048 });
+  const path = (name: string): string => join(folder, name);
+  await mkdir(path('certificates'), { recursive: true });
+  await writeFile(path('serving.pem'), serving.certificatePem);
+  await writeFile(path('serving-key.pem'), serving.privateKeyPem, { mode: 0o600 });
+  await writeFile(path('service-accounts.pem'), privateKey.export({ type: 'pkcs8', format: 'pem' }), { mode: 0o600 });
+  await writeFile(path('tokens.csv'), `${ADMIN_TOKEN},admin,admin,system:masters\n`, { mode: 0o600 });
+  return [
+    `--etcd-servers=${etcdUrl}`,
+    `--etcd-compaction-interval=${COMPACTION_INTERVAL_S}s`,
+    '--bind-address=127.0.0.1',
+    '--advertise-address=127.0.0.1',
+    `--secure-port=${port}`,
+    `--cert-dir=${path('certificates')}`,
+    `--tls-cert-file=${path('serving.pem')}`,
+    `--tls-private-key-file=${path('serving-key.pem')}`,
+    `--token-auth-file=${path('tokens.csv')}`,
+    '--authorization-mode=RBAC',
+    '--service-account-issuer=https://kubernetes.default.svc',
+    `--service-account-key-file=${path('service-accounts.pem')}`,
+    `--service-account-signing-key-file=${path('service-accounts.pem')}`,
+    '--service-cluster-ip-range=10.0.0.0/24',
+    // No controller makes the namespaces' default accounts.
+    '--disable-admission-plugins=ServiceAccount',
+  ];
+}
+
+/** A port that was free a moment ago. */
+function freePort(): Promise<number> {
+  return new Promise((resolve, reject) => {
+    const server = createServer();
+    server.once('error', reject);
+    server.listen(0, '127.0.0.1', () => {
+      const address = server.address();
+      server.close(() => resolve(typeof address === 'object' && address !== null ? address.port : 0));
+    });
+  });
+}
+
+function tail({ lines }: Child): string {
+  return lines.slice(-10).join('\n');
+}
