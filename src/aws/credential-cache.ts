@@ -1,5 +1,5 @@
 import type { Clock } from '#runtime/clock.ts';
-import type { Credentials } from '#domain/credentials.ts';
+import type { CredentialInspection, Credentials } from '#domain/credentials.ts';
 import type { Failure } from '#domain/failure.ts';
 import type { Identity } from '#domain/identity.ts';
 import { identityKey } from '#domain/identity.ts';
@@ -13,6 +13,7 @@ import type { Issue } from './credential-issuer.ts';
 import { createIssuer } from './credential-issuer.ts';
 import { rememberFailure, stands } from './failure-memory.ts';
 import { refreshAfterMs } from './lifetime.ts';
+import { inspectEntry } from './entry-inspection.ts';
 import type { CredentialCacheMetrics, KiamStsMetrics } from './metrics.ts';
 import type { Sts, StsFailure } from './sts.ts';
 import { unavailable } from './sts-failure.ts';
@@ -142,6 +143,13 @@ export class StsCredentialCache {
   remainingMs(identity: Identity): number | undefined {
     const held = this.#entries.get(identityKey(identity))?.held;
     return held === undefined ? undefined : untilMs(held.endsAt, present(this.#clock));
+  }
+
+  /** For people: what is known of an identity. Asks nobody, counts nothing, and prolongs no life. */
+  inspect(identity: Identity): CredentialInspection {
+    const { episode, state } = this.#limiter;
+    const entry = this.#entries.get(identityKey(identity));
+    return inspectEntry(entry, present(this.#clock), { episode, isPaused: state.paused });
   }
 
   /** Ends the background work and every call; who waits is told so. */

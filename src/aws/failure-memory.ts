@@ -4,6 +4,8 @@ import { isTransient } from './sts.ts';
 /** A failure that stands for an identity until it may be asked for again. */
 export interface RememberedFailure {
   readonly outcome: StsFailure;
+  /** When it happened, by the monotonic clock, in milliseconds. */
+  readonly atMs: number;
   /** By the monotonic clock, in milliseconds. */
   readonly retryAtMs: number;
   /** How many there were in a row. */
@@ -27,7 +29,7 @@ export function rememberFailure(
   const count = (previous?.count ?? 0) + 1;
   const { firstMs, capMs } = isTransient(outcome.category) ? TRANSIENT : REFUSED;
   const boundMs = Math.min(capMs, firstMs * 2 ** Math.min(count - 1, 16));
-  return { outcome, count, episode, retryAtMs: nowMs + boundMs * (1 - random() / 2) };
+  return { outcome, atMs: nowMs, count, episode, retryAtMs: nowMs + boundMs * (1 - random() / 2) };
 }
 
 /** Whether the failure still stands. */

@@ -104,8 +104,7 @@ async function startAgent(flags: AgentFlags, daemon: Daemon): Promise<void> {
   let listening = false;
   reasons.push(() => (listening ? undefined : `not listening on port ${http.port} yet`));
   const port = await listenWhenFree(app.server, {
-    host: http.listenHost,
-    port: http.port,
+    target: { host: http.listenHost, port: http.port },
     clock,
     signal: shutdown.signal,
     onWait: (error) => logger.error('cannot listen for pods yet: trying on', { port: http.port, error }),

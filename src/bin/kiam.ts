@@ -5,5 +5,6 @@ await main({
   agent: async (command) => (await import('./agent.ts')).runAgent(command),
   server: async (command) => (await import('./server.ts')).runServer(command),
   health: async (command) => (await import('./health.ts')).runHealth(command),
+  explain: async (command) => (await import('./explain.ts')).runExplain(command),
   pki: async (command) => (await import('./pki.ts')).runPki(command),
 });

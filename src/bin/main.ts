@@ -9,15 +9,17 @@ export interface Commands {
   readonly server?: (command: Of<'server'>) => Promise<void> | void;
   readonly health?: (command: Of<'health'>) => Promise<void> | void;
   readonly pki?: (command: Of<'pki'>) => Promise<void> | void;
+  readonly explain?: (command: Of<'explain'>) => Promise<void> | void;
 }
 
 /** Reads the command line and runs its command; help and problems are printed, and problems exit 1. */
-export async function main({ agent, server, health, pki }: Commands): Promise<void> {
+export async function main({ agent, server, health, pki, explain }: Commands): Promise<void> {
   const offered: readonly (readonly [CommandName, unknown])[] = [
     ['agent', agent],
     ['server', server],
     ['health', health],
     ['pki', pki],
+    ['explain', explain],
   ];
   const command = await parseCommandLine(process.argv.slice(2), process.env, {
     version: kiamVersion(),
@@ -32,6 +34,8 @@ export async function main({ agent, server, health, pki }: Commands): Promise<vo
       return health?.(command);
     case 'pki':
       return pki?.(command);
+    case 'explain':
+      return explain?.(command);
     case 'help':
     case 'version':
       process.stdout.write(`${command.text.trimEnd()}\n`);

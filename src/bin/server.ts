@@ -14,8 +14,10 @@ import { loadContract } from '#rpc/contract.ts';
 import { KiamServer } from '#rpc/server.ts';
 import { AgentScope } from '#server/agent-scope.ts';
 import { Confirmation } from '#server/confirmation.ts';
+import type { ExplainRouteOptions } from '#server/explain/route.ts';
 import { createServerMetrics } from '#server/metrics.ts';
 import { NamespacePolicy } from '#server/namespace-policy.ts';
+import { NodeFeeds } from '#server/node-feeds.ts';
 import { NodeIndex } from '#server/node-index.ts';
 import { createNodeWatch } from '#server/node-watch.ts';
 import { Prefetch } from '#server/prefetch.ts';
@@ -27,9 +29,11 @@ import { createKubernetesKiamMetrics, createMetadataMetrics, createStsMetrics } 
 import { formatListenAddress } from '#telemetry/listen-address.ts';
 import { createRegistry } from '#telemetry/registry.ts';
 
+import { startAdmin } from './admin.ts';
 import { resolveBaseArn } from './base-arn.ts';
 import { watchCertificates } from './certificates.ts';
 import { type Daemon, runDaemon } from './daemon.ts';
+import { createExplainer } from './explainer.ts';
 import type { AwsFlags, ServerFlags } from './flags/server.ts';
 import { startMonitoring } from './monitoring.ts';
 
@@ -57,6 +61,12 @@ async function startServer(flags: ServerFlags, daemon: Daemon): Promise<void> {
     return [...[...waitingFor].map((what) => `waiting for ${what}`), ...(problem === undefined ? [] : [problem])];
   });
 
+  let explainPod: ExplainRouteOptions['explain'] = () => undefined;
+  await startAdmin(flags.adminSocket, daemon, {
+    explain: (namespace, name) => explainPod(namespace, name),
+    waitingFor: () => [...waitingFor],
+  });
+
   const certificates = await watchCertificates(flags.tls, daemon, createTlsMetrics(registry, 'server'));
   certificateProblem = () => certificates.problem;
 
@@ -80,6 +90,16 @@ async function startServer(flags: ServerFlags, daemon: Daemon): Promise<void> {
   const identifyPod = (pod: PodRecord): Identity | undefined => identify(policy, pod, flags.aws.sessionName);
   const index = new NodeIndex(pods);
   const silenceMs = (): number => kubernetes.status().pods.silenceMs;
+  const feeds = new NodeFeeds();
+  const confirmation = new Confirmation({
+    reader: {
+      readPod: (namespace, name, signal) => kubernetes.readPod(namespace, name, signal),
+      viewAgeMs: () => kubernetes.status().pods.confirmedAgeMs,
+    },
+    pods,
+    clock,
+    maxViewAgeMs: flags.kubernetes.maxViewAgeMs,
+  });
   const scope = new AgentScope({
     mode: flags.agentIdentity,
     index,
@@ -94,15 +114,7 @@ async function startServer(flags: ServerFlags, daemon: Daemon): Promise<void> {
       pods,
       policy,
       credentials,
-      confirmation: new Confirmation({
-        reader: {
-          readPod: (namespace, name, signal) => kubernetes.readPod(namespace, name, signal),
-          viewAgeMs: () => kubernetes.status().pods.confirmedAgeMs,
-        },
-        pods,
-        clock,
-        maxViewAgeMs: flags.kubernetes.maxViewAgeMs,
-      }),
+      confirmation,
       scope,
       events,
       logger,
@@ -111,6 +123,7 @@ async function startServer(flags: ServerFlags, daemon: Daemon): Promise<void> {
     }),
     watchNode: createNodeWatch({
       scope,
+      feeds,
       index,
       pods,
       namespaces,
@@ -134,6 +147,7 @@ async function startServer(flags: ServerFlags, daemon: Daemon): Promise<void> {
   await kubernetes.ready;
   waitingFor.delete('the pods and namespaces of the cluster');
   if (shutdown.signal.aborted) return;
+  explainPod = createExplainer({ flags, baseArn, kubernetes, policy, confirmation, credentials, feeds });
   const prefetch = new Prefetch({
     pods,
     namespaces,

@@ -42,3 +42,44 @@ export function metadataCredentials(credentials: Credentials): MetadataCredentia
     lastUpdated: awsTimestamp(credentials.issuedAtMs),
   };
 }
+
+/** What is known of an identity's credentials at a moment, for people: no key and no token. Times are in milliseconds. */
+export interface CredentialInspection {
+  /** The set that is served, or that was served last and has ended. */
+  readonly held: HeldInspection | undefined;
+  /** The last answer of STS, where that was a failure. */
+  readonly failure: FailureInspection | undefined;
+  /** A call to STS is under way, or waits for its turn. */
+  readonly isCalling: boolean;
+  /** When the next call is due; undefined while nobody has asked for anything. */
+  readonly next: NextCall | undefined;
+  /** STS is taken to be unavailable as a whole: only probes are sent. */
+  readonly isPaused: boolean;
+}
+
+export interface HeldInspection {
+  readonly isServed: boolean;
+  readonly issuedAtMs: number;
+  readonly expiresAtMs: number;
+  /** As counted from when it was issued; negative when it has ended. */
+  readonly remainingMs: number;
+}
+
+export interface FailureInspection {
+  /** What it means: `denied`, `throttled`, ... */
+  readonly category: string;
+  /** STS's code; `''` when the failure is not STS's own. */
+  readonly code: string;
+  /** What STS said. It may quote what it was sent. */
+  readonly detail: string;
+  readonly agoMs: number;
+  /** How many there were in a row. */
+  readonly count: number;
+}
+
+export interface NextCall {
+  /** At the earliest; 0 when it may be now. */
+  readonly inMs: number;
+  /** False when it is made only for a pod that asks. */
+  readonly isAutomatic: boolean;
+}

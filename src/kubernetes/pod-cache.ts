@@ -75,6 +75,10 @@ export class PodCache implements ListWatchTarget<PodRecord> {
     return this.#store.get(uid);
   }
 
+  byName(namespace: string, name: string): PodRecord | undefined {
+    return this.#store.named(namespace, name);
+  }
+
   /** Every pod known, also those that own no address. */
   pods(): Iterable<PodRecord> {
     return this.#store.values();

@@ -3,10 +3,13 @@ import { isIPv6, type ListenOptions, type Server } from 'node:net';
 import { createBackoff } from './backoff.ts';
 import type { Clock } from './clock.ts';
 
-export interface ListenWhenFreeOptions {
+/** An address, or a Unix socket by its path. */
+export type ListenTarget =
   /** `''` is all addresses. */
-  readonly host: string;
-  readonly port: number;
+  { readonly host: string; readonly port: number } | { readonly path: string };
+
+export interface ListenWhenFreeOptions {
+  readonly target: ListenTarget;
   readonly clock: Clock;
   /** Ends the attempts. */
   readonly signal: AbortSignal;
@@ -15,15 +18,15 @@ export interface ListenWhenFreeOptions {
 }
 
 /**
- * Listens as soon as the address can be had, and resolves with the port; never when `signal` aborts before. An address that
+ * Listens as soon as the address can be had, and resolves with the port (0 for a socket); never when `signal` aborts before. An address that
  * is taken is tried again for ever: the previous process of a rolling update may still hold it.
  */
 export function listenWhenFree(server: Server, options: ListenWhenFreeOptions): Promise<number> {
-  const { host, port, clock, signal, onWait } = options;
+  const { target, clock, signal, onWait } = options;
   const backoff = createBackoff({ firstMs: 250, capMs: 5000 });
   let waits = false;
   const attempt = (): void => {
-    if (!signal.aborted) server.listen({ port, ...hostOptions(host) });
+    if (!signal.aborted) server.listen('path' in target ? target : { port: target.port, ...hostOptions(target.host) });
   };
   return new Promise((resolve) => {
     server.on('error', (error) => {
@@ -33,7 +36,7 @@ export function listenWhenFree(server: Server, options: ListenWhenFreeOptions): 
     });
     server.once('listening', () => {
       const address = server.address();
-      resolve(typeof address === 'object' && address !== null ? address.port : port);
+      resolve(typeof address === 'object' && address !== null ? address.port : 0);
     });
     attempt();
   });

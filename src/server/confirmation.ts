@@ -69,6 +69,13 @@ export class Confirmation {
     }
   }
 
+  /** How long ago the API server last said that the pod has its addresses; undefined when it has not been asked. */
+  confirmedAgoMs(pod: PodRecord): number | undefined {
+    const confirmed = this.#confirmed.get(pod.uid);
+    if (confirmed?.binding !== bindingOf(pod)) return undefined;
+    return this.#options.clock.monotonic() - confirmed.atMs;
+  }
+
   #remembered(pod: PodRecord, how: Confirm, nowMs: number): Confirmed | undefined {
     if (how === 'anew' || how === 'certain') return undefined;
     const confirmed = this.#confirmed.get(pod.uid);

@@ -29,6 +29,21 @@ export interface NodeFeedOptions {
   readonly closing: AbortSignal;
 }
 
+/** What has been told on one stream, of it as a whole and of one pod. */
+export interface FeedInspection {
+  /** The agent's address and port. */
+  readonly peer: string;
+  readonly openForMs: number;
+  /** The whole set has been told once. */
+  readonly isSynced: boolean;
+  /** The agent is slow to read: what is told waits for it. */
+  readonly isBehind: boolean;
+  /** Something about the pod has changed that the agent has not been told yet. */
+  readonly isChanging: boolean;
+  /** The identity whose credentials the agent has been told with the pod, by its key: `''` for none. Undefined when not of the pod. */
+  readonly identityKey: string | undefined;
+}
+
 /** An agent that hears nothing for three of these takes the stream for lost. */
 export const HEARTBEAT_MS = 2000;
 
@@ -47,10 +62,28 @@ export class NodeFeed {
   readonly #holders = new Map<string, number>();
   /** Pods whose identity has no credentials yet, by its key. */
   readonly #waiting = new Map<string, Set<string>>();
+  readonly #beganMs: number;
+  #isSynced = false;
+  #isBehind = false;
   #wake = new AbortController();
 
   constructor(options: NodeFeedOptions) {
     this.#options = options;
+    this.#beganMs = options.clock.monotonic();
+  }
+
+  /** Of the stream, and of a pod by its UID. */
+  inspect(uid: string): FeedInspection {
+    const { clock, stream } = this.#options;
+    const identityKey = this.#sent.get(uid);
+    return {
+      peer: stream.peer,
+      openForMs: clock.monotonic() - this.#beganMs,
+      isSynced: this.#isSynced,
+      isBehind: this.#isBehind,
+      isChanging: this.#changedPods.has(uid) || this.#changedIdentities.has(identityKey ?? ''),
+      identityKey,
+    };
   }
 
   /** Feeds the agent until it goes, its time is up or the server stops. Never rejects. */
@@ -71,6 +104,7 @@ export class NodeFeed {
       for (const uid of index.podsOn(hostIp)) this.#changedPods.add(uid);
       await this.#flush();
       await this.#send({ synced: {} });
+      this.#isSynced = true;
       while (!stream.signal.aborted && !closing.aborted && clock.monotonic() < endMs) {
         await this.#flush();
         await this.#send({ heartbeat: { silence_ms: Math.round(Math.min(this.#options.silenceMs(), FOREVER_MS)) } });
@@ -188,7 +222,10 @@ export class NodeFeed {
 
   async #send(update: Parameters<NodeStream['send']>[0]): Promise<void> {
     const { stream } = this.#options;
-    if (!stream.send(update) && !stream.signal.aborted) await stream.drained();
+    if (stream.send(update) || stream.signal.aborted) return;
+    this.#isBehind = true;
+    await stream.drained();
+    this.#isBehind = false;
   }
 }
 

@@ -50,7 +50,7 @@ export interface VisibleCredentials {
 }
 
 /** External ids are half a secret: that there is one is said, not which. */
-const MASK = '******';
+export const MASK = '******';
 
 export function identityFields(identity: RequestedIdentity): Fields {
   return {

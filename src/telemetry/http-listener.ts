@@ -10,9 +10,10 @@ import type { Logger } from './logger.ts';
 export type Route = (request: IncomingMessage, response: ServerResponse, url: URL) => Promise<void> | void;
 
 export interface HttpListenerOptions {
-  /** For the log: `metrics`, `pprof`. */
+  /** For the log: `metrics`, `pprof`, `admin`. */
   readonly name: string;
-  readonly address: ListenAddress;
+  /** An address, or a Unix socket by its path. */
+  readonly address: ListenAddress | { readonly path: string };
   /** By path. GET and HEAD only; anything else is 404 or 405. */
   readonly routes: Readonly<Record<string, Route>>;
   readonly logger: Logger;
@@ -82,14 +83,17 @@ function limitEachPeer(server: Server): void {
 
 function listenUntilBound(server: Server, options: HttpListenerOptions, signal: AbortSignal): Promise<number> {
   const { name, address, logger, clock } = options;
+  const shown = 'path' in address ? address.path : formatListenAddress(address);
   const listening = listenWhenFree(server, {
-    ...address,
+    target: address,
     clock,
     signal,
-    onWait: (error) => logger.warn(`${name}: cannot listen yet`, { address: formatListenAddress(address), error }),
+    onWait: (error) => logger.warn(`${name}: cannot listen yet`, { address: shown, error }),
   });
   void listening.then((port) => {
-    logger.info(`${name}: listening`, { address: formatListenAddress({ ...address, port }) });
+    logger.info(`${name}: listening`, {
+      address: 'path' in address ? shown : formatListenAddress({ ...address, port }),
+    });
   });
   return listening;
 }

@@ -19,6 +19,7 @@ import { statusOf } from '#rpc/status.ts';
 import { sleep } from '#runtime/clock.ts';
 import { Confirmation } from '#server/confirmation.ts';
 import { NamespacePolicy } from '#server/namespace-policy.ts';
+import { NodeFeeds } from '#server/node-feeds.ts';
 import { NodeIndex } from '#server/node-index.ts';
 import { createNodeWatch } from '#server/node-watch.ts';
 import type { Scope } from '#server/agent-scope.ts';
@@ -100,6 +101,7 @@ export function startReplica(setting: Setting, watchDelayMs: number): Replica {
       sessionName: 'kiam',
     }),
     watchNode: createNodeWatch({
+      feeds: new NodeFeeds(),
       scope,
       index: new NodeIndex(pods),
       pods,

@@ -1,6 +1,8 @@
 import { AGENT_OPTIONS } from './agent-options.ts';
 import { agentFlags, agentProblems } from './agent.ts';
 import type { AgentFlags } from './agent.ts';
+import { EXPLAIN_ARGUMENT, EXPLAIN_OPTIONS, explainFlags, explainProblems } from './explain.ts';
+import type { ExplainFlags } from './explain.ts';
 import { HEALTH_OPTIONS, healthFlags } from './health.ts';
 import type { HealthFlags } from './health.ts';
 import { commandHelp, programHelp } from './help.ts';
@@ -13,7 +15,7 @@ import { SERVER_OPTIONS } from './server-options.ts';
 import { serverFlags, serverProblems, serverWarnings } from './server.ts';
 import type { ServerFlags } from './server.ts';
 
-export type CommandName = 'agent' | 'server' | 'health' | 'pki';
+export type CommandName = 'agent' | 'server' | 'health' | 'pki' | 'explain';
 
 /** What a command line asks for. Each text is to be printed as it is; warnings and problems are one line each. */
 export type CommandLine =
@@ -21,6 +23,7 @@ export type CommandLine =
   | { readonly kind: 'server'; readonly flags: ServerFlags; readonly warnings: readonly string[] }
   | { readonly kind: 'health'; readonly flags: HealthFlags; readonly warnings: readonly string[] }
   | { readonly kind: 'pki'; readonly flags: PkiFlags; readonly warnings: readonly string[] }
+  | { readonly kind: 'explain'; readonly flags: ExplainFlags; readonly warnings: readonly string[] }
   | { readonly kind: 'help'; readonly text: string }
   | { readonly kind: 'version'; readonly text: string }
   | { readonly kind: 'problems'; readonly problems: readonly string[] };
@@ -33,17 +36,35 @@ export interface CommandLineOptions {
 
 type Environment = Readonly<Record<string, string | undefined>>;
 
-const COMMANDS: Readonly<Record<CommandName, { readonly options: Options; readonly describe: string }>> = {
+interface Command {
+  readonly options: Options;
+  readonly describe: string;
+  /** What stands after the command's name; most commands take flags alone. */
+  readonly argument?: string;
+}
+
+const COMMANDS: Readonly<Record<CommandName, Command>> = {
   agent: { options: AGENT_OPTIONS, describe: 'Answer the metadata API for the pods of this node' },
   server: { options: SERVER_OPTIONS, describe: 'Decide which pod may have which role, and assume roles at STS' },
   health: { options: HEALTH_OPTIONS, describe: 'Ask a server whether it is well; exit 0 or 1' },
   pki: { options: PKI_OPTIONS, describe: 'Make the certificates of both daemons, and print them as two Secrets' },
+  explain: {
+    options: EXPLAIN_OPTIONS,
+    describe: 'Say what credentials one pod gets, and why',
+    argument: EXPLAIN_ARGUMENT,
+  },
 };
 
-const ALL_COMMANDS: readonly CommandName[] = ['agent', 'server', 'health', 'pki'];
+const ALL_COMMANDS: readonly CommandName[] = ['agent', 'server', 'health', 'pki', 'explain'];
 
 /** Every flag of every command: a name means the same kind of value everywhere. */
-const ALL_OPTIONS: Options = { ...AGENT_OPTIONS, ...SERVER_OPTIONS, ...HEALTH_OPTIONS, ...PKI_OPTIONS };
+const ALL_OPTIONS: Options = {
+  ...AGENT_OPTIONS,
+  ...SERVER_OPTIONS,
+  ...HEALTH_OPTIONS,
+  ...PKI_OPTIONS,
+  ...EXPLAIN_OPTIONS,
+};
 
 /**
  * Reads the arguments after the program's name (SPEC 2). Total: it neither prints nor exits, and names every problem at once,
@@ -83,6 +104,7 @@ const READERS: Readonly<Record<CommandName, (words: Words, env: Environment) => 
   server: readServer,
   health: readHealth,
   pki: readPki,
+  explain: readExplain,
 };
 
 function readAgent(words: Words, env: Environment): ReadCommand {
@@ -119,14 +141,25 @@ function readPki(words: Words, env: Environment): ReadCommand {
   };
 }
 
+function readExplain(words: Words, env: Environment): ReadCommand {
+  const { values, given, problems, warnings } = readOptions(EXPLAIN_OPTIONS, words, env);
+  const argument = words.positionals[1] ?? '';
+  return {
+    problems: [...problems, ...explainProblems(values, given, argument)],
+    result: { kind: 'explain', flags: explainFlags(values, argument), warnings },
+  };
+}
+
 function missingProblems(missing: readonly string[]): string[] {
   return missing.map((name) => `--${name} must be given`);
 }
 
 /** Words that the command does not know. */
 function strayWords(words: Words, command: CommandName): string[] {
-  const options = COMMANDS[command].options;
-  const problems = words.positionals.slice(1).map((word) => `unexpected argument ${show(word)}`);
+  const { options, argument } = COMMANDS[command];
+  const problems = words.positionals
+    .slice(argument === undefined ? 1 : 2)
+    .map((word) => `unexpected argument ${show(word)}`);
   problems.push(...words.refused.map((word) => `unknown flag ${show(word)}`));
   for (const [name, value] of words.flags) {
     if (Object.hasOwn(options, name) || Object.hasOwn(INFORMATION, name)) continue;
@@ -149,5 +182,6 @@ async function helpText(command: CommandName | undefined, commands: readonly Com
   if (command === undefined) {
     return programHelp(commands.map((name) => ({ name, describe: COMMANDS[name].describe })));
   }
-  return commandHelp(command, COMMANDS[command].describe, COMMANDS[command].options);
+  const { argument, describe, options } = COMMANDS[command];
+  return commandHelp(argument === undefined ? command : `${command} ${argument}`, describe, options);
 }

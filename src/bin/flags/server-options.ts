@@ -16,6 +16,7 @@ import {
   parseOptionalFile,
   parseRegion,
   parseRoleBaseArn,
+  parseSocketPath,
 } from './values.ts';
 
 /** How an agent is held to its own node's pods. */
@@ -28,6 +29,13 @@ const POLICY = 'Policy';
 
 const connectionBound = (describe: string): Option<number> =>
   valueOption({ group: GRPC, describe, default: '15m', parse: durationParser('1ms', '8760h') });
+
+export const ADMIN_SOCKET_OPTION = optionalOption({
+  group: 'Monitoring',
+  describe: 'Unix socket that answers kiam explain; empty for none',
+  parse: parseSocketPath,
+  defaultText: '/dev/shm/kiam-<user>/<process>.sock',
+});
 
 export const SERVER_OPTIONS = {
   kubeconfig: valueOption({
@@ -117,6 +125,7 @@ export const SERVER_OPTIONS = {
     default: 'auto',
     parse: choiceParser<AgentIdentityMode>({ off: 'off', auto: 'auto', 'host-ip': 'host-ip', token: 'token' }),
   }),
+  'admin-socket': ADMIN_SOCKET_OPTION,
   bind: valueOption({ group: GRPC, describe: 'host:port to listen on', default: 'localhost:9610', parse: parseListen }),
   'grpc-max-connection-idle-duration': connectionBound('Close a connection without calls after this long'),
   'grpc-max-connection-age-duration': connectionBound('Ask agents to connect anew after this long'),

@@ -16,6 +16,8 @@ export interface ServerFlags {
   /** How many identities are prefetched at a time. */
   readonly fetchers: number;
   readonly agentIdentity: AgentIdentityMode;
+  /** Path of a Unix socket; undefined for one in a folder of the user's own, `''` for none. */
+  readonly adminSocket: string | undefined;
 }
 
 export interface ServerGrpcFlags {
@@ -66,6 +68,7 @@ export function serverFlags(values: ServerValues): ServerFlags {
     disableStrictNamespaceRegexp: values['disable-strict-namespace-regexp'],
     fetchers: values.fetchers,
     agentIdentity: values['agent-identity'],
+    adminSocket: values['admin-socket'],
   };
 }
 

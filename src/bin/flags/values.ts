@@ -1,4 +1,5 @@
 import { accessSync, constants, statSync } from 'node:fs';
+import { isAbsolute } from 'node:path';
 import { RE2JS } from 're2js';
 import { parseHostInterface } from '#agent/interception/host-interface.ts';
 import type { HostInterface } from '#agent/interception/host-interface.ts';
@@ -44,6 +45,18 @@ export function parseListen(text: string): Parsed<ListenAddress> {
 /** `''` is off, as in Kiam. */
 export function parseOptionalListen(text: string): Parsed<ListenAddress | undefined> {
   return text === '' ? { ok: true, value: undefined } : parseListen(text);
+}
+
+/** The longest path of a Unix socket: `sun_path` has 108 bytes with the NUL at its end (https://man7.org/linux/man-pages/man7/unix.7.html). */
+const LONGEST_SOCKET_PATH = 107;
+
+/** `''` is none. */
+export function parseSocketPath(text: string): Parsed<string> {
+  if (text === '') return { ok: true, value: '' };
+  if (!isAbsolute(text)) return { ok: false, reason: 'is no absolute path' };
+  return Buffer.byteLength(text) <= LONGEST_SOCKET_PATH
+    ? { ok: true, value: text }
+    : { ok: false, reason: `is longer than the ${LONGEST_SOCKET_PATH} bytes that a socket may have` };
 }
 
 export function parseServerAddress(text: string): Parsed<ServerAddress> {

@@ -131,6 +131,7 @@ test("The arguments of Kiam's server manifest mean what they meant", async () =>
     disableStrictNamespaceRegexp: false,
     fetchers: 8,
     agentIdentity: 'auto',
+    adminSocket: undefined,
   });
 });
 
@@ -334,8 +335,8 @@ const REFUSED: readonly (readonly [readonly string[], RegExp])[] = [
   [[...SERVER, '--kubeconfig=/does/not/exist'], /does not exist$/],
   [[...SERVER, '--agent-identity=maybe'], /^--agent-identity=maybe is none of off, auto, host-ip, token$/],
   [[...SERVER, '--grpc-max-connection-age-duration=-1s'], /is less than 1ms$/],
-  [[], /^no command is given: it must be one of agent, server, health, pki$/],
-  [['agnet'], /^unknown command agnet: it must be one of agent, server, health, pki$/],
+  [[], /^no command is given: it must be one of agent, server, health, pki, explain$/],
+  [['agnet'], /^unknown command agnet: it must be one of agent, server, health, pki, explain$/],
 ];
 
 for (const [argv, expected] of REFUSED) {
@@ -436,7 +437,7 @@ test('A program that does not offer a command says so, and what it offers', asyn
 });
 
 test('--version and --help answer on every command, whatever else is wrong', async () => {
-  for (const command of [[], ['agent'], ['server'], ['health'], ['pki']]) {
+  for (const command of [[], ['agent'], ['server'], ['health'], ['pki'], ['explain']]) {
     assert.deepEqual(await parse([...command, '--version']), { kind: 'version', text: 'kiam 1.2.3' });
     assert.equal((await parse([...command, '--help', '--typo'])).kind, 'help');
   }
@@ -456,11 +457,14 @@ const DOCUMENTED: Readonly<Record<CommandName, string>> = {
     grpc-keepalive-time-duration:10s grpc-keepalive-timeout-duration:2s bind:localhost:9610 kubeconfig sync:1m fetchers:8
     prefetch-buffer-size:1000 role-base-arn role-base-arn-autodetect disable-strict-namespace-regexp session:kiam
     session-duration:1h assume-role-arn region grpc-max-connection-idle-duration:15m grpc-max-connection-age-duration:15m
-    grpc-max-connection-age-grace-duration:15m metadata-endpoint:http://169.254.169.254 max-view-age:30s agent-identity:auto`,
+    grpc-max-connection-age-grace-duration:15m metadata-endpoint:http://169.254.169.254 max-view-age:30s agent-identity:auto
+    admin-socket:/dev/shm/kiam-<user>/<process>.sock`,
   health: `json-log level:info cert key ca server-address:localhost:9610 server-address-refresh:0s gateway-timeout-creation:1s
     grpc-keepalive-time-duration:10s grpc-keepalive-timeout-duration:2s grpc-keepalive-permit-without-stream timeout:1s`,
   pki: `out:none manifests:true namespace:kube-system renew rotate-ca:no ca ca-key server-names valid-for:8760h
     ca-valid-for:87600h`,
+  explain: `json timeout:5s admin-socket:automatic kubeconfig role-base-arn session:kiam
+    disable-strict-namespace-regexp`,
 };
 
 /** What the help says of a flag's default; undefined where it does not show the flag. */
@@ -469,7 +473,7 @@ function defaultShown(help: string, name: string): string | undefined {
   return entry === undefined ? undefined : (/\[default: ([^\]]*)\]/.exec(entry)?.[1] ?? '');
 }
 
-for (const command of ['agent', 'server', 'health', 'pki'] as const) {
+for (const command of ['agent', 'server', 'health', 'pki', 'explain'] as const) {
   test(`The help of ${command} shows every documented flag with its default, within 110 columns`, async () => {
     const help = await parse([command, '--help']);
     assert.ok(help.kind === 'help');
@@ -508,4 +512,51 @@ test('pki takes one step at a time, and only one that can be taken', async () =>
     ['--valid-for=0s'],
   ];
   for (const flags of refused) assert.equal((await parse(['pki', ...flags])).kind, 'problems', flags.join(' '));
+});
+
+test('explain names one pod, and asks a server or the API', async () => {
+  const read = await parse(['explain', 'team/app-7d9', '--json', '--timeout=2s']);
+  assert.ok(read.kind === 'explain', JSON.stringify(read));
+  assert.deepEqual(read.flags, {
+    namespace: 'team',
+    name: 'app-7d9',
+    json: true,
+    timeoutMs: 2000,
+    from: { kind: 'server', socket: undefined },
+  });
+  const given = await parse(['explain', 'team/app', '--admin-socket=/run/kiam.sock']);
+  assert.ok(given.kind === 'explain');
+  assert.deepEqual(given.flags.from, { kind: 'server', socket: '/run/kiam.sock' });
+  const api = await parse(['explain', `--kubeconfig=${pem}`, '--session=ours', 'team/app']);
+  assert.ok(api.kind === 'explain');
+  assert.deepEqual(api.flags.from, {
+    kind: 'api',
+    kubeconfig: pem,
+    baseArn: undefined,
+    sessionName: 'ours',
+    strict: true,
+  });
+});
+
+test('explain refuses what names no pod and flags that would mean nothing', async () => {
+  const form = 'the argument is not of the form NAMESPACE/POD';
+  const cases: readonly [readonly string[], readonly string[]][] = [
+    [[], ['NAMESPACE/POD must be given']],
+    [['app'], [form]],
+    [['team/app/'], [form]],
+    [['Team/app'], [form]],
+    [['team/a b'], [form]],
+    [['team/app', 'team/other'], ['unexpected argument team/other']],
+    [['team/app', '--session=x'], ['--session has no meaning without --kubeconfig: a server knows its own']],
+    [
+      ['team/app', `--kubeconfig=${pem}`, '--admin-socket=/x'],
+      ['--kubeconfig and --admin-socket contradict each other: with the first no server is asked'],
+    ],
+    [['team/app', '--admin-socket=x'], ['--admin-socket=x is no absolute path']],
+    [
+      ['team/app', `--admin-socket=/${'x'.repeat(107)}`],
+      [`--admin-socket=/${'x'.repeat(99)}... is longer than the 107 bytes that a socket may have`],
+    ],
+  ];
+  for (const [argv, expected] of cases) assert.deepEqual(await problems(['explain', ...argv]), expected);
 });

@@ -4,6 +4,7 @@ import { describe, it } from 'node:test';
 import { PodCache } from '#kubernetes/pod-cache.ts';
 import type { NodeUpdate } from '#rpc/contract.ts';
 import type { Scope } from '#server/agent-scope.ts';
+import { NodeFeeds } from '#server/node-feeds.ts';
 import { NodeIndex } from '#server/node-index.ts';
 import { createNodeWatch } from '#server/node-watch.ts';
 
@@ -21,6 +22,7 @@ async function watchAs(scope: Scope) {
   const sent: NodeUpdate[] = [];
   const watch = createNodeWatch({
     scope: { of: () => Promise.resolve(scope) },
+    feeds: new NodeFeeds(),
     index: new NodeIndex(pods),
     pods,
     namespaces: { subscribe: () => () => {} },

@@ -1,0 +1,39 @@
+import { chmod } from 'node:fs/promises';
+
+import { createExplainRoute, type ExplainRouteOptions } from '#server/explain/route.ts';
+import { startHttpListener } from '#telemetry/http-listener.ts';
+
+import { prepareSocket, socketPath } from './admin-socket.ts';
+import type { Daemon } from './daemon.ts';
+
+/**
+ * Listens for people on this machine, on a Unix socket that only the same user can open. The daemon goes on without: nothing
+ * depends on it but `kiam explain`.
+ */
+export async function startAdmin(
+  adminSocket: string | undefined,
+  { clock, logger, shutdown }: Daemon,
+  explain: ExplainRouteOptions,
+): Promise<void> {
+  const path = adminSocket ?? socketPath(process.pid);
+  if (path === '') return;
+  const warn = (message: string, error: unknown): void =>
+    logger.warn(message, { address: path, error: error instanceof Error ? error : String(error) });
+  try {
+    await prepareSocket(path);
+  } catch (error) {
+    return warn('admin: kiam explain cannot ask this server', error);
+  }
+  const listener = startHttpListener({
+    name: 'admin',
+    address: { path },
+    routes: { '/explain': createExplainRoute(explain) },
+    logger,
+    clock,
+  });
+  // The folder may be one that others enter, and the umask none.
+  listener.listening
+    .then(() => chmod(path, 0o600))
+    .catch((error: unknown) => warn('admin: the socket cannot be kept to this user', error));
+  shutdown.add({ name: 'admin', limitMs: 1000, close: () => listener.close() });
+}

@@ -1,0 +1,51 @@
+import { hostname } from 'node:os';
+
+import type { StsCredentialCache } from '#aws/credential-cache.ts';
+import { resolveRole } from '#domain/role.ts';
+import type { Kubernetes } from '#kubernetes/kubernetes.ts';
+import type { Confirmation } from '#server/confirmation.ts';
+import { collectFacts, type CollectOptions } from '#server/explain/collect.ts';
+import { explain } from '#server/explain/explain.ts';
+import type { ExplainRouteOptions } from '#server/explain/route.ts';
+import { runningFacts } from '#server/explain/running.ts';
+import type { NamespacePolicy } from '#server/namespace-policy.ts';
+import type { NodeFeeds } from '#server/node-feeds.ts';
+
+import type { ServerFlags } from './flags/server.ts';
+
+export interface ExplainerOptions {
+  readonly flags: ServerFlags;
+  readonly baseArn: string;
+  readonly kubernetes: Kubernetes;
+  readonly policy: NamespacePolicy;
+  readonly confirmation: Confirmation;
+  readonly credentials: StsCredentialCache;
+  readonly feeds: NodeFeeds;
+}
+
+/** What `kiam explain` is told: of this replica's memory, which the others do not share. */
+export function createExplainer({
+  flags,
+  baseArn,
+  kubernetes,
+  policy,
+  ...sources
+}: ExplainerOptions): ExplainRouteOptions['explain'] {
+  const { agentIdentity } = flags;
+  const view = (): { viewAgeMs: number; viewProblem: string | undefined } => {
+    const { pods, namespaces } = kubernetes.status();
+    return { viewAgeMs: pods.confirmedAgeMs, viewProblem: pods.lastError ?? namespaces.lastError };
+  };
+  const options: CollectOptions = {
+    source: `as ${hostname()} holds it in memory (process ${process.pid}); other replicas have memories of their own`,
+    pods: kubernetes.pods,
+    knowsAddress: () => true,
+    asksByNode: agentIdentity !== 'off',
+    namespaces: kubernetes.namespaces,
+    resolve: (role) => resolveRole(role, baseArn),
+    decide: (pod) => policy.decide(pod, pod.role),
+    sessionName: flags.aws.sessionName,
+    running: (pod, identity) => runningFacts({ ...sources, view, agentIdentity }, pod, identity),
+  };
+  return (namespace, name) => explain(collectFacts(options, namespace, name));
+}

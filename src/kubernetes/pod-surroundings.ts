@@ -1,0 +1,69 @@
+import type { PodRecord } from '#domain/pod.ts';
+import type { Logger } from '#telemetry/logger.ts';
+import type { KubernetesConnection } from './connection.ts';
+import { listField } from './json-fields.ts';
+import { NamespaceCache } from './namespace-cache.ts';
+import { parseNamespace } from './namespace-record.ts';
+import { readObject } from './object-reader.ts';
+import { PodCache } from './pod-cache.ts';
+import { createPodParser } from './pod-record.ts';
+
+/** A pod, its namespace, and the pods that show its address: as much of the cluster as decides about the one pod. */
+export interface PodSurroundings {
+  readonly pods: PodCache;
+  readonly namespaces: NamespaceCache;
+  /** Addresses of which all claimants are known. */
+  readonly knownAddresses: ReadonlySet<string>;
+}
+
+export type SurroundingsReading =
+  | { readonly ok: true; readonly value: PodSurroundings }
+  | { readonly ok: false; readonly reason: string };
+
+export interface SurroundingsOptions {
+  readonly connection: KubernetesConnection;
+  readonly namespace: string;
+  readonly name: string;
+  readonly logger: Logger;
+  readonly signal: AbortSignal;
+}
+
+/** Reads what decides about one pod, in three requests. Never rejects. */
+export async function readSurroundings(options: SurroundingsOptions): Promise<SurroundingsReading> {
+  const { connection, namespace, name, logger, signal } = options;
+  const parse = createPodParser();
+  const namespacePath = `/api/v1/namespaces/${encodeURIComponent(namespace)}`;
+  const [pod, ownNamespace] = await Promise.all([
+    readObject({ connection, path: `${namespacePath}/pods/${encodeURIComponent(name)}`, parse, signal }),
+    readObject({ connection, path: namespacePath, parse: parseNamespace, signal }),
+  ]);
+  if (pod.kind === 'unknown') return { ok: false, reason: `the pod cannot be read: ${pod.reason}` };
+  if (ownNamespace.kind === 'unknown')
+    return { ok: false, reason: `the namespace cannot be read: ${ownNamespace.reason}` };
+  const pods = new PodCache({ logger });
+  const namespaces = new NamespaceCache({ logger });
+  const knownAddresses = new Set<string>();
+  if (ownNamespace.kind === 'found') namespaces.target.upsert(ownNamespace.value);
+  if (pod.kind === 'found') {
+    pods.upsert(pod.value);
+    // The API server selects by the first address alone.
+    const [address] = pod.value.addresses;
+    const sharers = address === undefined ? undefined : await readPodsAt(options, address, parse);
+    if (address !== undefined && sharers !== undefined) knownAddresses.add(address);
+    for (const sharer of sharers ?? []) pods.upsert(sharer);
+  }
+  return { ok: true, value: { pods, namespaces, knownAddresses } };
+}
+
+/** Undefined when that may not be asked, or is not answered. */
+async function readPodsAt(
+  { connection, signal }: SurroundingsOptions,
+  address: string,
+  parsePod: (value: unknown) => PodRecord | undefined,
+): Promise<readonly PodRecord[] | undefined> {
+  const query = { fieldSelector: `status.podIP=${address}` };
+  const parse = (list: unknown): readonly PodRecord[] =>
+    listField(list, 'items').flatMap((item) => parsePod(item) ?? []);
+  const reading = await readObject({ connection, path: '/api/v1/pods', query, parse, signal });
+  return reading.kind === 'found' ? reading.value : undefined;
+}

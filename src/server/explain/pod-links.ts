@@ -1,0 +1,64 @@
+import { ownsItsAddress, type PodRecord } from '#domain/pod.ts';
+
+import { inSeconds, type Link, spoken } from './explanation.ts';
+import type { AddressFacts, ExplainFacts, RunningFacts } from './facts.ts';
+
+/** How well the server sees the cluster. */
+export function viewLink({ viewAgeMs, viewProblem }: RunningFacts): Link {
+  const age = `the server's view of the pods is ${spoken(viewAgeMs)} old at most`;
+  return {
+    link: 'view',
+    verdict: viewProblem === undefined ? 'ok' : 'note',
+    text: viewProblem === undefined ? age : `${age}; ${viewProblem}`,
+    facts: { ageSeconds: inSeconds(viewAgeMs), problem: viewProblem ?? null },
+  };
+}
+
+/** Whether there is such a pod, and whether it is one that can be served. */
+export function podLink({ pod, running }: ExplainFacts): Link {
+  if (pod === undefined) {
+    const who = running === undefined ? 'the API server' : 'this server';
+    return { link: 'pod', verdict: 'no', text: `${who} knows no such pod`, facts: { found: false } };
+  }
+  const { uid, phase, hostNetwork, terminating, hostIp } = pod;
+  return {
+    link: 'pod',
+    verdict: ownsItsAddress(pod) ? 'ok' : 'no',
+    text: stateOf(pod),
+    facts: { found: true, uid, phase, hostNetwork, terminating, node: hostIp },
+  };
+}
+
+function stateOf({ phase, hostNetwork, terminating, hostIp }: PodRecord): string {
+  if (phase === 'Succeeded' || phase === 'Failed') return `it has ended (${phase})`;
+  if (hostNetwork) return 'it has hostNetwork: it shares the address of its node, and is never served';
+  const where = hostIp === '' ? 'on no node yet' : `on the node ${hostIp}`;
+  const end = terminating ? '; it is being deleted, and served until it is gone' : '';
+  return `${phase} ${where}${end}`;
+}
+
+/** Whether who asks from the pod's addresses is taken for the pod. */
+export function addressLink(addresses: readonly AddressFacts[]): Link {
+  const own = addresses.filter(({ isOwn }) => isOwn === true);
+  const lost = addresses.filter(({ isOwn }) => isOwn === false);
+  const nothing = own.length === 0 && (lost.length > 0 || addresses.length === 0);
+  return {
+    link: 'address',
+    verdict: own.length > 0 ? 'ok' : nothing ? 'no' : 'unknown',
+    text: addresses.length === 0 ? 'it has no address yet' : addresses.map(inWords).join('; '),
+    facts: {
+      addresses: addresses.map(({ address }) => address),
+      own: own.map(({ address }) => address),
+      claimedBy: [...new Set(addresses.flatMap(({ others }) => others))],
+    },
+  };
+}
+
+function inWords({ address, isOwn, others }: AddressFacts): string {
+  if (isOwn === undefined) return `${address}: whether another pod claims it as well cannot be told`;
+  if (others.length === 0) return address;
+  const claim = `${address} is claimed by ${others.join(', ')} as well`;
+  return isOwn
+    ? `${claim}: the agent of this pod's node is answered for this pod`
+    : `${claim}: multiple running pods found`;
+}

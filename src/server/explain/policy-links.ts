@@ -1,0 +1,52 @@
+import type { Identity } from '#domain/identity.ts';
+import { PERMITTED_ANNOTATION } from '#domain/namespace.ts';
+import { EXTERNAL_ID_ANNOTATION, type PodRecord, ROLE_ANNOTATION } from '#domain/pod.ts';
+import { stsSessionName } from '#domain/session-name.ts';
+import { MASK } from '#telemetry/fields.ts';
+
+import { type Link, quoted } from './explanation.ts';
+import type { ExplainFacts } from './facts.ts';
+
+/** The role as annotated, and its ARN. */
+export function roleLink(pod: PodRecord, resolution: ExplainFacts['resolution']): Link {
+  const link = 'role';
+  const facts = { annotated: pod.role, arn: resolution?.ok === true ? resolution.role.arn : null };
+  if (pod.role === '') {
+    return { link, verdict: 'no', text: `it is annotated with no role (${ROLE_ANNOTATION})`, facts };
+  }
+  const annotated = quoted(pod.role);
+  if (resolution === undefined) {
+    return {
+      link,
+      verdict: 'unknown',
+      text: `${annotated} is a short name: its ARN depends on --role-base-arn`,
+      facts,
+    };
+  }
+  if (!resolution.ok) return { link, verdict: 'no', text: `${annotated}: ${resolution.reason}`, facts };
+  return { link, verdict: 'ok', text: `${annotated} is ${resolution.role.arn}`, facts };
+}
+
+/** What the namespace says to it. */
+export function policyLink({ namespace, permitted, decision }: ExplainFacts): Link {
+  const link = 'policy';
+  const facts = { permitted: permitted ?? null, allowed: decision?.allowed ?? null };
+  const expression = `${quoted(permitted ?? '')} (${PERMITTED_ANNOTATION} of namespace ${namespace})`;
+  if (decision === undefined) {
+    return { link, verdict: 'unknown', text: `whether ${expression} matches depends on the ARN of the role`, facts };
+  }
+  if (!decision.allowed) return { link, verdict: 'no', text: decision.explanation, facts };
+  return { link, verdict: 'ok', text: `${expression} matches the ARN`, facts };
+}
+
+/** Who the pod is to STS. External ids are half a secret: that there is one is said, not which. */
+export function sessionLink({ sessionName, externalId }: Identity): Link {
+  const name = stsSessionName(sessionName);
+  const has = externalId !== '';
+  return {
+    link: 'session',
+    verdict: 'ok',
+    text: has ? `${name}, with the external id ${MASK} (${EXTERNAL_ID_ANNOTATION})` : `${name}, without an external id`,
+    facts: { name, externalId: has ? MASK : null },
+  };
+}

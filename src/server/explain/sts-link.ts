@@ -1,0 +1,60 @@
+import { awsTimestamp, type CredentialInspection, type FailureInspection } from '#domain/credentials.ts';
+import { MASK } from '#telemetry/fields.ts';
+
+import { inSeconds, type Link, spoken } from './explanation.ts';
+
+/** What STS last said of the pod's identity, and what is left of its credentials. */
+export function credentialsLink(inspection: CredentialInspection, externalId: string): Link {
+  const { held, failure, isCalling, next, isPaused } = inspection;
+  return {
+    link: 'credentials',
+    verdict: held?.isServed === true ? 'ok' : failure === undefined && held === undefined ? 'unknown' : 'no',
+    text: inWords(inspection, externalId),
+    facts: {
+      served: held?.isServed ?? false,
+      issuedAt: held === undefined ? null : awsTimestamp(held.issuedAtMs),
+      expiresAt: held === undefined ? null : awsTimestamp(held.expiresAtMs),
+      remainingSeconds: held === undefined ? null : inSeconds(held.remainingMs),
+      failure: failure === undefined ? null : failure.category,
+      failureCode: failure === undefined ? null : failure.code,
+      failureText: failure === undefined ? null : visibleDetail(failure, externalId),
+      failedSecondsAgo: failure === undefined ? null : inSeconds(failure.agoMs),
+      failures: failure?.count ?? 0,
+      calling: isCalling,
+      nextCallInSeconds: next === undefined ? null : inSeconds(next.inMs),
+      nextCallIsAutomatic: next?.isAutomatic ?? null,
+      paused: isPaused,
+    },
+  };
+}
+
+function inWords({ held, failure, isCalling, next, isPaused }: CredentialInspection, externalId: string): string {
+  const parts: string[] = [];
+  if (held?.isServed === true) {
+    parts.push(`${spoken(held.remainingMs)} left, until ${awsTimestamp(held.expiresAtMs)}`);
+  } else if (held !== undefined) {
+    parts.push(`the last ones ended at ${awsTimestamp(held.expiresAtMs)}`);
+  }
+  if (failure !== undefined) parts.push(failureInWords(failure, externalId));
+  if (parts.length === 0) parts.push('STS has not answered yet');
+  if (isCalling) parts.push('STS is being asked now');
+  else if (next !== undefined) parts.push(`${held?.isServed === true ? 'renewed' : 'asked again'} ${whenOf(next)}`);
+  if (isPaused) parts.push('STS as a whole does not answer, so calls are held back');
+  return parts.join('; ');
+}
+
+function failureInWords(failure: FailureInspection, externalId: string): string {
+  const times = failure.count > 1 ? ` (${failure.count} times in a row)` : '';
+  return `STS failed ${spoken(failure.agoMs)} ago${times}: ${visibleDetail(failure, externalId)}`;
+}
+
+/** STS quotes what it was sent where it calls that malformed, and may cut it: then only its code is told. */
+function visibleDetail({ category, code, detail }: FailureInspection, externalId: string): string {
+  if (externalId === '') return detail;
+  return category === 'bad-request' ? code : detail.replaceAll(externalId, MASK);
+}
+
+function whenOf({ inMs, isAutomatic }: { readonly inMs: number; readonly isAutomatic: boolean }): string {
+  if (isAutomatic) return inMs === 0 ? 'at the next opportunity' : `in ${spoken(inMs)}`;
+  return inMs === 0 ? 'when the pod asks' : `when the pod asks, in ${spoken(inMs)} at the earliest`;
+}
