@@ -31,7 +31,8 @@ export function credentialsLink(inspection: CredentialInspection, externalId: st
 function inWords({ held, failure, isCalling, next, isPaused }: CredentialInspection, externalId: string): string {
   const parts: string[] = [];
   if (held?.isServed === true) {
-    parts.push(`${spoken(held.remainingMs)} left, until ${awsTimestamp(held.expiresAtMs)}`);
+    const life = `STS issued them at ${awsTimestamp(held.issuedAtMs)}; ${spoken(held.remainingMs)} are left`;
+    parts.push(`${life}, until ${awsTimestamp(held.expiresAtMs)}`);
   } else if (held !== undefined) {
     parts.push(`the last ones ended at ${awsTimestamp(held.expiresAtMs)}`);
   }
