@@ -1,17 +1,11 @@
 import { request } from 'node:http';
 
-import { createConnection, type KubernetesConnection } from '#kubernetes/connection.ts';
-import { readSurroundings } from '#kubernetes/pod-surroundings.ts';
 import { systemClock } from '#runtime/clock.ts';
 import { startDeadline } from '#runtime/deadline.ts';
-import { collectFacts, type CollectOptions } from '#server/explain/collect.ts';
-import { explain } from '#server/explain/explain.ts';
 import { explanationJson, explanationText } from '#server/explain/render.ts';
-import { decideWithoutServer, resolveWithoutServer } from '#server/explain/without-server.ts';
-import { createLogger } from '#telemetry/logger.ts';
 
 import { socketsOfUser } from './admin-socket.ts';
-import type { ExplainFlags, ExplainSource } from './flags/explain.ts';
+import type { ExplainFlags } from './flags/explain.ts';
 
 type Answer =
   | { readonly kind: 'explained'; readonly text: string; readonly isFound: boolean }
@@ -20,28 +14,33 @@ type Answer =
 /** Prints the explanation of one pod. Exits 1 when none can be had, and when there is no such pod. */
 export async function runExplain({ flags }: { readonly flags: ExplainFlags }): Promise<void> {
   const deadline = startDeadline(systemClock, flags.timeoutMs, new AbortController().signal);
-  const { from } = flags;
-  const answer =
-    from.kind === 'server'
-      ? await askServers(flags, from.socket, deadline.signal)
-      : await readApi(flags, from, deadline.signal);
+  const answer = await answerTo(flags, deadline.signal);
   deadline.clear();
   if (answer.kind === 'failed') process.stderr.write(`kiam: ${answer.reason}\n`);
   else process.stdout.write(answer.text);
   process.exitCode = answer.kind === 'explained' && answer.isFound ? 0 : 1;
 }
 
+async function answerTo(flags: ExplainFlags, signal: AbortSignal): Promise<Answer> {
+  const { from, json } = flags;
+  if (from.kind === 'server') return askServers(flags, from.socket, signal);
+  // Whoever asks a server needs none of the client of the API.
+  const { explainWithoutServer } = await import('./explain-without-server.ts');
+  const explanation = await explainWithoutServer(flags, from, signal);
+  if (typeof explanation === 'string') return { kind: 'failed', reason: explanation };
+  const text = json ? explanationJson(explanation) : explanationText(explanation);
+  return { kind: 'explained', text, isFound: explanation.isFound };
+}
+
 async function askServers(flags: ExplainFlags, socket: string | undefined, signal: AbortSignal): Promise<Answer> {
   const sockets = socket === undefined ? findSockets() : [socket];
-  const asked = await Promise.all(
-    sockets.map(async (path) => ({ path, answer: await askServer(flags, path, signal) })),
-  );
-  const [first, second] = asked.filter(({ answer }) => answer.kind !== 'nobody');
-  if (second !== undefined) {
-    return { kind: 'failed', reason: `several servers run here: name one by --admin-socket=${sockets.join(' or ')}` };
+  const answers = await Promise.all(sockets.map((path) => askServer(flags, path, signal)));
+  const answered = sockets.filter((_, index) => answers[index] !== undefined);
+  if (answered.length > 1) {
+    return { kind: 'failed', reason: `several servers run here: name one by --admin-socket=${answered.join(' or ')}` };
   }
-  if (first !== undefined && first.answer.kind !== 'nobody') return first.answer;
-  return { kind: 'failed', reason: socket === undefined ? nobodyHere(flags) : `no server answers at ${socket}` };
+  const nobody = socket === undefined ? nobodyHere(flags) : `no server answers at ${socket}`;
+  return answers.find((answer) => answer !== undefined) ?? { kind: 'failed', reason: nobody };
 }
 
 /** None where there is no such folder, or where it is not this user's own. */
@@ -61,15 +60,16 @@ function nobodyHere({ namespace, name }: ExplainFlags): string {
   ].join(' ');
 }
 
+/** Undefined when nobody listens. */
 function askServer(
   { namespace, name, json }: ExplainFlags,
   socketPath: string,
   signal: AbortSignal,
-): Promise<Answer | { readonly kind: 'nobody' }> {
+): Promise<Answer | undefined> {
   const query = new URLSearchParams({ namespace, name, form: json ? 'json' : 'text' });
   return new Promise((resolve) => {
     const fail = (error: Error & { code?: string }): void => {
-      if (error.code === 'ENOENT' || error.code === 'ECONNREFUSED') resolve({ kind: 'nobody' });
+      if (error.code === 'ENOENT' || error.code === 'ECONNREFUSED') resolve(undefined);
       else if (error.code === 'EACCES') resolve({ kind: 'failed', reason: `${socketPath} is another user's` });
       else resolve({ kind: 'failed', reason: signal.aborted ? 'the server does not answer' : error.message });
     };
@@ -88,40 +88,4 @@ function askServer(
     });
     outgoing.end();
   });
-}
-
-type ApiSource = Extract<ExplainSource, { kind: 'api' }>;
-
-async function readApi(flags: ExplainFlags, from: ApiSource, signal: AbortSignal): Promise<Answer> {
-  const { namespace, name, json } = flags;
-  const opened = openConnection(from.kubeconfig);
-  if (typeof opened === 'string') return { kind: 'failed', reason: opened };
-  const logger = createLogger({ json: false, level: 'error' });
-  const read = await readSurroundings({ connection: opened, namespace, name, logger, signal });
-  opened.close();
-  if (!read.ok) return { kind: 'failed', reason: read.reason };
-  const { pods, namespaces, knownAddresses } = read.value;
-  const facts: CollectOptions = {
-    source: `as ${opened.server} says; what STS answers and what agents hold, only a running server knows`,
-    pods,
-    knowsAddress: (address) => knownAddresses.has(address),
-    asksByNode: true,
-    namespaces,
-    resolve: (role) => resolveWithoutServer(role, from),
-    decide: (pod) => decideWithoutServer(pod, namespaces, from),
-    sessionName: from.sessionName,
-    running: undefined,
-  };
-  const explanation = explain(collectFacts(facts, namespace, name));
-  const text = json ? explanationJson(explanation) : explanationText(explanation);
-  return { kind: 'explained', text, isFound: explanation.isFound };
-}
-
-/** Why there is none, as a text, where the kubeconfig is of no use. */
-function openConnection(kubeconfig: string): KubernetesConnection | string {
-  try {
-    return createConnection({ kubeconfig, clock: systemClock });
-  } catch (error) {
-    return `${kubeconfig}: ${error instanceof Error ? error.message : 'it cannot be read'}`;
-  }
 }

@@ -36,7 +36,14 @@ function confirmationThat(says: (pod: PodRecord) => PodReading = (pod) => ({ kin
     maxViewAgeMs: 30_000,
   });
   const signal = new AbortController().signal;
-  return { clock, pods, api, pod, confirm: (how: Confirm, of = pod) => confirmation.confirm(of, how, signal) };
+  return {
+    clock,
+    pods,
+    api,
+    pod,
+    confirmation,
+    confirm: (how: Confirm, of = pod) => confirmation.confirm(of, how, signal),
+  };
 }
 
 describe('confirmation', () => {
@@ -84,6 +91,16 @@ describe('confirmation', () => {
     await confirm('anew');
     await confirm('certain');
     assert.equal(api.reads, 4);
+  });
+
+  it('tells how long ago it was that the API server confirmed a pod at its present address, and does not ask for that', async () => {
+    const { clock, api, pod, confirm, confirmation } = confirmationThat();
+    assert.equal(confirmation.confirmedAgoMs(pod), undefined);
+    await confirm('held');
+    await clock.advance(40_000);
+    assert.equal(confirmation.confirmedAgoMs(pod), 40_000);
+    assert.equal(confirmation.confirmedAgoMs({ ...pod, addresses: ['192.0.2.9'] }), undefined);
+    assert.equal(api.reads, 1);
   });
 
   it('asks again after the pod got another address, and after it was refused', async () => {

@@ -109,6 +109,7 @@ function feedThat(...records: readonly PodRecord[]) {
       const pod = store.find(address);
       return pod === undefined ? undefined : (store.credentialsOf(pod)?.value.accessKeyId ?? 'none');
     },
+    told: (uid: string) => feed.inspect(uid),
     /** What was sent since the last look, in words. */
     news: (): readonly string[] => sent.splice(0).map(inWords),
   };
@@ -314,6 +315,34 @@ describe('the feed of a node', () => {
     await node.issue('reader', 'ASIA-next');
     assert.deepEqual(['192.0.2.1', '192.0.2.3'].map(node.keyAt), ['ASIA-next', 'ASIA-next']);
     assert.deepEqual(withoutHeartbeats(node.news()), ['credentials ASIA-next']);
+    node.gone.abort();
+  });
+
+  it('can be looked at: what it has told of a pod, and what waits for the agent to read on', async () => {
+    const node = feedThat(podRecord(), { ...SECOND, role: '' });
+    const key = identityKey({ roleArn: 'reader', sessionName: 'kiam', externalId: '' });
+    assert.deepEqual([node.told('uid-1').isSynced, node.told('uid-1').identityKey], [false, undefined]);
+    await node.issue('reader');
+    await node.start();
+    await node.clock.advance(5000);
+    const told = { peer: '', openForMs: 5000, isSynced: true, isBehind: false, isChanging: false, identityKey: key };
+    assert.deepEqual(node.told('uid-1'), told);
+    assert.deepEqual(node.told('uid-2'), { ...told, identityKey: '' });
+    assert.deepEqual(node.told('uid-9'), { ...told, identityKey: undefined });
+    node.reader.isSlow = true;
+    await node.issue('reader', 'ASIA-renewed');
+    assert.deepEqual(node.told('uid-1'), { ...told, isBehind: true });
+    await node.issue('reader', 'ASIA-again');
+    node.pods.upsert({ ...SECOND, role: 'reader', resourceVersion: '2' });
+    assert.deepEqual(node.told('uid-1'), { ...told, isBehind: true, isChanging: true });
+    assert.deepEqual(node.told('uid-2'), { ...told, isBehind: true, isChanging: true, identityKey: '' });
+    node.reader.isSlow = false;
+    node.reader.drain();
+    await settle();
+    assert.deepEqual([node.told('uid-1'), node.told('uid-2')], [told, told]);
+    node.pods.remove('uid-1');
+    await settle();
+    assert.equal(node.told('uid-1').identityKey, undefined);
     node.gone.abort();
   });
 

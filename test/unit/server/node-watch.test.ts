@@ -20,9 +20,11 @@ async function watchAs(scope: Scope) {
   pods.upsert(podRecord({ uid: 'here', name: 'here', addresses: ['192.0.2.1'], hostIp: NODE }));
   pods.upsert(podRecord({ uid: 'there', name: 'there', addresses: ['192.0.2.2'], hostIp: '198.51.100.2' }));
   const sent: NodeUpdate[] = [];
+  const feeds = new NodeFeeds();
+  let open = 0;
   const watch = createNodeWatch({
     scope: { of: () => Promise.resolve(scope) },
-    feeds: new NodeFeeds(),
+    feeds,
     index: new NodeIndex(pods),
     pods,
     namespaces: { subscribe: () => () => {} },
@@ -39,11 +41,20 @@ async function watchAs(scope: Scope) {
       signal: new AbortController().signal,
       peer: '',
       token: '',
-      send: (update) => sent.push(update) > 0,
+      send: (update) => {
+        open = Math.max(open, feeds.on('198.51.100.2').length);
+        return sent.push(update) > 0;
+      },
       drained: () => Promise.resolve(),
     },
   );
-  return { end, pods: sent.flatMap(({ pod }) => (pod === undefined ? [] : [pod.uid])), sent: sent.length };
+  return {
+    end,
+    pods: sent.flatMap(({ pod }) => (pod === undefined ? [] : [pod.uid])),
+    sent: sent.length,
+    open,
+    left: feeds.on('198.51.100.2').length,
+  };
 }
 
 describe('the watch of a node', () => {
@@ -52,13 +63,18 @@ describe('the watch of a node', () => {
     assert.deepEqual([end, pods], ['ended', ['there']]);
   });
 
+  it('is known under the node that is proven for as long as it is open', async () => {
+    const { open, left } = await watchAs({ kind: 'node', hostIp: '198.51.100.2' });
+    assert.deepEqual([open, left], [1, 0]);
+  });
+
   for (const [kind, expected] of [
     ['any', 'unproven'],
     ['refused', 'unproven'],
     ['unknown', 'unknown'],
   ] as const) {
     it(`tells an agent nothing whose scope is ${kind}`, async () => {
-      assert.deepEqual(await watchAs({ kind }), { end: expected, pods: [], sent: 0 });
+      assert.deepEqual(await watchAs({ kind }), { end: expected, pods: [], sent: 0, open: 0, left: 0 });
     });
   }
 });

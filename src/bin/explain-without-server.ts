@@ -1,0 +1,46 @@
+import { createConnection, type KubernetesConnection } from '#kubernetes/connection.ts';
+import { readSurroundings } from '#kubernetes/pod-surroundings.ts';
+import { systemClock } from '#runtime/clock.ts';
+import { collectFacts, type CollectOptions } from '#server/explain/collect.ts';
+import { explain } from '#server/explain/explain.ts';
+import type { Explanation } from '#server/explain/explanation.ts';
+import { decideWithoutServer, resolveWithoutServer } from '#server/explain/without-server.ts';
+import { createLogger } from '#telemetry/logger.ts';
+
+import type { ExplainFlags, ExplainSource } from './flags/explain.ts';
+
+/** What the API alone tells of a pod, or why it tells nothing. */
+export async function explainWithoutServer(
+  { namespace, name }: Pick<ExplainFlags, 'namespace' | 'name'>,
+  from: Extract<ExplainSource, { kind: 'api' }>,
+  signal: AbortSignal,
+): Promise<Explanation | string> {
+  const connection = openConnection(from.kubeconfig);
+  if (typeof connection === 'string') return connection;
+  const logger = createLogger({ json: false, level: 'error' });
+  const read = await readSurroundings({ connection, namespace, name, logger, signal });
+  connection.close();
+  if (!read.ok) return read.reason;
+  const { pods, namespaces, knownAddresses } = read.value;
+  const facts: CollectOptions = {
+    source: `as ${connection.server} says; what STS answers and what agents hold, only a running server knows`,
+    pods,
+    knowsAddress: (address) => knownAddresses.has(address),
+    asksByNode: true,
+    namespaces,
+    resolve: (role) => resolveWithoutServer(role, from),
+    decide: (pod) => decideWithoutServer(pod, namespaces, from),
+    sessionName: from.sessionName,
+    running: undefined,
+  };
+  return explain(collectFacts(facts, namespace, name));
+}
+
+/** Why there is none, as a text, where the kubeconfig is of no use. */
+function openConnection(kubeconfig: string): KubernetesConnection | string {
+  try {
+    return createConnection({ kubeconfig, clock: systemClock });
+  } catch (error) {
+    return `${kubeconfig}: ${error instanceof Error ? error.message : 'it cannot be read'}`;
+  }
+}
