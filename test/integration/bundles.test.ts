@@ -50,6 +50,11 @@ describe('the bundles', () => {
     );
   });
 
+  it('the agent’s explains nothing, and says where that is done', async () => {
+    const explain = promisify(execFile)(process.execPath, [join(folder, 'kiam-agent.mjs'), 'explain', 'team/app']);
+    await assert.rejects(explain, /this program has no explain, which comes in an image of its own/);
+  });
+
   it('the server’s holds nothing of the agent but its flags, and nothing of the sandbox', async () => {
     const foreign = /^src\/(sandbox|agent\/(?!interception\/host-))|node_modules\/fastify\//;
     assert.deepEqual(
@@ -106,7 +111,8 @@ describe('the bundles', () => {
     ];
     cluster = await startCluster({}, { server: run('kiam-server.mjs'), agent: run('kiam-agent.mjs') });
     cluster.world.namespace('team', '.*');
-    const server = await cluster.startServer();
+    const socket = join(cluster.world.folder, 'admin.sock');
+    const server = await cluster.startServer({ flags: [`--admin-socket=${socket}`] });
     const agent = await cluster.startAgent(server.port);
     const pod = await cluster.world.pod({ namespace: 'team', name: 'reader', role: 'reader' });
     const answer = await askHttp({ port: agent.port, from: pod.address, path: `${LISTING}reader` });
@@ -119,6 +125,9 @@ describe('the bundles', () => {
       );
       assert.match(stderr, /healthy: ok/);
     }
+    const explain = [join(folder, 'kiam-server.mjs'), 'explain', 'team/reader', `--admin-socket=${socket}`];
+    const { stdout } = await promisify(execFile)(process.execPath, explain, { env: cluster.world.environment.clean });
+    assert.match(stdout, /^team\/reader gets credentials: /);
   });
 });
 
