@@ -1,12 +1,9 @@
-import { runExplain } from './explain.ts';
-import { runHealth } from './health.ts';
 import { main } from './main.ts';
-import { runServer } from './server.ts';
 
+// Each command loads what it needs alone: the others run beside the server, within its container's memory.
 await main({
-  server: runServer,
-  health: runHealth,
-  explain: runExplain,
-  // Loaded when it is asked for: X.509 is nothing that the daemon should carry in its memory.
+  server: async (command) => (await import('./server.ts')).runServer(command),
+  health: async (command) => (await import('./health.ts')).runHealth(command),
+  explain: async (command) => (await import('./explain.ts')).runExplain(command),
   pki: async (command) => (await import('./pki.ts')).runPki(command),
 });
