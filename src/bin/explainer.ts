@@ -34,7 +34,8 @@ export function createExplainer({
   const { agentIdentity } = flags;
   const view = (): { viewAgeMs: number; viewProblem: string | undefined } => {
     const { pods, namespaces } = kubernetes.status();
-    return { viewAgeMs: pods.confirmedAgeMs, viewProblem: pods.lastError ?? namespaces.lastError };
+    const viewAgeMs = Math.max(pods.confirmedAgeMs, namespaces.confirmedAgeMs);
+    return { viewAgeMs, viewProblem: pods.lastError ?? namespaces.lastError };
   };
   const options: CollectOptions = {
     source: `as ${hostname()} holds it in memory (process ${process.pid}); other replicas have memories of their own`,

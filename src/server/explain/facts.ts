@@ -38,7 +38,7 @@ export interface AddressFacts {
 
 /** What only a running server knows. Times are in milliseconds. */
 export interface RunningFacts {
-  /** How old its view of the pods may be at most. */
+  /** How old its view of pods and namespaces may be at most. */
   readonly viewAgeMs: number;
   /** What is wrong with its watch at present. */
   readonly viewProblem: string | undefined;

@@ -5,7 +5,7 @@ import type { AddressFacts, ExplainFacts, RunningFacts } from './facts.ts';
 
 /** How well the server sees the cluster. */
 export function viewLink({ viewAgeMs, viewProblem }: RunningFacts): Link {
-  const age = `the server's view of the pods is ${spoken(viewAgeMs)} old at most`;
+  const age = `the server's view of pods and namespaces is ${spoken(viewAgeMs)} old at most`;
   return {
     link: 'view',
     verdict: viewProblem === undefined ? 'ok' : 'note',

@@ -84,7 +84,7 @@ describe('the explanation of a pod', () => {
       explanationText(explain(factsOf())),
       `default/pod-1 gets credentials: ${BASE}reader
 
-  ok  view         the server's view of the pods is 1.0s old at most
+  ok  view         the server's view of pods and namespaces is 1.0s old at most
   ok  pod          Running on the node 198.51.100.1
   ok  address      192.0.2.1
   ok  role         "reader" is ${BASE}reader
@@ -180,7 +180,7 @@ as a test says
   it('says what is wrong with the watch of the server', () => {
     const running = { viewAgeMs: Number.POSITIVE_INFINITY, viewProblem: 'connect ECONNREFUSED' };
     const { text, facts } = linkOf(explain(factsOf({ running })), 'view');
-    assert.equal(text, "the server's view of the pods is an unknown time old at most; connect ECONNREFUSED");
+    assert.equal(text, "the server's view of pods and namespaces is an unknown time old at most; connect ECONNREFUSED");
     assert.deepEqual(facts, { ageSeconds: null, problem: 'connect ECONNREFUSED' });
   });
 
