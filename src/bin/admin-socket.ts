@@ -46,8 +46,8 @@ export async function prepareSocket(path: string): Promise<void> {
 
 /** In a folder that anybody may write to, the name alone proves nothing. */
 function assertOwn(folder: string): void {
-  const { uid, mode } = lstatSync(folder);
-  if (!lstatSync(folder).isDirectory() || uid !== userId() || (mode & 0o077) !== 0) {
+  const stats = lstatSync(folder);
+  if (!stats.isDirectory() || stats.uid !== userId() || (stats.mode & 0o077) !== 0) {
     throw new Error(`${folder} is not this user's own folder`);
   }
 }

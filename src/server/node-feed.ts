@@ -40,7 +40,7 @@ export interface FeedInspection {
   readonly isBehind: boolean;
   /** Something about the pod has changed that the agent has not been told yet. */
   readonly isChanging: boolean;
-  /** The identity whose credentials the agent has been told with the pod, by its key: `''` for none. Undefined when not of the pod. */
+  /** With which identity's credentials the agent has been told of the pod, by its key, `''` for none; undefined when not at all. */
   readonly identityKey: string | undefined;
 }
 

@@ -66,7 +66,7 @@ type ExplainValues = OptionValues<typeof EXPLAIN_OPTIONS>;
 const POD = /^([a-z0-9](?:[-a-z0-9]{0,61}[a-z0-9])?)\/([a-z0-9](?:[-.a-z0-9]{0,251}[a-z0-9])?)$/;
 
 /** Undefined for what names no pod. */
-export function parsePodName(text: string): { readonly namespace: string; readonly name: string } | undefined {
+function parsePodName(text: string): { readonly namespace: string; readonly name: string } | undefined {
   const [, namespace, name] = POD.exec(text) ?? [];
   return namespace === undefined || name === undefined ? undefined : { namespace, name };
 }

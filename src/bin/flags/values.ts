@@ -47,7 +47,7 @@ export function parseOptionalListen(text: string): Parsed<ListenAddress | undefi
   return text === '' ? { ok: true, value: undefined } : parseListen(text);
 }
 
-/** The longest path of a Unix socket: `sun_path` has 108 bytes with the NUL at its end (https://man7.org/linux/man-pages/man7/unix.7.html). */
+/** `sun_path` has 108 bytes with the NUL at its end: https://man7.org/linux/man-pages/man7/unix.7.html */
 const LONGEST_SOCKET_PATH = 107;
 
 /** `''` is none. */
