@@ -132,6 +132,8 @@ function runtimeConfig({
     mounts: [
       { destination: '/proc', type: 'proc', source: 'proc' },
       { destination: '/dev', type: 'tmpfs', source: 'tmpfs', options: ['nosuid', 'mode=755', 'size=65536k'] },
+      // Each pod has one, and it can be written to whatever the root file system.
+      { destination: '/dev/shm', type: 'tmpfs', source: 'shm', options: ['nosuid', 'noexec', 'nodev', 'mode=1777'] },
       { destination: '/sys', type: 'sysfs', source: 'sysfs', options: ['nosuid', 'noexec', 'nodev', 'ro'] },
       ...container.volumeMounts.map((mount) =>
         bind(volumes[mount.name] ?? '', mount.mountPath, mount.readOnly === true),

@@ -156,6 +156,7 @@ describe('the images', { skip }, () => {
       );
       const health = ['/kiam', 'health', '--server-address=kiam-server:9610', cert ?? '', key ?? '', ca ?? ''];
       assert.match(await running.exec(...health), /healthy: ok/);
+      assert.match(await server.exec('/kiam', 'explain', 'team/reader'), /^team\/reader gets credentials: /);
 
       for (const each of [running, server]) {
         assert.deepEqual(await each.child.stop('SIGTERM'), { code: 0, signal: null }, each.child.lines.join('\n'));
@@ -184,6 +185,7 @@ describe('the images', { skip }, () => {
       await node.onNode('iptables-legacy', '-t', 'nat', '-S', 'PREROUTING'),
       /-j DNAT --to-destination \S+:8181/,
     );
+    assert.match(await server.exec('/kiam', 'explain', 'team/reader'), /^team\/reader gets credentials: /);
     for (const each of [agent, server]) assert.equal((await each.child.stop('SIGTERM')).code, 0);
   });
 });
