@@ -5,7 +5,7 @@ import type { Logger } from '#telemetry/logger.ts';
 import type { SessionDurations } from './session-durations.ts';
 import { isSessionTooLong } from './session-durations.ts';
 import type { StsOutcome } from './sts.ts';
-import { readStsError, stsFailure, unavailable } from './sts-failure.ts';
+import { readStsError, stsFailure, unavailable, withoutExternalId } from './sts-failure.ts';
 
 export interface AssumeRoleOptions {
   readonly client: STSClient;
@@ -35,16 +35,18 @@ export async function assumeRole(
   let seconds: number | undefined = durations.secondsFor(request.roleArn);
   for (;;) {
     const outcome = await assumeRoleOnce(options, request, seconds, signal);
-    if (outcome.ok || !isSessionTooLong(outcome)) return outcome;
+    if (outcome.ok) return outcome;
+    const told = withoutExternalId(outcome, request.externalId);
+    if (!isSessionTooLong(outcome)) return told;
     const isNews = durations.secondsFor(request.roleArn) >= seconds;
     const shorter: number | undefined = durations.shorten(request.roleArn, seconds);
-    if (shorter === undefined) return outcome;
+    if (shorter === undefined) return told;
     if (isNews) {
       logger.warn('session is longer than AWS allows for the role: a shorter one is used', {
         'pod.iam.roleArn': request.roleArn,
         'session.refused.seconds': seconds,
         'session.seconds': shorter,
-        error: outcome.detail,
+        error: told.detail,
       });
     }
     seconds = shorter;

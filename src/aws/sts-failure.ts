@@ -1,4 +1,5 @@
 import { failed } from '#domain/failure.ts';
+import { MASK } from '#telemetry/fields.ts';
 import type { StsCategory, StsFailure } from './sts.ts';
 import { isTransient } from './sts.ts';
 
@@ -49,6 +50,16 @@ export function stsFailure(facts: StsErrorFacts): StsFailure {
   const category = categoryOf(facts);
   const detail = facts.code === '' ? facts.message : `${facts.code}: ${facts.message}`;
   return failureOf(category, facts.code, detail);
+}
+
+/**
+ * The same failure without an external id, which is half a secret (SPEC 11). STS quotes what it was sent where it calls that
+ * malformed, and the quotation may be cut: of such an answer only the code is kept.
+ */
+export function withoutExternalId(failure: StsFailure, externalId: string): StsFailure {
+  if (externalId === '') return failure;
+  const { category, code, detail } = failure;
+  return { ...failure, detail: category === 'bad-request' ? code : detail.replaceAll(externalId, MASK) };
 }
 
 /** The server's own credentials could not be had: `step` says which of them, for people. */

@@ -70,7 +70,7 @@ export interface FailureInspection {
   readonly category: string;
   /** STS's code; `''` when the failure is not STS's own. */
   readonly code: string;
-  /** What STS said. It may quote what it was sent. */
+  /** What STS said, without an external id. */
   readonly detail: string;
   readonly agoMs: number;
   /** How many there were in a row. */

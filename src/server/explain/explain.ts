@@ -31,7 +31,7 @@ function chainOf(facts: ExplainFacts): readonly Link[] {
   if (identity !== undefined) links.push(sessionLink(identity));
   if (running === undefined || !ownsItsAddress(pod)) return links;
   if (running.credentials !== undefined && identity !== undefined) {
-    links.push(confirmedLink(running), credentialsLink(running.credentials, identity.externalId));
+    links.push(confirmedLink(running), credentialsLink(running.credentials));
   }
   links.push(agentLink(pod, running, identity));
   return links;

@@ -1,15 +1,14 @@
 import { awsTimestamp, type CredentialInspection, type FailureInspection } from '#domain/credentials.ts';
-import { MASK } from '#telemetry/fields.ts';
 
 import { inSeconds, type Link, spoken } from './explanation.ts';
 
 /** What STS last said of the pod's identity, and what is left of its credentials. */
-export function credentialsLink(inspection: CredentialInspection, externalId: string): Link {
+export function credentialsLink(inspection: CredentialInspection): Link {
   const { held, failure, isCalling, next, isPaused } = inspection;
   return {
     link: 'credentials',
     verdict: held?.isServed === true ? 'ok' : failure === undefined && held === undefined ? 'unknown' : 'no',
-    text: inWords(inspection, externalId),
+    text: inWords(inspection),
     facts: {
       served: held?.isServed ?? false,
       issuedAt: held === undefined ? null : awsTimestamp(held.issuedAtMs),
@@ -17,7 +16,7 @@ export function credentialsLink(inspection: CredentialInspection, externalId: st
       remainingSeconds: held === undefined ? null : inSeconds(held.remainingMs),
       failure: failure === undefined ? null : failure.category,
       failureCode: failure === undefined ? null : failure.code,
-      failureText: failure === undefined ? null : visibleDetail(failure, externalId),
+      failureText: failure === undefined ? null : failure.detail,
       failedSecondsAgo: failure === undefined ? null : inSeconds(failure.agoMs),
       failures: failure?.count ?? 0,
       calling: isCalling,
@@ -28,7 +27,7 @@ export function credentialsLink(inspection: CredentialInspection, externalId: st
   };
 }
 
-function inWords({ held, failure, isCalling, next, isPaused }: CredentialInspection, externalId: string): string {
+function inWords({ held, failure, isCalling, next, isPaused }: CredentialInspection): string {
   const parts: string[] = [];
   if (held?.isServed === true) {
     const life = `STS issued them at ${awsTimestamp(held.issuedAtMs)}; ${spoken(held.remainingMs)} are left`;
@@ -36,7 +35,7 @@ function inWords({ held, failure, isCalling, next, isPaused }: CredentialInspect
   } else if (held !== undefined) {
     parts.push(`the last ones ended at ${awsTimestamp(held.expiresAtMs)}`);
   }
-  if (failure !== undefined) parts.push(failureInWords(failure, externalId));
+  if (failure !== undefined) parts.push(failureInWords(failure));
   if (parts.length === 0) parts.push('STS has not answered yet');
   if (isCalling) parts.push('STS is being asked now');
   else if (next !== undefined) parts.push(`${held?.isServed === true ? 'renewed' : 'asked again'} ${whenOf(next)}`);
@@ -44,15 +43,9 @@ function inWords({ held, failure, isCalling, next, isPaused }: CredentialInspect
   return parts.join('; ');
 }
 
-function failureInWords(failure: FailureInspection, externalId: string): string {
+function failureInWords(failure: FailureInspection): string {
   const times = failure.count > 1 ? ` (${failure.count} times in a row)` : '';
-  return `STS failed ${spoken(failure.agoMs)} ago${times}: ${visibleDetail(failure, externalId)}`;
-}
-
-/** STS quotes what it was sent where it calls that malformed, and may cut it: then only its code is told. */
-function visibleDetail({ category, code, detail }: FailureInspection, externalId: string): string {
-  if (externalId === '') return detail;
-  return category === 'bad-request' ? code : detail.replaceAll(externalId, MASK);
+  return `STS failed ${spoken(failure.agoMs)} ago${times}: ${failure.detail}`;
 }
 
 function whenOf({ inMs, isAutomatic }: { readonly inMs: number; readonly isAutomatic: boolean }): string {

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { StsCategory } from '#aws/sts.ts';
-import { readStsError, stsFailure } from '#aws/sts-failure.ts';
+import { readStsError, stsFailure, withoutExternalId } from '#aws/sts-failure.ts';
 
 /** An error as the SDK throws it for an answer of STS. */
 function answered(name: string, status: number, message = 'text'): object {
@@ -48,6 +48,15 @@ test('the pod is told the code and never the text, which names the role of the s
   const failure = stsFailure(readStsError(answered('AccessDenied', 403, text)));
   assert.equal(failure.detail, `AccessDenied: ${text}`);
   assert.equal(failure.failure.message, 'AWS STS refused the role: AccessDenied');
+});
+
+test('an external id is told nowhere, even where STS quotes it, or a part of it', () => {
+  const told = (code: string, status: number, text: string): string =>
+    withoutExternalId(stsFailure(readStsError(answered(code, status, text))), 'half-a-secret').detail;
+  assert.equal(told('AccessDenied', 403, 'not with half-a-secret'), 'AccessDenied: not with ******');
+  assert.equal(told('ValidationError', 400, "Value 'half-a"), 'ValidationError');
+  const failure = stsFailure(readStsError(answered('ValidationError', 400, 'a bad name')));
+  assert.equal(withoutExternalId(failure, '').detail, 'ValidationError: a bad name');
 });
 
 test('a failure without a code shows its text alone, in one line of bounded length', () => {

@@ -116,6 +116,14 @@ for (const [behaviour, category, code] of [
   });
 }
 
+test('an external id that STS does not take is in no word of the refusal', async () => {
+  using world = gatewayWith();
+  const outcome = await world.gateway.assumeRole({ ...identity, externalId: 'half a secret' }, PATIENT);
+  assert.ok(!outcome.ok);
+  assert.deepEqual([outcome.category, outcome.detail], ['bad-request', 'ValidationError']);
+  assert.doesNotMatch(JSON.stringify([outcome, world.lines]), /half/);
+});
+
 test('a call that hangs ends when its signal aborts', async () => {
   using world = gatewayWith();
   sts.role(ROLE, { hang: true });

@@ -228,28 +228,6 @@ as a test says
     assert.deepEqual(verdicts, ['ok', 'no', 'unknown', 'no', 'ok']);
   });
 
-  it('tells an external id nowhere, even where STS quotes it', () => {
-    const failures = [
-      { ...FAILURE, detail: `AccessDenied: not with ${EXTERNAL_ID}, not with ${EXTERNAL_ID}` },
-      {
-        ...FAILURE,
-        category: 'bad-request',
-        code: 'ValidationError',
-        detail: `ValidationError: Value '${EXTERNAL_ID.slice(0, 8)}`,
-      },
-    ];
-    const said = failures.map((failure) => explain(factsOf({ running: { credentials: { ...EMPTY, failure } } })));
-    for (const explanation of said) {
-      for (const text of [explanationText(explanation), explanationJson(explanation)]) {
-        assert.ok(!text.includes(EXTERNAL_ID.slice(0, 8)), text);
-      }
-    }
-    assert.deepEqual(
-      said.map((explanation) => linkOf(explanation, 'credentials').facts['failureText']),
-      ['AccessDenied: not with ******, not with ******', 'ValidationError'],
-    );
-  });
-
   it('writes what a terminal would take for a command as text, and cuts what nobody reads', () => {
     const role = `\u001b]0;owned\u0007\u009b31m\u202e${'x'.repeat(2000)}`;
     const pod = podRecord({ role });
