@@ -1,11 +1,14 @@
 import { Client, credentials, Metadata, type ServiceError, status } from '@grpc/grpc-js';
 
+import { type Clock, systemClock } from '#runtime/clock.ts';
 import type { GrpcMetrics } from '#telemetry/grpc-metrics.ts';
 
 import type { CertificateSnapshot } from './certificates.ts';
 import type { CertificateWatcher } from './certificate-watcher.ts';
 import type { Contract, MethodName, Methods, NodeUpdate, UnaryContract, WatchNodeRequest } from './contract.ts';
 import { type MethodCounts, methodCounts } from './metrics.ts';
+import { ReplicaCalls } from './replica-balancer.ts';
+import { Replicas } from './replicas.ts';
 
 export interface KeepaliveOptions {
   readonly timeMs: number;
@@ -22,12 +25,15 @@ export interface KiamClientOptions {
   readonly counters: GrpcMetrics;
   /** The service account token to send along; `''` for none. Asked for at each call. */
   readonly token?: () => string;
+  readonly clock?: Clock;
 }
 
 export interface CallOptions {
   /** How long the server may take, in milliseconds from now: it is told, and the call ends then. */
   readonly timeoutMs: number;
   readonly signal: AbortSignal;
+  /** The replicas that the same question has been to: another is asked where there is one, and is put there. */
+  readonly tried?: Set<string>;
 }
 
 export type CallResult<T> =
@@ -49,6 +55,7 @@ export interface StreamEnd {
 /** A channel and the calls that are under way on it. */
 interface Connection {
   readonly client: Client;
+  readonly replicaCalls: ReplicaCalls;
   calls: number;
   /** Aborts when another channel has taken its place: calls still end on it, streams move. */
   readonly retirement: AbortController;
@@ -97,7 +104,7 @@ export class KiamClient {
       });
     }
     connection.calls += 1;
-    return this.#makeCall(connection.client, method, request, options).finally(() => {
+    return this.#makeCall(connection, method, request, options).finally(() => {
       connection.calls -= 1;
       closeWhenIdle(connection);
     });
@@ -146,6 +153,11 @@ export class KiamClient {
     });
   }
 
+  /** Whether a replica is connected that is not one of these. */
+  hasOther(tried: ReadonlySet<string>): boolean {
+    return this.#connection?.replicaCalls.replicas.hasOther(tried) ?? false;
+  }
+
   /** Waits until a server is connected, at most so long: whether it is. */
   async waitUntilConnected(timeoutMs: number): Promise<boolean> {
     const connection = this.#connection;
@@ -159,19 +171,22 @@ export class KiamClient {
   }
 
   #makeCall<M extends MethodName>(
-    client: Client,
+    { client, replicaCalls }: Connection,
     method: M,
     request: Methods[M]['request'],
-    { timeoutMs, signal }: CallOptions,
+    { timeoutMs, signal, tried = new Set() }: CallOptions,
   ): Promise<CallResult<Methods[M]['response']>> {
     const unary: UnaryContract = this.#options.contract;
     const { path, requestSerialize, responseDeserialize } = unary[method];
     const counts = this.#counts[method];
+    const metadata = this.#metadata();
+    const endCall = replicaCalls.begin(metadata, tried);
     return new Promise((resolve) => {
       counts.started();
       counts.sent();
       const finish = (error: ServiceError | null, response: Methods[M]['response'] | undefined): void => {
         signal.removeEventListener('abort', cancel);
+        endCall();
         counts.handled(error?.code ?? status.OK);
         if (error === null && response !== undefined) {
           counts.received();
@@ -191,7 +206,7 @@ export class KiamClient {
         requestSerialize,
         responseDeserialize,
         request,
-        this.#metadata(),
+        metadata,
         { deadline },
         finish,
       );
@@ -216,8 +231,10 @@ export class KiamClient {
 
   #connect(snapshot: CertificateSnapshot): void {
     if (this.#closed) return;
+    const replicaCalls = new ReplicaCalls(new Replicas(this.#options.clock ?? systemClock));
     const connection: Connection = {
-      client: this.#createClient(snapshot),
+      client: this.#createClient(snapshot, replicaCalls),
+      replicaCalls,
       calls: 0,
       retirement: new AbortController(),
     };
@@ -239,13 +256,13 @@ export class KiamClient {
     });
   }
 
-  #createClient(snapshot: CertificateSnapshot): Client {
+  #createClient(snapshot: CertificateSnapshot, replicaCalls: ReplicaCalls): Client {
     const { serverAddress, keepalive } = this.#options;
     return new Client(
       `dns:///${serverAddress}`,
       credentials.createSsl(snapshot.caPem, snapshot.privateKeyPem, snapshot.certificatePem),
       {
-        'grpc.service_config': JSON.stringify({ loadBalancingConfig: [{ round_robin: {} }] }),
+        ...replicaCalls.options(),
         'grpc.keepalive_time_ms': keepalive.timeMs,
         'grpc.keepalive_timeout_ms': keepalive.timeoutMs,
         'grpc.keepalive_permit_without_calls': keepalive.permitWithoutStream ? 1 : 0,

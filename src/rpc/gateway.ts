@@ -17,7 +17,7 @@ import {
 import { failureOf } from './status.ts';
 
 export interface GatewayOptions {
-  readonly client: Pick<KiamClient, 'call'>;
+  readonly client: Pick<KiamClient, 'call' | 'hasOther'>;
   readonly clock: Clock;
   /** The longest that one question may take, every attempt included, in milliseconds. */
   readonly waitMs: number;
@@ -44,10 +44,7 @@ export interface Gateway {
 /** After this long without an answer another replica is asked as well: the first may be hung or cut off. */
 const HEDGE_AFTER_MS = 300;
 
-/**
- * And yet another after about this long: which replica a call goes to is not ours to choose, so it may be the hung one again.
- * Calls that were sent together must not go on together: in step, the same of them would meet the hung replica every time.
- */
+/** And yet another after about this long, where there is one that the question has not been to. */
 const HEDGE_AGAIN_MS = 100;
 
 /** With less time than this left another attempt could not be answered. */
@@ -59,7 +56,10 @@ const ASK_AGAIN = { firstMs: 10, capMs: 200 };
 /** A server waits with an answer for pods that it does not know yet, so there must be room for all of a node's pods. */
 const MOST_CALLS = 256;
 
-/** Where many calls take long the servers are busy, and asking each twice would make them busier. */
+/**
+ * Where many calls take long the servers are busy, and asking each twice would make them busier. A hung replica does not use
+ * these up: the second call of a question goes to another, which answers.
+ */
 const MOST_HEDGES = 16;
 
 const NEVER = new AbortController().signal;
@@ -97,7 +97,8 @@ export function createGateway({ client, clock, waitMs, random = Math.random }: G
   ): Promise<CallResult<Methods[M]['response']> | undefined> => {
     const timeoutMs = deadlineMs - clock.monotonic();
     if (timeoutMs < SHORTEST_ATTEMPT_MS) return undefined;
-    const first = client.call(method, request, { timeoutMs, signal: NEVER });
+    const tried = new Set<string>();
+    const first = client.call(method, request, { timeoutMs, signal: NEVER, tried });
     return new Promise((resolve) => {
       let waitingFor = 1;
       let cancelHedge = (): void => {};
@@ -111,7 +112,9 @@ export function createGateway({ client, clock, waitMs, random = Math.random }: G
       const hedge = (): void => {
         const leftMs = deadlineMs - clock.monotonic();
         if (leftMs < SHORTEST_ATTEMPT_MS) return;
-        const another = hedges.tryRun(() => client.call(method, request, { timeoutMs: leftMs, signal: NEVER }));
+        const another = client.hasOther(tried)
+          ? hedges.tryRun(() => client.call(method, request, { timeoutMs: leftMs, signal: NEVER, tried }))
+          : undefined;
         if (another !== undefined) {
           waitingFor += 1;
           void another.then(settle);

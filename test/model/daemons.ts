@@ -193,6 +193,7 @@ function createClient({ clock, random, replicas }: ClientOptions) {
   const some = (): Replica | undefined => replicas()[Math.floor(random() * replicas().length)];
   const travel = (): Promise<void> => sleep(clock, random() * 20, NEVER);
   return {
+    hasOther: () => true,
     call: async <M extends MethodName>(
       method: M,
       request: Methods[M]['request'],

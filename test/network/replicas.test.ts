@@ -1,9 +1,11 @@
 import assert from 'node:assert/strict';
-import { writeFile } from 'node:fs/promises';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { createServer, type AddressInfo } from 'node:net';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, it, type TestContext } from 'node:test';
 
+import { runCommand } from '#sandbox/network/commands.ts';
 import type { WorldPod } from '#sandbox/world.ts';
 
 import { askHttp, type Cluster, type Daemon, FROM_SOURCES, LISTING, startCluster } from '../support/cluster.ts';
@@ -29,13 +31,14 @@ for (const [what, flags] of [
     let cluster: Cluster;
     let port: number;
     let agent: Daemon;
+    let folder: string;
     const servers = new Map<string, Daemon>();
     const pods: WorldPod[] = [];
 
     before(async () => {
-      const folder = process.env['TMPDIR'] ?? '/tmp';
-      const hosts = join(folder, `kiam-hosts-${process.pid}-${flags.length}`);
-      cluster = await startCluster({ serverNames: [NAME] }, { ...FROM_SOURCES, agent: await agentBeside(hosts) });
+      folder = await mkdtemp(join(tmpdir(), 'kiam-hosts-'));
+      const agentProgram = await agentBeside(join(folder, 'hosts'));
+      cluster = await startCluster({ serverNames: [NAME] }, { ...FROM_SOURCES, agent: agentProgram });
       cluster.world.namespace('team', '.*');
       for (let index = 0; index < 8; index += 1) {
         pods.push(await cluster.world.pod({ namespace: 'team', name: `pod-${index}`, role: `role-${index}` }));
@@ -46,7 +49,10 @@ for (const [what, flags] of [
       await Promise.all(pods.map((pod) => ask(pod)));
     });
 
-    after(() => cluster.close());
+    after(async () => {
+      await cluster.close();
+      await rm(folder, { recursive: true, force: true });
+    });
 
     async function startServer(address: string): Promise<void> {
       servers.set(address, await cluster.startServer({ flags: [`--bind=${address}:${port}`] }));
@@ -104,6 +110,15 @@ for (const [what, flags] of [
         await pause(500);
       }));
 
+    it('the packets of one of them are dropped for 20 seconds, and no request fails', (t) =>
+      underLoad(t, async () => {
+        const restore = await dropPackets('127.0.0.4', port);
+        t.after(restore);
+        await pause(20_000);
+        await restore();
+        await pause(500);
+      }));
+
     it(`they are replaced one after another, ${RESTARTS} times, and no request fails`, (t) =>
       underLoad(t, async () => {
         for (let restart = 0; restart < RESTARTS; restart += 1) {
@@ -122,4 +137,37 @@ async function freePort(): Promise<number> {
   const { port } = probe.address() as AddressInfo;
   await new Promise((resolve) => probe.close(resolve));
   return port;
+}
+
+/** Drops what goes to an address and port of this machine and what comes from it; the returned function ends that. */
+async function dropPackets(address: string, port: number): Promise<() => Promise<void>> {
+  const ways = [
+    ['-d', address, '--dport', String(port)],
+    ['-s', address, '--sport', String(port)],
+  ];
+  const each = async (action: '-I' | '-D'): Promise<void> => {
+    for (const way of ways) {
+      const outcome = await runCommand([
+        'iptables',
+        '-w',
+        '5',
+        action,
+        'INPUT',
+        '-i',
+        'lo',
+        '-p',
+        'tcp',
+        ...way,
+        '-j',
+        'DROP',
+      ]);
+      if (!outcome.ok) throw new Error(outcome.reason);
+    }
+  };
+  let isDropped = true;
+  await each('-I');
+  return async () => {
+    if (isDropped) await each('-D');
+    isDropped = false;
+  };
 }

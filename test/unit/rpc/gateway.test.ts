@@ -47,7 +47,7 @@ function scriptedClient(clock: ManualClock, script: readonly Answer[]) {
       });
     });
   };
-  return { client: { call }, calls };
+  return { client: { call, hasOther: () => true }, calls };
 }
 
 function roleNamed(name: string) {

@@ -1,0 +1,104 @@
+import type { Clock } from '#runtime/clock.ts';
+
+/** What is known of a replica by the calls that were made to it. */
+interface Replica {
+  /** Calls that it has not answered yet. */
+  pending: number;
+  /** Since when it has owed an answer and given none to anybody; undefined while it owes none. */
+  silentSinceMs: number | undefined;
+  /** When the last call to it ended, in whatever way. */
+  lastEndMs: number;
+}
+
+/** A replica that owes an answer for this long, while it answers nobody else either, is asked after the others. */
+const SILENCE_MS = 200;
+
+/** It is asked again like the others this long after the last call that it let run out of time: it may be back. */
+const TRY_AGAIN_MS = 5000;
+
+/**
+ * Which replicas answer lately, and which of them to ask next: one that the question has not been to, that is not silent, and
+ * that has the fewest calls under way; among equals they take turns. None is ever left out for good: where all are slow,
+ * they share the calls.
+ */
+export class Replicas {
+  readonly #clock: Clock;
+  readonly #known = new Map<string, Replica>();
+  #connected: readonly string[] = [];
+  #turn = 0;
+
+  constructor(clock: Clock) {
+    this.#clock = clock;
+  }
+
+  /** Says which replicas there are, and which of them can be asked now. What was known of any other is forgotten. */
+  update(all: ReadonlySet<string>, connected: readonly string[]): void {
+    this.#connected = connected;
+    for (const name of this.#known.keys()) if (!all.has(name)) this.#known.delete(name);
+  }
+
+  /** Whether there is a replica to ask that is not one of these. */
+  hasOther(tried: ReadonlySet<string>): boolean {
+    return this.#connected.some((name) => !tried.has(name));
+  }
+
+  /** The replica to ask next; undefined when none is connected. */
+  choose(tried: ReadonlySet<string>): string | undefined {
+    this.#turn += 1;
+    let best: { readonly name: string; readonly rank: readonly number[] } | undefined;
+    for (let step = 0; step < this.#connected.length; step += 1) {
+      const name = this.#connected[(this.#turn + step) % this.#connected.length];
+      if (name === undefined) continue;
+      const rank = [tried.has(name) ? 1 : 0, this.#silenceMs(name), this.#known.get(name)?.pending ?? 0];
+      if (best === undefined || isBefore(rank, best.rank)) best = { name, rank };
+    }
+    return best?.name;
+  }
+
+  asked(name: string): void {
+    const replica = this.#replica(name);
+    if (replica.pending === 0 && this.#silenceMs(name) === 0) replica.silentSinceMs = undefined;
+    replica.silentSinceMs ??= this.#clock.monotonic();
+    replica.pending += 1;
+  }
+
+  /** A call to it has ended: `isAnswered` says whether by the replica or its connection, and not because time ran out. */
+  ended(name: string, isAnswered: boolean): void {
+    const replica = this.#replica(name);
+    const nowMs = this.#clock.monotonic();
+    replica.pending -= 1;
+    replica.lastEndMs = nowMs;
+    if (isAnswered) replica.silentSinceMs = replica.pending === 0 ? undefined : nowMs;
+  }
+
+  /** It was found silent by other means than a call. */
+  foundSilent(name: string): void {
+    const replica = this.#replica(name);
+    replica.lastEndMs = this.#clock.monotonic();
+    replica.silentSinceMs ??= replica.lastEndMs - SILENCE_MS;
+  }
+
+  /** How long it has been silent; 0 as long as that says nothing. */
+  #silenceMs(name: string): number {
+    const replica = this.#known.get(name);
+    if (replica?.silentSinceMs === undefined) return 0;
+    const nowMs = this.#clock.monotonic();
+    if (replica.pending === 0 && nowMs - replica.lastEndMs >= TRY_AGAIN_MS) return 0;
+    const silenceMs = nowMs - replica.silentSinceMs;
+    return silenceMs < SILENCE_MS ? 0 : silenceMs;
+  }
+
+  #replica(name: string): Replica {
+    const known = this.#known.get(name);
+    if (known !== undefined) return known;
+    const replica = { pending: 0, silentSinceMs: undefined, lastEndMs: this.#clock.monotonic() };
+    this.#known.set(name, replica);
+    return replica;
+  }
+}
+
+/** Compares by the first number that differs. */
+function isBefore(one: readonly number[], other: readonly number[]): boolean {
+  const at = one.findIndex((value, index) => value !== other[index]);
+  return at >= 0 && (one[at] ?? 0) < (other[at] ?? 0);
+}
