@@ -11,7 +11,9 @@ import { startKubernetes } from '#kubernetes/kubernetes.ts';
 import { createKubernetesMetrics } from '#kubernetes/metrics.ts';
 import { createTokenReviewer } from '#kubernetes/token-review.ts';
 import { loadContract } from '#rpc/contract.ts';
+import { createHandshakeMetrics } from '#rpc/metrics.ts';
 import { KiamServer } from '#rpc/server.ts';
+import { createSlots } from '#runtime/slots.ts';
 import { AgentScope } from '#server/agent-scope.ts';
 import { Confirmation } from '#server/confirmation.ts';
 import type { ExplainRouteOptions } from '#server/explain/route.ts';
@@ -39,6 +41,9 @@ import { startMonitoring } from './monitoring.ts';
 
 /** A stream moves on before its connection's age cuts it. */
 const STREAM_SHARE = 0.8;
+
+/** Putting together what a node's pods may have takes a millisecond: so many at once leave the event loop to the others. */
+const WHOLE_SETS_AT_ONCE = 8;
 
 /** How long calls that are under way may take to finish when the daemon stops. */
 const DRAIN_LIMIT_MS = 10_000;
@@ -91,6 +96,7 @@ async function startServer(flags: ServerFlags, daemon: Daemon): Promise<void> {
   const index = new NodeIndex(pods);
   const silenceMs = (): number => kubernetes.status().pods.silenceMs;
   const feeds = new NodeFeeds();
+  const wholeSets = createSlots(WHOLE_SETS_AT_ONCE);
   const confirmation = new Confirmation({
     reader: {
       readPod: (namespace, name, signal) => kubernetes.readPod(namespace, name, signal),
@@ -106,7 +112,7 @@ async function startServer(flags: ServerFlags, daemon: Daemon): Promise<void> {
     pods,
     reviewToken: createTokenReviewer({ connection, clock, logger }),
     logger,
-    unproven: createServerMetrics(registry).unprovenAgents,
+    unproven: createServerMetrics(registry, () => wholeSets.waiting).unprovenAgents,
   });
   const server = new KiamServer({
     contract: loadContract(),
@@ -131,11 +137,14 @@ async function startServer(flags: ServerFlags, daemon: Daemon): Promise<void> {
       identify: identifyPod,
       silenceMs,
       clock,
+      wholeSets,
       lifetimeMs: flags.grpc.maxConnectionAgeMs * STREAM_SHARE,
       closing: shutdown.signal,
     }),
     certificates,
+    clock,
     counters: createGrpcMetrics(registry, 'server'),
+    handshakes: createHandshakeMetrics(registry),
     logger,
     keepalive: flags.grpc.keepalive,
     maxConnectionIdleMs: flags.grpc.maxConnectionIdleMs,
@@ -159,7 +168,7 @@ async function startServer(flags: ServerFlags, daemon: Daemon): Promise<void> {
   });
   shutdown.add({ name: 'prefetch', limitMs: 1000, close: () => prefetch.close() });
   const { host, port: wantedPort } = flags.grpc.bind;
-  const port = await server.listen(formatListenAddress({ host: host === '' ? '0.0.0.0' : host, port: wantedPort }));
+  const port = await server.listen({ host: host === '' ? '0.0.0.0' : host, port: wantedPort });
   shutdown.add({ name: 'gRPC calls', limitMs: DRAIN_LIMIT_MS, close: () => server.drain() });
   waitingFor.delete('the gRPC listener');
   logger.info('will serve on', { address: formatListenAddress({ host, port }) });

@@ -1,4 +1,7 @@
-import { Client, credentials, Metadata, type ServiceError, status } from '@grpc/grpc-js';
+import { isIP } from 'node:net';
+import { checkServerIdentity } from 'node:tls';
+
+import { type ChannelOptions, Client, credentials, Metadata, type ServiceError, status } from '@grpc/grpc-js';
 
 import { type Clock, systemClock } from '#runtime/clock.ts';
 import type { GrpcMetrics } from '#telemetry/grpc-metrics.ts';
@@ -258,10 +261,12 @@ export class KiamClient {
 
   #createClient(snapshot: CertificateSnapshot, replicaCalls: ReplicaCalls): Client {
     const { serverAddress, keepalive } = this.#options;
+    const { verification, options } = verifiedName(serverAddress);
     return new Client(
       `dns:///${serverAddress}`,
-      credentials.createSsl(snapshot.caPem, snapshot.privateKeyPem, snapshot.certificatePem),
+      credentials.createSsl(snapshot.caPem, snapshot.privateKeyPem, snapshot.certificatePem, verification),
       {
+        ...options,
         ...replicaCalls.options(),
         'grpc.keepalive_time_ms': keepalive.timeMs,
         'grpc.keepalive_timeout_ms': keepalive.timeoutMs,
@@ -286,4 +291,20 @@ function isConnectedWithin(client: Client, timeoutMs: number): Promise<boolean> 
 
 function closeWhenIdle(connection: Connection): void {
   if (connection.retirement.signal.aborted && connection.calls === 0) connection.client.close();
+}
+
+/**
+ * The certificate must be the host's. TLS has no place to name a host that is an IP address (RFC 6066, section 3), which
+ * grpc-js would do all the same: another name stands there, and the certificate is held to the address.
+ */
+function verifiedName(serverAddress: string): {
+  readonly verification: Parameters<typeof credentials.createSsl>[3];
+  readonly options: ChannelOptions;
+} {
+  const host = serverAddress.replace(/:\d+$/, '').replaceAll(/[[\]]/g, '');
+  if (isIP(host) === 0) return { verification: {}, options: {} };
+  return {
+    verification: { checkServerIdentity: (_name, certificate) => checkServerIdentity(host, certificate) },
+    options: { 'grpc.ssl_target_name_override': 'kiam-server' },
+  };
 }

@@ -1,16 +1,18 @@
-import { experimental, type sendUnaryData, Server, type ServerUnaryCall, status } from '@grpc/grpc-js';
+import { type sendUnaryData, Server, ServerCredentials, type ServerUnaryCall, status } from '@grpc/grpc-js';
 
 import type { Failure, Outcome } from '#domain/failure.ts';
+import type { Clock } from '#runtime/clock.ts';
 import { describeError } from '#telemetry/log-values.ts';
 import type { GrpcMetrics } from '#telemetry/grpc-metrics.ts';
+import type { ListenAddress } from '#telemetry/listen-address.ts';
 import type { Logger } from '#telemetry/logger.ts';
 
 import type { CertificateWatcher } from './certificate-watcher.ts';
-import { certificateProvider } from './certificate-provider.ts';
 import type { Contract, MethodName, Methods } from './contract.ts';
-import { methodCounts } from './metrics.ts';
+import { type HandshakeMetrics, methodCounts } from './metrics.ts';
 import { type NodeCall, openStream, type StreamOutcome, tokenOf, type WatchNodeHandler } from './node-stream.ts';
 import { statusOf, type WireStatus } from './status.ts';
+import { TlsListener } from './tls-listener.ts';
 
 /** What a handler knows of its call. */
 export interface CallContext {
@@ -36,8 +38,10 @@ export interface KiamServerOptions {
   readonly contract: Contract;
   readonly handlers: ServiceHandlers;
   readonly watchNode: WatchNodeHandler;
-  readonly certificates: Pick<CertificateWatcher, 'subscribe'>;
+  readonly certificates: Pick<CertificateWatcher, 'subscribe' | 'current'>;
+  readonly clock: Clock;
   readonly counters: GrpcMetrics;
+  readonly handshakes: HandshakeMetrics;
   readonly logger: Logger;
   readonly keepalive: { readonly timeMs: number; readonly timeoutMs: number };
   readonly maxConnectionIdleMs: number;
@@ -56,6 +60,7 @@ const LARGEST_REQUEST_BYTES = 64 * 1024;
 /** The gRPC server of the contract: mutual TLS, a client certificate of the same authority required. */
 export class KiamServer {
   readonly #server: Server;
+  readonly #listener: TlsListener;
   readonly #options: KiamServerOptions;
 
   constructor(options: KiamServerOptions) {
@@ -75,22 +80,24 @@ export class KiamServer {
       GetHealth: this.#unary('GetHealth'),
       WatchNode: this.#watchNode(),
     });
+    // TLS is the listener's: what it hands over is as good as a plain connection.
+    const injector = this.#server.createConnectionInjector(ServerCredentials.createInsecure());
+    this.#listener = new TlsListener({
+      certificates: options.certificates,
+      clock: options.clock,
+      metrics: options.handshakes,
+      onConnection: (socket) => injector.injectConnection(socket),
+    });
   }
 
-  /** Listens on `address` (`host:port`) and resolves to the port. Rejects when the address cannot be bound. */
-  listen(address: string): Promise<number> {
-    const provider = certificateProvider(this.#options.certificates);
-    const serverCredentials = experimental.createCertificateProviderServerCredentials(provider, provider, true);
-    return new Promise((resolve, reject) => {
-      this.#server.bindAsync(address, serverCredentials, (error, port) => {
-        if (error === null) resolve(port);
-        else reject(error);
-      });
-    });
+  /** Listens and resolves to the port. Rejects when the address cannot be bound. */
+  listen(address: ListenAddress): Promise<number> {
+    return this.#listener.listen(address);
   }
 
   /** Stops accepting and resolves when what is under way has been answered. */
   drain(): Promise<void> {
+    this.#listener.close();
     return new Promise((resolve) => {
       this.#server.tryShutdown(() => resolve());
     });
@@ -98,6 +105,7 @@ export class KiamServer {
 
   /** Cuts every connection now. */
   stop(): void {
+    this.#listener.close();
     this.#server.forceShutdown();
   }
 

@@ -43,7 +43,7 @@ export function listenWhenFree(server: Server, options: ListenWhenFreeOptions): 
 }
 
 /** Go listens on the IPv4 address of a name that has both, and node on the first that the resolver gives. */
-function hostOptions(host: string): Pick<ListenOptions, 'host' | 'ipv6Only'> {
+export function hostOptions(host: string): Pick<ListenOptions, 'host' | 'ipv6Only'> {
   if (host === '') return {};
   if (host === 'localhost') return { host: '127.0.0.1' };
   return isIPv6(host) ? { host, ipv6Only: false } : { host };

@@ -1,5 +1,7 @@
 /** Lets so many tasks run at a time; the others wait in the order of their coming. */
 export interface Slots {
+  /** How many tasks wait for a slot. */
+  readonly waiting: number;
   /** Runs `task` as soon as a slot is free, and frees it when the task has settled. */
   run<T>(task: () => Promise<T>): Promise<T>;
   /** Runs `task` if a slot is free now; undefined, and nothing is run, when none is. */
@@ -23,6 +25,9 @@ export function createSlots(count: number): Slots {
     }
   };
   return {
+    get waiting() {
+      return waiting.length;
+    },
     run: async (task) => {
       if (free > 0) free -= 1;
       else {

@@ -6,6 +6,7 @@ import { ownsItsAddress, type PodRecord } from '#domain/pod.ts';
 import { type PodBinding, wireCredentials } from '#rpc/contract.ts';
 import type { NodeStream } from '#rpc/node-stream.ts';
 import { type Clock, sleep } from '#runtime/clock.ts';
+import type { Slots } from '#runtime/slots.ts';
 
 import type { NodeIndex } from './node-index.ts';
 import type { CredentialCache, NamespaceCache, PodCache } from './ports.ts';
@@ -23,6 +24,8 @@ export interface NodeFeedOptions {
   /** How long nothing has been heard from the API server, in milliseconds. */
   readonly silenceMs: () => number;
   readonly clock: Clock;
+  /** For how many agents the whole set is put together at a time: after an outage all of them ask for it at once. */
+  readonly wholeSets: Pick<Slots, 'run'>;
   /** After this long the agent is asked to open another stream, before the connection's age cuts this one. */
   readonly lifetimeMs: number;
   /** Ends the stream as planned, when the server stops. */
@@ -46,6 +49,9 @@ export interface FeedInspection {
 
 /** An agent that hears nothing for three of these takes the stream for lost. */
 export const HEARTBEAT_MS = 2000;
+
+/** An agent that takes longer to read its set gets the rest of it outside of its turn, so that the others get theirs. */
+const TURN_MS = 500;
 
 /**
  * Tells one agent what its node's pods are and may have: the whole set, the mark that it was, and then every change. What is
@@ -101,13 +107,11 @@ export class NodeFeed {
     const wakeUp = (): void => this.#wake.abort();
     for (const signal of [stream.signal, closing]) signal.addEventListener('abort', wakeUp);
     try {
-      for (const uid of index.podsOn(hostIp)) this.#changedPods.add(uid);
-      await this.#flush();
-      await this.#send({ synced: {} });
+      await this.#tellWholeSet();
       this.#isSynced = true;
       while (!stream.signal.aborted && !closing.aborted && clock.monotonic() < endMs) {
         await this.#flush();
-        await this.#send({ heartbeat: { silence_ms: Math.round(Math.min(this.#options.silenceMs(), FOREVER_MS)) } });
+        await this.#beat();
         await this.#untilChange(Math.min(HEARTBEAT_MS, endMs - clock.monotonic()));
       }
       await this.#send({ moved: {} });
@@ -115,6 +119,33 @@ export class NodeFeed {
       for (const end of unsubscribe) end();
       for (const signal of [stream.signal, closing]) signal.removeEventListener('abort', wakeUp);
     }
+  }
+
+  /** Waits for its turn, in which the agent hears that the stream lives, and tells what all of the node's pods are. */
+  async #tellWholeSet(): Promise<void> {
+    const { clock, hostIp, index, stream, closing, wholeSets } = this.#options;
+    const begun = new AbortController();
+    const told = new AbortController();
+    void wholeSets.run(() => {
+      begun.abort();
+      return sleep(clock, TURN_MS, told.signal);
+    });
+    try {
+      for (;;) {
+        await sleep(clock, HEARTBEAT_MS, AbortSignal.any([begun.signal, stream.signal, closing]));
+        if (begun.signal.aborted || stream.signal.aborted || closing.aborted) break;
+        await this.#beat();
+      }
+      for (const uid of index.podsOn(hostIp)) this.#changedPods.add(uid);
+      await this.#flush();
+      await this.#send({ synced: {} });
+    } finally {
+      told.abort();
+    }
+  }
+
+  async #beat(): Promise<void> {
+    await this.#send({ heartbeat: { silence_ms: Math.round(Math.min(this.#options.silenceMs(), FOREVER_MS)) } });
   }
 
   #podChanged(uid: string): void {

@@ -14,6 +14,7 @@ import { succeeded } from '#domain/failure.ts';
 import { CertificateWatcher } from '#rpc/certificate-watcher.ts';
 import { KiamClient } from '#rpc/client.ts';
 import { loadContract } from '#rpc/contract.ts';
+import { createHandshakeMetrics } from '#rpc/metrics.ts';
 import { KiamServer } from '#rpc/server.ts';
 import { systemClock } from '#runtime/clock.ts';
 import { type Authority, createAuthority } from '#pki/authority.ts';
@@ -153,7 +154,7 @@ describe('certificates that change under load', () => {
     const authority = await createAuthority();
     const own = await side(t, authority, 'server');
     const server = healthServer(own);
-    const port = await server.listen('127.0.0.1:0');
+    const port = await server.listen({ host: '127.0.0.1', port: 0 });
     t.after(() => server.stop());
     const agent = await side(t, authority, 'client');
     const running = load(clientOf(t, port, agent));
@@ -177,7 +178,7 @@ describe('certificates that change under load', () => {
     const both = old.certificatePem + next.certificatePem;
     const [own, agent] = [await side(t, old, 'server'), await side(t, old, 'client')];
     const server = healthServer(own);
-    const port = await server.listen('127.0.0.1:0');
+    const port = await server.listen({ host: '127.0.0.1', port: 0 });
     t.after(() => server.stop());
     const client = clientOf(t, port, agent);
     const running = load(client);
@@ -207,7 +208,7 @@ describe('certificates that change under load', () => {
     // A connection that was made under the old authority lives on; another server's takes the new one alone.
     server.stop();
     const another = healthServer(own);
-    await another.listen(`127.0.0.1:${port}`);
+    await another.listen({ host: '127.0.0.1', port });
     t.after(() => another.stop());
     await eventually(
       'the agent connects anew',
@@ -229,7 +230,9 @@ function healthServer({ watcher }: Awaited<ReturnType<typeof side>>): KiamServer
     },
     watchNode: () => Promise.resolve('unproven'),
     certificates: watcher,
+    clock: systemClock,
     counters: createGrpcMetrics(createRegistry({ processMetrics: false }), 'server'),
+    handshakes: createHandshakeMetrics(createRegistry({ processMetrics: false })),
     logger: recordingLogger().logger,
     keepalive: { timeMs: 10_000, timeoutMs: 2000 },
     maxConnectionIdleMs: 900_000,

@@ -7,6 +7,7 @@ import { failed, succeeded } from '#domain/failure.ts';
 import { CertificateWatcher } from '#rpc/certificate-watcher.ts';
 import { KiamClient } from '#rpc/client.ts';
 import { loadContract } from '#rpc/contract.ts';
+import { createHandshakeMetrics } from '#rpc/metrics.ts';
 import { KiamServer, type ServiceHandlers } from '#rpc/server.ts';
 import { systemClock } from '#runtime/clock.ts';
 import { type Authority, createAuthority } from '#pki/authority.ts';
@@ -94,14 +95,16 @@ describe('the contract over mutual TLS', () => {
       handlers,
       watchNode: () => Promise.resolve('unproven'),
       certificates: serverSide.watcher,
+      clock: systemClock,
       counters: createGrpcMetrics(serverSide.registry, 'server'),
+      handshakes: createHandshakeMetrics(serverSide.registry),
       logger: recordingLogger().logger,
       keepalive: { timeMs: 10_000, timeoutMs: 2000 },
       maxConnectionIdleMs: 900_000,
       maxConnectionAgeMs: 900_000,
       maxConnectionAgeGraceMs: 900_000,
     });
-    address = `localhost:${await server.listen('127.0.0.1:0')}`;
+    address = `localhost:${await server.listen({ host: '127.0.0.1', port: 0 })}`;
   });
 
   after(async () => {

@@ -7,6 +7,7 @@ import { type Identity, identityKey, identityOf } from '#domain/identity.ts';
 import type { PodRecord } from '#domain/pod.ts';
 import { PodCache } from '#kubernetes/pod-cache.ts';
 import type { NodeUpdate } from '#rpc/contract.ts';
+import { createSlots, type Slots } from '#runtime/slots.ts';
 import { NodeFeed } from '#server/node-feed.ts';
 import { NodeIndex } from '#server/node-index.ts';
 import type { NamespaceChange } from '#server/ports.ts';
@@ -20,6 +21,11 @@ const OTHER_NODE = '198.51.100.2';
 
 /** A feed of one node, an agent's store at its other end, and everything that was sent on the way. */
 function feedThat(...records: readonly PodRecord[]) {
+  return feedBeside(createSlots(1), ...records);
+}
+
+/** The same, and whoever has a slot is told the whole set. */
+function feedBeside(wholeSets: Slots, ...records: readonly PodRecord[]) {
   const clock = new ManualClock();
   const pods = new PodCache({ logger: recordingLogger().logger });
   for (const record of records) pods.upsert(record);
@@ -66,6 +72,7 @@ function feedThat(...records: readonly PodRecord[]) {
     identify: (pod) => (pod.role === '' || denied.has(pod.namespace) ? undefined : identityOf(pod, pod.role, 'kiam')),
     silenceMs: () => 123.4,
     clock,
+    wholeSets,
     lifetimeMs: 60_000,
     closing: closing.signal,
   });
@@ -380,6 +387,59 @@ describe('the feed of a node', () => {
       node.gone.abort();
       await running;
       assert.equal(node.listeners(), 0);
+    }
+  });
+
+  it('waits for its turn to tell the whole set, and the agent hears meanwhile that the stream lives', async () => {
+    const wholeSets = createSlots(1);
+    let endOther = (): void => {};
+    void wholeSets.run(() => new Promise<void>((resolve) => (endOther = resolve)));
+    const node = feedBeside(wholeSets, podRecord());
+    await node.start();
+    assert.equal(wholeSets.waiting, 1);
+    await node.clock.advance(5000);
+    assert.deepEqual(node.news(), ['heartbeat', 'heartbeat']);
+    endOther();
+    await settle();
+    assert.deepEqual(node.news(), ['pod uid-1', 'synced', 'heartbeat']);
+    assert.equal(wholeSets.waiting, 0);
+    node.gone.abort();
+  });
+
+  it('gives its turn on when its agent reads slowly, goes, or has been told', async () => {
+    for (const { isSlow, leaves, afterMs } of [
+      { isSlow: true, leaves: false, afterMs: 500 },
+      { isSlow: true, leaves: true, afterMs: 0 },
+      { isSlow: false, leaves: false, afterMs: 0 },
+    ]) {
+      const wholeSets = createSlots(1);
+      const node = feedBeside(wholeSets, podRecord());
+      node.reader.isSlow = isSlow;
+      await node.start();
+      if (leaves) node.gone.abort();
+      await node.clock.advance(afterMs - 1);
+      let isFree = false;
+      void wholeSets.run(() => {
+        isFree = true;
+        return Promise.resolve();
+      });
+      await settle();
+      assert.equal(isFree, afterMs === 0);
+      await node.clock.advance(1);
+      assert.equal(isFree, true);
+      node.gone.abort();
+    }
+  });
+
+  it('wants no turn any more when its agent goes or the server stops while it waits', async () => {
+    for (const end of ['gone', 'closing'] as const) {
+      const wholeSets = createSlots(1);
+      void wholeSets.run(() => new Promise<void>(() => {}));
+      const node = feedBeside(wholeSets, podRecord());
+      const { running } = await node.start();
+      node[end].abort();
+      await running;
+      assert.equal(node.news().at(-1), end === 'gone' ? undefined : 'moved');
     }
   });
 });

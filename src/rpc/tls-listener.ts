@@ -1,0 +1,120 @@
+import { createServer, type Server, type Socket } from 'node:net';
+import { createServer as createTlsServer, type Server as TlsServer, type TLSSocket } from 'node:tls';
+
+import type { Clock } from '#runtime/clock.ts';
+import { hostOptions } from '#runtime/listen.ts';
+import type { ListenAddress } from '#telemetry/listen-address.ts';
+
+import { Admission } from './admission.ts';
+import type { CertificateWatcher } from './certificate-watcher.ts';
+import type { HandshakeMetrics } from './metrics.ts';
+
+export interface TlsListenerOptions {
+  readonly certificates: Pick<CertificateWatcher, 'subscribe' | 'current'>;
+  readonly clock: Clock;
+  readonly metrics: HandshakeMetrics;
+  /** Takes over a connection whose client has shown a certificate of the authority. */
+  readonly onConnection: (socket: TLSSocket) => void;
+}
+
+/** How long a client may take for its part of the handshake. */
+const HANDSHAKE_MS = 5000;
+
+/** How many connections the kernel accepts ahead of us: when all agents of a cluster come back, they come at once. */
+const BACKLOG = 4096;
+
+/**
+ * Accepts connections, lets their TLS handshakes take turns, and hands over those that succeed. A client certificate of the
+ * authority is required. Handshakes use the certificates in force when they begin.
+ */
+export class TlsListener {
+  readonly #options: TlsListenerOptions;
+  readonly #server: Server;
+  readonly #tls: TlsServer;
+  readonly #admission: Admission<Socket>;
+  /** Connections in their handshake, by the client's address and port. */
+  readonly #begun = new Map<string, Socket>();
+  readonly #unsubscribe: () => void;
+
+  constructor(options: TlsListenerOptions) {
+    this.#options = options;
+    this.#tls = createTlsServer({
+      requestCert: true,
+      rejectUnauthorized: true,
+      ALPNProtocols: ['h2'],
+      handshakeTimeout: HANDSHAKE_MS,
+    });
+    this.#tls.on('secureConnection', (socket) => this.#succeeded(socket));
+    // Node only tells of a handshake that is out of time: the connection is ours to close.
+    this.#tls.on('tlsClientError', (_error, socket) => socket.destroy());
+    this.#unsubscribe = options.certificates.subscribe(({ certificatePem, privateKeyPem, caPem }) => {
+      this.#tls.setSecureContext({ cert: certificatePem, key: privateKeyPem, ca: caPem });
+    });
+    this.#admission = new Admission({
+      clock: options.clock,
+      begin: (socket) => this.#begin(socket),
+      refuse: (socket) => {
+        options.metrics.refused.inc();
+        socket.destroy();
+      },
+    });
+    options.metrics.followWaiting(() => this.#admission.waiting);
+    this.#server = createServer({ pauseOnConnect: true, noDelay: true }, (socket) => this.#arrived(socket));
+  }
+
+  /** Listens and resolves to the port. Rejects when the address cannot be bound. */
+  listen({ host, port }: ListenAddress): Promise<number> {
+    return new Promise((resolve, reject) => {
+      this.#server.once('error', reject);
+      this.#server.listen({ port, backlog: BACKLOG, ...hostOptions(host) }, () => {
+        const address = this.#server.address();
+        resolve(typeof address === 'object' && address !== null ? address.port : port);
+      });
+    });
+  }
+
+  /** Accepts no more, and closes what has not finished its handshake. */
+  close(): void {
+    this.#unsubscribe();
+    this.#server.close();
+    this.#admission.close();
+  }
+
+  #arrived(socket: Socket): void {
+    // Clients that are not up to the protocol, or go away, are of no interest.
+    socket.on('error', () => {});
+    const peer = peerOf(socket);
+    socket.on('close', () => this.#ended(socket, peer));
+    if (this.#options.certificates.current === undefined) socket.destroy();
+    else this.#admission.arrive(socket.remoteAddress ?? '', socket);
+  }
+
+  #begin(socket: Socket): void {
+    this.#begun.set(peerOf(socket), socket);
+    this.#tls.emit('connection', socket);
+  }
+
+  #succeeded(secure: TLSSocket): void {
+    secure.on('error', () => {});
+    const peer = peerOf(secure);
+    const socket = this.#begun.get(peer);
+    // It was refused in the meantime, or closed.
+    if (socket === undefined) return void secure.destroy();
+    this.#options.metrics.done.inc();
+    this.#begun.delete(peer);
+    this.#options.onConnection(secure);
+    return this.#admission.ended(socket);
+  }
+
+  #ended(socket: Socket, peer: string): void {
+    if (this.#begun.get(peer) === socket) {
+      this.#begun.delete(peer);
+      this.#options.metrics.failed.inc();
+    }
+    this.#admission.ended(socket);
+  }
+}
+
+function peerOf({ remoteAddress, remotePort }: Socket): string {
+  return `${remoteAddress} ${remotePort}`;
+}

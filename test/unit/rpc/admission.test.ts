@@ -1,0 +1,149 @@
+import assert from 'node:assert/strict';
+import { describe, it } from 'node:test';
+
+import { Admission } from '#rpc/admission.ts';
+
+import { ManualClock } from '../../support/manual-clock.ts';
+
+interface Connection {
+  readonly from: string;
+  /** How long its handshake takes; Infinity for a client that never finishes. */
+  readonly takesMs: number;
+}
+
+const AGENT_MS = 10;
+
+/** A server whose clients take so long for their handshakes. */
+class Door {
+  readonly clock = new ManualClock();
+  readonly begun: Connection[] = [];
+  readonly refused: Connection[] = [];
+  /** When the handshake of each connection ended. */
+  readonly doneMs = new Map<Connection, number>();
+  #underWay = 0;
+  mostWithTurn = 0;
+  readonly admission: Admission<Connection>;
+
+  constructor() {
+    this.admission = new Admission({
+      clock: this.clock,
+      begin: (connection) => this.#begin(connection),
+      refuse: (connection) => this.refused.push(connection),
+    });
+  }
+
+  arrive(from: string, takesMs = AGENT_MS): Connection {
+    const connection = { from, takesMs };
+    this.admission.arrive(from, connection);
+    return connection;
+  }
+
+  agents(count: number): Connection[] {
+    return Array.from({ length: count }, (_, index) => this.arrive(`10.0.${index >> 8}.${index & 255}`));
+  }
+
+  #begin(connection: Connection): void {
+    this.begun.push(connection);
+    this.#underWay += 1;
+    this.mostWithTurn = Math.max(this.mostWithTurn, this.#underWay);
+    if (connection.takesMs === Infinity) return;
+    this.clock.after(connection.takesMs, () => {
+      this.#underWay -= 1;
+      this.doneMs.set(connection, this.clock.monotonic());
+      this.admission.ended(connection);
+    });
+  }
+}
+
+describe('the admission of connections', () => {
+  it('lets four handshakes run at a time, and all in the end', async () => {
+    const door = new Door();
+    const agents = door.agents(500);
+    assert.equal(door.begun.length, 4);
+    assert.equal(door.admission.waiting, 496);
+    await door.clock.advance((500 / 4) * AGENT_MS);
+    assert.equal(door.doneMs.size, agents.length);
+    assert.equal(door.mostWithTurn, 4);
+    assert.equal(door.admission.waiting, 0);
+  });
+
+  it('begins the next handshake when one takes its time, which goes on', async () => {
+    const door = new Door();
+    const slow = [1, 2, 3, 4].map((index) => door.arrive(`198.51.100.${index}`, 150));
+    const agent = door.arrive('10.0.0.1');
+    await door.clock.advance(99);
+    assert.equal(door.begun.length, 4);
+    await door.clock.advance(1);
+    assert.equal(door.begun.at(-1), agent);
+    await door.clock.advance(50);
+    assert.ok(slow.every((connection) => door.doneMs.has(connection)));
+  });
+
+  it('lets addresses take turns: who opens many connections waits for itself', async () => {
+    const door = new Door();
+    for (let count = 0; count < 900; count += 1) door.arrive('192.0.2.66');
+    const agents = door.agents(20);
+    await door.clock.advance(15 * AGENT_MS);
+    assert.ok(agents.every((agent) => door.doneMs.has(agent)));
+    assert.ok(door.doneMs.size < 70, 'the other address has had a turn here and there');
+  });
+
+  it('lets agents in within half a second while another address finishes none of its handshakes', async () => {
+    const door = new Door();
+    for (let count = 0; count < 2000; count += 1) door.arrive('192.0.2.66', Infinity);
+    const agents = door.agents(100);
+    for (let step = 0; step < 50; step += 1) {
+      door.arrive('192.0.2.66', Infinity);
+      await door.clock.advance(10);
+    }
+    assert.ok(agents.every((agent) => door.doneMs.has(agent)));
+    assert.ok(door.refused.every(({ from }) => from === '192.0.2.66'));
+  });
+
+  it('holds a thousand connections, and takes one from the address with the most for each that is too many', async () => {
+    const door = new Door();
+    for (let count = 0; count < 1024; count += 1) door.arrive('192.0.2.66', Infinity);
+    assert.equal(door.refused.length, 0);
+    door.arrive('192.0.2.66', Infinity);
+    assert.deepEqual([door.refused.length, door.refused[0]?.from], [1, '192.0.2.66']);
+    const agents = door.agents(1000);
+    assert.equal(door.refused.length, 1001);
+    assert.ok(!door.refused.some((connection) => agents.includes(connection)));
+    const another = door.agents(1024).filter((agent) => door.refused.includes(agent));
+    assert.ok(another.length >= 1000, 'where nobody has more than the others, the last to come goes');
+    await door.clock.advance(10_000);
+    assert.ok(agents.every((agent) => door.doneMs.has(agent)));
+  });
+
+  it('takes the oldest handshake that does not end where none of the address waits', async () => {
+    const door = new Door();
+    for (let count = 0; count < 1024; count += 1) door.arrive('192.0.2.66', Infinity);
+    await door.clock.advance(60_000);
+    assert.equal(door.admission.waiting, 0);
+    const agent = door.arrive('10.0.0.1');
+    assert.deepEqual(door.refused, [door.begun[0]]);
+    await door.clock.advance(AGENT_MS);
+    assert.ok(door.doneMs.has(agent));
+  });
+
+  it('forgets a connection that was closed while it waited', async () => {
+    const door = new Door();
+    for (let count = 0; count < 4; count += 1) door.arrive('198.51.100.1', 50);
+    const gone = door.arrive('10.0.0.1');
+    door.admission.ended(gone);
+    await door.clock.advance(1000);
+    assert.ok(!door.begun.includes(gone));
+    assert.equal(door.admission.waiting, 0);
+  });
+
+  it('refuses all that has not finished when it closes, and whatever comes', async () => {
+    const door = new Door();
+    door.agents(10);
+    door.admission.close();
+    assert.equal(door.refused.length, 10);
+    door.arrive('10.0.0.99');
+    assert.equal(door.refused.length, 11);
+    await door.clock.advance(1000);
+    assert.equal(door.begun.length, 4);
+  });
+});
