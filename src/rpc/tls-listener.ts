@@ -73,11 +73,13 @@ export class TlsListener {
     });
   }
 
-  /** Accepts no more, and closes what has not finished its handshake. */
-  close(): void {
+  /** Accepts no more, closes what has not finished its handshake, and resolves when no connection is left. */
+  close(): Promise<void> {
     this.#unsubscribe();
-    this.#server.close();
     this.#admission.close();
+    return new Promise((resolve) => {
+      this.#server.close(() => resolve());
+    });
   }
 
   #arrived(socket: Socket): void {
