@@ -14,8 +14,8 @@ interface Caller<T> {
   readonly begun: Set<T>;
 }
 
-/** A handshake costs milliseconds of CPU in two or three pieces: so many at once leave the event loop to the others. */
-const AT_ONCE = 4;
+/** A handshake costs some milliseconds of CPU. With four at a time the event loop's delay was twice that of two. */
+const AT_ONCE = 2;
 
 /** A handshake that takes longer waits for its client, not for us: it goes on, and the next one begins. */
 const TURN_MS = 100;
@@ -74,7 +74,7 @@ export class Admission<T> {
 
   #next(): void {
     while (this.#turns.size < AT_ONCE) {
-      const [address] = this.#queue;
+      const address = this.#nextAddress();
       if (address === undefined) return;
       this.#queue.delete(address);
       const caller = this.#callers.get(address);
@@ -90,6 +90,13 @@ export class Admission<T> {
       this.#turns.set(connection, this.#options.clock.after(TURN_MS, endTurn));
       this.#options.begin(connection);
     }
+  }
+
+  /** Whose turn it is. Addresses with a handshake that has not ended come after the others. */
+  #nextAddress(): string | undefined {
+    for (const address of this.#queue) if (this.#callers.get(address)?.begun.size === 0) return address;
+    const [first] = this.#queue;
+    return first;
   }
 
   /** The newest of those that wait, or the oldest of those that have begun and do not end, of the address with the most. */

@@ -56,23 +56,23 @@ class Door {
 }
 
 describe('the admission of connections', () => {
-  it('lets four handshakes run at a time, and all in the end', async () => {
+  it('lets two handshakes run at a time, and all in the end', async () => {
     const door = new Door();
     const agents = door.agents(500);
-    assert.equal(door.begun.length, 4);
-    assert.equal(door.admission.waiting, 496);
-    await door.clock.advance((500 / 4) * AGENT_MS);
+    assert.equal(door.begun.length, 2);
+    assert.equal(door.admission.waiting, 498);
+    await door.clock.advance((500 / 2) * AGENT_MS);
     assert.equal(door.doneMs.size, agents.length);
-    assert.equal(door.mostWithTurn, 4);
+    assert.equal(door.mostWithTurn, 2);
     assert.equal(door.admission.waiting, 0);
   });
 
   it('begins the next handshake when one takes its time, which goes on', async () => {
     const door = new Door();
-    const slow = [1, 2, 3, 4].map((index) => door.arrive(`198.51.100.${index}`, 150));
+    const slow = [1, 2].map((index) => door.arrive(`198.51.100.${index}`, 150));
     const agent = door.arrive('10.0.0.1');
     await door.clock.advance(99);
-    assert.equal(door.begun.length, 4);
+    assert.equal(door.begun.length, 2);
     await door.clock.advance(1);
     assert.equal(door.begun.at(-1), agent);
     await door.clock.advance(50);
@@ -83,16 +83,18 @@ describe('the admission of connections', () => {
     const door = new Door();
     for (let count = 0; count < 900; count += 1) door.arrive('192.0.2.66');
     const agents = door.agents(20);
-    await door.clock.advance(15 * AGENT_MS);
+    await door.clock.advance(12 * AGENT_MS);
     assert.ok(agents.every((agent) => door.doneMs.has(agent)));
-    assert.ok(door.doneMs.size < 70, 'the other address has had a turn here and there');
+    assert.ok(door.doneMs.size > 20, 'the other address has a turn here and there');
   });
 
-  it('lets agents in within half a second while another address finishes none of its handshakes', async () => {
+  it('lets agents in at once while other addresses finish none of their handshakes', async () => {
     const door = new Door();
     for (let count = 0; count < 2000; count += 1) door.arrive('192.0.2.66', Infinity);
+    for (let count = 0; count < 50; count += 1) door.arrive('192.0.2.67', Infinity);
+    await door.clock.advance(1000);
     const agents = door.agents(100);
-    for (let step = 0; step < 50; step += 1) {
+    for (let step = 0; step < 70; step += 1) {
       door.arrive('192.0.2.66', Infinity);
       await door.clock.advance(10);
     }
@@ -111,7 +113,7 @@ describe('the admission of connections', () => {
     assert.ok(!door.refused.some((connection) => agents.includes(connection)));
     const another = door.agents(1024).filter((agent) => door.refused.includes(agent));
     assert.ok(another.length >= 1000, 'where nobody has more than the others, the last to come goes');
-    await door.clock.advance(10_000);
+    await door.clock.advance(20_000);
     assert.ok(agents.every((agent) => door.doneMs.has(agent)));
   });
 
@@ -128,7 +130,7 @@ describe('the admission of connections', () => {
 
   it('forgets a connection that was closed while it waited', async () => {
     const door = new Door();
-    for (let count = 0; count < 4; count += 1) door.arrive('198.51.100.1', 50);
+    for (let count = 0; count < 2; count += 1) door.arrive('198.51.100.1', 50);
     const gone = door.arrive('10.0.0.1');
     door.admission.ended(gone);
     await door.clock.advance(1000);
@@ -144,6 +146,6 @@ describe('the admission of connections', () => {
     door.arrive('10.0.0.99');
     assert.equal(door.refused.length, 11);
     await door.clock.advance(1000);
-    assert.equal(door.begun.length, 4);
+    assert.equal(door.begun.length, 2);
   });
 });
