@@ -13,6 +13,7 @@ import { createTokenReviewer } from '#kubernetes/token-review.ts';
 import { loadContract } from '#rpc/contract.ts';
 import { createHandshakeMetrics } from '#rpc/metrics.ts';
 import { KiamServer } from '#rpc/server.ts';
+import { createPortions } from '#runtime/portions.ts';
 import { createSlots } from '#runtime/slots.ts';
 import { AgentScope } from '#server/agent-scope.ts';
 import { Confirmation } from '#server/confirmation.ts';
@@ -44,6 +45,9 @@ const STREAM_SHARE = 0.8;
 
 /** Putting together what a node's pods may have takes a millisecond: so many at once leave the event loop to the others. */
 const WHOLE_SETS_AT_ONCE = 8;
+
+/** What agents are told in one turn of the event loop; each update costs some 50 microseconds. */
+const UPDATES_IN_TURN = 50;
 
 /** How long calls that are under way may take to finish when the daemon stops. */
 const DRAIN_LIMIT_MS = 10_000;
@@ -138,6 +142,7 @@ async function startServer(flags: ServerFlags, daemon: Daemon): Promise<void> {
       silenceMs,
       clock,
       wholeSets,
+      awaitPortion: createPortions(UPDATES_IN_TURN),
       lifetimeMs: flags.grpc.maxConnectionAgeMs * STREAM_SHARE,
       closing: shutdown.signal,
     }),

@@ -1,31 +1,28 @@
-import { CertificateWatcher } from '#rpc/certificate-watcher.ts';
-import { KiamClient } from '#rpc/client.ts';
-import { loadContract } from '#rpc/contract.ts';
-import { NodeStore } from '#agent/node/store.ts';
-import { NodeStream } from '#agent/node/stream.ts';
-import { systemClock } from '#runtime/clock.ts';
-import { createGrpcMetrics, createTlsMetrics } from '#telemetry/grpc-metrics.ts';
-import { createRegistry } from '#telemetry/registry.ts';
-
 import { SERVER_RULES } from '#sandbox/kubernetes-api/access.ts';
+import type { World } from '#sandbox/world.ts';
 
 import { type Daemon, FROM_SOURCES, startCluster } from '../support/cluster.ts';
 import { eventually } from '../support/eventually.ts';
-import { recordingLogger } from '../support/recording-logger.ts';
 import { buildBundles } from './bundles.ts';
 import { cpuMs, memoryOf } from './process-figures.ts';
+import { simulatedAgents } from './simulated-agents.ts';
 
-// npm run simulate -- [--nodes=500] [--pods=20] [--roles=200]: a real server process, and the agents' part of the contract for
-// so many nodes, each over a TLS connection of its own. Prints what a stream and a pod cost the server.
+// npm run simulate -- [--nodes=500] [--pods=20] [--roles=200] [--waves=10]: a real server process, and the agents' part of the
+// contract for so many nodes, each over a TLS connection of its own. Prints what a stream and a pod cost the server, and what
+// happens when all agents come back at once, again and again.
 const option = (name: string, fallback: number): number =>
   Number(process.argv.find((word) => word.startsWith(`--${name}=`))?.split('=')[1] ?? fallback);
 const nodeCount = option('nodes', 500);
 const podsPerNode = option('pods', 20);
-const roleCount = Math.min(option('roles', 200), nodeCount * podsPerNode);
+const waveCount = option('waves', 10);
+const wanted = nodeCount * podsPerNode;
+const roleCount = Math.min(option('roles', 200), wanted);
+const LIMIT_MS = 300_000;
 
 const nodeAddress = (node: number): string => `127.2.${node >> 8}.${node & 255}`;
 const podAddress = (node: number, pod: number): string => `10.${node >> 8}.${node & 255}.${pod + 2}`;
 const say = (text: string): void => console.log(text);
+const seconds = (fromMs: number): string => ((performance.now() - fromMs) / 1000).toFixed(1);
 
 /** What deploy/server-rbac.yaml grants. */
 const SERVER_RULES_WITH_TOKENS = [
@@ -33,176 +30,169 @@ const SERVER_RULES_WITH_TOKENS = [
   { apiGroups: ['authentication.k8s.io'], resources: ['tokenreviews'], verbs: ['create'] },
 ];
 
+interface Figures {
+  readonly rssMiB: number;
+  readonly cpuSeconds: number;
+  /** The p99 of the event loop's delay since the last look: each look begins a new measurement. */
+  readonly delayMs: number;
+}
+
+async function look(server: Daemon): Promise<Figures> {
+  const pid = server.child.process.pid ?? 0;
+  const metrics = await server.metrics();
+  const delay = /^nodejs_eventloop_lag_p99_seconds(?:\{.*\})? (\S+)$/m.exec(metrics)?.[1];
+  return { rssMiB: memoryOf(pid).rssMiB, cpuSeconds: cpuMs(pid) / 1000, delayMs: Math.round(Number(delay) * 1000) };
+}
+
 function pause(ms: number): Promise<void> {
   return new Promise((resolve) => {
     setTimeout(resolve, ms);
   });
 }
 
-function figuresOf({ child }: Daemon): { rssMiB: number; cpuSeconds: number } {
-  const pid = child.process.pid ?? 0;
-  return { rssMiB: memoryOf(pid).rssMiB, cpuSeconds: cpuMs(pid) / 1000 };
+function putPod(world: World, options: { name: string; node: number; address: string; role?: string }): string {
+  const { name, node, address, role } = options;
+  const stored = world.api.putPod({
+    apiVersion: 'v1',
+    kind: 'Pod',
+    metadata: {
+      namespace: role === undefined ? 'kube-system' : 'team',
+      name,
+      annotations: role === undefined ? {} : { 'iam.amazonaws.com/role': role },
+    },
+    spec: {
+      nodeName: `node-${node}`,
+      containers: [{ name: 'main', image: 'app' }],
+      ...(role === undefined ? { hostNetwork: true } : {}),
+    },
+    status: { phase: 'Running', hostIP: nodeAddress(node), podIP: address, podIPs: [{ ip: address }] },
+  });
+  const { metadata } = stored as { metadata: { uid: string } };
+  return metadata.uid;
 }
 
-/** The p99 of the event loop's delay since the last look, in milliseconds: a look at the metrics begins a new measurement. */
-function eventLoopDelayMs(metrics: string): number {
-  return Number(/^nodejs_eventloop_lag_p99_seconds(?:\{.*\})? (\S+)$/m.exec(metrics)?.[1]) * 1000;
-}
-
-async function eventLoopDelay(server: Daemon): Promise<string> {
-  return `${eventLoopDelayMs(await server.metrics()).toFixed(0)} ms`;
+/** The token of each node's agent, whose pod is on the host's network and so is not told to it. */
+function agentTokens(world: World, names: readonly string[]): string[] {
+  world.api.createServiceAccount('kube-system', 'kiam-agent');
+  return names.map((name, node) =>
+    world.api.serviceAccountToken({
+      namespace: 'kube-system',
+      serviceAccount: 'kiam-agent',
+      pod: {
+        name: `kiam-agent-${node}`,
+        uid: putPod(world, { name: `kiam-agent-${node}`, node, address: nodeAddress(node) }),
+      },
+      node: { name, uid: name },
+      audiences: ['kiam-server'],
+    }),
+  );
 }
 
 async function main(): Promise<void> {
   const bundles = buildBundles();
-  const names = Array.from({ length: nodeCount }, (_, node) => ({ name: `node-${node}`, address: nodeAddress(node) }));
+  const nodes = Array.from({ length: nodeCount }, (_, node) => ({ name: `node-${node}`, address: nodeAddress(node) }));
   const cluster = await startCluster(
-    { nodes: names, serverRules: SERVER_RULES_WITH_TOKENS },
+    { nodes, serverRules: SERVER_RULES_WITH_TOKENS },
     { ...FROM_SOURCES, server: [process.execPath, ...bundles.nodeOptions, bundles.server] },
   );
   const { world } = cluster;
   world.namespace('team', '.*');
-  world.api.createServiceAccount('kube-system', 'kiam-agent');
-  const put = (
-    namespace: string,
-    name: string,
-    node: number,
-    address: string,
-    extra: object,
-    role?: string,
-  ): string => {
-    const stored = world.api.putPod({
-      apiVersion: 'v1',
-      kind: 'Pod',
-      metadata: { namespace, name, annotations: role === undefined ? {} : { 'iam.amazonaws.com/role': role } },
-      spec: { nodeName: `node-${node}`, containers: [{ name: 'main', image: 'app' }], ...extra },
-      status: { phase: 'Running', hostIP: nodeAddress(node), podIP: address, podIPs: [{ ip: address }] },
-    });
-    const { metadata } = stored as { metadata: { uid: string } };
-    return metadata.uid;
-  };
-  const tokens = names.map(({ name }, node) => {
-    const uid = put('kube-system', `kiam-agent-${node}`, node, nodeAddress(node), { hostNetwork: true });
-    return world.api.serviceAccountToken({
-      namespace: 'kube-system',
-      serviceAccount: 'kiam-agent',
-      pod: { name: `kiam-agent-${node}`, uid },
-      node: { name, uid: name },
-      audiences: ['kiam-server'],
-    });
-  });
+  const tokens = agentTokens(
+    world,
+    nodes.map(({ name }) => name),
+  );
+  const startServer = (flags: readonly string[] = []): Promise<Daemon> =>
+    cluster.startServer({ flags: ['--agent-identity=token', '--level=info', ...flags] });
 
-  let server = await cluster.startServer({ flags: ['--agent-identity=token', '--level=info'] });
-  const empty = figuresOf(server);
+  let server = await startServer();
+  const empty = await look(server);
   say(
     `${nodeCount} nodes with ${podsPerNode} pods each, ${roleCount} roles; the server at rest: ${empty.rssMiB.toFixed(0)} MiB`,
   );
   for (let node = 0; node < nodeCount; node += 1) {
     for (let pod = 0; pod < podsPerNode; pod += 1) {
       const role = `role-${(node * podsPerNode + pod) % roleCount}`;
-      put('team', `pod-${node}-${pod}`, node, podAddress(node, pod), {}, role);
+      putPod(world, { name: `pod-${node}-${pod}`, node, address: podAddress(node, pod), role });
     }
   }
-  const wanted = nodeCount * podsPerNode;
-  await eventually('all roles are prefetched', 300_000, () => world.sts.calls.count() >= roleCount);
-  const filled = figuresOf(server);
-  const filledDelay = await eventLoopDelay(server);
+  await eventually('all roles are prefetched', LIMIT_MS, () => world.sts.calls.count() >= roleCount);
+  const filled = await look(server);
   say(
-    `with ${wanted} pods known: ${filled.rssMiB.toFixed(0)} MiB, ${(filled.cpuSeconds - empty.cpuSeconds).toFixed(1)} CPU s; event-loop delay p99 ${filledDelay}`,
+    `with ${wanted} pods known: ${filled.rssMiB.toFixed(0)} MiB, ${(filled.cpuSeconds - empty.cpuSeconds).toFixed(1)} CPU s; event-loop delay p99 ${filled.delayMs} ms`,
   );
 
-  // The agents' part: what bin/agent.ts composes, without its HTTP server.
-  const { ca, agentCertificate, agentKey } = world.certificates;
-  const registry = createRegistry({ processMetrics: false });
-  const certificates = new CertificateWatcher({
-    files: { certPath: agentCertificate, keyPath: agentKey, caPath: ca },
-    clock: systemClock,
-    logger: recordingLogger().logger,
-    gauges: createTlsMetrics(registry, 'client'),
-  });
-  await certificates.refresh();
-  const counters = createGrpcMetrics(registry, 'client');
-  const contract = loadContract();
-  const stop = new AbortController();
-  const open = (port: number) =>
-    tokens.map((token) => {
-      const client = new KiamClient({
-        contract,
-        serverAddress: `localhost:${port}`,
-        certificates,
-        keepalive: { timeMs: 60_000, timeoutMs: 20_000, permitWithoutStream: false },
-        counters,
-        token: () => token,
-      });
-      const store = new NodeStore();
-      const stream = new NodeStream({
-        client,
-        store,
-        clock: systemClock,
-        logger: recordingLogger().logger,
-        hostIp: '',
-      });
-      void stream.run(stop.signal);
-      return { client, store, stream };
-    });
-  const startedMs = performance.now();
-  const agents = open(server.port);
-  const heldPods = (): number => agents.reduce((sum, { store }) => sum + store.size, 0);
-  // Each node also has its agent's own pod, which is on the host's network and so is not told.
-  await eventually(
-    'every agent has its pods',
-    300_000,
-    () => agents.every(({ stream }) => stream.isLive) && heldPods() >= wanted,
-  );
-  const syncMs = performance.now() - startedMs;
-  const synced = figuresOf(server);
-  say(`  event-loop delay of the server meanwhile, p99: ${await eventLoopDelay(server)}`);
+  const startAgents = await simulatedAgents(world, tokens);
+  let fromMs = performance.now();
+  let agents = startAgents(server.port);
+  const untilTold = (): Promise<number> =>
+    eventually('every agent has its pods', LIMIT_MS, () => agents.live() === nodeCount && agents.heldPods() >= wanted);
+  await untilTold();
+  const took = seconds(fromMs);
+  const synced = await look(server);
   say(
-    `${nodeCount} streams and ${heldPods()} pods told in ${(syncMs / 1000).toFixed(1)} s, all from nothing at once (the agents share the machine)`,
+    `${nodeCount} streams and ${wanted} pods told in ${took} s, all from nothing at once (the agents share the machine)`,
   );
   say(
-    `  server ${synced.rssMiB.toFixed(0)} MiB: ${(((synced.rssMiB - filled.rssMiB) * 1024) / nodeCount).toFixed(0)} KiB a stream; ${(((synced.cpuSeconds - filled.cpuSeconds) * 1000) / nodeCount).toFixed(1)} CPU ms a stream to begin`,
+    `  server ${synced.rssMiB.toFixed(0)} MiB: ${(((synced.rssMiB - filled.rssMiB) * 1024) / nodeCount).toFixed(0)} KiB a stream; ${(((synced.cpuSeconds - filled.cpuSeconds) * 1000) / nodeCount).toFixed(1)} CPU ms a stream to begin; event-loop delay p99 ${synced.delayMs} ms`,
   );
 
-  const idleFrom = figuresOf(server);
+  const idleFrom = await look(server);
   await pause(10_000);
-  const idleTo = figuresOf(server);
-  say(`  at rest, heartbeats and watches: ${((idleTo.cpuSeconds - idleFrom.cpuSeconds) * 10).toFixed(1)} % of a core`);
-
-  const revokeMs = performance.now();
-  world.namespace('team');
-  const revoked = (): boolean =>
-    agents.every(({ store }, node) => (store.find(podAddress(node, 0))?.roleArn ?? 'x') === '');
-  await eventually('every pod has lost its role', 60_000, revoked);
+  const idleTo = await look(server);
   say(
-    `  a namespace of ${wanted} pods permits no longer: all ${nodeCount} agents know after ${Math.round(performance.now() - revokeMs)} ms`,
+    `  at rest, heartbeats and watches: ${((idleTo.cpuSeconds - idleFrom.cpuSeconds) * 10).toFixed(1)} % of a core; event-loop delay p99 ${idleTo.delayMs} ms`,
+  );
+
+  const roleArnOf = (node: number): string | undefined => agents.stores[node]?.find(podAddress(node, 0))?.roleArn;
+  fromMs = performance.now();
+  world.namespace('team');
+  await eventually('every pod has lost its role', 60_000, () => nodes.every((_, node) => roleArnOf(node) === ''));
+  const revoked = await look(server);
+  say(
+    `  a namespace of ${wanted} pods permits no longer: all ${nodeCount} agents know after ${seconds(fromMs)} s; event-loop delay p99 ${revoked.delayMs} ms`,
   );
   world.namespace('team', '.*');
   await eventually('every pod has its role again', 60_000, () =>
-    agents.every(({ store }, node) => (store.find(podAddress(node, 0))?.roleArn ?? '') !== ''),
+    nodes.every((_, node) => (roleArnOf(node) ?? '') !== ''),
   );
-  say(`  event-loop delay of the server since the streams began, p99: ${await eventLoopDelay(server)}`);
 
-  // The server dies; another one comes at the same place, and every agent comes back at once.
+  fromMs = performance.now();
+  const waves: Figures[] = [];
+  for (let wave = 0; wave < waveCount; wave += 1) {
+    agents.close();
+    agents = startAgents(server.port);
+    await untilTold();
+    waves.push(await look(server));
+  }
+  if (waveCount > 0) {
+    const of = (figure: (wave: Figures) => number): string => waves.map((wave) => figure(wave).toFixed(0)).join(', ');
+    say(
+      `${waveCount} times all ${nodeCount} agents go and come back at once, without jitter: ${seconds(fromMs)} s in all; exits: ${exitsOf(server)}`,
+    );
+    say(
+      `  event-loop delay p99 in each: ${of(({ delayMs }) => delayMs)} ms; server after each: ${of(({ rssMiB }) => rssMiB)} MiB`,
+    );
+  }
+
+  // The server dies; another one comes at the same place, and every agent comes back when it finds it.
   const { port } = server;
   await server.child.stop('SIGKILL');
-  server = await cluster.startServer({ flags: ['--agent-identity=token', '--level=info', `--bind=127.0.0.1:${port}`] });
-  const backFrom = performance.now();
-  let worstDelayMs = 0;
-  const streamsOf = async (): Promise<number> => {
-    const metrics = await server.metrics();
-    worstDelayMs = Math.max(worstDelayMs, eventLoopDelayMs(metrics));
-    await pause(1000);
-    return Number(/^grpc_server_msg_received_total\{.*"WatchNode"\} (\d+)$/m.exec(metrics)?.[1] ?? 0);
-  };
-  await eventually('every agent is back', 300_000, async () => (await streamsOf()) >= nodeCount);
+  await pause(7000);
+  if (agents.live() > 0) throw new Error('agents of a dead server have a live stream');
+  server = await startServer([`--bind=127.0.0.1:${port}`]);
+  fromMs = performance.now();
+  await look(server);
+  await untilTold();
+  const backDelayMs = (await look(server)).delayMs;
   say(
-    `the server killed and replaced: all ${nodeCount} agents back ${((performance.now() - backFrom) / 1000).toFixed(1)} s after it serves; exits: ${server.child.process.exitCode === null ? 0 : 1}`,
+    `the server killed and replaced: all ${nodeCount} agents back and told ${seconds(fromMs)} s after it serves; event-loop delay p99 ${backDelayMs} ms; exits: ${exitsOf(server)}`,
   );
-  say(`  event-loop delay of the new server meanwhile, p99 of each second, the worst: ${worstDelayMs.toFixed(0)} ms`);
-  stop.abort();
-  for (const { client } of agents) client.close();
+  agents.close();
   await cluster.close();
+}
+
+function exitsOf(server: Daemon): number {
+  return server.child.process.exitCode === null ? 0 : 1;
 }
 
 await main();

@@ -17,6 +17,7 @@ import type { WatchNodeHandler } from '#rpc/node-stream.ts';
 import type { ServiceHandlers } from '#rpc/server.ts';
 import { statusOf } from '#rpc/status.ts';
 import { sleep } from '#runtime/clock.ts';
+import { createPortions } from '#runtime/portions.ts';
 import { createSlots } from '#runtime/slots.ts';
 import { Confirmation } from '#server/confirmation.ts';
 import { NamespacePolicy } from '#server/namespace-policy.ts';
@@ -112,6 +113,7 @@ export function startReplica(setting: Setting, watchDelayMs: number): Replica {
       silenceMs: viewAgeMs,
       clock,
       wholeSets: createSlots(8),
+      awaitPortion: createPortions(100),
       lifetimeMs: 45_000,
       closing: NEVER,
     }),

@@ -7,6 +7,7 @@ import { type Identity, identityKey, identityOf } from '#domain/identity.ts';
 import type { PodRecord } from '#domain/pod.ts';
 import { PodCache } from '#kubernetes/pod-cache.ts';
 import type { NodeUpdate } from '#rpc/contract.ts';
+import { createPortions } from '#runtime/portions.ts';
 import { createSlots, type Slots } from '#runtime/slots.ts';
 import { NodeFeed } from '#server/node-feed.ts';
 import { NodeIndex } from '#server/node-index.ts';
@@ -73,6 +74,7 @@ function feedBeside(wholeSets: Slots, ...records: readonly PodRecord[]) {
     silenceMs: () => 123.4,
     clock,
     wholeSets,
+    awaitPortion: createPortions(100),
     lifetimeMs: 60_000,
     closing: closing.signal,
   });
@@ -441,5 +443,19 @@ describe('the feed of a node', () => {
       await running;
       assert.equal(node.news().at(-1), end === 'gone' ? undefined : 'moved');
     }
+  });
+
+  it('tells of many pods in portions, and leaves the event loop to others in between', async () => {
+    const many = Array.from({ length: 1000 }, (_, index) =>
+      podRecord({ uid: `uid-${index}`, name: `pod-${index}`, addresses: [`192.0.${index >> 8}.${index & 255}`] }),
+    );
+    const node = feedThat(...many);
+    await node.start();
+    const soon = node.sent.length;
+    assert.ok(soon > 0 && soon <= 500, `${soon} updates in few turns`);
+    for (let round = 0; round < 4; round += 1) await settle();
+    assert.equal(node.news().at(-1), 'heartbeat');
+    assert.equal(node.store.size, 1000);
+    node.gone.abort();
   });
 });

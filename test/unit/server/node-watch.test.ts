@@ -3,6 +3,7 @@ import { describe, it } from 'node:test';
 
 import { PodCache } from '#kubernetes/pod-cache.ts';
 import type { NodeUpdate } from '#rpc/contract.ts';
+import { createPortions } from '#runtime/portions.ts';
 import { createSlots } from '#runtime/slots.ts';
 import type { Scope } from '#server/agent-scope.ts';
 import { NodeFeeds } from '#server/node-feeds.ts';
@@ -34,6 +35,7 @@ async function watchAs(scope: Scope) {
     silenceMs: () => 0,
     clock: new ManualClock(),
     wholeSets: createSlots(8),
+    awaitPortion: createPortions(100),
     lifetimeMs: 60_000,
     closing: AbortSignal.abort(),
   });

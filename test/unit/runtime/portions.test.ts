@@ -1,0 +1,49 @@
+import assert from 'node:assert/strict';
+import { it } from 'node:test';
+
+import { createPortions } from '#runtime/portions.ts';
+
+const nextTurn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
+
+it('portions: so many pieces in a turn of the event loop, whoever asks, in the order of asking', async () => {
+  const awaitPortion = createPortions(10);
+  let done: number[] = [];
+  const workers = Array.from({ length: 25 }, async (_, worker) => {
+    for (let piece = 0; piece < 2; piece += 1) {
+      await awaitPortion();
+      done.push(worker);
+    }
+  });
+  const turns: number[] = [];
+  const order: number[] = [];
+  while (order.length < 50) {
+    await nextTurn();
+    turns.push(done.length);
+    order.push(...done);
+    done = [];
+  }
+  await Promise.all(workers);
+  // The first look comes after the turn in which they asked and the one that followed.
+  assert.deepEqual(turns, [20, 10, 10, 10]);
+  const first = order.map((worker, index) => (order.indexOf(worker) === index ? worker : -1)).filter((at) => at >= 0);
+  assert.deepEqual(
+    first,
+    Array.from({ length: 25 }, (_, worker) => worker),
+  );
+});
+
+it('portions: a quiet turn gives back what was taken', async () => {
+  const awaitPortion = createPortions(2);
+  for (let round = 0; round < 3; round += 1) {
+    let done = 0;
+    void awaitPortion().then(() => (done += 1));
+    void awaitPortion().then(() => (done += 1));
+    void awaitPortion().then(() => (done += 1));
+    await Promise.resolve();
+    assert.equal(done, 2);
+    await nextTurn();
+    await nextTurn();
+    assert.equal(done, 3);
+    await nextTurn();
+  }
+});
