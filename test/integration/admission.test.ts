@@ -10,7 +10,7 @@ import { loadContract } from '#rpc/contract.ts';
 import { createHandshakeMetrics } from '#rpc/metrics.ts';
 import { KiamServer } from '#rpc/server.ts';
 import { systemClock } from '#runtime/clock.ts';
-import { type Authority, createAuthority } from '#sandbox/authority.ts';
+import { type Authority, createAuthority } from '#pki/authority.ts';
 import { createGrpcMetrics, createTlsMetrics } from '#telemetry/grpc-metrics.ts';
 import { createRegistry } from '#telemetry/registry.ts';
 
