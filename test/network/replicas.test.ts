@@ -9,6 +9,7 @@ import { runCommand } from '#sandbox/network/commands.ts';
 import type { WorldPod } from '#sandbox/world.ts';
 
 import { askHttp, type Cluster, type Daemon, FROM_SOURCES, LISTING, startCluster } from '../support/cluster.ts';
+import { eventually } from '../support/eventually.ts';
 import { networkSkip } from '../support/network-world.ts';
 
 const skip = await networkSkip();
@@ -145,29 +146,21 @@ async function dropPackets(address: string, port: number): Promise<() => Promise
     ['-d', address, '--dport', String(port)],
     ['-s', address, '--sport', String(port)],
   ];
-  const each = async (action: '-I' | '-D'): Promise<void> => {
-    for (const way of ways) {
-      const outcome = await runCommand([
-        'iptables',
-        '-w',
-        '5',
-        action,
-        'INPUT',
-        '-i',
-        'lo',
-        '-p',
-        'tcp',
-        ...way,
-        '-j',
-        'DROP',
-      ]);
-      if (!outcome.ok) throw new Error(outcome.reason);
-    }
-  };
-  let isDropped = true;
-  await each('-I');
+  const change = (action: '-I' | '-D', way: readonly string[]) =>
+    runCommand(['iptables', '-w', '5', action, 'INPUT', '-i', 'lo', '-p', 'tcp', ...way, '-j', 'DROP']);
+  for (const way of ways) {
+    const outcome = await change('-I', way);
+    if (!outcome.ok) throw new Error(outcome.reason);
+  }
   return async () => {
-    if (isDropped) await each('-D');
-    isDropped = false;
+    for (const way of ways) {
+      // On a loaded machine the command may run out of time: what counts is that the rule is gone.
+      await eventually('the rule is gone', 60_000, async () => {
+        const rules = await runCommand(['iptables', '-w', '5', '-S', 'INPUT']);
+        if (rules.ok && !rules.output.includes(way.slice(2).join(' '))) return true;
+        await change('-D', way);
+        return false;
+      });
+    }
   };
 }
