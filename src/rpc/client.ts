@@ -1,7 +1,4 @@
-import { isIP } from 'node:net';
-import { checkServerIdentity } from 'node:tls';
-
-import { type ChannelOptions, Client, credentials, Metadata, type ServiceError, status } from '@grpc/grpc-js';
+import { Client, credentials, Metadata, type ServiceError, status } from '@grpc/grpc-js';
 
 import { type Clock, systemClock } from '#runtime/clock.ts';
 import type { GrpcMetrics } from '#telemetry/grpc-metrics.ts';
@@ -12,6 +9,7 @@ import type { Contract, MethodName, Methods, NodeUpdate, UnaryContract, WatchNod
 import { type MethodCounts, methodCounts } from './metrics.ts';
 import { ReplicaCalls } from './replica-balancer.ts';
 import { Replicas } from './replicas.ts';
+import { verifiedName } from './verified-name.ts';
 
 export interface KeepaliveOptions {
   readonly timeMs: number;
@@ -291,20 +289,4 @@ function isConnectedWithin(client: Client, timeoutMs: number): Promise<boolean> 
 
 function closeWhenIdle(connection: Connection): void {
   if (connection.retirement.signal.aborted && connection.calls === 0) connection.client.close();
-}
-
-/**
- * The certificate must be the host's. TLS has no place to name a host that is an IP address (RFC 6066, section 3), which
- * grpc-js would do all the same: another name stands there, and the certificate is held to the address.
- */
-function verifiedName(serverAddress: string): {
-  readonly verification: Parameters<typeof credentials.createSsl>[3];
-  readonly options: ChannelOptions;
-} {
-  const host = serverAddress.replace(/:\d+$/, '').replaceAll(/[[\]]/g, '');
-  if (isIP(host) === 0) return { verification: {}, options: {} };
-  return {
-    verification: { checkServerIdentity: (_name, certificate) => checkServerIdentity(host, certificate) },
-    options: { 'grpc.ssl_target_name_override': 'kiam-server' },
-  };
 }

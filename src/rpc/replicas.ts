@@ -16,6 +16,9 @@ const SILENCE_MS = 200;
 /** It is asked again like the others this long after the last call that it let run out of time: it may be back. */
 const TRY_AGAIN_MS = 5000;
 
+/** Where the turns begin is drawn from so many. */
+const MOST_REPLICAS = 1000;
+
 /**
  * Which replicas answer lately, and which of them to ask next: one that the question has not been to, that is not silent, and
  * that has the fewest calls under way; among equals they take turns. None is ever left out for good: where all are slow,
@@ -25,10 +28,12 @@ export class Replicas {
   readonly #clock: Clock;
   readonly #known = new Map<string, Replica>();
   #connected: readonly string[] = [];
-  #turn = 0;
+  #turn: number;
 
-  constructor(clock: Clock) {
+  /** `random` is a number in [0, 1): each agent begins with another replica, so that they spread over all of them. */
+  constructor(clock: Clock, random: () => number = Math.random) {
     this.#clock = clock;
+    this.#turn = Math.floor(random() * MOST_REPLICAS);
   }
 
   /** Says which replicas there are, and which of them can be asked now. What was known of any other is forgotten. */

@@ -65,7 +65,8 @@ export class TlsListener {
   /** Listens and resolves to the port. Rejects when the address cannot be bound. */
   listen({ host, port }: ListenAddress): Promise<number> {
     return new Promise((resolve, reject) => {
-      this.#server.once('error', reject);
+      // Also for later: that the process has no file left for a connection must not end it.
+      this.#server.on('error', reject);
       this.#server.listen({ port, backlog: BACKLOG, ...hostOptions(host) }, () => {
         const address = this.#server.address();
         resolve(typeof address === 'object' && address !== null ? address.port : port);

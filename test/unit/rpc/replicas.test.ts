@@ -16,7 +16,7 @@ const HUNG = Number.POSITIVE_INFINITY;
 /** Replicas that answer after so many milliseconds, as the client sees them. */
 class ScriptedReplicas {
   readonly clock = new ManualClock();
-  readonly replicas = new Replicas(this.clock);
+  readonly replicas = new Replicas(this.clock, () => 0);
   readonly latencyMs: Map<string, number>;
   /** Which replica each call went to. */
   readonly calls: string[] = [];
@@ -101,6 +101,15 @@ describe('the replicas of a server', () => {
     const counts = Object.values(askedOf(world.calls));
     assert.equal(counts.length, 3);
     assert.ok(Math.max(...counts) - Math.min(...counts) < world.calls.length / 10, JSON.stringify(counts));
+  });
+
+  it('are begun with at random, so that the agents of a cluster spread over them', () => {
+    const first = (random: number): string | undefined => {
+      const replicas = new Replicas(new ManualClock(), () => random);
+      replicas.update(new Set(['a', 'b', 'c']), ['a', 'b', 'c']);
+      return replicas.choose(NONE);
+    };
+    assert.deepEqual(new Set([0, 0.001, 0.002].map(first)), new Set(['a', 'b', 'c']));
   });
 
   it('are asked according to how many calls each has under way', async () => {

@@ -1,0 +1,20 @@
+import { isIP } from 'node:net';
+import { checkServerIdentity } from 'node:tls';
+
+import type { ChannelOptions, credentials } from '@grpc/grpc-js';
+
+/**
+ * The certificate must be the host's. TLS has no place to name a host that is an IP address (RFC 6066, section 3), which
+ * grpc-js would do all the same: another name stands there, and the certificate is held to the address.
+ */
+export function verifiedName(serverAddress: string): {
+  readonly verification: Parameters<typeof credentials.createSsl>[3];
+  readonly options: ChannelOptions;
+} {
+  const host = serverAddress.replace(/:\d+$/, '').replaceAll(/[[\]]/g, '');
+  if (isIP(host) === 0) return { verification: {}, options: {} };
+  return {
+    verification: { checkServerIdentity: (_name, certificate) => checkServerIdentity(host, certificate) },
+    options: { 'grpc.ssl_target_name_override': 'kiam-server' },
+  };
+}
