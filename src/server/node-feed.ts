@@ -111,7 +111,6 @@ export class NodeFeed {
     for (const signal of [stream.signal, closing]) signal.addEventListener('abort', wakeUp);
     try {
       await this.#tellWholeSet();
-      this.#isSynced = true;
       while (!stream.signal.aborted && !closing.aborted && clock.monotonic() < endMs) {
         await this.#flush();
         await this.#beat();
@@ -142,6 +141,7 @@ export class NodeFeed {
       for (const uid of index.podsOn(hostIp)) this.#changedPods.add(uid);
       await this.#flush();
       await this.#send({ synced: {} });
+      this.#isSynced = true;
     } finally {
       told.abort();
     }
