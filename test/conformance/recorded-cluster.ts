@@ -1,12 +1,12 @@
-import type { World } from '#sandbox/world.ts';
+import type { World, WorldOptions } from '#sandbox/world.ts';
 
 import { type Cluster, type Programs, startCluster } from '../support/cluster.ts';
 
 import { FIXTURES } from './recorded.ts';
 
 /** A cluster that holds what the recorded one held. */
-export async function startRecordedCluster(programs?: Programs): Promise<Cluster> {
-  const cluster = await startCluster({ instance: { instanceId: 'i-0rig' } }, programs);
+export async function startRecordedCluster(programs?: Programs, options: Partial<WorldOptions> = {}): Promise<Cluster> {
+  const cluster = await startCluster({ instance: { instanceId: 'i-0rig' }, ...options }, programs);
   putFixtures(cluster.world);
   return cluster;
 }
