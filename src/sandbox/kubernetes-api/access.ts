@@ -72,13 +72,17 @@ export class Access {
   readonly #rules = new Map<string, readonly Rule[]>();
   readonly #clock: Clock;
   readonly #podExists: (pod: { namespace: string; name: string; uid: string }) => boolean;
+  readonly #boundRules: (userName: string) => readonly Rule[];
 
   constructor(options: {
     clock: Clock;
     podExists: (pod: { namespace: string; name: string; uid: string }) => boolean;
+    /** What objects of the API itself allow a user. */
+    boundRules: (userName: string) => readonly Rule[];
   }) {
     this.#clock = options.clock;
     this.#podExists = options.podExists;
+    this.#boundRules = options.boundRules;
   }
 
   /** Sets the rules of a user, by name; they hold from the next request on. */
@@ -129,7 +133,7 @@ export class Access {
   }
 
   allows(user: User, request: ResourceRequest | PathRequest): boolean {
-    const own = this.#rules.get(user.name) ?? [];
+    const own = [...(this.#rules.get(user.name) ?? []), ...this.#boundRules(user.name)];
     const rules = user === ANONYMOUS ? own : [...own, ...COMMON_RULES];
     return rules.some((rule) => (request.kind === 'path' ? allowsPath(rule, request) : allowsResource(rule, request)));
   }

@@ -3,7 +3,9 @@ import { createServer } from 'node:https';
 import type { Authority } from '#pki/authority.ts';
 import { type HttpListener, type ListenAddress, listen, LOOPBACK_ANY_PORT } from '../http-listener.ts';
 import { Access, ADMIN_RULES, type Rule } from './access.ts';
+import { boundRules } from './bound-rules.ts';
 import { ApiControls } from './controls.ts';
+import { DaemonSets } from './daemon-sets.ts';
 import { Delivery } from './delivery.ts';
 import { type DirectAccess, directAccess } from './direct.ts';
 import { Faults } from './faults.ts';
@@ -14,6 +16,7 @@ import { Lists } from './list.ts';
 import { Objects } from './object-writer.ts';
 import { NAMESPACES, NODES, PODS, RESOURCES } from './resources.ts';
 import { API_AUDIENCE, issueServiceAccountToken, type ServiceAccountToken } from './reviews.ts';
+import { onServiceAddresses, serviceAddresses } from './service-addresses.ts';
 import type { Watch } from './watch.ts';
 
 export interface KubernetesApiOptions extends KubeletOptions {
@@ -41,6 +44,10 @@ export interface KubernetesApi extends DirectAccess {
   /** Sets a user's rules anew; for a service account its full name, `system:serviceaccount:<namespace>:<name>`. */
   grant(userName: string, rules: readonly Rule[]): void;
   serviceAccountToken(request: ServiceAccountToken): string;
+  /** The same token in a kubeconfig. */
+  serviceAccountKubeconfig(request: ServiceAccountToken): string;
+  /** The addresses behind each Service, now and after every change. */
+  followServices(listener: (addresses: ReadonlyMap<string, readonly string[]>) => void): void;
   revokeToken(token: string): void;
   close(): Promise<void>;
 }
@@ -57,6 +64,7 @@ export async function startKubernetesApi(options: KubernetesApiOptions): Promise
   const access = new Access({
     clock,
     podExists: ({ namespace, name, uid }) => pods.get(namespace, name)?.object.metadata.uid === uid,
+    boundRules: (userName) => boundRules(objects, userName),
   });
   const deliveries = new Map(
     RESOURCES.map((resource) => [resource, new Delivery(clock, objects.collection(resource))]),
@@ -66,6 +74,7 @@ export async function startKubernetesApi(options: KubernetesApiOptions): Promise
   const lists = new Lists();
   const controls = new ApiControls({ objects, deliveries, faults, lists, watches });
   const kubelet = new Kubelet(options, objects, pods);
+  const daemonSets = new DaemonSets(clock, objects);
   const listener = await serve(options, (authority) => ({
     clock,
     access,
@@ -107,8 +116,16 @@ export async function startKubernetesApi(options: KubernetesApiOptions): Promise
     adminKubeconfig: () => identity('admin', ADMIN_RULES),
     grant: (userName, rules) => access.grant(userName, rules),
     serviceAccountToken: (request) => issueServiceAccountToken(access, clock, request),
+    serviceAccountKubeconfig: (request) =>
+      config(request.serviceAccount, { token: issueServiceAccountToken(access, clock, request) }),
+    followServices: (listener) => {
+      const tell = (): void => listener(serviceAddresses(objects));
+      onServiceAddresses(objects, tell);
+      tell();
+    },
     revokeToken: (token) => access.revoke(token),
     close: async () => {
+      daemonSets.stop();
       kubelet.stop();
       await listener.stop();
     },
@@ -146,9 +163,10 @@ async function serve(options: KubernetesApiOptions, handling: (authority: string
 
 function seed(objects: Objects, { nodes }: KubernetesApiOptions): void {
   for (const name of FIRST_NAMESPACES) objects.create(NAMESPACES, '', { metadata: { name } });
-  for (const { name, address } of nodes) {
+  for (const { name, address, labels = {}, taints } of nodes) {
     objects.create(NODES, '', {
-      metadata: { name },
+      metadata: { name, labels: { 'kubernetes.io/hostname': name, ...labels } },
+      ...(taints === undefined ? {} : { spec: { taints } }),
       status: {
         addresses: [
           { type: 'InternalIP', address },

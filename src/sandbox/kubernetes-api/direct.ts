@@ -1,7 +1,7 @@
 import type { JsonObject } from '../json.ts';
 import type { Objects, Target } from './object-writer.ts';
 import { type StoredObject, toJson } from './objects.ts';
-import { apiVersionOf, EVENTS, NAMESPACES, PODS, type Resource, SERVICE_ACCOUNTS } from './resources.ts';
+import { apiVersionOf, EVENTS, NAMESPACES, PODS, type Resource, SECRETS, SERVICE_ACCOUNTS } from './resources.ts';
 import type { Version } from './store.ts';
 
 /** The objects as whoever holds the sandbox in the hand works on them: without HTTP, without rules of access. */
@@ -26,6 +26,7 @@ export interface DirectAccess {
   pod(namespace: string, name: string): JsonObject | undefined;
   pods(): readonly JsonObject[];
   namespace(name: string): JsonObject | undefined;
+  secret(namespace: string, name: string): JsonObject | undefined;
   /** The Events that were recorded, in the order of namespace and name. */
   events(): readonly JsonObject[];
   /** Resolves with the pod once `condition` holds; rejects when `signal` aborts first. */
@@ -82,6 +83,10 @@ export function directAccess(objects: Objects): DirectAccess {
     namespace: (name) => {
       const found = objects.collection(NAMESPACES).get('', name);
       return found === undefined ? undefined : whole(NAMESPACES, found);
+    },
+    secret: (namespace, name) => {
+      const found = objects.collection(SECRETS).get(namespace, name);
+      return found === undefined ? undefined : whole(SECRETS, found);
     },
     events: () =>
       objects

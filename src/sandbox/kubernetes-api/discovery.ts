@@ -4,12 +4,11 @@ import { type Resource, RESOURCES } from './resources.ts';
 const READ_AND_WRITE = ['create', 'delete', 'deletecollection', 'get', 'list', 'patch', 'update', 'watch'];
 
 /** Groups that are served for reviews alone. */
-const REVIEW_GROUPS: Readonly<
-  Record<string, { readonly version: string; readonly reviews: readonly (readonly [string, string])[] }>
-> = {
-  'authentication.k8s.io': { version: 'v1', reviews: [['tokenreviews', 'TokenReview']] },
-  'authorization.k8s.io': { version: 'v1', reviews: [['selfsubjectaccessreviews', 'SelfSubjectAccessReview']] },
+const REVIEW_GROUPS: Readonly<Record<string, readonly (readonly [string, string])[]>> = {
+  'authentication.k8s.io': [['tokenreviews', 'TokenReview']],
+  'authorization.k8s.io': [['selfsubjectaccessreviews', 'SelfSubjectAccessReview']],
 };
+const VERSION_OF_GROUPS = 'v1';
 
 const VERSION = {
   major: '1',
@@ -40,37 +39,41 @@ export function discover(path: string, address: string): JsonObject | string | u
         serverAddressByClientCIDRs: [{ clientCIDR: '0.0.0.0/0', serverAddress: address }],
       };
     case '/api/v1':
-      return resourceList('v1', RESOURCES.flatMap(describeResource));
+      return resourceList('v1', resourcesOf('').flatMap(describeResource));
     case '/apis':
-      return { kind: 'APIGroupList', apiVersion: 'v1', groups: Object.keys(REVIEW_GROUPS).map(describeGroup) };
+      return { kind: 'APIGroupList', apiVersion: 'v1', groups: GROUPS.map(describeGroup) };
     case '/openapi/v3':
-      return { paths: { 'api/v1': { serverRelativeURL: '/openapi/v3/api/v1?hash=1' } } };
-    case '/openapi/v3/api/v1':
-      return openApi();
+      return { paths: Object.fromEntries(['', ...STORED_GROUPS].map(openApiEntry)) };
     default:
-      return discoverGroup(clean);
+      return clean.startsWith('/openapi/v3/') ? openApi(clean.slice('/openapi/v3/'.length)) : discoverGroup(clean);
   }
+}
+
+/** Groups that have objects which are stored, but for the core group, whose name is empty. */
+const STORED_GROUPS = [...new Set(RESOURCES.map(({ group }) => group))].filter((group) => group !== '');
+const GROUPS = [...STORED_GROUPS, ...Object.keys(REVIEW_GROUPS)];
+
+function resourcesOf(group: string): readonly Resource[] {
+  return RESOURCES.filter((resource) => resource.group === group);
 }
 
 function discoverGroup(path: string): JsonObject | undefined {
   const [, name = '', version] = /^\/apis\/([^/]+)(?:\/([^/]+))?$/.exec(path) ?? [];
-  const group = Object.hasOwn(REVIEW_GROUPS, name) ? REVIEW_GROUPS[name] : undefined;
-  if (group === undefined) return undefined;
+  if (!GROUPS.includes(name)) return undefined;
   if (version === undefined) return { kind: 'APIGroup', apiVersion: 'v1', ...describeGroup(name) };
-  if (version !== group.version) return undefined;
-  const reviews = group.reviews.map(([plural, kind]) => ({
+  if (version !== VERSION_OF_GROUPS) return undefined;
+  const reviews = (Object.hasOwn(REVIEW_GROUPS, name) ? (REVIEW_GROUPS[name] ?? []) : []).map(([plural, kind]) => ({
     name: plural,
     singularName: kind.toLowerCase(),
     namespaced: false,
     kind,
     verbs: ['create'],
   }));
-  return resourceList(`${name}/${version}`, reviews);
+  return resourceList(`${name}/${version}`, [...resourcesOf(name).flatMap(describeResource), ...reviews]);
 }
 
 function describeGroup(name: string): JsonObject {
-  const version = REVIEW_GROUPS[name]?.version ?? 'v1';
-  const entry = { groupVersion: `${name}/${version}`, version };
+  const entry = { groupVersion: `${name}/${VERSION_OF_GROUPS}`, version: VERSION_OF_GROUPS };
   return { name, versions: [entry], preferredVersion: entry };
 }
 
@@ -82,20 +85,23 @@ function describeResource(resource: Resource): JsonObject[] {
   const { name, singularName, shortNames, namespaced, kind } = resource;
   const whole = { name, singularName, namespaced, kind, verbs: READ_AND_WRITE, shortNames };
   const status = { name: `${name}/status`, singularName: '', namespaced, kind, verbs: ['get', 'patch', 'update'] };
-  return name === 'pods' || name === 'namespaces' ? [whole, status] : [whole];
+  return ['pods', 'namespaces', 'daemonsets'].includes(name) ? [whole, status] : [whole];
 }
 
 /**
  * Just enough of a schema for kubectl: it looks here whether the server checks fields itself (`fieldValidation`), and then
  * leaves objects unchecked (kubectl, `cli-runtime/pkg/resource/query_param_verifier_v3.go`).
  */
-function openApi(): JsonObject {
-  const paths: [string, JsonObject][] = RESOURCES.map((resource) => {
+function openApi(document: string): JsonObject | undefined {
+  const group = ['', ...STORED_GROUPS].find((group) => openApiName(group) === document);
+  if (group === undefined) return undefined;
+  const root = group === '' ? '/api/v1' : `/apis/${group}/${VERSION_OF_GROUPS}`;
+  const paths: [string, JsonObject][] = resourcesOf(group).map((resource) => {
     const path = resource.namespaced
-      ? `/api/v1/namespaces/{namespace}/${resource.name}/{name}`
-      : `/api/v1/${resource.name}/{name}`;
+      ? `${root}/namespaces/{namespace}/${resource.name}/{name}`
+      : `${root}/${resource.name}/{name}`;
     const parameters = ['fieldValidation', 'dryRun'].map((name) => ({ name, in: 'query', schema: { type: 'string' } }));
-    const kind = { group: resource.group, version: resource.version, kind: resource.kind };
+    const kind = { group, version: resource.version, kind: resource.kind };
     return [
       path,
       { patch: { parameters, responses: {}, 'x-kubernetes-action': 'patch', 'x-kubernetes-group-version-kind': kind } },
@@ -103,4 +109,13 @@ function openApi(): JsonObject {
   });
   const info = { title: 'Kubernetes', version: VERSION.gitVersion };
   return { openapi: '3.0.0', info, paths: Object.fromEntries(paths), components: { schemas: {} } };
+}
+
+function openApiEntry(group: string): [string, JsonObject] {
+  const name = openApiName(group);
+  return [name, { serverRelativeURL: `/openapi/v3/${name}?hash=1` }];
+}
+
+function openApiName(group: string): string {
+  return group === '' ? 'api/v1' : `apis/${group}/${VERSION_OF_GROUPS}`;
 }

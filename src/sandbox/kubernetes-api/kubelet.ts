@@ -1,9 +1,11 @@
 import type { Clock } from '#runtime/clock.ts';
-import { at, listAt, textAt, textsAt } from '../json.ts';
+import { at, type JsonObject, listAt, objectAt, textAt, textsAt } from '../json.ts';
 import { type AddressOrder, AddressPool } from './addresses.ts';
 import type { StoredObject } from './objects.ts';
 import type { Collection } from './store.ts';
 import type { Objects } from './object-writer.ts';
+import { NODES } from './resources.ts';
+import { admits } from './scheduling.ts';
 
 /** A pod as whoever builds its network sees it. */
 export interface SandboxPod {
@@ -16,17 +18,23 @@ export interface SandboxPod {
   readonly hostNetwork: boolean;
   readonly annotations: Readonly<Record<string, string>>;
   readonly labels: Readonly<Record<string, string>>;
+  readonly spec: JsonObject;
 }
 
 export interface SandboxNode {
   readonly name: string;
   readonly address: string;
+  readonly labels?: Readonly<Record<string, string>>;
+  readonly taints?: readonly JsonObject[];
 }
 
 /** Called for every pod whose network comes and goes. A hook that fails keeps the pod from running. */
 export interface PodHooks {
-  /** The pod has its address; it is shown as running when the promise is settled. */
-  readonly onPodRunning?: ((pod: SandboxPod) => Promise<void>) | undefined;
+  /**
+   * The pod has its address; it is shown as running when the promise is settled, and as ready unless that says `unready`:
+   * whoever runs its containers then says when it is.
+   */
+  readonly onPodRunning?: ((pod: SandboxPod) => Promise<void | 'unready'>) | undefined;
   /** The pod's processes have ended; its address is free again when the promise is settled. */
   readonly onPodGone?: ((pod: SandboxPod) => Promise<void>) | undefined;
 }
@@ -56,7 +64,10 @@ export class Kubelet {
   readonly #pods: Collection;
   readonly #pool: AddressPool;
   /** Pods that have their addresses, and the promise of their network's being there; pods that were put have none. */
-  readonly #running = new Map<string, { readonly pod: SandboxPod; readonly attached: Promise<void> | undefined }>();
+  readonly #running = new Map<
+    string,
+    { readonly pod: SandboxPod; readonly attached: Promise<void | 'unready'> | undefined }
+  >();
   readonly #ending = new Set<string>();
   #timing: KubeletTiming;
   #nextNode = 0;
@@ -113,27 +124,34 @@ export class Kubelet {
     }
     const attached = Promise.resolve(this.#options.onPodRunning?.(running));
     this.#running.set(uid, { pod: running, attached });
+    let readiness: void | 'unready';
     try {
-      await attached;
+      readiness = await attached;
     } catch (error) {
       const message = error instanceof Error ? error.message : String(error);
       this.#objects.setPodStatus(running, { phase: 'Failed', reason: 'FailedCreatePodSandBox', message });
       return;
     }
     if (this.#running.get(uid)?.pod === running)
-      this.#objects.setPodStatus(running, runningStatus(running, this.#options.clock));
+      this.#objects.setPodStatus(running, runningStatus(running, this.#options.clock, readiness !== 'unready'));
   }
 
   /** A node and an address for a pod; undefined while no address is free. */
   #admit(pod: StoredObject): SandboxPod | undefined {
-    const { nodes } = this.#options;
     const wanted = textAt(pod.content, 'spec', 'nodeName');
-    const node = nodes.find(({ name }) => name === wanted) ?? nodes[this.#nextNode % nodes.length];
+    const { nodes } = this.#options;
+    const admitting = nodes.filter(({ name }) => this.#admits(name, pod));
+    const node = nodes.find(({ name }) => name === wanted) ?? admitting[this.#nextNode % admitting.length];
     if (node === undefined) return undefined;
     this.#nextNode += 1;
     const hostNetwork = at(pod.content, 'spec', 'hostNetwork') === true;
     const address = hostNetwork ? node.address : this.#pool.take(pod.metadata.uid);
     return address === undefined ? undefined : describe(pod, { addresses: [address], node, hostNetwork });
+  }
+
+  #admits(nodeName: string, pod: StoredObject): boolean {
+    const node = this.#objects.collection(NODES).get('', nodeName);
+    return node !== undefined && admits(node.object, objectAt(pod.content, 'spec'));
   }
 
   /** A pod that was put with addresses of its own choice, or whose addresses were changed. */
@@ -205,10 +223,11 @@ function describe(
     hostNetwork: where.hostNetwork,
     annotations: textsAt(pod.metadata, 'annotations'),
     labels: textsAt(pod.metadata, 'labels'),
+    spec: objectAt(pod.content, 'spec'),
   };
 }
 
-function runningStatus(pod: SandboxPod, clock: Clock): Record<string, string | readonly Record<string, string>[]> {
+function runningStatus(pod: SandboxPod, clock: Clock, ready: boolean): JsonObject {
   const now = `${new Date(clock.now()).toISOString().slice(0, 19)}Z`;
   return {
     phase: 'Running',
@@ -220,7 +239,7 @@ function runningStatus(pod: SandboxPod, clock: Clock): Record<string, string | r
     conditions: ['PodReadyToStartContainers', 'Initialized', 'Ready', 'ContainersReady', 'PodScheduled'].map(
       (type) => ({
         type,
-        status: 'True',
+        status: ready || !type.endsWith('Ready') ? 'True' : 'False',
         lastTransitionTime: now,
       }),
     ),

@@ -1,8 +1,8 @@
 import { randomBytes } from 'node:crypto';
-import { at, textAt } from '../json.ts';
+import { at, type JsonObject, textAt } from '../json.ts';
 import { conflict, invalid } from './api-error.ts';
 import type { StoredObject } from './objects.ts';
-import { PODS, type Resource } from './resources.ts';
+import { DAEMON_SETS, PODS, type Resource } from './resources.ts';
 
 /** What a client may change: not identity and deletion; the status only through its subresource, and nothing else there. */
 export function merged(
@@ -37,7 +37,18 @@ export function merged(
     }
   }
   const status = at(current.content, 'status');
-  return { metadata, content: { ...wanted.content, ...(status === undefined ? {} : { status }) } };
+  const others = resource === DAEMON_SETS ? withGeneration(current, wanted) : wanted.metadata.others;
+  return {
+    metadata: { ...metadata, others },
+    content: { ...wanted.content, ...(status === undefined ? {} : { status }) },
+  };
+}
+
+/** The generation counts the changes of a spec, so that a status can say which of them it has seen. */
+function withGeneration(current: StoredObject, wanted: StoredObject): JsonObject {
+  const before = Number(at(current.metadata.others, 'generation') ?? 1);
+  const isSame = JSON.stringify(at(current.content, 'spec')) === JSON.stringify(at(wanted.content, 'spec'));
+  return { ...wanted.metadata.others, generation: isSame ? before : before + 1 };
 }
 
 export function graceOf(pod: StoredObject, askedSeconds: number | undefined): number {

@@ -59,6 +59,13 @@ const MERGE_KEYS: Readonly<Record<string, string>> = {
   addresses: 'type',
   secrets: 'name',
 };
+
+/** Ports of containers and those of Services share a name, and not a key. */
+function mergeKey(field: string, entries: readonly Json[]): string | undefined {
+  const isOfService = field === 'ports' && entries.some((entry) => isJsonObject(entry) && 'port' in entry);
+  return isOfService ? 'port' : MERGE_KEYS[field];
+}
+
 /** Lists of plain values that are merged as sets. */
 const MERGED_SETS = new Set(['finalizers']);
 
@@ -88,7 +95,7 @@ function strategicValue(target: Json | undefined, patch: Json | undefined, field
   if (!isJsonList(patch)) return patch;
   const current = isJsonList(target) ? target : [];
   if (MERGED_SETS.has(field)) return [...new Set([...current, ...patch])];
-  const key = MERGE_KEYS[field];
+  const key = mergeKey(field, [...current, ...patch]);
   return key === undefined ? patch : mergeByKey(current, patch, key, field);
 }
 

@@ -10,25 +10,65 @@ export interface Resource {
   readonly namespaced: boolean;
 }
 
-function coreResource(name: string, kind: string, shortName: string, namespaced = true): Resource {
+interface Named {
+  readonly name: string;
+  readonly kind: string;
+  readonly shortName?: string;
+  readonly namespaced?: boolean;
+}
+
+function resourceOf(group: string, { name, kind, shortName, namespaced = true }: Named): Resource {
   return {
-    group: '',
+    group,
     version: 'v1',
     name,
     singularName: kind.toLowerCase(),
-    shortNames: [shortName],
+    shortNames: shortName === undefined ? [] : [shortName],
     kind,
     namespaced,
   };
 }
 
-export const PODS = coreResource('pods', 'Pod', 'po');
-export const NAMESPACES = coreResource('namespaces', 'Namespace', 'ns', false);
-export const EVENTS = coreResource('events', 'Event', 'ev');
-export const NODES = coreResource('nodes', 'Node', 'no', false);
-export const SERVICE_ACCOUNTS = coreResource('serviceaccounts', 'ServiceAccount', 'sa');
+export const PODS = resourceOf('', { name: 'pods', kind: 'Pod', shortName: 'po' });
+export const NAMESPACES = resourceOf('', { name: 'namespaces', kind: 'Namespace', shortName: 'ns', namespaced: false });
+export const EVENTS = resourceOf('', { name: 'events', kind: 'Event', shortName: 'ev' });
+export const NODES = resourceOf('', { name: 'nodes', kind: 'Node', shortName: 'no', namespaced: false });
+export const SERVICE_ACCOUNTS = resourceOf('', { name: 'serviceaccounts', kind: 'ServiceAccount', shortName: 'sa' });
+export const SECRETS = resourceOf('', { name: 'secrets', kind: 'Secret' });
+export const SERVICES = resourceOf('', { name: 'services', kind: 'Service', shortName: 'svc' });
 
-export const RESOURCES: readonly Resource[] = [PODS, NAMESPACES, EVENTS, NODES, SERVICE_ACCOUNTS];
+export const DAEMON_SETS = resourceOf('apps', { name: 'daemonsets', kind: 'DaemonSet', shortName: 'ds' });
+export const CONTROLLER_REVISIONS = resourceOf('apps', { name: 'controllerrevisions', kind: 'ControllerRevision' });
+
+const RBAC = 'rbac.authorization.k8s.io';
+export const CLUSTER_ROLES = resourceOf(RBAC, { name: 'clusterroles', kind: 'ClusterRole', namespaced: false });
+export const CLUSTER_ROLE_BINDINGS = resourceOf(RBAC, {
+  name: 'clusterrolebindings',
+  kind: 'ClusterRoleBinding',
+  namespaced: false,
+});
+
+/** Kept, and nothing comes of them here. */
+const PASSIVE: readonly Resource[] = [
+  resourceOf('', { name: 'configmaps', kind: 'ConfigMap', shortName: 'cm' }),
+  resourceOf('policy', { name: 'poddisruptionbudgets', kind: 'PodDisruptionBudget', shortName: 'pdb' }),
+  resourceOf('networking.k8s.io', { name: 'networkpolicies', kind: 'NetworkPolicy', shortName: 'netpol' }),
+];
+
+export const RESOURCES: readonly Resource[] = [
+  PODS,
+  NAMESPACES,
+  EVENTS,
+  NODES,
+  SERVICE_ACCOUNTS,
+  SECRETS,
+  SERVICES,
+  DAEMON_SETS,
+  CONTROLLER_REVISIONS,
+  CLUSTER_ROLES,
+  CLUSTER_ROLE_BINDINGS,
+  ...PASSIVE,
+];
 
 export function findResource(group: string, version: string, name: string): Resource | undefined {
   return RESOURCES.find(

@@ -28,6 +28,22 @@ const COLUMNS: Readonly<Record<string, readonly Column[]>> = {
     { name: 'IP', wide: true, cell: ({ content }) => textAt(content, 'status', 'podIP') || '<none>' },
     { name: 'Node', wide: true, cell: ({ content }) => textAt(content, 'spec', 'nodeName') || '<none>' },
   ],
+  daemonsets: [
+    NAME,
+    ...(
+      [
+        ['Desired', 'desiredNumberScheduled'],
+        ['Current', 'currentNumberScheduled'],
+        ['Ready', 'numberReady'],
+        ['Up-to-date', 'updatedNumberScheduled'],
+        ['Available', 'numberAvailable'],
+      ] as const
+    ).map(([name, field]) => ({
+      name,
+      cell: ({ content }: StoredObject) => Number(at(content, 'status', field) ?? 0),
+    })),
+    AGE,
+  ],
   namespaces: [NAME, { name: 'Status', cell: ({ content }) => textAt(content, 'status', 'phase') }, AGE],
   events: [
     { name: 'Last Seen', cell: ({ content }, nowMs) => ageOf(textAt(content, 'lastTimestamp'), nowMs) },

@@ -1,7 +1,7 @@
-import { at, isJsonObject, type JsonObject, listAt, textAt } from '../json.ts';
+import { at, isJsonObject, type JsonObject, listAt, objectAt, textAt, textsAt } from '../json.ts';
 import { badRequest, invalid } from './api-error.ts';
 import { readContent, readMetadata, type StoredObject } from './objects.ts';
-import { apiVersionOf, EVENTS, PODS, type Resource } from './resources.ts';
+import { apiVersionOf, DAEMON_SETS, EVENTS, PODS, type Resource, SECRETS } from './resources.ts';
 
 const SUBDOMAIN = /^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$/;
 const LABEL = /^[a-z0-9]([-a-z0-9]*[a-z0-9])?$/;
@@ -65,7 +65,7 @@ export function validate(resource: Resource, object: StoredObject): void {
   }
 }
 
-/** Fills in what the API server fills in when a pod is created (Kubernetes, `pkg/apis/core/v1/defaults.go`). */
+/** Fills in what the API server fills in at a creation (Kubernetes, `pkg/apis/core/v1/defaults.go`, `…/apps/v1/defaults.go`). */
 export function withDefaults(resource: Resource, object: StoredObject): StoredObject {
   if (resource.name === 'namespaces') {
     const labels = { ...object.metadata.labels, 'kubernetes.io/metadata.name': object.metadata.name };
@@ -74,6 +74,8 @@ export function withDefaults(resource: Resource, object: StoredObject): StoredOb
       content: { spec: { finalizers: ['kubernetes'] }, ...object.content, status: { phase: 'Active' } },
     };
   }
+  if (resource === DAEMON_SETS) return withDaemonSetDefaults(object);
+  if (resource === SECRETS) return withEncodedData(object);
   if (resource !== PODS) return object;
   const given = at(object.content, 'spec');
   const spec = {
@@ -86,4 +88,27 @@ export function withDefaults(resource: Resource, object: StoredObject): StoredOb
     ...(isJsonObject(given) ? given : {}),
   };
   return { ...object, content: { ...object.content, spec, status: { phase: 'Pending', qosClass: 'BestEffort' } } };
+}
+
+function withDaemonSetDefaults({ metadata, content }: StoredObject): StoredObject {
+  const spec = objectAt(content, 'spec');
+  const given = objectAt(spec, 'updateStrategy');
+  const type = textAt(given, 'type') || 'RollingUpdate';
+  const rollingUpdate = { maxUnavailable: 1, maxSurge: 0, ...objectAt(given, 'rollingUpdate') };
+  const updateStrategy = type === 'RollingUpdate' ? { type, rollingUpdate } : { type };
+  return {
+    metadata: { ...metadata, others: { ...metadata.others, generation: 1 } },
+    content: { ...content, spec: { revisionHistoryLimit: 10, ...spec, updateStrategy } },
+  };
+}
+
+function withEncodedData({ metadata, content: { stringData, ...content } }: StoredObject): StoredObject {
+  const encoded = Object.entries(textsAt(stringData)).map(([name, text]) => [
+    name,
+    Buffer.from(text).toString('base64'),
+  ]);
+  return {
+    metadata,
+    content: { type: 'Opaque', ...content, data: { ...textsAt(content, 'data'), ...Object.fromEntries(encoded) } },
+  };
 }

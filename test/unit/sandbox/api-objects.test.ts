@@ -68,7 +68,7 @@ test('what must not be created is refused with the status of the real server', a
     [PODS, podObject('one', { annotations: { number: 1 } }), 400, 'BadRequest'],
     [PODS, podObject('one', { annotations: { long: 'x'.repeat(256 * 1024) } }), 422, 'Invalid'],
     ['/api/v1/namespaces', { metadata: { name: 'two.words' } }, 422, 'Invalid'],
-    ['/api/v1/namespaces/default/secrets', { metadata: { name: 'x' } }, 404, 'NotFound'],
+    ['/api/v1/namespaces/default/endpoints', { metadata: { name: 'x' } }, 404, 'NotFound'],
   ];
   for (const [path, body, status, reason] of cases) {
     const answer = await client.call('POST', path, { body });
