@@ -11,12 +11,7 @@ import { startRecordedCluster } from '../conformance/recorded-cluster.ts';
 import { type Answer, askHttp, type Cluster } from '../support/cluster.ts';
 import { eventually } from '../support/eventually.ts';
 
-import { startRealAgent, startRealServer, startStsProxy } from './real-kiam.ts';
-
-const program = process.env['KIAM_PROGRAM'] ?? '';
-const skip =
-  program === '' &&
-  'NOT TESTED: KIAM_PROGRAM names no program of Kiam; `go install github.com/uswitch/kiam/cmd/kiam@master` makes one';
+import { startRealAgent, startRealServer, startStsProxy, withoutKiam } from './real-kiam.ts';
 
 /** Kiam's agent knows the metadata service by its address alone, and asks it without a token. */
 const METADATA = { addresses: { metadata: { host: '169.254.169.254', port: 80 } }, requireMetadataToken: false };
@@ -59,7 +54,7 @@ const PROXIED = new Set([
   'blocked encoded',
 ]);
 
-describe('an agent of Kiam, the real one, before a server of ours', { skip }, () => {
+describe('an agent of Kiam, the real one, before a server of ours', { skip: withoutKiam }, () => {
   let cluster: Cluster;
   const agents = new Map<string, { readonly port: number; readonly child: Child }>();
 
@@ -68,7 +63,7 @@ describe('an agent of Kiam, the real one, before a server of ours', { skip }, ()
     const server = await cluster.startServer({ flags: [`--bind=127.0.0.1:${SERVER_PORT}`] });
     for (const [index, setting] of SETTINGS.entries()) {
       const port = FIRST_AGENT_PORT + index;
-      const child = await startRealAgent({ world: cluster.world, program, port }, server.port, flagsOf(setting));
+      const child = await startRealAgent({ world: cluster.world, port }, server.port, flagsOf(setting));
       agents.set(setting, { port, child });
     }
   });
@@ -91,7 +86,7 @@ describe('an agent of Kiam, the real one, before a server of ours', { skip }, ()
   }
 });
 
-describe('an agent of ours before a server of Kiam, the real one', { skip }, () => {
+describe('an agent of ours before a server of Kiam, the real one', { skip: withoutKiam }, () => {
   let cluster: Cluster;
   const closers: (() => unknown)[] = [];
   const agents = new Map<string, { readonly port: number }>();
@@ -101,7 +96,7 @@ describe('an agent of ours before a server of Kiam, the real one', { skip }, () 
     const { world } = cluster;
     const { hostname, port } = new URL(world.sts.url);
     const proxy = await startStsProxy({ host: hostname, port: Number(port) });
-    const server = await startRealServer({ world, program, port: SERVER_PORT }, proxy.port);
+    const server = await startRealServer({ world, port: SERVER_PORT }, proxy.port);
     closers.push(
       () => proxy.close(),
       () => server.stop('SIGKILL'),

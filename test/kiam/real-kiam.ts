@@ -5,21 +5,25 @@ import { type AddressInfo, connect, type Socket } from 'node:net';
 import { type Child, startChild } from '#sandbox/child.ts';
 import type { World } from '#sandbox/world.ts';
 
+/** The path of Kiam's own program, or nothing. */
+export const KIAM_PROGRAM = process.env['KIAM_PROGRAM'] ?? '';
+export const withoutKiam =
+  KIAM_PROGRAM === '' &&
+  'NOT TESTED: KIAM_PROGRAM names no program of Kiam; `go install github.com/uswitch/kiam/cmd/kiam@master` makes one';
+
 /** The flags of one of Kiam's daemons, and where its listener is said in its log. */
 interface Start {
   readonly world: World;
-  /** The path of Kiam's own program. */
-  readonly program: string;
   readonly port: number;
 }
 
 /** Kiam's server on a port of 127.0.0.1. It starts only with a role of its own. */
-export async function startRealServer({ world, program, port }: Start, proxyPort: number): Promise<Child> {
+export async function startRealServer({ world, port }: Start, proxyPort: number): Promise<Child> {
   const { ca, serverCertificate, serverKey } = world.certificates;
   const child = startChild({
     name: 'kiam server',
     argv: [
-      program,
+      KIAM_PROGRAM,
       'server',
       '--json-log',
       '--level=debug',
@@ -39,7 +43,7 @@ export async function startRealServer({ world, program, port }: Start, proxyPort
 
 /** Kiam's agent, which asks the server on `serverPort`. It reaches the metadata service at 169.254.169.254 and nowhere else. */
 export async function startRealAgent(
-  { world, program, port }: Start,
+  { world, port }: Start,
   serverPort: number,
   flags: readonly string[],
 ): Promise<Child> {
@@ -47,7 +51,7 @@ export async function startRealAgent(
   const child = startChild({
     name: 'kiam agent',
     argv: [
-      program,
+      KIAM_PROGRAM,
       'agent',
       '--json-log',
       '--level=debug',

@@ -122,6 +122,8 @@ async function startClusterWorld(
         metadata: { host: METADATA_ADDRESS, port: 80, open },
       },
       stsOverHttps: true,
+      // The node's role is there for whoever gets past the agent.
+      requireMetadataToken: false,
       nodes,
       podAddresses: Array.from({ length: 253 }, (_, index) => `${POD_SUBNET}.${index + 2}`),
       onPodRunning: hooks.start,
