@@ -40,7 +40,7 @@ export async function startTestCluster(options: {
     folder,
     path,
     pid: process.pid,
-    listenInside: [process.execPath, LISTEN_INSIDE],
+    programs: { node: [process.execPath], listenInside: LISTEN_INSIDE },
     nodes: [controlPlane(1), controlPlane(2), worker(1), worker(2)],
     interfacePrefix: 'cali',
     images: ({ environment, certificates }) => {
@@ -58,10 +58,10 @@ export async function startTestCluster(options: {
     ...cluster,
     shell: (line) =>
       new Promise((resolve, reject) => {
-        const [program = '', ...args] = [...cluster.exec, 'bash', '-o', 'pipefail', '-c', line];
+        const [program = 'ip', ...args] = cluster.exec;
         const env = { PATH: path, HOME: folder, KUBECONFIG: cluster.world.kubeconfigs.admin };
         const limits = { cwd: options.workingFolder, env, timeout: 150_000 };
-        execFile(program, args, limits, (error, stdout, stderr) => {
+        execFile(program, [...args, 'bash', '-o', 'pipefail', '-c', line], limits, (error, stdout, stderr) => {
           if (error === null) resolve(stdout);
           else reject(new Error(`${line}\n${stdout}${stderr}`));
         });

@@ -19,8 +19,8 @@ export interface ClusterOptions {
   /** PATH for the programs. */
   readonly path: string;
   readonly pid: number;
-  /** How `bin/listen-inside.ts` is run. */
-  readonly listenInside: readonly string[];
+  /** The interpreter with its own flags, and the file `bin/listen-inside.ts`. */
+  readonly programs: { readonly node: readonly string[]; readonly listenInside: string };
   readonly nodes: readonly SandboxNode[];
   /** What the names of the nodes' pod interfaces begin with. */
   readonly interfacePrefix: string;
@@ -67,6 +67,7 @@ export async function createCluster(options: ClusterOptions): Promise<SandboxClu
       pod,
       images,
       folder: own,
+      node: options.programs.node,
       exec: [...place.exec, 'sh', '-c', 'mount --bind "$0" /etc/hosts && exec "$@"', hosts.path],
     });
     processes.set(pod.uid, { role: pod.labels['role'] ?? '', running });
@@ -104,14 +105,14 @@ export async function createCluster(options: ClusterOptions): Promise<SandboxClu
 }
 
 async function startClusterWorld(
-  { folder, path, nodes, ...options }: ClusterOptions,
+  { folder, path, nodes, programs }: ClusterOptions,
   network: ClusterNetwork,
   hooks: {
     readonly start: (pod: SandboxPod) => Promise<void | 'unready'>;
     readonly end: (pod: SandboxPod) => Promise<void>;
   },
 ): Promise<World> {
-  const open = listenInside(network.world, options.listenInside, { PATH: path });
+  const open = listenInside(network.world, [...programs.node, programs.listenInside], { PATH: path });
   try {
     return await startWorld({
       folder,

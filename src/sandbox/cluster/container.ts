@@ -28,14 +28,19 @@ export interface Command {
  * A container's arguments as they stand, but for what this machine has elsewhere: paths of mounted volumes, and the token of
  * the pod's service account, which a server in a cluster reads at a path of its own and gets here as a kubeconfig.
  */
-export function commandOf(container: Json, image: Image, place: ContainerPlace, args: readonly Json[]): Command {
-  const mapped = args.map((argument) => mapPaths(String(argument), container, place.volumes));
+export function commandOf(container: Json, image: Image, place: ContainerPlace, args: readonly string[]): Command {
+  const mapped = args.map((argument) => mapPaths(argument, container, place.volumes));
   const kubeconfig =
     mapped[0] === 'server' && place.kubeconfig !== undefined ? [`--kubeconfig=${place.kubeconfig}`] : [];
   return {
     argv: [...place.exec, ...image.argv, ...mapped, ...kubeconfig],
     environment: { ...image.environment, ...environmentOf(container, place.pod) },
   };
+}
+
+/** The texts of a list; a manifest has nothing else among arguments. */
+export function textsOf(list: readonly Json[]): string[] {
+  return list.filter((entry) => typeof entry === 'string');
 }
 
 function mapPaths(argument: string, container: Json, volumes: readonly MountedVolume[]): string {

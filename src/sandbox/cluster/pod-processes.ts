@@ -5,7 +5,7 @@ import { type Child, startChild } from '../child.ts';
 import { at, type Json, listAt, textAt } from '../json.ts';
 import type { KubernetesApi } from '../kubernetes-api/api.ts';
 import type { SandboxPod } from '../kubernetes-api/kubelet.ts';
-import { type Command, commandOf, type ContainerPlace, type Image } from './container.ts';
+import { type Command, commandOf, type ContainerPlace, type Image, textsOf } from './container.ts';
 import { type Probe, readinessProbe, succeeds } from './probe.ts';
 import { accountOf, mountVolumes } from './volumes.ts';
 
@@ -17,6 +17,8 @@ export interface PodProcessesOptions {
   /** An existing folder of this pod's own. */
   readonly folder: string;
   readonly exec: readonly string[];
+  /** The interpreter, for probes. */
+  readonly node: readonly string[];
 }
 
 /** How soon a container that ended is started again; a kubelet waits longer and longer. */
@@ -88,7 +90,7 @@ export class PodProcesses {
   async #runOnce(container: Json, place: ContainerPlace): Promise<boolean> {
     const image = this.#options.images[textAt(container, 'image')];
     if (image === undefined) return true;
-    const { code } = await this.#start(commandOf(container, image, place, listAt(container, 'args'))).exited;
+    const { code } = await this.#start(commandOf(container, image, place, textsOf(listAt(container, 'args')))).exited;
     return code === 0;
   }
 
@@ -96,11 +98,12 @@ export class PodProcesses {
     const image = this.#options.images[textAt(container, 'image')];
     const { signal } = this.#stopping;
     if (image === undefined) return this.#setReady(true);
-    const command = (words: readonly Json[]): Command => commandOf(container, image, place, words);
+    const command = (words: readonly string[]): Command => commandOf(container, image, place, words);
     const address = place.pod.addresses[0] ?? '';
-    const probe = readinessProbe(container, { exec: place.exec, address, commandOf: command });
+    const { node } = this.#options;
+    const probe = readinessProbe(container, { node, exec: place.exec, address, commandOf: command });
     while (!signal.aborted) {
-      const child = this.#start(command(listAt(container, 'args')));
+      const child = this.#start(command(textsOf(listAt(container, 'args'))));
       const ended = new AbortController();
       void child.exited.then(() => ended.abort());
       await this.#followReadiness(probe, ended.signal);

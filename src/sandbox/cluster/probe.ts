@@ -1,6 +1,6 @@
 import { spawn } from 'node:child_process';
 import { at, type Json, listAt, textAt } from '../json.ts';
-import type { Command } from './container.ts';
+import { type Command, textsOf } from './container.ts';
 
 export interface Probe {
   readonly initialDelayMs: number;
@@ -16,11 +16,13 @@ const FETCH = `fetch(process.argv[1]).then((answer) => process.exit(answer.ok ? 
 export function readinessProbe(
   container: Json,
   options: {
+    /** The interpreter. */
+    readonly node: readonly string[];
     /** Runs a program in the pod's network. */
     readonly exec: readonly string[];
     readonly address: string;
     /** Makes a container's command out of its words. */
-    readonly commandOf: (words: readonly Json[]) => Command;
+    readonly commandOf: (words: readonly string[]) => Command;
   },
 ): Probe | undefined {
   const probe = at(container, 'readinessProbe');
@@ -31,17 +33,17 @@ export function readinessProbe(
     periodMs: number('periodSeconds', 10) * 1000,
     failureThreshold: number('failureThreshold', 3),
   };
-  const words = listAt(probe, 'exec', 'command');
+  const words = textsOf(listAt(probe, 'exec', 'command'));
   // The first word is the program of the image itself.
   if (words.length > 0) return { ...timing, command: options.commandOf(words.slice(1)) };
   const url = `http://${options.address}:${portOf(container, probe)}${textAt(probe, 'httpGet', 'path')}`;
-  return { ...timing, command: { argv: [...options.exec, process.execPath, '-e', FETCH, url], environment: {} } };
+  return { ...timing, command: { argv: [...options.exec, ...options.node, '-e', FETCH, url], environment: {} } };
 }
 
-function portOf(container: Json, probe: Json): string {
+function portOf(container: Json, probe: Json): number {
   const wanted = at(probe, 'httpGet', 'port');
   const named = listAt(container, 'ports').find((port) => textAt(port, 'name') === wanted);
-  return String(at(named, 'containerPort') ?? wanted);
+  return Number(at(named, 'containerPort') ?? wanted);
 }
 
 /** Whether the probe succeeds now. Never rejects. */
