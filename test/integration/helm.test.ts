@@ -9,6 +9,8 @@ import { parse, parseAllDocuments } from 'yaml';
 
 import { buildHelmRenderer } from '../support/helm.ts';
 
+import { strictFaults } from '../support/strict-fields.ts';
+
 const DEPLOY = fileURLToPath(new URL('../../deploy/', import.meta.url));
 const CHART = `${DEPLOY}helm/kiam`;
 
@@ -29,7 +31,9 @@ function parseManifests(text: string): Manifest[] {
 function render(values: object): Manifest[] {
   const { status, stdout, stderr } = renderer.run(values);
   assert.equal(status, 0, stderr);
-  return parseManifests(stdout);
+  const objects = parseManifests(stdout);
+  for (const object of objects) assert.deepEqual(strictFaults(object) ?? [], []);
+  return objects;
 }
 
 function find(objects: readonly Manifest[], kind: string, name: string): Manifest {

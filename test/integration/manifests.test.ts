@@ -8,6 +8,7 @@ import { fileURLToPath } from 'node:url';
 import { parseAllDocuments } from 'yaml';
 
 import { askHttp, type Cluster, LISTING, startCluster } from '../support/cluster.ts';
+import { strictFaults } from '../support/strict-fields.ts';
 
 const DEPLOY = fileURLToPath(new URL('../../deploy/', import.meta.url));
 
@@ -53,6 +54,13 @@ for (const [name, objects] of [
 ] as const) {
   if (objects !== undefined) variants.push([name, objects]);
 }
+/** What is applied beside an install. */
+const others = await Promise.all(
+  ['examples', 'migration', 'monitoring'].map(async (folder): Promise<[string, Manifest[]]> => [
+    folder,
+    await manifestsOf(folder),
+  ]),
+);
 const find = (objects: readonly Manifest[], kind: string, name: string): Manifest => {
   const found = objects.find((object) => object.kind === kind && object.metadata.name === name);
   assert.ok(found, `${kind} ${name}`);
@@ -99,6 +107,33 @@ describe('the manifests', () => {
       { apiGroups: [''], resources: ['events'], verbs: ['create', 'patch'] },
       { apiGroups: ['authentication.k8s.io'], resources: ['tokenreviews'], verbs: ['create'] },
     ]);
+  });
+
+  for (const [variant, objects] of [...variants, ...others]) {
+    it(`${variant}: strict validation finds nothing`, () => {
+      for (const object of objects) {
+        // A patch names no kind, and cert-manager's and Prometheus' objects are not Kubernetes' own.
+        const kind = object.kind ?? 'DaemonSet';
+        assert.deepEqual(strictFaults({ ...object, kind }) ?? [], [], kind);
+      }
+    });
+  }
+
+  it('strict validation finds what is wrong', () => {
+    const wrong = structuredClone(find(plain, 'DaemonSet', 'kiam-agent'));
+    wrong.spec.template.spec.hostnetwork = true;
+    wrong.spec.template.spec.containers[0].ports[0].containerPort = 'http';
+    wrong.spec.template.spec.volumes[0].secret.defaultMode = '0400';
+    assert.deepEqual(strictFaults(wrong), [
+      'DaemonSet.spec.template.spec.volumes[0].secret.defaultMode is no number',
+      'DaemonSet.spec.template.spec.containers[0].ports[0].containerPort is no number',
+      'DaemonSet.spec.template.spec.hostnetwork is unknown',
+    ]);
+  });
+
+  it('only objects that are not of Kubernetes itself are left out of strict validation', () => {
+    const kinds = variants.flatMap(([, objects]) => objects).filter((object) => strictFaults(object) === undefined);
+    assert.deepEqual([...new Set(kinds.map(({ kind }) => kind))].toSorted(), ['Certificate', 'Issuer']);
   });
 
   for (const [variant, objects] of variants) {
