@@ -20,70 +20,74 @@ const OWN = 'arn:aws:iam::123456789012:role/team-a/reporter';
 /** Far more than it takes, also where many tests share the machine. */
 const LIMIT_MS = 120_000;
 
-describe('an empty cluster and the commands of the README', { skip: await networkSkip() }, () => {
-  let folder: string;
-  let cluster: TestCluster;
+describe(
+  'an empty cluster and the commands of the README',
+  { skip: await networkSkip(), timeout: 3 * LIMIT_MS },
+  () => {
+    let folder: string;
+    let cluster: TestCluster;
 
-  before(async () => {
-    const bundles = buildBundles();
-    folder = await mkdtemp(join(tmpdir(), 'kiam-checkout-'));
-    // What is made beside them stays out of the project.
-    for (const part of ['deploy', 'dist']) await symlink(join(ROOT, part), join(folder, part));
-    const image = (file: string): readonly string[] => [process.execPath, ...bundles.nodeOptions, file];
-    const images = { 'kiam-agent:0.1.0': image(bundles.agent), 'kiam-server:0.1.0': image(bundles.server) };
-    cluster = await startTestCluster({ workingFolder: folder, images });
-  });
-  after(async () => {
-    await cluster.close();
-    await rm(folder, { recursive: true, force: true });
-  });
-
-  it('are three', () => assert.equal(commands.length, 3));
-
-  it('give the pod of the example the credentials of its role, and from then on no others', async (t) => {
-    const startedMs = performance.now();
-    for (const command of commands) await cluster.shell(command);
-    const appliedMs = performance.now();
-    const pod = await cluster.world.api.waitForPod({
-      namespace: 'team-a',
-      name: 'reporter',
-      signal: AbortSignal.timeout(LIMIT_MS),
-      condition: (seen) => textAt(seen, 'status', 'podIP') !== '',
+    before(async () => {
+      const bundles = buildBundles();
+      folder = await mkdtemp(join(tmpdir(), 'kiam-checkout-'));
+      // What is made beside them stays out of the project.
+      for (const part of ['deploy', 'dist']) await symlink(join(ROOT, part), join(folder, part));
+      const image = (file: string): readonly string[] => [process.execPath, ...bundles.nodeOptions, file];
+      const images = { 'kiam-agent:0.1.0': image(bundles.agent), 'kiam-server:0.1.0': image(bundles.server) };
+      cluster = await startTestCluster({ workingFolder: folder, images });
     });
-    const exec = cluster.podExec(textAt(pod, 'status', 'podIP'));
-    // Before the first agent is on the node its pods reach the node's role, as they did before.
-    const tookMs = await asksUntil(t, exec, (roles) => roles.includes(OWN));
-    t.diagnostic(
-      `commands ${Math.round(appliedMs - startedMs)} ms, then ${Math.round(tookMs)} ms to the first credentials`,
-    );
-    await asksUntil(t, exec, (roles, answers) => {
-      assert.ok(roles.every((role) => role === OWN));
-      return answers > 20;
+    after(async () => {
+      await cluster.close();
+      await rm(folder, { recursive: true, force: true });
     });
-  });
 
-  /** Asks as the pod until the roles that it was given credentials of are as awaited. */
-  async function asksUntil(
-    t: TestContext,
-    exec: readonly string[],
-    isEnough: (roles: readonly string[], answers: number) => boolean,
-  ): Promise<number> {
-    const poller = startCredentialsPoller(exec);
-    t.after(() => poller.stop());
-    return eventually('the pod has the credentials of its role', LIMIT_MS, async () => {
-      const { keys } = await poller.report();
-      const roles = Object.keys(keys).map((key) => cluster.world.sts.identify(key)?.roleArn ?? 'nobody');
-      return isEnough(
-        roles,
-        Object.values(keys).reduce((total, count) => total + count, 0),
+    it('are three', () => assert.equal(commands.length, 3));
+
+    it('give the pod of the example the credentials of its role, and from then on no others', async (t) => {
+      const startedMs = performance.now();
+      for (const command of commands) await cluster.shell(command);
+      const appliedMs = performance.now();
+      const pod = await cluster.world.api.waitForPod({
+        namespace: 'team-a',
+        name: 'reporter',
+        signal: AbortSignal.timeout(LIMIT_MS),
+        condition: (seen) => textAt(seen, 'status', 'podIP') !== '',
+      });
+      const exec = cluster.podExec(textAt(pod, 'status', 'podIP'));
+      // Before the first agent is on the node its pods reach the node's role, as they did before.
+      const tookMs = await asksUntil(t, exec, (roles) => roles.includes(OWN));
+      t.diagnostic(
+        `commands ${Math.round(appliedMs - startedMs)} ms, then ${Math.round(tookMs)} ms to the first credentials`,
       );
+      await asksUntil(t, exec, (roles, answers) => {
+        assert.ok(roles.every((role) => role === OWN));
+        return answers > 20;
+      });
     });
-  }
 
-  it('leave both daemons rolled out', async () => {
-    for (const name of ['kiam-server', 'kiam-agent']) {
-      const said = await cluster.shell(`kubectl -n kube-system rollout status daemonset/${name} --timeout=120s`);
-      assert.match(said, /successfully rolled out/);
+    /** Asks as the pod until the roles that it was given credentials of are as awaited. */
+    async function asksUntil(
+      t: TestContext,
+      exec: readonly string[],
+      isEnough: (roles: readonly string[], answers: number) => boolean,
+    ): Promise<number> {
+      const poller = startCredentialsPoller(exec);
+      t.after(() => poller.stop());
+      return eventually('the pod has the credentials of its role', LIMIT_MS, async () => {
+        const { keys } = await poller.report();
+        const roles = Object.keys(keys).map((key) => cluster.world.sts.identify(key)?.roleArn ?? 'nobody');
+        return isEnough(
+          roles,
+          Object.values(keys).reduce((total, count) => total + count, 0),
+        );
+      });
     }
-  });
-});
+
+    it('leave both daemons rolled out', async () => {
+      for (const name of ['kiam-server', 'kiam-agent']) {
+        const said = await cluster.shell(`kubectl -n kube-system rollout status daemonset/${name} --timeout=120s`);
+        assert.match(said, /successfully rolled out/);
+      }
+    });
+  },
+);

@@ -14,6 +14,8 @@ const PAGE = await readFile(`${ROOT}docs/migrating-from-kiam.md`, 'utf8');
 const KIAM_IMAGE = 'quay.io/uswitch/kiam:v4.2';
 /** What a reader puts in. */
 const PLACEHOLDERS = { REGISTRY: 'registry.example' } as const;
+/** Kiam's own probes and roll-outs take their time, and more where many tests share the machine. */
+const LIMIT_MS = 900_000;
 /** Longer than any replacement of an agent, also where many tests share the machine. */
 const LONGEST_GAP_MS = 90_000;
 
@@ -23,7 +25,7 @@ export function describeMigration(
   kiam: (bundles: Bundles) => readonly string[],
   skip: string | false,
 ): void {
-  describe(title, { skip }, () => {
+  describe(title, { skip, timeout: LIMIT_MS }, () => {
     let cluster: TestCluster;
     const pods = ['one', 'two'].map((name) => ({ name, role: `team-a/${name}` }));
     const pollers = new Map<string, CredentialsPoller>();
