@@ -1,6 +1,6 @@
 import * as models from '@kubernetes/client-node';
 
-import { type Json, isJsonList, isJsonObject, type JsonObject } from '#sandbox/json.ts';
+import { type Json, isJsonList, isJsonObject, type JsonObject, textAt } from '#sandbox/json.ts';
 
 interface Attribute {
   readonly baseName: string;
@@ -13,8 +13,9 @@ interface Attribute {
  * them. Undefined for kinds that are not Kubernetes' own.
  */
 export function strictFaults(object: JsonObject): string[] | undefined {
-  const attributes = attributesOf(`V1${String(object['kind'])}`);
-  return attributes === undefined ? undefined : faultsOfObject(object, attributes, String(object['kind']));
+  const kind = textAt(object, 'kind');
+  const attributes = attributesOf(`V1${kind}`);
+  return attributes === undefined ? undefined : faultsOfObject(object, attributes, kind);
 }
 
 function faultsOfObject(object: JsonObject, attributes: readonly Attribute[], path: string): string[] {
