@@ -22,7 +22,7 @@ const FIRST_AGENT_PORT = 8181;
 const PLAIN = 'text/plain; charset=utf-8';
 const NO_POD = 'error fetching credentials: no pod found\n';
 /** The last of Kiam's tries may be cut by its own limit. */
-const CUT = 'error fetching credentials: rpc error: code = DeadlineExceeded desc = context deadline exceeded\n';
+const CUT = /^(?:error fetching credentials: )?rpc error: code = DeadlineExceeded desc = context deadline exceeded\n$/;
 const CREDENTIALS = TRANSCRIPT.find(({ name }) => name === 'creds') ?? assert.fail('no credentials were recorded');
 const SETTINGS = [...new Set(TRANSCRIPT.map((recorded) => recorded.setting ?? ''))];
 const flagsOf = (setting: string): readonly string[] => (setting === '' ? [] : [`--${setting}`]);
@@ -76,12 +76,9 @@ describe('an agent of Kiam, the real one, before a server of ours', { skip: with
     it(nameOf(recorded), async () => {
       const answer = ourAnswer(issuedBy(cluster.world), await ask(recorded, agents));
       const wanted = behindOurServer(recorded);
+      const isCut = recorded.name in REPEATED && typeof answer.body === 'string' && CUT.test(answer.body);
       if (PROXIED.has(recorded.name)) assert.equal(answer.status, wanted.status);
-      else
-        assert.deepEqual(
-          recorded.name in REPEATED && answer.body === CUT ? { ...answer, body: wanted.body } : answer,
-          wanted,
-        );
+      else assert.deepEqual(isCut ? { ...answer, body: wanted.body } : answer, wanted);
     });
   }
 });

@@ -63,7 +63,7 @@ export async function startTestCluster(options: {
         const limits = { cwd: options.workingFolder, env, timeout: 150_000 };
         execFile(program, [...args, 'bash', '-o', 'pipefail', '-c', line], limits, (error, stdout, stderr) => {
           if (error === null) resolve(stdout);
-          else reject(new Error(`${line}\n${stdout}${stderr}`));
+          else reject(new Error([line, stdout, stderr, ...lastWords(cluster)].join('\n')));
         });
       }),
     close: async () => {
@@ -72,4 +72,9 @@ export async function startTestCluster(options: {
       await rm(folder, { recursive: true, force: true });
     },
   };
+}
+
+/** What the daemons said last. */
+function lastWords(cluster: SandboxCluster): string[] {
+  return ['server', 'agent'].flatMap((role) => [`-- ${role}`, ...cluster.log(role).slice(-10)]);
 }
