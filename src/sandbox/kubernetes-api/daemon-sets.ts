@@ -65,11 +65,13 @@ export class DaemonSets {
     this.#report(daemonSet, wanted, hash);
   }
 
-  /** Old pods that serve nobody go at once, others as long as enough are left. */
+  /** Old pods that serve nobody go at once, others as long as enough are left, in the order of their nodes. */
   #replaceOld(spec: JsonObject, wanted: ReadonlySet<string>, pods: readonly StoredObject[], hash: string): void {
     const maxUnavailable = Number(at(spec, 'updateStrategy', 'rollingUpdate', 'maxUnavailable') ?? 1);
     const available = pods.filter((pod) => wanted.has(nodeOf(pod)) && isReady(pod));
-    const old = pods.filter((pod) => wanted.has(nodeOf(pod)) && hashOf(pod) !== hash && !isEnding(pod));
+    const old = pods
+      .filter((pod) => wanted.has(nodeOf(pod)) && hashOf(pod) !== hash && !isEnding(pod))
+      .toSorted((left, right) => (nodeOf(left) < nodeOf(right) ? -1 : 1));
     for (const pod of old.filter((pod) => !isReady(pod))) this.#delete(PODS, pod);
     const spare = Math.max(0, maxUnavailable - (wanted.size - available.length));
     for (const pod of old.filter(isReady).slice(0, spare)) this.#delete(PODS, pod);
