@@ -20,6 +20,8 @@ export interface RoleRequest {
   readonly sessionName: string;
   /** `''` when there is none. */
   readonly externalId: string;
+  /** What the session may do at most (a session policy, as JSON); without it all that the role may. */
+  readonly policy?: string;
 }
 
 /**
@@ -55,7 +57,7 @@ export async function assumeRole(
 
 async function assumeRoleOnce(
   { client, clock }: AssumeRoleOptions,
-  { roleArn, sessionName, externalId }: RoleRequest,
+  { roleArn, sessionName, externalId, policy }: RoleRequest,
   seconds: number,
   signal: AbortSignal,
 ): Promise<StsOutcome> {
@@ -65,6 +67,7 @@ async function assumeRoleOnce(
     RoleSessionName: sessionName,
     DurationSeconds: seconds,
     ...(externalId === '' ? {} : { ExternalId: externalId }),
+    ...(policy === undefined ? {} : { Policy: policy }),
   });
   try {
     const { Credentials: given } = await client.send(command, { abortSignal: signal });

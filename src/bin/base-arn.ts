@@ -22,7 +22,7 @@ export async function resolveBaseArn(
   let said = '';
   try {
     while (!shutdown.signal.aborted) {
-      const detected = await detect(metadata, shutdown.signal);
+      const detected = await detectBaseArn(metadata, shutdown.signal);
       if (detected.ok) {
         logger.info('using the base ARN of the instance profile', { 'role.base-arn': detected.baseArn });
         return detected.baseArn;
@@ -37,9 +37,12 @@ export async function resolveBaseArn(
   }
 }
 
-type Detection = { readonly ok: true; readonly baseArn: string } | { readonly ok: false; readonly reason: string };
+export type Detection =
+  | { readonly ok: true; readonly baseArn: string }
+  | { readonly ok: false; readonly reason: string };
 
-async function detect(metadata: MetadataClient, signal: AbortSignal): Promise<Detection> {
+/** Asks the metadata service once. Never rejects. */
+export async function detectBaseArn(metadata: MetadataClient, signal: AbortSignal): Promise<Detection> {
   const outcome = await metadata.get(IAM_INFO, { signal });
   if (!outcome.ok) return { ok: false, reason: outcome.message };
   const { status, body } = outcome.answer;

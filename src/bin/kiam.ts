@@ -7,4 +7,10 @@ await main({
   health: async (command) => (await import('./health.ts')).runHealth(command),
   explain: async (command) => (await import('./explain.ts')).runExplain(command),
   pki: async (command) => (await import('./pki.ts')).runPki(command),
+  doctor: {
+    agent: async (flags) => (await import('./doctor/agent.ts')).runDoctorAgent(flags),
+    server: async (flags) => (await import('./doctor/server.ts')).runDoctorServer(flags),
+    pod: async (flags) => (await import('./doctor/pod.ts')).runDoctorPod(flags),
+    cluster: async (flags) => (await import('./doctor/cluster.ts')).runDoctorCluster(flags),
+  },
 });

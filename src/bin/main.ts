@@ -1,4 +1,6 @@
+import { withDaemonArguments } from './daemon-arguments.ts';
 import { type CommandLine, type CommandName, parseCommandLine } from './flags/command-line.ts';
+import type { DoctorFlags, DoctorTarget } from './flags/doctor.ts';
 import { kiamVersion } from './version.ts';
 
 type Of<Kind extends CommandName> = Extract<CommandLine, { kind: Kind }>;
@@ -10,20 +12,28 @@ export interface Commands {
   readonly health?: (command: Of<'health'>) => Promise<void> | void;
   readonly pki?: (command: Of<'pki'>) => Promise<void> | void;
   readonly explain?: (command: Of<'explain'>) => Promise<void> | void;
+  readonly doctor?: DoctorCommands;
 }
 
+/** From where this program's doctor can look. */
+export type DoctorCommands = {
+  readonly [Target in DoctorTarget]?: (flags: Extract<DoctorFlags, { target: Target }>) => Promise<void>;
+};
+
 /** Reads the command line and runs its command; help and problems are printed, and problems exit 1. */
-export async function main({ agent, server, health, pki, explain }: Commands): Promise<void> {
+export async function main({ agent, server, health, pki, explain, doctor }: Commands): Promise<void> {
   const offered: readonly (readonly [CommandName, unknown])[] = [
     ['agent', agent],
     ['server', server],
     ['health', health],
     ['pki', pki],
     ['explain', explain],
+    ['doctor', doctor],
   ];
-  const command = await parseCommandLine(process.argv.slice(2), process.env, {
+  const command = await parseCommandLine(withDaemonArguments(process.argv.slice(2)), process.env, {
     version: kiamVersion(),
     commands: offered.filter(([, run]) => run !== undefined).map(([name]) => name),
+    doctorTargets: DOCTOR_TARGETS.filter((target) => doctor?.[target] !== undefined),
   });
   switch (command.kind) {
     case 'agent':
@@ -36,6 +46,8 @@ export async function main({ agent, server, health, pki, explain }: Commands): P
       return pki?.(command);
     case 'explain':
       return explain?.(command);
+    case 'doctor':
+      return runDoctor(doctor ?? {}, command.flags);
     case 'help':
     case 'version':
       process.stdout.write(`${command.text.trimEnd()}\n`);
@@ -45,5 +57,20 @@ export async function main({ agent, server, health, pki, explain }: Commands): P
       process.stderr.write('kiam: try --help\n');
       process.exitCode = 1;
       return undefined;
+  }
+}
+
+const DOCTOR_TARGETS: readonly DoctorTarget[] = ['agent', 'server', 'pod', 'cluster'];
+
+async function runDoctor(doctor: DoctorCommands, flags: DoctorFlags): Promise<void> {
+  switch (flags.target) {
+    case 'agent':
+      return doctor.agent?.(flags);
+    case 'server':
+      return doctor.server?.(flags);
+    case 'pod':
+      return doctor.pod?.(flags);
+    case 'cluster':
+      return doctor.cluster?.(flags);
   }
 }

@@ -1,11 +1,8 @@
-import { readFileSync } from 'node:fs';
-
 import { StsCredentialCache } from '#aws/credential-cache.ts';
 import { createCredentialCacheMetrics, createServerCredentialsMetric } from '#aws/metrics.ts';
 import { createStsGateway } from '#aws/sts-gateway.ts';
 import { type Identity, identityOf } from '#domain/identity.ts';
 import type { PodRecord } from '#domain/pod.ts';
-import { resolveRole } from '#domain/role.ts';
 import { createConnection } from '#kubernetes/connection.ts';
 import { startKubernetes } from '#kubernetes/kubernetes.ts';
 import { createKubernetesMetrics } from '#kubernetes/metrics.ts';
@@ -39,6 +36,7 @@ import { type Daemon, runDaemon } from './daemon.ts';
 import { createExplainer } from './explainer.ts';
 import type { AwsFlags, ServerFlags } from './flags/server.ts';
 import { startMonitoring } from './monitoring.ts';
+import { ownCredentialsOptions } from './own-credentials.ts';
 
 /** A stream moves on before its connection's age cuts it. */
 const STREAM_SHARE = 0.8;
@@ -193,14 +191,10 @@ function createCredentials(
   registry: Registry,
 ): StsCredentialCache {
   const sts = createStsGateway({
-    region: flags.region,
-    environmentRegion: process.env['AWS_REGION'] ?? process.env['AWS_DEFAULT_REGION'] ?? '',
-    sessionDurationSeconds: flags.sessionDurationMs / 1000,
-    assumeRoleArn: assumedRoleArn(flags.assumeRole, baseArn),
+    ...ownCredentialsOptions(flags, baseArn),
     clock,
     logger,
     remaining: createServerCredentialsMetric(registry),
-    ...caBundle(),
   });
   shutdown.add({ name: 'STS gateway', limitMs: 1000, close: () => sts.close() });
   const cache = new StsCredentialCache({
@@ -214,24 +208,4 @@ function createCredentials(
   });
   shutdown.add({ name: 'credential cache', limitMs: 1000, close: () => cache.close() });
   return cache;
-}
-
-function assumedRoleArn(assumeRole: string, baseArn: string): string {
-  if (assumeRole === '') return '';
-  const resolution = resolveRole(assumeRole, baseArn);
-  if (!resolution.ok) throw new Error(`--assume-role-arn: ${resolution.reason}`);
-  return resolution.role.arn;
-}
-
-/** The AWS SDK for JavaScript does not read `AWS_CA_BUNDLE`, which the other SDKs do. */
-function caBundle(): { readonly caBundle?: string } {
-  const path = process.env['AWS_CA_BUNDLE'];
-  if (path === undefined || path === '') return {};
-  try {
-    return { caBundle: readFileSync(path, 'utf8') };
-  } catch (error) {
-    throw new Error(`AWS_CA_BUNDLE: ${error instanceof Error ? error.message : 'the file cannot be read'}`, {
-      cause: error,
-    });
-  }
 }

@@ -38,14 +38,19 @@ export function compileExpression(text: string, strict: boolean): Expression {
   const matches = strict
     ? (roleArn: string) => compiled.matches(roleArn)
     : (roleArn: string) => compiled.matcher(roleArn).find();
-  return { ok: true, text, matches, matchesAsKiam: (roleArn) => searchesAsKiam(text, roleArn) };
+  return { ok: true, text, matches, matchesAsKiam: (roleArn) => compileAsKiam(text, strict)?.(roleArn) ?? false };
 }
 
-/** Kiam searches for `^expr$` (`pkg/server/policy.go`), in which the anchors belong to the outermost alternatives alone. */
-function searchesAsKiam(text: string, roleArn: string): boolean {
+/**
+ * The match that Kiam makes of an expression; undefined when it does not compile. It searches for `^expr$`
+ * (`pkg/server/policy.go`), in which the anchors belong to the outermost alternatives alone, and when not strict for `expr`.
+ * Of any length and cost: Kiam knows no limit.
+ */
+export function compileAsKiam(text: string, strict: boolean): ((roleArn: string) => boolean) | undefined {
   try {
-    return RE2JS.compile(`^${text}$`).matcher(roleArn).find();
+    const compiled = RE2JS.compile(strict ? `^${text}$` : text);
+    return (roleArn) => compiled.matcher(roleArn).find();
   } catch {
-    return false;
+    return undefined;
   }
 }

@@ -22,6 +22,8 @@ export interface ApiResponse {
   readonly status: number;
   /** `Retry-After` in milliseconds, where it gives seconds. */
   readonly retryAfterMs: number | undefined;
+  /** `Date` as the API server wrote it. */
+  readonly date: string | undefined;
   /** The body as it comes; throws when it breaks off or is silent for too long. Leaving it early closes the connection. */
   chunks(): AsyncIterable<Buffer>;
   /** The whole body; throws as `chunks` does, and when it is longer than `limitBytes`. */
@@ -157,6 +159,7 @@ function send(url: URL, options: https.RequestOptions, wanted: ApiRequest, clock
       resolve({
         status: response.statusCode ?? 0,
         retryAfterMs: retryAfterMs(response.headers['retry-after']),
+        date: response.headers.date,
         chunks,
         text: (limitBytes) => readText(chunks(), limitBytes),
       });

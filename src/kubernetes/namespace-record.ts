@@ -8,8 +8,8 @@ const KEPT_OF_EXPRESSION = 4097;
 /** A namespace's record with what the store needs to tell one from its successor of the same name. */
 export interface StoredNamespace extends NamespaceRecord, StoredObject {}
 
-/** Reads a namespace as the API server sends it; undefined for what has no UID or name. */
-export function parseNamespace(value: unknown): StoredNamespace | undefined {
+/** Reads a namespace as the API server sends it, with so much of its expression; undefined for what has no UID or name. */
+export function parseNamespace(value: unknown, keptOfExpression = KEPT_OF_EXPRESSION): StoredNamespace | undefined {
   const metadata = field(value, 'metadata');
   const uid = textField(metadata, 'uid');
   const name = textField(metadata, 'name');
@@ -19,7 +19,7 @@ export function parseNamespace(value: unknown): StoredNamespace | undefined {
     namespace: '',
     name,
     resourceVersion: textField(metadata, 'resourceVersion'),
-    permitted: textField(field(metadata, 'annotations'), PERMITTED_ANNOTATION).slice(0, KEPT_OF_EXPRESSION),
+    permitted: textField(field(metadata, 'annotations'), PERMITTED_ANNOTATION).slice(0, keptOfExpression),
   };
 }
 

@@ -67,7 +67,8 @@ function unusable(path: string, reason: string): CertificateReading {
   return { outcome: 'unusable', reason: `${path} ${reason}` };
 }
 
-function parseCertificates(pem: Buffer): readonly X509Certificate[] | undefined {
+/** Every certificate of a PEM file, in its order; undefined when there is none, or one that cannot be read. */
+export function parseCertificates(pem: Buffer): readonly X509Certificate[] | undefined {
   const blocks = pem.toString('latin1').match(/-----BEGIN CERTIFICATE-----[\s\S]*?-----END CERTIFICATE-----/g);
   if (blocks === null) return undefined;
   try {

@@ -21,6 +21,8 @@ export interface KiamClientOptions {
   readonly contract: Contract;
   /** `host:port`. Every address of the host is used in turn, and the certificate must be the host's. */
   readonly serverAddress: string;
+  /** The name that the certificate must have, where it is not the host's: for one address among a name's several. */
+  readonly serverName?: string;
   readonly certificates: Pick<CertificateWatcher, 'current' | 'subscribe' | 'problem'>;
   readonly keepalive: KeepaliveOptions;
   readonly counters: GrpcMetrics;
@@ -258,8 +260,8 @@ export class KiamClient {
   }
 
   #createClient(snapshot: CertificateSnapshot, replicaCalls: ReplicaCalls): Client {
-    const { serverAddress, keepalive } = this.#options;
-    const { verification, options } = verifiedName(serverAddress);
+    const { serverAddress, serverName, keepalive } = this.#options;
+    const { verification, options } = verifiedName(serverAddress, serverName);
     return new Client(
       `dns:///${serverAddress}`,
       credentials.createSsl(snapshot.caPem, snapshot.privateKeyPem, snapshot.certificatePem, verification),

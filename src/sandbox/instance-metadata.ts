@@ -39,6 +39,11 @@ export interface InstanceMetadata {
   /** Peers other than these that were given the credentials of the node's role since the start. Nobody else may be. */
   nodeRoleServedTo(options?: { readonly except?: readonly string[] }): readonly string[];
   requireToken(required: boolean): void;
+  /**
+   * As seen by who is one hop further than the hop limit allows: answers to requests for a token never arrive, all others do
+   * (https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/configuring-IMDS-existing-instances.html).
+   */
+  keepTokens(kept: boolean): void;
   /** Answers everything with this status (for example 500), or not at all (`hang`); undefined ends it. */
   fail(how: number | 'hang' | undefined): void;
   close(): Promise<void>;
@@ -56,11 +61,13 @@ export async function startInstanceMetadata(options: InstanceMetadataOptions): P
   const requests: MetadataRequest[] = [];
   const thieves = new Set<string>();
   let requireToken = options.requireToken ?? true;
+  let keepsTokens = false;
   let failure: number | 'hang' | undefined;
 
   const answerTo = (request: IncomingMessage): Answer | undefined => {
     if (failure === 'hang') return undefined;
     if (failure !== undefined) return plain(failure, '');
+    if (keepsTokens && request.method === 'PUT') return undefined;
     return answer({ request, instance, tokens, requireToken });
   };
   const server = createServer((request, response) => {
@@ -92,6 +99,9 @@ export async function startInstanceMetadata(options: InstanceMetadataOptions): P
     nodeRoleServedTo: ({ except = [] } = {}) => [...thieves].filter((peer) => !except.includes(peer)),
     requireToken: (required) => {
       requireToken = required;
+    },
+    keepTokens: (kept) => {
+      keepsTokens = kept;
     },
     fail: (how) => {
       failure = how;

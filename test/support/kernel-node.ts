@@ -43,6 +43,10 @@ export interface KernelNode {
   readonly lockFile: string;
   /** The words before a command that is to run in the pod with an address. */
   podExec(address: string): readonly string[];
+  /** The words before a command that is to run on the node, with the node's own lock. */
+  readonly nodeExec: readonly string[];
+  /** What `startAgent` gives an agent after its command. */
+  agentFlags(options?: AgentStart): readonly string[];
   /** Starts an agent with the interception and returns at once. */
   startAgent(options?: AgentStart): Child;
   /** Runs `kiam agent --guard-only` to its end. */
@@ -125,24 +129,26 @@ export async function createKernelNode(options: KernelNodeOptions): Promise<Kern
     return child;
   };
   const { ca, serverCertificate, serverKey, agentCertificate, agentKey } = world.certificates;
+  const agentFlags: KernelNode['agentFlags'] = ({ flags = [], port = 3100, hasBadCertificate = false } = {}) => [
+    '--iptables',
+    `--host-interface=${network.hostInterface}`,
+    `--host=${network.node.address},${network.node.address6}`,
+    `--port=${port}`,
+    `--server-address=${network.node.address}:${SERVER_PORT}`,
+    `--cert=${agentCertificate}`,
+    `--key=${hasBadCertificate ? serverKey : agentKey}`,
+    `--ca=${ca}`,
+    ...flags,
+  ];
   const own = new Set<string>([network.node.address, network.node.address6]);
   return {
     network,
     world,
     lockFile,
     podExec: (address) => pods.get(address) ?? [],
-    startAgent: ({ flags = [], port = 3100, hasBadCertificate = false } = {}) =>
-      start('agent', [
-        '--iptables',
-        `--host-interface=${network.hostInterface}`,
-        `--host=${network.node.address},${network.node.address6}`,
-        `--port=${port}`,
-        `--server-address=${network.node.address}:${SERVER_PORT}`,
-        `--cert=${agentCertificate}`,
-        `--key=${hasBadCertificate ? serverKey : agentKey}`,
-        `--ca=${ca}`,
-        ...flags,
-      ]),
+    nodeExec: onNodeExec,
+    agentFlags,
+    startAgent: (options) => start('agent', agentFlags(options)),
     guardOnly: () => start('agent', ['--guard-only', `--host-interface=${network.hostInterface}`]).exited,
     startServer: async () => {
       const child = start(

@@ -90,7 +90,7 @@ function pendingCall({ clock, request, resolve, reject }: PendingOptions): Pendi
     body.on('error', () => {});
     request.signal.addEventListener('abort', () => body.destroy(new Error('aborted')), { once: true });
     const chunks = (): AsyncIterable<Buffer> => limitSilence(body, clock, request.silenceLimitMs);
-    resolve({ status, retryAfterMs, chunks, text: (limitBytes) => readText(chunks(), limitBytes) });
+    resolve({ status, retryAfterMs, date: undefined, chunks, text: (limitBytes) => readText(chunks(), limitBytes) });
     return body;
   };
   return {

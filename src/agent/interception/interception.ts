@@ -13,7 +13,7 @@ import { planRemoval } from './plan.ts';
 import { followDeletions } from './rule-events.ts';
 import { type Presence, RuleKeeper } from './rule-keeper.ts';
 import { openTables } from './tables.ts';
-import { type RuleName, wantedBackstop, wantedGuard, wantedRedirect, type WantedRules } from './wanted.ts';
+import { type RuleName, wantedRules, type WantedRules } from './wanted.ts';
 
 export interface InterceptionOptions {
   readonly hostAddresses: HostAddresses;
@@ -216,15 +216,4 @@ export class Interception {
 
 async function listKernelInterfaces(): Promise<readonly string[]> {
   return readdir('/sys/class/net').catch(() => []);
-}
-
-/** In the order in which they are put in place: what protects comes first, and what is seldom needed last. */
-function wantedRules({ hostAddresses, hostInterface, port }: InterceptionOptions): WantedRules[] {
-  const families = ['ipv4', 'ipv6'] as const;
-  const kept = families.flatMap((family) => {
-    const address = hostAddresses[family];
-    const guard = wantedGuard({ family, hostInterface });
-    return address === undefined ? [guard] : [guard, wantedRedirect({ family, hostInterface, address, port })];
-  });
-  return [...kept, ...families.map((family) => wantedBackstop({ family, hostInterface }))];
 }

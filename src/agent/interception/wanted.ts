@@ -1,5 +1,6 @@
 import { BlockList, isIP, SocketAddress } from 'node:net';
 
+import type { HostAddresses } from './host-addresses.ts';
 import { areDisjoint, type HostInterface, interfaceMatch } from './host-interface.ts';
 import type { Match, Rule } from './rules.ts';
 
@@ -28,6 +29,22 @@ export interface WantedRules {
 export interface WantedOptions {
   readonly family: Family;
   readonly hostInterface: HostInterface;
+}
+
+/** All that an agent keeps, in the order in which it is put in place: what protects comes first, and what is seldom needed last. */
+export function wantedRules(options: {
+  readonly hostAddresses: HostAddresses;
+  readonly hostInterface: HostInterface;
+  readonly port: number;
+}): WantedRules[] {
+  const { hostAddresses, hostInterface, port } = options;
+  const families = ['ipv4', 'ipv6'] as const;
+  const kept = families.flatMap((family) => {
+    const address = hostAddresses[family];
+    const guard = wantedGuard({ family, hostInterface });
+    return address === undefined ? [guard] : [guard, wantedRedirect({ family, hostInterface, address, port })];
+  });
+  return [...kept, ...families.map((family) => wantedBackstop({ family, hostInterface }))];
 }
 
 /** Kiam's own rule, to the letter (Kiam, pkg/iptables/iptables.go; SPEC section 4), so that either program recognises the other's. */

@@ -3,6 +3,8 @@ import { agentFlags, agentProblems } from './agent.ts';
 import type { AgentFlags } from './agent.ts';
 import { EXPLAIN_ARGUMENT, EXPLAIN_OPTIONS, explainFlags, explainProblems } from './explain.ts';
 import type { ExplainFlags } from './explain.ts';
+import { DOCTOR_OPTIONS, readDoctor } from './doctor.ts';
+import type { DoctorFlags, DoctorTarget } from './doctor.ts';
 import { HEALTH_OPTIONS, healthFlags } from './health.ts';
 import type { HealthFlags } from './health.ts';
 import { commandHelp, programHelp } from './help.ts';
@@ -14,8 +16,9 @@ import type { Words } from './read-options.ts';
 import { SERVER_OPTIONS } from './server-options.ts';
 import { serverFlags, serverProblems, serverWarnings } from './server.ts';
 import type { ServerFlags } from './server.ts';
+import { strayWords } from './stray-words.ts';
 
-export type CommandName = 'agent' | 'server' | 'health' | 'pki' | 'explain';
+export type CommandName = 'agent' | 'server' | 'health' | 'pki' | 'explain' | 'doctor';
 
 /** What a command line asks for. Each text is to be printed as it is; warnings and problems are one line each. */
 export type CommandLine =
@@ -24,6 +27,7 @@ export type CommandLine =
   | { readonly kind: 'health'; readonly flags: HealthFlags; readonly warnings: readonly string[] }
   | { readonly kind: 'pki'; readonly flags: PkiFlags; readonly warnings: readonly string[] }
   | { readonly kind: 'explain'; readonly flags: ExplainFlags; readonly warnings: readonly string[] }
+  | { readonly kind: 'doctor'; readonly flags: DoctorFlags }
   | { readonly kind: 'help'; readonly text: string }
   | { readonly kind: 'version'; readonly text: string }
   | { readonly kind: 'problems'; readonly problems: readonly string[] };
@@ -32,6 +36,8 @@ export interface CommandLineOptions {
   readonly version: string;
   /** The commands that this program offers; the agent's image has no `server`. All unless given. */
   readonly commands?: readonly CommandName[];
+  /** From where this program's doctor can look. All unless given. */
+  readonly doctorTargets?: readonly DoctorTarget[];
 }
 
 type Environment = Readonly<Record<string, string | undefined>>;
@@ -53,9 +59,15 @@ const COMMANDS: Readonly<Record<CommandName, Command>> = {
     describe: 'Say what credentials one pod gets, and why',
     argument: EXPLAIN_ARGUMENT,
   },
+  doctor: {
+    options: DOCTOR_OPTIONS.cluster,
+    describe: 'Look at everything that can be wrong and say how to mend it; exit 0 or 1',
+  },
 };
 
-const ALL_COMMANDS: readonly CommandName[] = ['agent', 'server', 'health', 'pki', 'explain'];
+const ALL_COMMANDS: readonly CommandName[] = ['agent', 'server', 'health', 'pki', 'explain', 'doctor'];
+
+const ALL_TARGETS: readonly DoctorTarget[] = ['agent', 'server', 'pod', 'cluster'];
 
 /** Every flag of every command: a name means the same kind of value everywhere. */
 const ALL_OPTIONS: Options = {
@@ -64,6 +76,9 @@ const ALL_OPTIONS: Options = {
   ...HEALTH_OPTIONS,
   ...PKI_OPTIONS,
   ...EXPLAIN_OPTIONS,
+  ...DOCTOR_OPTIONS.agent,
+  ...DOCTOR_OPTIONS.server,
+  ...DOCTOR_OPTIONS.cluster,
 };
 
 /**
@@ -73,17 +88,21 @@ const ALL_OPTIONS: Options = {
 export async function parseCommandLine(
   argv: readonly string[],
   env: Environment,
-  { version, commands = ALL_COMMANDS }: CommandLineOptions,
+  { version, commands = ALL_COMMANDS, doctorTargets = ALL_TARGETS }: CommandLineOptions,
 ): Promise<CommandLine> {
   const words = splitWords(argv, { ...ALL_OPTIONS, ...INFORMATION });
   const asksHelp = words.flags.get('help') === true || words.positionals[0] === 'help';
   const positionals = words.positionals[0] === 'help' ? words.positionals.slice(1) : words.positionals;
   const command = commands.find((name) => name === positionals[0]);
+  if (asksHelp && command === 'doctor') return { kind: 'help', text: await doctorHelp(positionals[1], doctorTargets) };
   if (asksHelp) return { kind: 'help', text: await helpText(command, commands) };
   if (words.flags.get('version') === true) return { kind: 'version', text: `kiam ${version}` };
   if (command === undefined) return { kind: 'problems', problems: [commandProblem(positionals[0], commands)] };
+  if (command === 'doctor') return doctorCommand(words, env, doctorTargets);
   const read = READERS[command](words, env);
-  const problems = [...strayWords(words, command), ...read.problems];
+  const { options, argument } = COMMANDS[command];
+  const known = { options, positionals: argument === undefined ? 1 : 2, others: OWNERS };
+  const problems = [...strayWords(words, known), ...read.problems];
   return problems.length > 0 ? { kind: 'problems', problems } : read.result;
 }
 
@@ -99,7 +118,7 @@ interface ReadCommand {
   readonly result: CommandLine;
 }
 
-const READERS: Readonly<Record<CommandName, (words: Words, env: Environment) => ReadCommand>> = {
+const READERS: Readonly<Record<Exclude<CommandName, 'doctor'>, (words: Words, env: Environment) => ReadCommand>> = {
   agent: readAgent,
   server: readServer,
   health: readHealth,
@@ -154,21 +173,38 @@ function missingProblems(missing: readonly string[]): string[] {
   return missing.map((name) => `--${name} must be given`);
 }
 
-/** Words that the command does not know. */
-function strayWords(words: Words, command: CommandName): string[] {
-  const { options, argument } = COMMANDS[command];
-  const problems = words.positionals
-    .slice(argument === undefined ? 1 : 2)
-    .map((word) => `unexpected argument ${show(word)}`);
-  problems.push(...words.refused.map((word) => `unknown flag ${show(word)}`));
-  for (const [name, value] of words.flags) {
-    if (Object.hasOwn(options, name) || Object.hasOwn(INFORMATION, name)) continue;
-    const dashes = name.length === 1 ? '-' : value === false && !Object.hasOwn(ALL_OPTIONS, name) ? '--no-' : '--';
-    const owner = ALL_COMMANDS.find((other) => Object.hasOwn(COMMANDS[other].options, name));
-    problems.push(`unknown flag ${show(dashes + name)}${owner === undefined ? '' : ` (it belongs to ${owner})`}`);
+/** Whose a flag is that another command does not know. */
+const OWNERS = ALL_COMMANDS.map((name) => ({ name, options: COMMANDS[name].options }));
+
+/** Without a target it looks at the cluster, where this program can. */
+function doctorCommand(words: Words, env: Environment, targets: readonly DoctorTarget[]): CommandLine {
+  const word = words.positionals[1] ?? 'cluster';
+  const target = targets.find((name) => name === word);
+  if (target === undefined) {
+    const problem = `doctor ${show(word)} is not in this program: it looks from ${targets.join(', ')}`;
+    return { kind: 'problems', problems: [problem] };
   }
-  return problems;
+  const stray = strayWords(words, { options: DOCTOR_OPTIONS[target], positionals: 2, others: OWNERS });
+  const { flags, problems } = readDoctor(target, words, env, stray);
+  return problems.length > 0 ? { kind: 'problems', problems } : { kind: 'doctor', flags };
 }
+
+async function doctorHelp(word: string | undefined, targets: readonly DoctorTarget[]): Promise<string> {
+  const target = targets.find((name) => name === (word ?? 'cluster')) ?? targets[0] ?? 'cluster';
+  const usage = targets.map((name) => `  kiam doctor ${name.padEnd(8)} ${TARGETS[name]}`);
+  const describe = [COMMANDS.doctor.describe, '', ...usage, '', DOCTOR_ALONE].join('\n');
+  return commandHelp(`doctor ${target}`, describe, DOCTOR_OPTIONS[target]);
+}
+
+const TARGETS: Readonly<Record<DoctorTarget, string>> = {
+  agent: 'this node, with the flags of its agent',
+  server: "the server's own container, with the flags of the server",
+  pod: "any pod's own way to its credentials",
+  cluster: 'pods and namespaces, by a kubeconfig or the service account of a pod',
+};
+
+const DOCTOR_ALONE =
+  "In a daemon's own container `kiam doctor` is enough: it takes the daemon's flags. Elsewhere it means cluster.";
 
 function commandProblem(word: string | undefined, commands: readonly CommandName[]): string {
   const offered = commands.join(', ');

@@ -8,6 +8,8 @@ export interface StsCall {
   readonly externalId: string;
   /** 0 when the caller left it out. */
   readonly durationSeconds: number;
+  /** The session policy, as JSON; `''` when there is none. */
+  readonly policy: string;
 }
 
 export interface LoggedCall extends StsCall {

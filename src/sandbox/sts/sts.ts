@@ -168,6 +168,7 @@ function callOf(parameters: URLSearchParams, callerArn: string, atMs: number): S
     sessionName: parameters.get('RoleSessionName') ?? '',
     externalId: parameters.get('ExternalId') ?? '',
     durationSeconds: Number(parameters.get('DurationSeconds') ?? 0),
+    policy: parameters.get('Policy') ?? '',
   };
 }
 

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { after, before, beforeEach, test } from 'node:test';
-import type { StsGatewayOptions } from '#aws/sts-gateway.ts';
+import type { OwnCredentialsOptions } from '#aws/own-credentials.ts';
 import { createStsGateway } from '#aws/sts-gateway.ts';
 import { systemClock } from '#runtime/clock.ts';
 import type { Sts as SandboxSts } from '#sandbox/sts/sts.ts';
@@ -45,7 +45,7 @@ function useKeysOf({ accessKeyId, secretAccessKey }: { accessKeyId: string; secr
   process.env['AWS_SECRET_ACCESS_KEY'] = secretAccessKey;
 }
 
-function gatewayWith(options: Partial<StsGatewayOptions> = {}) {
+function gatewayWith(options: Partial<OwnCredentialsOptions> = {}) {
   const { logger, lines } = recordingLogger();
   const gateway = createStsGateway({
     region: '',

@@ -136,3 +136,12 @@ test('it fails and hangs as told', async () => {
   metadata.fail(undefined);
   assert.equal((await put({ [TTL]: '60' })).status, 200);
 });
+
+test('one hop beyond its limit nobody gets a token, and everything else', async () => {
+  metadata.keepTokens(true);
+  const signal = AbortSignal.timeout(200);
+  await assert.rejects(fetch(`${metadata.url}/latest/api/token`, { method: 'PUT', headers: { [TTL]: '60' }, signal }));
+  assert.equal((await read('/latest/meta-data/instance-id', {}))[0], 401);
+  metadata.keepTokens(false);
+  assert.equal((await put({ [TTL]: '60' })).status, 200);
+});

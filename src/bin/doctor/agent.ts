@@ -1,0 +1,87 @@
+import { networkInterfaces } from 'node:os';
+
+import { kernelFiles } from '#agent/evidence/kernel-files.ts';
+import { createCommandRunner } from '#agent/interception/command.ts';
+import type { Check } from '#doctor/check.ts';
+import { checkMetadataService } from '#doctor/metadata-service.ts';
+import { checkInterception } from '#doctor/node/interception.ts';
+import { checkInterfaces } from '#doctor/node/interfaces.ts';
+import { checkOtherInterceptors } from '#doctor/node/other-interceptors.ts';
+import { checkPort } from '#doctor/node/port.ts';
+import { checkServers } from '#doctor/servers.ts';
+import { createMetadataClient } from '#metadata/client.ts';
+import { systemClock } from '#runtime/clock.ts';
+
+import type { DoctorAgentFlags } from '../flags/doctor.ts';
+import { certificatesCheck, clockCheck, daemonCheck, flagsCheck, type Found } from './daemon-checks.ts';
+import { report } from './report.ts';
+
+/** `kiam doctor agent`: this node, as its agent meets it. */
+export async function runDoctorAgent(flags: DoctorAgentFlags & { readonly json: boolean }): Promise<void> {
+  const { agent, beforeStart, problems, given } = flags;
+  const found: Found = { snapshot: undefined, clocks: [] };
+  const rules = ruleChecks(flags);
+  if (agent.interception.guardOnly) return report([flagsCheck(problems, given), ...rules.slice(0, 2)], flags);
+  const { host, port } = agent.gateway.serverAddress;
+  const servers: Check = {
+    name: 'servers',
+    look: async (signal) => {
+      const { snapshot } = found;
+      // TLS needs a pair to show; what is wrong with it has been told.
+      return snapshot === undefined ? [] : checkServers({ host, port, snapshot, limitMs: SERVER_LIMIT_MS, signal });
+    },
+  };
+  return report(
+    [
+      flagsCheck(problems, given),
+      ...(beforeStart ? [] : [daemonCheck(agent.monitoring.prometheusAddress)]),
+      certificatesCheck(agent.tls, 'client', found),
+      servers,
+      ...rules,
+      metadataCheck(agent.http.metadataEndpoint, found),
+      clockCheck(found),
+    ],
+    flags,
+  );
+}
+
+const SERVER_LIMIT_MS = 3000;
+
+/** The guard's first: with `--guard-only` there is nothing but them. */
+function ruleChecks({ agent, hostAddresses, beforeStart }: DoctorAgentFlags): readonly Check[] {
+  const { hostInterface } = agent.interception;
+  const { port, listenHost } = agent.http;
+  const rules = { hostAddresses, port, hostInterface, files: kernelFiles, clock: systemClock };
+  const run = createCommandRunner({ clock: systemClock });
+  return [
+    { name: 'interception', look: (signal) => checkInterception({ ...rules, beforeStart, run, signal }) },
+    {
+      name: 'interfaces',
+      look: () => checkInterfaces({ hostInterface, files: kernelFiles, addresses: interfaceAddresses() }),
+    },
+    { name: 'interceptors', look: (signal) => checkOtherInterceptors({ ...rules, run, signal }) },
+    {
+      name: 'port',
+      look: (signal) => checkPort({ host: listenHost, port, beforeStart, clock: systemClock, signal }),
+    },
+  ];
+}
+
+function interfaceAddresses(): ReadonlyMap<string, readonly string[]> {
+  const entries = Object.entries(networkInterfaces());
+  return new Map(entries.map(([name, list = []]) => [name, list.map(({ cidr, address }) => cidr ?? address)]));
+}
+
+function metadataCheck(endpoint: string, found: Found): Check {
+  return {
+    name: 'metadata',
+    look: async (signal) => {
+      const metadata = createMetadataClient({ endpoint, clock: systemClock });
+      const options = { metadata, endpoint, onHostNetwork: true, clock: systemClock, signal };
+      const { observations, clock } = await checkMetadataService(options);
+      metadata.close();
+      if (clock !== undefined) found.clocks.push(clock);
+      return observations;
+    },
+  };
+}

@@ -1,0 +1,77 @@
+import type { Check } from '#doctor/check.ts';
+import { checkAccess, REPORT_ACCESS } from '#doctor/cluster/access.ts';
+import type { Cluster } from '#doctor/cluster/cluster.ts';
+import { compareWithKiam } from '#doctor/cluster/compare-kiam.ts';
+import { checkNamespaces } from '#doctor/cluster/namespaces.ts';
+import { checkPods } from '#doctor/cluster/pods.ts';
+import { type Observation, cannotTell, wrong } from '#doctor/finding.ts';
+import { createConnection, type KubernetesConnection } from '#kubernetes/connection.ts';
+import { readCluster } from '#kubernetes/read-cluster.ts';
+import { systemClock } from '#runtime/clock.ts';
+
+import type { DoctorClusterFlags } from '../flags/doctor.ts';
+import { report } from './report.ts';
+
+/** `kiam doctor --kubeconfig=…`: pods and namespaces, from wherever the API server can be asked. */
+export async function runDoctorCluster(flags: DoctorClusterFlags & { readonly json: boolean }): Promise<void> {
+  const { connection, check } = connect(flags.kubeconfig);
+  if (connection === undefined) return report([check], flags);
+  const baseArn = flags.baseArn === '' ? undefined : flags.baseArn;
+  const access: Check = { name: 'access', look: (signal) => checkAccess(connection, REPORT_ACCESS, signal) };
+  const cluster = readOnce(connection, () => ({ baseArn, strict: flags.strict }));
+  const checks = flags.comparesKiam
+    ? [clusterCheck('kiam', cluster, compareWithKiam)]
+    : [clusterCheck('pods', cluster, checkPods), clusterCheck('namespaces', cluster, checkNamespaces), ELSEWHERE];
+  return report([check, access, ...checks], flags);
+}
+
+const ELSEWHERE: Check = {
+  name: 'elsewhere',
+  look: () => [
+    cannotTell(
+      'certificates, AWS and the nodes do not show from here',
+      'kubectl -n kube-system exec ds/kiam-server -- /kiam doctor, and the same with ds/kiam-agent',
+    ),
+  ],
+};
+
+/** The way to the API server, and the check that says why there is none. */
+export function connect(kubeconfig: string): {
+  readonly connection: KubernetesConnection | undefined;
+  readonly check: Check;
+} {
+  try {
+    const connection = createConnection({ kubeconfig, clock: systemClock });
+    return { connection, check: { name: 'kubernetes', look: () => [] } };
+  } catch (error) {
+    const says = `the API server cannot be asked: ${error instanceof Error ? error.message : String(error)}`;
+    const mend = 'give --kubeconfig a file whose current context names this cluster';
+    return { connection: undefined, check: { name: 'kubernetes', look: () => [wrong(says, mend)] } };
+  }
+}
+
+/** Reads the cluster at the first question; why it cannot be read is told once. */
+export type ReadOnce = (signal: AbortSignal) => Promise<Cluster | string>;
+
+export function readOnce(connection: KubernetesConnection, known: () => Pick<Cluster, 'baseArn' | 'strict'>): ReadOnce {
+  let reading: ReturnType<typeof readCluster> | undefined;
+  return async (signal) => {
+    reading ??= readCluster(connection, signal);
+    const outcome = await reading;
+    return outcome.ok ? { ...outcome.contents, ...known() } : outcome.reason;
+  };
+}
+
+/** Lists of ten thousand pods take seconds. */
+const CLUSTER_LIMIT_MS = 120_000;
+
+export function clusterCheck(name: string, read: ReadOnce, judge: (cluster: Cluster) => readonly Observation[]): Check {
+  return {
+    name,
+    limitMs: CLUSTER_LIMIT_MS,
+    look: async (signal) => {
+      const cluster = await read(signal);
+      return typeof cluster === 'string' ? [cannotTell(cluster, 'see the line `access`')] : judge(cluster);
+    },
+  };
+}

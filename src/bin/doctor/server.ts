@@ -1,0 +1,156 @@
+import { createOwnCredentials } from '#aws/own-credentials.ts';
+import type { Check } from '#doctor/check.ts';
+import { checkAccess, serverAccess } from '#doctor/cluster/access.ts';
+import { checkIdentity } from '#doctor/cluster/aws-identity.ts';
+import { identitiesInUse, checkNamespaces } from '#doctor/cluster/namespaces.ts';
+import { checkPods } from '#doctor/cluster/pods.ts';
+import { checkRegion } from '#doctor/cluster/region.ts';
+import { checkRoles } from '#doctor/cluster/roles.ts';
+import { checkFreshness, checkWatch } from '#doctor/cluster/watch.ts';
+import { cannotTell, ok, wrong } from '#doctor/finding.ts';
+import { checkMetadataService } from '#doctor/metadata-service.ts';
+import type { KubernetesConnection } from '#kubernetes/connection.ts';
+import { createMetadataClient } from '#metadata/client.ts';
+import { systemClock } from '#runtime/clock.ts';
+import { createLogger } from '#telemetry/logger.ts';
+
+import { detectBaseArn } from '../base-arn.ts';
+import type { DoctorServerFlags } from '../flags/doctor.ts';
+import type { AwsFlags, ServerFlags } from '../flags/server.ts';
+import { ownCredentialsOptions } from '../own-credentials.ts';
+import { clusterCheck, connect, readOnce, type ReadOnce } from './cluster.ts';
+import { certificatesCheck, clockCheck, daemonCheck, flagsCheck, type Found } from './daemon-checks.ts';
+import { report } from './report.ts';
+
+interface ServerFound extends Found {
+  /** What stands before short role names; undefined until and unless it is known. */
+  baseArn: string | undefined;
+}
+
+const QUIET = createLogger({ json: false, level: 'error', write: () => {} });
+
+/** `kiam doctor server`: everything that the server needs, from its own container. */
+export async function runDoctorServer(flags: DoctorServerFlags & { readonly json: boolean }): Promise<void> {
+  const { server, problems, given } = flags;
+  const { monitoring, kubernetes } = server;
+  const found: ServerFound = { snapshot: undefined, clocks: [], baseArn: undefined };
+  const { connection, check } = connect(kubernetes.kubeconfig);
+  const cluster =
+    connection === undefined
+      ? undefined
+      : readOnce(connection, () => ({ baseArn: found.baseArn, strict: !server.disableStrictNamespaceRegexp }));
+  await report(
+    [
+      flagsCheck(problems, given),
+      daemonCheck(monitoring.prometheusAddress),
+      // What our manifests dial.
+      certificatesCheck(server.tls, 'server', found, 'kiam-server'),
+      check,
+      ...(connection === undefined ? [] : kubernetesChecks(connection, server, found)),
+      baseArnCheck(server.aws, found),
+      ...awsChecks(flags, found, cluster),
+      ...(cluster === undefined
+        ? []
+        : [clusterCheck('pods', cluster, checkPods), clusterCheck('namespaces', cluster, checkNamespaces)]),
+      clockCheck(found),
+    ],
+    flags,
+  );
+}
+
+function kubernetesChecks(connection: KubernetesConnection, server: ServerFlags, found: ServerFound): Check[] {
+  const needed = serverAccess({ reviewsTokens: server.agentIdentity === 'token' });
+  const { maxViewAgeMs } = server.kubernetes;
+  const address = server.monitoring.prometheusAddress;
+  return [
+    { name: 'access', look: (signal) => checkAccess(connection, needed, signal) },
+    {
+      name: 'watch',
+      look: async (signal) => {
+        const [pods, namespaces] = await Promise.all([
+          checkWatch(connection, 'pods', { clock: systemClock, signal }),
+          checkWatch(connection, 'namespaces', { clock: systemClock, signal }),
+        ]);
+        if (pods.clock !== undefined) found.clocks.push(pods.clock);
+        const fresh = await checkFreshness({ address, maxViewAgeMs, clock: systemClock, signal });
+        return [...pods.observations, ...namespaces.observations, ...fresh];
+      },
+    },
+  ];
+}
+
+function baseArnCheck({ roleBase }: AwsFlags, found: ServerFound): Check {
+  return {
+    name: 'base ARN',
+    look: async (signal) => {
+      if (roleBase.kind === 'given') {
+        if (roleBase.arn === '') return [];
+        found.baseArn = roleBase.arn;
+        return [ok(`--role-base-arn says ${roleBase.arn}`)];
+      }
+      const endpoint = roleBase.metadataEndpoint;
+      const metadata = createMetadataClient({ endpoint, clock: systemClock });
+      const options = { metadata, endpoint, onHostNetwork: false, clock: systemClock, signal };
+      const { observations, clock } = await checkMetadataService(options);
+      if (clock !== undefined) found.clocks.push(clock);
+      const detected = observations.some(({ verdict }) => verdict === 'wrong')
+        ? undefined
+        : await detectBaseArn(metadata, signal);
+      metadata.close();
+      if (detected === undefined) return observations;
+      if (!detected.ok) return [...observations, wrong(detected.reason, 'give --role-base-arn, or the node a profile')];
+      found.baseArn = detected.baseArn;
+      return [...observations, ok(`the instance profile says ${detected.baseArn}`)];
+    },
+  };
+}
+
+function awsChecks(
+  { server, assumesRoles }: DoctorServerFlags,
+  found: ServerFound,
+  cluster: ReadOnce | undefined,
+): Check[] {
+  const { aws } = server;
+  const open = () => {
+    const options = { ...ownCredentialsOptions(aws, found.baseArn ?? ''), clock: systemClock, logger: QUIET };
+    return { roleArn: options.assumeRoleArn, own: createOwnCredentials(options), options };
+  };
+  return [
+    { name: 'region', look: () => checkRegion(aws.region, found.baseArn, endpointOf(aws.region)) },
+    {
+      name: 'identity',
+      limitMs: 30_000,
+      look: async (signal) => {
+        if (aws.assumeRole !== '' && found.baseArn === undefined && !aws.assumeRole.startsWith('arn:')) {
+          return [cannotTell('without a base ARN --assume-role-arn means nothing', 'see the line `base ARN`')];
+        }
+        const { roleArn, own, options } = open();
+        const base = roleArn === '' ? own : createOwnCredentials({ ...options, assumeRoleArn: '' });
+        const assumed = roleArn === '' ? undefined : { roleArn, credentials: own };
+        const { baseArn } = found;
+        return checkIdentity({ base, assumed, baseArn, endpoint: endpointOf(aws.region), signal });
+      },
+    },
+    {
+      name: 'roles',
+      limitMs: 120_000,
+      look: async (signal) => {
+        const contents = await cluster?.(signal);
+        if (contents === undefined || typeof contents === 'string') {
+          return [cannotTell('which roles are in use is not known', 'see the line `access`')];
+        }
+        if (!assumesRoles) return [cannotTell('with --no-assume-roles no role is tried', 'leave it out')];
+        const identities = identitiesInUse(contents, aws.sessionName);
+        return checkRoles({ own: open().own, identities, clock: systemClock, logger: QUIET, signal });
+      },
+    },
+  ];
+}
+
+/** As the SDK finds it: https://docs.aws.amazon.com/sdkref/latest/guide/feature-ss-endpoints.html, and then AWS's own. */
+function endpointOf(region: string): string {
+  const { AWS_ENDPOINT_URL_STS: ofSts, AWS_ENDPOINT_URL: ofAll } = process.env;
+  const ofAws =
+    region === '' ? 'sts.amazonaws.com' : `sts.${region}.amazonaws.com${region.startsWith('cn-') ? '.cn' : ''}`;
+  return ofSts ?? ofAll ?? `https://${ofAws}`;
+}

@@ -1,0 +1,40 @@
+import { readFileSync } from 'node:fs';
+
+import type { OwnCredentialsOptions } from '#aws/own-credentials.ts';
+import { resolveRole } from '#domain/role.ts';
+
+import type { AwsFlags } from './flags/server.ts';
+
+/** What the flags and the environment say of the server's own identity at AWS. Throws an Error that names what is wrong. */
+export function ownCredentialsOptions(
+  flags: AwsFlags,
+  baseArn: string,
+): Omit<OwnCredentialsOptions, 'clock' | 'logger' | 'remaining'> {
+  return {
+    region: flags.region,
+    environmentRegion: process.env['AWS_REGION'] ?? process.env['AWS_DEFAULT_REGION'] ?? '',
+    sessionDurationSeconds: flags.sessionDurationMs / 1000,
+    assumeRoleArn: assumedRoleArn(flags.assumeRole, baseArn),
+    caBundle: caBundle(),
+  };
+}
+
+function assumedRoleArn(assumeRole: string, baseArn: string): string {
+  if (assumeRole === '') return '';
+  const resolution = resolveRole(assumeRole, baseArn);
+  if (!resolution.ok) throw new Error(`--assume-role-arn: ${resolution.reason}`);
+  return resolution.role.arn;
+}
+
+/** The AWS SDK for JavaScript does not read `AWS_CA_BUNDLE`, which the other SDKs do. */
+function caBundle(): string | undefined {
+  const path = process.env['AWS_CA_BUNDLE'];
+  if (path === undefined || path === '') return undefined;
+  try {
+    return readFileSync(path, 'utf8');
+  } catch (error) {
+    throw new Error(`AWS_CA_BUNDLE: ${error instanceof Error ? error.message : 'the file cannot be read'}`, {
+      cause: error,
+    });
+  }
+}

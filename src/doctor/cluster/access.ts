@@ -1,0 +1,52 @@
+import { type Access, reviewOwnAccess } from '#kubernetes/access-review.ts';
+import type { KubernetesConnection } from '#kubernetes/connection.ts';
+
+import { type Observation, ok, wrong } from '../finding.ts';
+
+const READ: readonly Access[] = ['pods', 'namespaces'].flatMap((resource) =>
+  ['get', 'list', 'watch'].map((verb) => ({ group: '', resource, verb })),
+);
+const EVENTS: readonly Access[] = ['create', 'patch'].map((verb) => ({ group: '', resource: 'events', verb }));
+const TOKENS: readonly Access[] = [{ group: 'authentication.k8s.io', resource: 'tokenreviews', verb: 'create' }];
+
+/** What the server must be allowed: `deploy/server-rbac.yaml`, where agents' tokens are left out without `--agent-identity=token`. */
+export function serverAccess({ reviewsTokens }: { readonly reviewsTokens: boolean }): readonly Access[] {
+  return [...READ, ...EVENTS, ...(reviewsTokens ? TOKENS : [])];
+}
+
+/** What this report itself has to read of a cluster. */
+export const REPORT_ACCESS: readonly Access[] = READ.filter(({ verb }) => verb === 'list');
+
+/** Asks the API server about each of these, as whoever the kubeconfig or the service account says we are. Never rejects. */
+export async function checkAccess(
+  connection: KubernetesConnection,
+  needed: readonly Access[],
+  signal: AbortSignal,
+): Promise<Observation[]> {
+  const observations: Observation[] = [];
+  for (const access of needed) {
+    const what = nameOf(access);
+    const review = await reviewOwnAccess(connection, access, signal);
+    if (review.kind === 'unknown') {
+      const says = `${connection.server} cannot be asked: ${review.reason}`;
+      return [...observations, wrong(says, mendOf(review.reason))];
+    }
+    if (review.kind === 'allowed') continue;
+    const says = `RBAC does not allow to ${what}${review.reason === '' ? '' : `: ${review.reason}`}`;
+    observations.push(
+      wrong(says, 'apply deploy/server-rbac.yaml; the ServiceAccount’s namespace must be that of its binding'),
+    );
+  }
+  if (observations.length > 0) return observations;
+  return [ok(`RBAC allows all that is needed: ${needed.map(nameOf).join(', ')}`)];
+}
+
+function nameOf({ group, resource, verb }: Access): string {
+  return `${verb} ${resource}${group === '' ? '' : `.${group}`}`;
+}
+
+function mendOf(reason: string): string {
+  if (reason.startsWith('401')) return 'the token or the client certificate is not taken: renew the kubeconfig';
+  if (/certificate/i.test(reason)) return 'the kubeconfig’s certificate-authority must be that of the API server';
+  return 'does the kubeconfig name the right server? in a pod: does a NetworkPolicy keep it from the API server?';
+}

@@ -1,0 +1,60 @@
+import { callerIdentity } from '#aws/caller-identity.ts';
+import type { ServerCredentials } from '#aws/server-credentials.ts';
+import type { StsFailure } from '#aws/sts.ts';
+
+import { type Observation, ok, wrong } from '../finding.ts';
+
+export interface IdentityOptions {
+  /** What the SDK's chain gives. */
+  readonly base: ServerCredentials;
+  /** The session of `--assume-role-arn`; undefined without it. */
+  readonly assumed: { readonly roleArn: string; readonly credentials: ServerCredentials } | undefined;
+  readonly baseArn: string | undefined;
+  /** Where STS is asked, for the report. */
+  readonly endpoint: string;
+  readonly signal: AbortSignal;
+}
+
+/** Whose credentials the server signs with, first and after `--assume-role-arn`. Never rejects. */
+export async function checkIdentity(options: IdentityOptions): Promise<Observation[]> {
+  const { base, assumed, endpoint, signal } = options;
+  const missing = await base.ready(signal);
+  if (missing !== undefined) return [wrong(missing.detail, MEND_CHAIN)];
+  const first = await callerIdentity(base.client, signal);
+  if (!first.ok) return [wrong(`STS at ${endpoint} does not say who we are: ${first.detail}`, mendOf(first))];
+  const observations = [ok(`STS at ${endpoint} takes us for ${first.arn}`)];
+  if (assumed === undefined) return [...observations, ...checkAccount(options, first.arn)];
+  const refused = await assumed.credentials.ready(signal);
+  if (refused !== undefined) {
+    const mend = `${first.arn} needs sts:AssumeRole on ${assumed.roleArn}, whose trust policy must name it (docs/iam.md)`;
+    return [...observations, wrong(`--assume-role-arn: ${refused.detail}`, mend)];
+  }
+  const second = await callerIdentity(assumed.credentials.client, signal);
+  if (!second.ok) return [...observations, wrong(`--assume-role-arn: ${second.detail}`, mendOf(second))];
+  return [...observations, ok(`with --assume-role-arn we are ${second.arn}`), ...checkAccount(options, second.arn)];
+}
+
+const MEND_CHAIN =
+  'give the server an identity: IRSA or Pod Identity on its ServiceAccount, or nodes with an instance profile and hop limit 2';
+
+function mendOf({ category }: StsFailure): string {
+  if (category === 'unavailable') {
+    return 'may the pod reach this endpoint (NAT gateway, VPC endpoint, proxy)? are --region, AWS_ENDPOINT_URL_STS and AWS_CA_BUNDLE right?';
+  }
+  if (category === 'own-credentials') return 'these credentials are expired or wrong; is the clock right?';
+  return 'see docs/iam.md';
+}
+
+/** Where short role names would lead, against where we are. */
+function checkAccount({ baseArn }: IdentityOptions, ownArn: string): Observation[] {
+  if (baseArn === undefined) return [];
+  const [, basePartition = '', , , baseAccount = ''] = baseArn.split(':');
+  const [, partition = '', , , account = ''] = ownArn.split(':');
+  if (basePartition !== partition) {
+    const mend = `roles cannot be assumed across partitions: begin the base ARN with arn:${partition}:`;
+    return [wrong(`short role names become ${baseArn}…, and we are in the partition ${partition}`, mend)];
+  }
+  // An account apart for the roles is unusual, but works where their trust policies name us.
+  const where = baseAccount === account ? 'our own account' : `account ${baseAccount}, while we are in ${account}`;
+  return [ok(`short role names become ${baseArn}…, in ${where}`)];
+}

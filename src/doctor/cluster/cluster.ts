@@ -1,0 +1,44 @@
+import { compileExpression, type Expression } from '#domain/expression.ts';
+import type { NamespaceRecord } from '#domain/namespace.ts';
+import { ownsItsAddress, type PodRecord } from '#domain/pod.ts';
+
+/** What the checks of pods and namespaces look at. */
+export interface Cluster {
+  readonly pods: readonly PodRecord[];
+  readonly namespaces: readonly NamespaceRecord[];
+  /** What stands before short role names; undefined where it is not known. */
+  readonly baseArn: string | undefined;
+  /** False with `--disable-strict-namespace-regexp`. */
+  readonly strict: boolean;
+}
+
+/** The pods that are annotated with a role and have not ended. */
+export function podsWithRole({ pods }: Cluster): PodRecord[] {
+  return pods.filter((pod) => pod.role !== '' && pod.phase !== 'Succeeded' && pod.phase !== 'Failed');
+}
+
+/** The pods that an agent can tell from others, by the namespace that they are in. */
+export function servedPodsByNamespace(cluster: Cluster): Map<string, PodRecord[]> {
+  return Map.groupBy(podsWithRole(cluster).filter(ownsItsAddress), (pod) => pod.namespace);
+}
+
+/** Each namespace's expression, compiled once. */
+export function createExpressions(strict: boolean): (text: string) => Expression {
+  const compiled = new Map<string, Expression>();
+  return (text) => {
+    const known = compiled.get(text) ?? compileExpression(text, strict);
+    compiled.set(text, known);
+    return known;
+  };
+}
+
+/** Whether what stands before short role names must be known to judge a role. */
+export function isShort(role: string): boolean {
+  return !role.startsWith('arn:');
+}
+
+/** Pods that are alike in all that matters, such as replicas: `app-1 and 4 more`. */
+export function namesOf(pods: readonly PodRecord[]): string {
+  const [first, ...others] = pods;
+  return `${first?.name ?? ''}${others.length === 0 ? '' : ` and ${others.length} more`}`;
+}

@@ -1,0 +1,132 @@
+import { compileAsKiam } from '#domain/expression.ts';
+import { type NamespaceRecord, PERMITTED_ANNOTATION } from '#domain/namespace.ts';
+import { ownsItsAddress, type PodRecord } from '#domain/pod.ts';
+import { decide } from '#domain/policy.ts';
+import { resolveRole } from '#domain/role.ts';
+
+import { type Observation, cannotTell, ok, wrong } from '../finding.ts';
+import { type Cluster, createExpressions, isShort, podsWithRole } from './cluster.ts';
+import { hasTopLevelAlternatives } from './alternatives.ts';
+
+/** What a program answers a pod that asks for its own role. */
+type Answer = { readonly served: true } | { readonly served: false; readonly reason: string };
+
+/** As {@link Answer}, with what is to be done about a refusal. */
+type OurAnswer = { readonly served: true } | { readonly served: false; readonly reason: string; readonly mend: string };
+
+/**
+ * Every pod whose answer would change with uswitch/kiam's replacement, and every namespace whose expression means something
+ * else, from what the cluster holds now. A pod that loses its role is wrong; one that gains it is told.
+ */
+export function compareWithKiam(cluster: Cluster): Observation[] {
+  const namespaces = new Map(cluster.namespaces.map((namespace) => [namespace.name, namespace]));
+  const answers = { kiam: createKiam(cluster), here: createHere(cluster) };
+  const affected = new Set<string>();
+  const pods = podsWithRole(cluster).flatMap((pod) => {
+    const where = `${pod.namespace}/${pod.name}`;
+    if (cluster.baseArn === undefined && isShort(pod.role)) {
+      const says = `${where}: what its short role ${pod.role} stands for is not known`;
+      return [cannotTell(says, 'give --role-base-arn as Kiam’s server has it')];
+    }
+    const namespace = namespaces.get(pod.namespace);
+    const kiam = answers.kiam(pod, namespace);
+    const here = answers.here(pod, namespace);
+    if (kiam.served !== here.served) affected.add(pod.namespace);
+    return comparePod(where, pod, kiam, here);
+  });
+  const different = cluster.namespaces
+    .filter(({ name }) => !affected.has(name))
+    .flatMap((namespace) => compareNamespace(namespace, cluster.strict));
+  const observations = [...pods, ...different];
+  if (observations.length > 0) return observations;
+  return [ok(`all pods with a role, ${podsWithRole(cluster).length}, are answered as by Kiam`)];
+}
+
+function comparePod(where: string, pod: PodRecord, kiam: Answer, here: OurAnswer): Observation[] {
+  if (kiam.served && !here.served) {
+    return [wrong(`${where}: Kiam serves ${pod.role}; here it is refused: ${here.reason}`, here.mend)];
+  }
+  if (!kiam.served && here.served)
+    return [ok(`${where}: Kiam refuses ${pod.role} (${kiam.reason}); here it is served`)];
+  if (kiam.served && pod.role.startsWith('/')) {
+    // Recorded: Kiam redirects `…/security-credentials//path/name` to the clean path.
+    return [
+      ok(`${where}: Kiam redirects SDKs that ask for ${pod.role}, and many fail; here they are answered at once`),
+    ];
+  }
+  return [];
+}
+
+/** Kiam, as it was recorded and read (test/conformance, and its pkg/server/policy.go and pkg/k8s/pod_cache.go). */
+function createKiam({ pods, baseArn = '', strict }: Cluster) {
+  // It knows a pod by its first address, and hostNetwork pods like any other.
+  const live = pods.filter(({ phase }) => phase !== 'Succeeded' && phase !== 'Failed');
+  const holders = Map.groupBy(live, ({ addresses: [first = ''] }) => first);
+  const matches = createKiamMatcher(strict);
+  return (pod: PodRecord, namespace: NamespaceRecord | undefined): Answer => {
+    const [address = ''] = pod.addresses;
+    if (address !== '' && (holders.get(address)?.length ?? 0) > 1) {
+      return { served: false, reason: 'multiple running pods found' };
+    }
+    const resolved = resolveRole(pod.role, baseArn);
+    if (!resolved.ok) return { served: false, reason: resolved.reason };
+    const permitted = namespace?.permitted ?? '';
+    if (permitted !== '' && matches(permitted, resolved.role.arn)) return { served: true };
+    return { served: false, reason: 'forbidden by policy' };
+  };
+}
+
+/** Matching with a large expression may take a tenth of a second, and replicas have the same role. */
+function createKiamMatcher(strict: boolean): (expression: string, arn: string) => boolean {
+  const matchers = new Map<string, (arn: string) => boolean>();
+  const results = new Map<string, boolean>();
+  return (expression, arn) => {
+    const key = JSON.stringify([expression, arn]);
+    const matcher = matchers.get(expression) ?? compileAsKiam(expression, strict) ?? (() => false);
+    matchers.set(expression, matcher);
+    const result = results.get(key) ?? matcher(arn);
+    results.set(key, result);
+    return result;
+  };
+}
+
+/** This server with agents that are held to their nodes, as the manifests have it. */
+function createHere({ pods, baseArn = '', strict }: Cluster) {
+  const expressionOf = createExpressions(strict);
+  const owners = pods.filter(ownsItsAddress);
+  const holders = Map.groupBy(owners, ({ addresses: [first = ''], hostIp }) => `${hostIp} ${first}`);
+  return (pod: PodRecord, namespace: NamespaceRecord | undefined): OurAnswer => {
+    const [address = ''] = pod.addresses;
+    const refuse = (reason: string, mend: string): OurAnswer => ({ served: false, reason, mend });
+    if (pod.hostNetwork) {
+      const mend = 'give its nodes’ role what it needs, or take hostNetwork away';
+      return refuse('it has hostNetwork, and so the address of its node', mend);
+    }
+    if (address !== '' && (holders.get(`${pod.hostIp} ${address}`)?.length ?? 0) > 1) {
+      return refuse('multiple running pods found', 'delete the pod that does not run any more');
+    }
+    const expression = expressionOf(namespace?.permitted ?? '');
+    const decision = decide({ pod, requestedRole: pod.role, namespace, expression, baseArn });
+    return decision.allowed
+      ? { served: true }
+      : refuse(decision.explanation, expression.ok ? MEND_WHOLE : MEND_SHORTEN);
+  };
+}
+
+const MEND_WHOLE = `widen ${PERMITTED_ANNOTATION} of its namespace until it matches the whole ARN, before the servers are replaced`;
+const MEND_SHORTEN =
+  'shorten the expression: what the names of roles have in common, or a path for each namespace’s roles';
+
+/** Namespaces that no pod of today tells apart. */
+function compareNamespace({ name, permitted }: NamespaceRecord, strict: boolean): Observation[] {
+  if (permitted === '') return [];
+  const shown = permitted.length > 100 ? `${permitted.slice(0, 100)}…` : permitted;
+  const expression = createExpressions(strict)(permitted);
+  if (!expression.ok && compileAsKiam(permitted, strict) !== undefined) {
+    const says = `${name}: Kiam takes '${shown}', which is refused here: ${expression.reason}`;
+    return [wrong(says, MEND_SHORTEN)];
+  }
+  if (!expression.ok || !strict || !hasTopLevelAlternatives(permitted)) return [];
+  const says = `${name}: '${shown}' permits less here than in Kiam, which takes the alternatives for beginnings and ends; no pod of today needs that`;
+  return [cannotTell(says, `(?:${shown}) means the same to both; roles beyond that must be named`)];
+}

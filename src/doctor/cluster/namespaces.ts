@@ -1,0 +1,88 @@
+import type { Expression } from '#domain/expression.ts';
+import { type Identity, identityKey, identityOf } from '#domain/identity.ts';
+import { type NamespaceRecord, PERMITTED_ANNOTATION } from '#domain/namespace.ts';
+import type { PodRecord } from '#domain/pod.ts';
+import { decide } from '#domain/policy.ts';
+import { resolveRole } from '#domain/role.ts';
+
+import { type Observation, cannotTell, ok, wrong } from '../finding.ts';
+import { type Cluster, createExpressions, isShort, namesOf, servedPodsByNamespace } from './cluster.ts';
+
+/** Namespaces whose pods get nothing: without an expression, with one that is broken, or with one that forbids their roles. */
+export function checkNamespaces(cluster: Cluster): Observation[] {
+  const podsOf = servedPodsByNamespace(cluster);
+  const expressionOf = createExpressions(cluster.strict);
+  const observations = cluster.namespaces.flatMap((namespace) => {
+    const pods = podsOf.get(namespace.name) ?? [];
+    if (namespace.permitted === '') return pods.length === 0 ? [] : [withoutExpression(namespace, pods)];
+    const expression = expressionOf(namespace.permitted);
+    if (!expression.ok) return [broken(namespace, expression.reason)];
+    return forbidden(namespace, expression, pods, cluster.baseArn);
+  });
+  if (observations.length > 0) return observations;
+  return [
+    ok(`${podsOf.size} ${podsOf.size === 1 ? 'namespace permits' : 'namespaces permit'} the roles of their pods`),
+  ];
+}
+
+function withoutExpression({ name }: NamespaceRecord, pods: readonly PodRecord[]): Observation {
+  const says = `${name} has no annotation ${PERMITTED_ANNOTATION}, so that its pods get nothing: ${namesOf(pods)}`;
+  return wrong(says, `kubectl annotate namespace ${name} ${PERMITTED_ANNOTATION}='…' with what matches the whole ARN`);
+}
+
+function broken({ name, permitted }: NamespaceRecord, reason: string): Observation {
+  const says = `${name}: the expression ${quote(permitted)} is broken, so that its pods get nothing: ${reason}`;
+  return wrong(says, 'write it in the syntax of RE2: https://github.com/google/re2/wiki/Syntax');
+}
+
+/** One observation for each role that the expression does not match, and one for those that cannot be resolved. */
+function forbidden(
+  namespace: NamespaceRecord,
+  expression: Extract<Expression, { ok: true }>,
+  pods: readonly PodRecord[],
+  baseArn: string | undefined,
+): Observation[] {
+  const { name, permitted } = namespace;
+  const observations: Observation[] = [];
+  const unknown = baseArn === undefined ? pods.filter((pod) => isShort(pod.role)) : [];
+  if (unknown.length > 0) {
+    const says = `${name}: what the short role of ${namesOf(unknown)} stands for is not known`;
+    observations.push(cannotTell(says, 'give --role-base-arn as the server has it'));
+  }
+  const judged = pods.filter((pod) => !unknown.includes(pod));
+  for (const alike of Map.groupBy(judged, (pod) => pod.role).values()) {
+    const [pod] = alike;
+    const resolved = resolveRole(pod?.role ?? '', baseArn ?? '');
+    if (pod === undefined || !resolved.ok || permits(pod, namespace, expression, baseArn)) continue;
+    const { arn } = resolved.role;
+    const kiam = expression.matchesAsKiam(arn) ? '; Kiam would have permitted it' : '';
+    const says = `${name}: ${quote(permitted)} does not match ${arn}, the role of ${namesOf(alike)}${kiam}`;
+    observations.push(wrong(says, `${PERMITTED_ANNOTATION} must match the whole ARN of a role, from arn: to its name`));
+  }
+  return observations;
+}
+
+function permits(pod: PodRecord, namespace: NamespaceRecord, expression: Expression, baseArn = ''): boolean {
+  return decide({ pod, requestedRole: pod.role, namespace, expression, baseArn }).allowed;
+}
+
+/** What the server assumes for pods that policy allows, each identity once. */
+export function identitiesInUse(cluster: Cluster, defaultSessionName: string): Identity[] {
+  const expressionOf = createExpressions(cluster.strict);
+  const namespaces = new Map(cluster.namespaces.map((namespace) => [namespace.name, namespace]));
+  const identities = new Map<string, Identity>();
+  for (const pod of [...servedPodsByNamespace(cluster).values()].flat()) {
+    const namespace = namespaces.get(pod.namespace);
+    const expression = expressionOf(namespace?.permitted ?? '');
+    const baseArn = cluster.baseArn ?? '';
+    const decision = decide({ pod, requestedRole: pod.role, namespace, expression, baseArn });
+    if (!decision.allowed) continue;
+    const identity = identityOf(pod, decision.roleArn, defaultSessionName);
+    identities.set(identityKey(identity), identity);
+  }
+  return [...identities.values()];
+}
+
+function quote(text: string): string {
+  return `'${text.length > 100 ? `${text.slice(0, 100)}…` : text}'`;
+}

@@ -1,0 +1,77 @@
+import type { MetadataAnswer } from '#metadata/answer.ts';
+import type { MetadataClient } from '#metadata/client.ts';
+import type { Clock } from '#runtime/clock.ts';
+
+import { askHttp, type HttpAnswer } from './ask-http.ts';
+import { type ClockReading, readClock } from './clock.ts';
+import { type Observation, cannotTell, ok, wrong } from './finding.ts';
+
+export interface MetadataServiceOptions {
+  readonly metadata: Pick<MetadataClient, 'get'>;
+  /** `--metadata-endpoint` */
+  readonly endpoint: string;
+  /** Whether the daemon shares the node's network, as agents do. */
+  readonly onHostNetwork: boolean;
+  readonly clock: Clock;
+  readonly signal: AbortSignal;
+}
+
+export interface MetadataServiceReport {
+  readonly observations: readonly Observation[];
+  readonly clock: ClockReading | undefined;
+}
+
+const INSTANCE_ID = '/latest/meta-data/instance-id';
+
+const MEND_HOP_LIMIT =
+  'set --http-put-response-hop-limit 2 on the nodes of the servers alone (`aws ec2 modify-instance-metadata-options`), or ' +
+  'do without the metadata service: --role-base-arn, and IRSA or Pod Identity for the server';
+
+/** The real metadata service as the daemon meets it, and what can be told of its hop limit from here. Never rejects. */
+export async function checkMetadataService(options: MetadataServiceOptions): Promise<MetadataServiceReport> {
+  const { metadata, clock, signal } = options;
+  const outcome = await metadata.get(INSTANCE_ID, { signal });
+  if (outcome.ok) {
+    return {
+      observations: judgeAnswer(options, outcome.answer),
+      clock: readClock('the metadata service', outcome.answer.headers['date'], clock.now()),
+    };
+  }
+  // The answer to the request for a token alone is sent with the hop limit as its time to live:
+  // https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/configuring-IMDS-new-instances.html
+  const bare = await askEndpoint(options, INSTANCE_ID);
+  if (outcome.reason === 'timed out' && bare.ok) {
+    const says =
+      'it answers, but its tokens do not get here: its hop limit is 1, and this container is one hop further';
+    return { observations: [wrong(says, MEND_HOP_LIMIT)], clock: undefined };
+  }
+  const mend = 'is this an EC2 instance with HttpEndpoint=enabled, and is --metadata-endpoint right?';
+  return { observations: [wrong(`${options.endpoint}: ${outcome.message}`, mend)], clock: undefined };
+}
+
+function judgeAnswer({ endpoint, onHostNetwork }: MetadataServiceOptions, answer: MetadataAnswer): Observation[] {
+  const body = answer.body.toString('utf8').trim();
+  if (answer.status === 200) {
+    const hopLimit = onHostNetwork
+      ? cannotTell('its hop limit does not show from the node’s own network', MEND_SEE_HOP_LIMIT)
+      : ok('its tokens get to this container');
+    return [ok(`${endpoint} answers: instance ${body.slice(0, 40)}`), hopLimit];
+  }
+  if (answer.status === 404 && body.includes('allow-route-regexp')) {
+    const mend =
+      'run servers on nodes without an agent, or do without the metadata service: --role-base-arn, IRSA or Pod Identity';
+    return [wrong(`an agent of Kiam answers in the place of ${endpoint}, which is hidden from this container`, mend)];
+  }
+  return [
+    wrong(`${endpoint} answers ${answer.status}`, 'HttpEndpoint must be enabled, and HttpTokens may be required'),
+  ];
+}
+
+const MEND_SEE_HOP_LIMIT =
+  'it should be 1 where pods run: `kiam doctor pod` tells from a pod, `aws ec2 describe-instances --query ' +
+  "'Reservations[].Instances[].MetadataOptions'` from anywhere";
+
+function askEndpoint({ endpoint, clock, signal }: MetadataServiceOptions, path: string): Promise<HttpAnswer> {
+  const { hostname, port } = new URL(endpoint);
+  return askHttp({ host: hostname.replace(/^\[|\]$/g, ''), port: Number(port || 80), path, clock, signal });
+}

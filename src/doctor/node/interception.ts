@@ -1,0 +1,84 @@
+import { type Backend, findBackend } from '#agent/interception/backend.ts';
+import type { HostAddresses } from '#agent/interception/host-addresses.ts';
+import type { HostInterface } from '#agent/interception/host-interface.ts';
+import { plan } from '#agent/interception/plan.ts';
+import { wantedRules, type WantedRules } from '#agent/interception/wanted.ts';
+
+import { type Observation, cannotTell, ok, wrong } from '../finding.ts';
+import { readChain, type ReadChainOptions } from './read-chain.ts';
+
+export interface InterceptionCheckOptions extends ReadChainOptions {
+  /** Where the redirect should lead; undefined where `--host` does not say it: only the guard can then be told. */
+  readonly hostAddresses: HostAddresses | undefined;
+  readonly port: number;
+  readonly hostInterface: HostInterface;
+  /** The agent is about to start: what it will put in place itself is not missed. */
+  readonly beforeStart: boolean;
+}
+
+/** Reads the rules as the agent's interception does, through the backend that the node uses, and changes none. Never rejects. */
+export async function checkInterception(options: InterceptionCheckOptions): Promise<Observation[]> {
+  const found = await findBackend(options);
+  if (!found.ok) return [cannotTell(found.reason, 'run this as root with NET_ADMIN, in the agent’s own container')];
+  const { hostAddresses = { ipv4: undefined, ipv6: undefined } } = options;
+  const observations: Observation[] = [ok(`the node’s rules are those of ${found.backend.command}`)];
+  for (const wanted of wantedRules({ ...options, hostAddresses })) {
+    // IPv6 is expected where --host says so; the guard for it is put in wherever ip6tables works.
+    if (wanted.family === 'ipv6' && hostAddresses.ipv6 === undefined) continue;
+    observations.push(await checkRules(wanted, found.backend, options));
+  }
+  if (options.hostAddresses === undefined) {
+    observations.push(
+      cannotTell('without a --host that can be redirected to the redirect is not known', 'give --host'),
+    );
+  }
+  return observations;
+}
+
+async function checkRules(
+  wanted: WantedRules,
+  backend: Backend,
+  options: InterceptionCheckOptions,
+): Promise<Observation> {
+  const what = `the ${wanted.name} (${wanted.family}, ${wanted.table} ${wanted.chain})`;
+  const read = await readChain(wanted, backend, options);
+  if (!read.ok) {
+    const isUnneeded = wanted.name === 'backstop';
+    const mend = isUnneeded
+      ? 'a kernel without the table `security` does without it'
+      : 'run this as root with NET_ADMIN, in the agent’s own container';
+    return cannotTell(`${what} cannot be read: ${read.reason}`, mend);
+  }
+  const { inForce, findings, culprit } = plan(read.rules, wanted);
+  if (inForce) return ok(`${what} is in place and comes first`);
+  if (options.beforeStart && findings.includes('missing')) {
+    return cannotTell(`${what} is not there yet`, 'the agent puts it in when it starts');
+  }
+  if (findings.includes('missing')) return missing(what, wanted, backend, options);
+  const says = findings.includes('disordered') ? 'its rules stand in the wrong order' : 'another rule comes before it';
+  const mend =
+    'the agent puts its rules first every few seconds: does it run with --iptables? what else writes rules here?';
+  return wrong(`${what} is not in force: ${says}${culprit === undefined ? '' : `: ${culprit}`}`, mend);
+}
+
+/** Absent, or written by a tool of the other kind. */
+async function missing(
+  what: string,
+  wanted: WantedRules,
+  backend: Backend,
+  options: InterceptionCheckOptions,
+): Promise<Observation> {
+  const kind = backend.kind === 'nft' ? 'legacy' : 'nft';
+  const other = { kind, command: `iptables-${kind}` } as const;
+  const read = await readChain(wanted, other, options);
+  if (read.ok && plan(read.rules, wanted).inForce) {
+    const mend = `restart the agent, so that it finds the node’s backend again, and flush what stands in ${other.command}`;
+    return wrong(`${what} is in ${other.command}, while this node uses ${backend.command}`, mend);
+  }
+  const danger = wanted.name === 'redirect' ? 'pods are not led to the agent' : 'pods may reach the node’s role';
+  const mend =
+    wanted.name === 'redirect'
+      ? 'does the agent run with --iptables, and with this --host, --port and --host-interface?'
+      : '`kiam agent --guard-only` with the same --host-interface puts it in; run it as an init container';
+  return wrong(`${what} is missing: ${danger}`, mend);
+}

@@ -1,0 +1,56 @@
+import { createServer } from 'node:net';
+
+import type { Clock } from '#runtime/clock.ts';
+
+import { askHttp } from '../ask-http.ts';
+import { localEnd } from '../daemon.ts';
+import { type Observation, cannotTell, ok, wrong } from '../finding.ts';
+import { whoListens } from './who-listens.ts';
+
+export interface PortCheckOptions {
+  /** `--listen-address`; `''` is all. */
+  readonly host: string;
+  readonly port: number;
+  /** The agent is about to start, and needs the port. */
+  readonly beforeStart: boolean;
+  readonly clock: Clock;
+  readonly signal: AbortSignal;
+}
+
+/** Who has the port that pods are redirected to. Never rejects. */
+export async function checkPort(options: PortCheckOptions): Promise<Observation[]> {
+  const { port, beforeStart } = options;
+  if (port === 0) return [cannotTell('with --port=0 the port is not known', 'give the agent a --port')];
+  const place = { ...localEnd(options), clock: options.clock, signal: options.signal };
+  const ping = await askHttp({ ...place, path: '/ping' });
+  if (!ping.ok && ping.reason === 'ECONNREFUSED') {
+    if (beforeStart) return [await tryPort(options)];
+    const mend = 'does the agent run? its log says `cannot listen for pods yet` when it cannot have the port';
+    return [wrong(`nobody listens on port ${port}, to which pods are led`, mend)];
+  }
+  const who = await whoListens(place);
+  if (who === 'agent' && !beforeStart) return [ok(`the agent listens on port ${port}`)];
+  const mend = `give --port another, or stop what has it: \`ss -ltnp sport = :${port}\` on the node`;
+  return [wrong(`port ${port} is in use by ${DESCRIPTIONS[who]}`, mend)];
+}
+
+export const DESCRIPTIONS = {
+  agent: 'another agent of this Kiam',
+  'old kiam': 'an agent of uswitch/kiam',
+  kube2iam: 'kube2iam',
+  unknown: 'another program',
+} as const;
+
+/** Whether the port can be had; it is given back at once. */
+function tryPort({ host, port }: PortCheckOptions): Promise<Observation> {
+  return new Promise((resolve) => {
+    const server = createServer();
+    server.on('error', (error: NodeJS.ErrnoException) => {
+      const mend = 'give --port one above 1023, and --listen-address an address of this node';
+      resolve(wrong(`port ${port} cannot be had: ${error.code ?? error.message}`, mend));
+    });
+    server.listen({ port, ...(host === '' ? {} : { host }) }, () => {
+      server.close(() => resolve(ok(`port ${port} is free`)));
+    });
+  });
+}

@@ -1,0 +1,80 @@
+import type { Clock } from '#runtime/clock.ts';
+
+import { askHttp, type HttpAnswer, type HttpQuestion } from './ask-http.ts';
+import { type Observation, cannotTell, ok, wrong } from './finding.ts';
+
+export interface PodOptions {
+  /** Where this pod's SDK asks: `http://169.254.169.254`. */
+  readonly endpoint: string;
+  readonly clock: Clock;
+  readonly signal: AbortSignal;
+}
+
+const LISTING = '/latest/meta-data/iam/security-credentials/';
+
+/** Asks as an SDK in this pod would: who answers, which role, and whether there are credentials. Never rejects, shows no secret. */
+export async function checkPod({ endpoint, clock, signal }: PodOptions): Promise<Observation[]> {
+  const { hostname, port } = new URL(endpoint);
+  const place = { host: hostname.replace(/^\[|\]$/g, ''), port: Number(port || 80), clock, signal };
+  const ask = (path: string, more: Partial<HttpQuestion> = {}): Promise<HttpAnswer> =>
+    askHttp({ ...place, path, ...more });
+  const ping = await ask('/ping');
+  if (!ping.ok) return [judgeSilence(endpoint, ping.reason)];
+  if (ping.status !== 200 || ping.body !== 'pong') {
+    const token = await ask('/latest/api/token', {
+      method: 'PUT',
+      headers: { 'x-aws-ec2-metadata-token-ttl-seconds': '60' },
+    });
+    return judgeStranger(ping, token);
+  }
+  return [ok(`an agent answers this pod in the place of ${endpoint}`), ...(await checkRole(ask))];
+}
+
+function judgeSilence(endpoint: string, reason: string): Observation {
+  if (reason === 'ECONNREFUSED') {
+    const mend =
+      'run `kiam doctor` in the agent’s container on this node: its redirect is not in place, or it does not listen';
+    return wrong(`${endpoint} is refused to this pod: the guard stands, and no redirect leads to an agent`, mend);
+  }
+  const mend = 'does a NetworkPolicy keep this pod from 169.254.169.254 or from the node’s port of the agent?';
+  return wrong(`${endpoint}: ${reason}`, mend);
+}
+
+/** The pod's way leads past the agent. */
+function judgeStranger(ping: Extract<HttpAnswer, { ok: true }>, token: HttpAnswer): Observation[] {
+  const mend =
+    'run `kiam doctor` in the agent’s container on this node: --host-interface does not match this pod’s interface, or no agent runs here';
+  const reached = wrong('this pod reaches the metadata service of its node, and with it the node’s role', mend);
+  if (ping.headers['server'] !== 'EC2ws') {
+    return [wrong(`something that is no agent of Kiam answers this pod: ${ping.status}`, mend)];
+  }
+  if (!token.ok || token.status !== 200) return [reached];
+  const mendLimit = '`aws ec2 modify-instance-metadata-options --http-put-response-hop-limit 1 --http-tokens required`';
+  return [reached, wrong('tokens of the metadata service get to this pod: its hop limit is over 1', mendLimit)];
+}
+
+async function checkRole(ask: (path: string) => Promise<HttpAnswer>): Promise<Observation[]> {
+  const listing = await ask(LISTING);
+  if (!listing.ok) return [wrong(`the agent does not name the pod’s role: ${listing.reason}`, MEND_AGENT)];
+  if (listing.status === 404) return [ok('this pod is annotated with no role, and gets none')];
+  if (listing.status !== 200) return [refused('the agent does not name the pod’s role', listing)];
+  const role = listing.body;
+  const credentials = await ask(LISTING + role);
+  if (!credentials.ok) return [wrong(`no credentials for ${role}: ${credentials.reason}`, MEND_AGENT)];
+  if (credentials.status !== 200) return [refused(`no credentials for ${role}`, credentials)];
+  const until = /"Expiration"\s*:\s*"([0-9TZ:-]+)"/.exec(credentials.body)?.[1];
+  if (until === undefined) return [cannotTell(`what came for ${role} are no credentials`, MEND_AGENT)];
+  return [ok(`this pod gets credentials for ${role} until ${until}`)];
+}
+
+const MEND_AGENT = 'run `kiam doctor` in the agent’s container on this node';
+
+function refused(what: string, { status, body }: { readonly status: number; readonly body: string }): Observation {
+  const mend =
+    status === 403
+      ? '`kubectl describe pod` has an Event that says which annotation forbids it'
+      : status === 503
+        ? `no server knows this pod, or none answers: ${MEND_AGENT}`
+        : 'STS refuses the role: `kubectl describe pod` has an Event with its words';
+  return wrong(`${what}: ${status} ${body.trim()}`, mend);
+}

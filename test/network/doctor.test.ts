@@ -1,0 +1,214 @@
+import assert from 'node:assert/strict';
+import { after, before, describe, it } from 'node:test';
+
+import { type Child, startChild } from '#sandbox/child.ts';
+import { WORLD_ADDRESS } from '#sandbox/network/addresses.ts';
+
+import { buildPrograms, diagnose, type Diagnosis, type Programs, wrongOf } from '../support/doctor.ts';
+import { eventually } from '../support/eventually.ts';
+import { AGENT_SERVES, createKernelNode, type KernelNode } from '../support/kernel-node.ts';
+import { networkSkip } from '../support/network-world.ts';
+
+const skip = await networkSkip();
+const METADATA = '169.254.169.254';
+const METRICS = '--prometheus-listen-addr=127.0.0.1:9621';
+
+// Timers of the program never keep a process alive; the tests' waiting does.
+const alive = setInterval(() => {}, 1000);
+after(() => clearInterval(alive));
+
+interface Place {
+  readonly node: KernelNode;
+  readonly podAddress: string;
+  /** `doctor agent` on the node, with the flags of its agent and these. */
+  onNode(...flags: readonly string[]): Promise<Diagnosis>;
+  /** `doctor pod` in the pod. */
+  inPod(): Promise<Diagnosis>;
+  /** An agent that serves, with its rules in place. */
+  startAgent(): Promise<Child>;
+}
+
+let programs: Programs;
+before(async () => {
+  if (skip === false) programs = await buildPrograms();
+});
+after(() => programs?.remove());
+
+async function createPlace(label: string, backend: 'nft' | 'legacy', topology: 'routed' | 'bridge'): Promise<Place> {
+  const node = await createKernelNode({ label, backend, topology });
+  node.world.namespace('team', '.*');
+  const { address } = await node.world.pod({ namespace: 'team', name: 'app', role: 'app' });
+  await node.startServer();
+  const { clean } = node.world.environment;
+  return {
+    node,
+    podAddress: address,
+    onNode: (...flags) =>
+      diagnose({
+        prefix: node.nodeExec,
+        program: programs.agent,
+        args: ['agent', ...node.agentFlags({ flags: [METRICS] }), ...flags],
+        environment: clean,
+      }),
+    inPod: () =>
+      diagnose({ prefix: node.podExec(address), program: programs.agent, args: ['pod'], environment: clean }),
+    startAgent: async () => {
+      const agent = node.startAgent({ flags: [METRICS] });
+      await agent.line(AGENT_SERVES);
+      await eventually('both rules are in place and a server answers', 10_000, async () => {
+        const text = await node.onNode('curl', '-s', 'http://127.0.0.1:9621/ready');
+        return text === 'ok\n';
+      });
+      return agent;
+    },
+  };
+}
+
+for (const backend of ['nft', 'legacy'] as const) {
+  describe(`doctor on a node of iptables-${backend}`, { skip }, () => {
+    let place: Place;
+    const iptables = `iptables-${backend}`;
+    const other = backend === 'nft' ? 'legacy' : 'nft';
+    before(async () => {
+      place = await createPlace(`doc${backend}`, backend, 'routed');
+    });
+    after(() => place.node.remove());
+
+    const wrong = (diagnosis: Diagnosis, check: string): readonly { says: string; mend: string }[] =>
+      diagnosis.findings.filter((finding) => finding.verdict === 'wrong' && finding.check === check);
+
+    it('before the agent, misses nothing that the agent puts in place, and finds the port free', async () => {
+      const diagnosis = await place.onNode('--before-start');
+      assert.deepEqual(wrongOf(diagnosis), [], diagnosis.text);
+      assert.equal(diagnosis.code, 0);
+      const says = diagnosis.findings.map((finding) => `${finding.verdict}: ${finding.says}`);
+      assert.ok(says.includes('cannot tell: the redirect (ipv4, nat PREROUTING) is not there yet'), diagnosis.text);
+      assert.ok(says.includes('ok: port 3100 is free'), diagnosis.text);
+    });
+
+    it('without an agent, says that pods reach the role of the node, on the node and in the pod', async () => {
+      const diagnosis = await place.onNode();
+      const [guard, redirect] = wrong(diagnosis, 'interception');
+      assert.match(
+        guard?.says ?? '',
+        /^the guard \(ipv4, filter FORWARD\) is missing: pods may reach the node’s role$/,
+      );
+      assert.match(guard?.mend ?? '', /--guard-only/);
+      assert.match(redirect?.says ?? '', /^the redirect \(ipv4, nat PREROUTING\) is missing/);
+      assert.match(wrong(diagnosis, 'port')[0]?.says ?? '', /nobody listens on port 3100/);
+      assert.deepEqual(wrongOf(await place.inPod()), [
+        'pod: this pod reaches the metadata service of its node, and with it the node’s role',
+        'pod: tokens of the metadata service get to this pod: its hop limit is over 1',
+      ]);
+    });
+
+    it('with the guard alone, says in the pod that nothing leads to an agent', async () => {
+      assert.equal((await place.node.guardOnly()).code, 0);
+      const [said, ...more] = wrongOf(await place.inPod());
+      assert.match(said ?? '', /is refused to this pod: the guard stands/);
+      assert.deepEqual(more, []);
+    });
+
+    describe('with an agent', () => {
+      let agent: Child;
+      before(async () => {
+        agent = await place.startAgent();
+      });
+
+      it('finds nothing wrong, on the node and in the pod', async () => {
+        const diagnosis = await place.onNode();
+        assert.deepEqual(wrongOf(diagnosis), [], diagnosis.text);
+        assert.equal(diagnosis.code, 0);
+        const inPod = await place.inPod();
+        assert.equal(inPod.code, 0, inPod.text);
+        assert.match(inPod.findings.at(-1)?.says ?? '', /^this pod gets credentials for app until 20/);
+      });
+
+      it('knows an interface that pods do not have, and says what they have', async () => {
+        const diagnosis = await place.onNode('--host-interface=cali+');
+        const [{ says, mend } = { says: '', mend: '' }] = wrong(diagnosis, 'interfaces');
+        assert.match(says, /^--host-interface=cali\+ does not match veth\d+, by which pods’ packets come in/);
+        assert.match(mend, /veth\+/);
+      });
+
+      it('knows an interface that is the node’s own way out', async () => {
+        await place.node.onNode('ip', 'route', 'add', 'default', 'via', WORLD_ADDRESS);
+        const { findings } = await place.onNode('--host-interface=!lo');
+        await place.node.onNode('ip', 'route', 'del', 'default');
+        const [said, pods] = findings.filter(({ check }) => check === 'interfaces');
+        assert.equal(said?.verdict, 'cannot tell');
+        assert.match(said?.says ?? '', /^--host-interface=!lo also matches eth0, the node’s own way out/);
+        assert.equal(pods?.says, '--host-interface=!lo matches all interfaces of pods: veth2');
+      });
+
+      it('knows a second agent', async () => {
+        const diagnosis = await place.onNode('--before-start');
+        assert.match(wrong(diagnosis, 'port')[0]?.says ?? '', /port 3100 is in use by another agent of this Kiam/);
+      });
+
+      it('names each way in which the rules of an agent that is gone are no longer in force', async () => {
+        await agent.stop('SIGKILL');
+        const { node } = place;
+
+        await node.onNode(iptables, '-I', 'FORWARD', '-i', 'veth+', '-j', 'ACCEPT');
+        const [shadowed] = wrong(await place.onNode(), 'interception');
+        assert.match(
+          shadowed?.says ?? '',
+          /^the guard \(ipv4.* is not in force: another rule comes before it: .*ACCEPT/,
+        );
+        await node.onNode(iptables, '-D', 'FORWARD', '1');
+
+        const [, first = ''] = (await node.onNode(iptables, '-S', 'FORWARD')).split('\n');
+        await node.onNode(iptables, '-D', 'FORWARD', '1');
+        await node.onNode(iptables, ...first.split(' '));
+        const [disordered] = wrong(await place.onNode(), 'interception');
+        assert.match(disordered?.says ?? '', /its rules stand in the wrong order/);
+
+        const nat = (await node.onNode(iptables, '-t', 'nat', '-S', 'PREROUTING')).split('\n');
+        const redirect = nat.find((line) => line.startsWith('-A')) ?? '';
+        await node.onNode(iptables, '-t', 'nat', '-F', 'PREROUTING');
+        await node.onNode(`iptables-${other}`, '-t', 'nat', ...redirect.split(' '));
+        const elsewhere = wrong(await place.onNode(), 'interception').find(({ says }) =>
+          says.startsWith('the redirect'),
+        );
+        assert.match(elsewhere?.says ?? '', new RegExp(`is in iptables-${other}, while this node uses ${iptables}`));
+        assert.match(elsewhere?.mend ?? '', /restart the agent/);
+        await node.onNode(`iptables-${other}`, '-t', 'nat', '-F', 'PREROUTING');
+      });
+
+      it('knows kube2iam by its rule and by its port', async (t) => {
+        const { node } = place;
+        const program =
+          "require('http').createServer((_, r) => r.end('{\"hostIP\":\"192.0.2.1\"}')).listen(8181, () => console.log('up'))";
+        const kube2iam = startChild({
+          name: 'kube2iam',
+          argv: [...node.nodeExec, process.execPath, '-e', program],
+          environment: node.world.environment.clean,
+        });
+        t.after(() => kube2iam.stop('SIGKILL'));
+        await kube2iam.line(/up/);
+        assert.match(wrong(await place.onNode(), 'interceptors')[0]?.says ?? '', /^kube2iam listens on port 8181/);
+        const rule = ['-t', 'nat', '-A', 'PREROUTING', '-d', METADATA, '-i', 'veth+', '-p', 'tcp', '--dport', '80'];
+        await node.onNode(iptables, ...rule, '-j', 'DNAT', '--to-destination', `${node.network.node.address}:8181`);
+        const said = wrong(await place.onNode(), 'interceptors');
+        assert.equal(said.length, 1);
+        assert.match(said[0]?.says ?? '', /leads pods to 198\.18\.0\.1:8181, where kube2iam answers/);
+        assert.match(said[0]?.mend ?? '', /only one of them may run on a node/);
+      });
+    });
+  });
+}
+
+describe('doctor on a node with a bridge', { skip }, () => {
+  it('takes the bridge for the interface of pods', async (t) => {
+    const place = await createPlace('docbridge', 'nft', 'bridge');
+    t.after(() => place.node.remove());
+    await place.startAgent();
+    const diagnosis = await place.onNode();
+    assert.deepEqual(wrongOf(diagnosis), [], diagnosis.text);
+    const says = diagnosis.findings.find(({ check }) => check === 'interfaces')?.says;
+    assert.equal(says, '--host-interface=kbr0 matches all interfaces of pods: kbr0');
+    const missed = await place.onNode('--host-interface=veth+');
+    assert.match(wrongOf(missed).join('\n'), /--host-interface=veth\+ does not match kbr0/);
+  });
+});

@@ -1,0 +1,160 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+
+import { compareWithKiam } from '#doctor/cluster/compare-kiam.ts';
+import { hasTopLevelAlternatives } from '#doctor/cluster/alternatives.ts';
+import type { PodRecord } from '#domain/pod.ts';
+
+import { podRecord } from '../../support/pods.ts';
+
+const BASE = 'arn:aws:iam::123456789012:role/';
+
+interface Row {
+  readonly name: string;
+  readonly permitted: string;
+  readonly pods: readonly Partial<PodRecord>[];
+  readonly strict?: boolean;
+  readonly baseArn?: string | undefined;
+  /** Verdict and the beginning of each line; `ok all pods` stands for no difference. */
+  readonly told: readonly string[];
+}
+
+const LONG = `(?:${Array.from({ length: 200 }, (_, index) => `${BASE}role-number-${index}`).join('|')})`;
+
+const ROWS: readonly Row[] = [
+  {
+    name: 'the same answer',
+    permitted: `${BASE}.*`,
+    pods: [{ role: 'app' }],
+    told: ['ok all pods with a role, 1, are'],
+  },
+  { name: 'refused by both', permitted: `${BASE}other`, pods: [{ role: 'app' }], told: ['ok all pods'] },
+  { name: 'no expression', permitted: '', pods: [{ role: 'app' }], told: ['ok all pods'] },
+  { name: 'refused by both as broken', permitted: '(', pods: [{ role: 'app' }], told: ['ok all pods'] },
+  {
+    name: 'an alternative that only begins as the role does',
+    permitted: `${BASE}app|${BASE}web`,
+    pods: [{ role: 'app-admin' }],
+    told: [`wrong team/pod: Kiam serves app-admin; here it is refused: namespace policy expression`],
+  },
+  {
+    name: 'alternatives that no pod needs more of',
+    permitted: `${BASE}app|${BASE}web`,
+    pods: [{ role: 'app' }],
+    told: ['cannot tell team: '],
+  },
+  { name: 'alternatives in a group', permitted: `${BASE}(app|web)`, pods: [{ role: 'app' }], told: ['ok all pods'] },
+  {
+    name: 'alternatives where a part of the ARN is enough',
+    permitted: 'app|web',
+    strict: false,
+    pods: [{ role: 'app-admin' }],
+    told: ['ok all pods'],
+  },
+  {
+    name: 'an expression that is too long here',
+    permitted: LONG,
+    pods: [{ role: 'role-number-7' }],
+    told: ['wrong team/pod: Kiam serves role-number-7; here it is refused: namespace policy expression'],
+  },
+  { name: 'a long expression that no pod needs', permitted: LONG, pods: [], told: ['wrong team: Kiam takes'] },
+  {
+    name: 'an expression that costs too much here',
+    permitted: `${BASE}(x?){500}x{500}`,
+    pods: [],
+    told: ['wrong team: Kiam takes'],
+  },
+  {
+    name: 'hostNetwork',
+    permitted: '.*',
+    pods: [{ role: 'app', hostNetwork: true }],
+    told: ['wrong team/pod: Kiam serves app; here it is refused: it has hostNetwork'],
+  },
+  {
+    name: 'hostNetwork on a node that has more such pods, which Kiam cannot tell apart',
+    permitted: '.*',
+    pods: [
+      { role: 'app', hostNetwork: true, addresses: ['192.0.2.1'] },
+      { name: 'proxy', hostNetwork: true, addresses: ['192.0.2.1'] },
+    ],
+    told: ['ok all pods'],
+  },
+  {
+    name: 'one address on two nodes',
+    permitted: '.*',
+    pods: [
+      { role: 'app', addresses: ['198.51.100.7'], hostIp: '192.0.2.1' },
+      { name: 'dead', role: 'app', addresses: ['198.51.100.7'], hostIp: '192.0.2.2' },
+    ],
+    told: [
+      'ok team/pod: Kiam refuses app (multiple running pods found); here it is served',
+      'ok team/dead: Kiam refuses app (multiple running pods found); here it is served',
+    ],
+  },
+  {
+    name: 'one address on one node',
+    permitted: '.*',
+    pods: [
+      { role: 'app', addresses: ['198.51.100.7'] },
+      { name: 'dead', role: 'app', addresses: ['198.51.100.7'] },
+    ],
+    told: ['ok all pods'],
+  },
+  {
+    name: 'a role with a slash before it',
+    permitted: '.*',
+    pods: [{ role: '/team/app' }],
+    told: ['ok team/pod: Kiam redirects SDKs that ask for /team/app'],
+  },
+  {
+    name: 'a pod that has ended',
+    permitted: '.*',
+    pods: [{ role: 'app', hostNetwork: true, phase: 'Succeeded' }],
+    told: ['ok all pods with a role, 0,'],
+  },
+  {
+    name: 'a short role name without a base ARN',
+    permitted: '.*',
+    baseArn: undefined,
+    pods: [{ role: 'app' }, { name: 'full', role: `${BASE}app` }],
+    told: ['cannot tell team/pod: what its short role app stands for'],
+  },
+];
+
+for (const { name, permitted, pods, strict = true, told, ...row } of ROWS) {
+  test(`compared with Kiam: ${name}`, () => {
+    const baseArn = 'baseArn' in row ? row.baseArn : BASE;
+    const observations = compareWithKiam({
+      pods: pods.map((pod) => podRecord({ namespace: 'team', name: 'pod', ...pod })),
+      namespaces: [{ name: 'team', permitted }],
+      baseArn,
+      strict,
+    });
+    const lines = observations.map(({ verdict, says }) => `${verdict} ${says}`);
+    assert.equal(lines.length, told.length, lines.join('\n'));
+    told.forEach((beginning, index) => assert.ok(lines[index]?.startsWith(beginning), lines[index]));
+    for (const observation of observations) assert.ok(observation.verdict === 'ok' || observation.mend !== '');
+  });
+}
+
+test('alternatives count where no group, class, escape or quotation holds them', () => {
+  const cases: readonly [string, boolean][] = [
+    ['a|b', true],
+    ['(a)|b', true],
+    ['[|]|b', true],
+    ['a||b', true],
+    ['(?:a|b)', false],
+    ['((a|b)c)d', false],
+    ['[a|b]', false],
+    ['[]|]', false],
+    ['[^]|]', false],
+    ['[[:alpha:]|]', false],
+    ['[\\]|]', false],
+    ['a\\|b', false],
+    ['\\Qa|b\\E', false],
+    ['\\Qa|b', false],
+    ['\\(a|b\\)', true],
+    ['', false],
+  ];
+  for (const [expression, expected] of cases) assert.equal(hasTopLevelAlternatives(expression), expected, expression);
+});
