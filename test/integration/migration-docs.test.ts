@@ -13,9 +13,9 @@ const files = ['README.md', ...(await readdir(`${ROOT}docs`)).map((name) => `doc
 const pages = await Promise.all(files.map(async (file) => ({ file, text: await readFile(ROOT + file, 'utf8') })));
 const iam = await readFile(`${ROOT}docs/iam.md`, 'utf8');
 
-/** The flags that the daemons print with --help. */
-function flagsOf(part: string): string[] {
-  const { stdout, status } = spawnSync(process.execPath, [join(ROOT, 'src/bin', `kiam-${part}.ts`), part, '--help'], {
+/** The flags that the daemons print with --help, or that a command prints. */
+function flagsOf(...command: readonly string[]): string[] {
+  const { stdout, status } = spawnSync(process.execPath, [join(ROOT, 'src/bin/kiam.ts'), ...command, '--help'], {
     encoding: 'utf8',
     env: { PATH: process.env['PATH'] },
   });
@@ -61,10 +61,35 @@ describe('the pages', () => {
     }
   });
 
+  it('quote of logs, answers and the doctor only what the program says', async () => {
+    const { text = '' } = pages.find(({ file }) => file === 'docs/troubleshooting.md') ?? {};
+    const [, after = ''] = text.split(/^## 404/m);
+    const names = (await readdir(`${ROOT}src`, { recursive: true })).filter((name) => name.endsWith('.ts'));
+    const sources = (await Promise.all(names.map((name) => readFile(`${ROOT}src/${name}`, 'utf8')))).join('\n');
+    const quoted = Array.from(after.matchAll(/`([^`\n]+)`/g), ([, quote = '']) => quote).filter(
+      (quote) => quote.includes(' ') && !/^(?:kubectl|kiam|aws|curl|dnsPolicy)\b/.test(quote),
+    );
+    assert.ok(quoted.length > 50, String(quoted.length));
+    for (const quote of quoted) {
+      // What stands for something is `…`; templates may put two texts together at a colon.
+      const pieces = quote.split(/…|: /).filter((piece) => /\w{3}/.test(piece));
+      for (const piece of pieces) assert.ok(sources.includes(piece.trim()), `${quote}: nobody says '${piece.trim()}'`);
+    }
+  });
+
   it('name only flags that the daemons have', () => {
-    const known = new Set([...flagsOf('agent'), ...flagsOf('server')]);
+    const known = new Set([
+      ...flagsOf('agent'),
+      ...flagsOf('server'),
+      ...flagsOf('doctor', 'agent'),
+      ...flagsOf('doctor', 'server'),
+      ...flagsOf('doctor'),
+      ...flagsOf('pki'),
+    ]);
     assert.ok(known.size > 30);
-    for (const { file, text } of pages.filter((page) => /installing|iam|upgrading|runbook/.test(page.file))) {
+    for (const { file, text } of pages.filter((page) =>
+      /installing|iam|upgrading|runbook|troubleshooting/.test(page.file),
+    )) {
       for (const [, flag = ''] of text.matchAll(/`(?:kiam agent )?--([a-z0-9-]+)/g)) {
         if (flag !== 'disable-session-tags') assert.ok(known.has(flag.replace(/^no-/, '')), `${file}: --${flag}`);
       }
