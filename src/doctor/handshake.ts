@@ -56,7 +56,7 @@ function explainError(error: NodeJS.ErrnoException): Handshake {
       'is this the port of the server’s --bind? does the server run (`kubectl -n kube-system get pods -l app=kiam`)?';
     return { ok: false, says: 'is reached, and nothing listens there (ECONNREFUSED)', mend };
   }
-  if (/^(?:EHOSTUNREACH|ENETUNREACH|ETIMEDOUT|EACCES|EPERM)$/.test(code)) {
+  if (/^(?:EHOSTUNREACH|ENETUNREACH|EADDRNOTAVAIL|ETIMEDOUT|EACCES|EPERM)$/.test(code)) {
     return { ok: false, says: `cannot be reached: ${code}`, mend: MEND_WAY };
   }
   const mend =

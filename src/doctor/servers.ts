@@ -18,20 +18,28 @@ export interface ServersOptions {
   /** How long a server may take to answer, in milliseconds. */
   readonly limitMs: number;
   readonly signal: AbortSignal;
+  /** The addresses of a name; rejects when there are none. Default: as gRPC finds them. */
+  readonly resolve?: (host: string) => Promise<readonly string[]>;
 }
 
 /** Every server that the agent may come upon: the name's addresses, and TLS and GetHealth at each of them. Never rejects. */
 export async function checkServers(options: ServersOptions): Promise<Observation[]> {
-  const { host, port } = options;
+  const { host, port, resolve = resolveAsGrpc } = options;
   if (isIP(host) !== 0) return checkServer(options, host);
-  let addresses: string[];
+  let addresses: readonly string[];
   try {
-    addresses = [...new Set((await lookup(host, { all: true })).map(({ address }) => address))];
+    addresses = await resolve(host);
   } catch (error) {
     return [wrong(`${host} cannot be resolved: ${codeOf(error)}`, MEND_DNS)];
   }
   const each = await Promise.all(addresses.map((address) => checkServer(options, address)));
   return [ok(`${host}:${port} is ${addresses.join(', ')}`), ...each.flat()];
+}
+
+/** @grpc/grpc-js, resolver-dns.ts */
+async function resolveAsGrpc(host: string): Promise<readonly string[]> {
+  const found = await lookup(host, { all: true });
+  return [...new Set(found.map(({ address }) => address))];
 }
 
 const MEND_DNS =

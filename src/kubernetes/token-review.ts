@@ -1,3 +1,4 @@
+import { AGENT_TOKEN_AUDIENCE } from '#domain/agent-token.ts';
 import type { Clock } from '#runtime/clock.ts';
 import type { Logger } from '#telemetry/logger.ts';
 import { createHash } from 'node:crypto';
@@ -81,9 +82,6 @@ function expiryOf(token: string): number {
   const seconds = field(claims, 'exp');
   return typeof seconds === 'number' ? seconds * 1000 : 0;
 }
-
-/** Whom agents' tokens are made out to: `audience` of the projected token in the agent's manifest. */
-export const AGENT_TOKEN_AUDIENCE = 'kiam-server';
 
 const POD_UID = 'authentication.kubernetes.io/pod-uid';
 

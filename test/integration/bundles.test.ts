@@ -43,7 +43,7 @@ describe('the bundles', () => {
   const inputs = async (name: string): Promise<string[]> => Object.keys((await metafile(name)).inputs);
 
   it('the agent’s holds no AWS and no Kubernetes code, and none of the server’s', async () => {
-    const foreign = /@aws-sdk|@smithy|@kubernetes|^src\/(aws|kubernetes|server|sandbox)\//;
+    const foreign = /@aws-sdk|@smithy|@kubernetes|^src\/(aws|kubernetes|server|sandbox|doctor\/cluster)\//;
     assert.deepEqual(
       (await inputs('kiam-agent')).filter((path) => foreign.test(path)),
       [],
@@ -56,7 +56,7 @@ describe('the bundles', () => {
   });
 
   it('the server’s holds nothing of the agent but its flags, and nothing of the sandbox', async () => {
-    const foreign = /^src\/(sandbox|agent\/(?!interception\/host-))|node_modules\/fastify\//;
+    const foreign = /^src\/(sandbox|doctor\/node|agent\/(?!interception\/host-))|node_modules\/fastify\//;
     assert.deepEqual(
       (await inputs('kiam-server')).filter((path) => foreign.test(path)),
       [],

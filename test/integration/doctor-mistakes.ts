@@ -157,6 +157,26 @@ export const MISTAKES: readonly Mistake[] = [
     mend: /--ca must hold the CA that issued it/,
   },
   {
+    name: 'a token that is not mounted',
+    target: 'agent',
+    plant: () => ({ flags: ['--agent-token-file=/var/run/nowhere/token'] }),
+    check: 'token',
+    says: /ENOENT.*\/var\/run\/nowhere\/token/,
+    mend: /projected serviceAccountToken of audience kiam-server/,
+  },
+  {
+    name: 'a token for the API server in the place of one for kiam’s',
+    target: 'agent',
+    plant: async ({ world, folder }) => {
+      const path = join(folder, 'token');
+      await writeFile(path, world.api.serviceAccountToken({ namespace: 'kube-system', serviceAccount: 'kiam-agent' }));
+      return { flags: [`--agent-token-file=${path}`] };
+    },
+    check: 'token',
+    says: /is for https:\/\/kubernetes\.default\.svc and not for kiam-server/,
+    mend: /projected serviceAccountToken of audience kiam-server/,
+  },
+  {
     name: 'a port that another program has',
     target: 'agent',
     plant: async ({ listen }) => ({ flags: [`--port=${await listen(() => 'hello')}`] }),

@@ -6,8 +6,12 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 
+import { checkServers } from '#doctor/servers.ts';
+import { readCertificates } from '#rpc/certificates.ts';
+
 import { type Cluster, type Daemon, startCluster } from '../support/cluster.ts';
 import { buildPrograms, diagnose, type Diagnosis, type Programs, wrongOf } from '../support/doctor.ts';
+import { eventually } from '../support/eventually.ts';
 import { MISTAKES, type Mistake, type Planted, type Setting } from './doctor-mistakes.ts';
 import { writePair } from './doctor-pairs.ts';
 
@@ -32,6 +36,10 @@ describe('doctor', () => {
     // On every address, so that it can be reached by one that it has no name for.
     server = await cluster.startServer({ flags: ['--bind=0.0.0.0:0'] });
     agent = await cluster.startAgent(server.port);
+    await eventually('both daemons are ready', 20_000, async () => {
+      const answers = await Promise.all([server.readiness(), agent.readiness()]);
+      return answers.every(({ status }) => status === 200);
+    });
     const folder = await mkdtemp(join(tmpdir(), 'kiam-mistakes-'));
     setting = {
       world,
@@ -64,7 +72,7 @@ describe('doctor', () => {
         'agent',
         `--port=${agent.port}`,
         '--host=127.0.0.1',
-        `--server-address=localhost:${server.port}`,
+        `--server-address=127.0.0.1:${server.port}`,
         `--metadata-endpoint=${world.metadata.url}`,
         `--prometheus-listen-addr=127.0.0.1:${await metricsPort(agent)}`,
         ...cluster.tlsFlags('agent'),
@@ -110,6 +118,25 @@ describe('doctor', () => {
       assert.equal(diagnosis.code, 1);
     });
   }
+
+  it('asks every address of a name, and names the one that does not answer', async () => {
+    const { ca, agentCertificate, agentKey } = cluster.world.certificates;
+    const files = { certPath: agentCertificate, keyPath: agentKey, caPath: ca };
+    const reading = await readCertificates(files, Date.now());
+    assert.ok(reading.outcome === 'good');
+    const [resolved, first, second, third] = await checkServers({
+      host: 'kiam-server',
+      port: server.port,
+      snapshot: reading.snapshot,
+      limitMs: 3000,
+      signal: new AbortController().signal,
+      resolve: async () => ['127.0.0.1', '::1', '127.0.0.2'],
+    });
+    assert.equal(resolved?.says, `kiam-server:${server.port} is 127.0.0.1, ::1, 127.0.0.2`);
+    assert.deepEqual([first?.verdict, second?.verdict, third?.verdict], ['ok', 'wrong', 'ok']);
+    assert.match(second?.says ?? '', /^\[::1\]:\d+ (?:is reached, and nothing listens|cannot be reached)/);
+    assert.equal(third?.says, `127.0.0.2:${server.port} answers for kiam-server: ok`);
+  });
 
   it('assumes roles for the shortest time and without any permission', async () => {
     cluster.world.sts.calls.clear();

@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { readFile } from 'node:fs/promises';
 import { after, before, describe, it } from 'node:test';
 
 import { type Child, startChild } from '#sandbox/child.ts';
@@ -54,14 +55,19 @@ async function createPlace(label: string, backend: 'nft' | 'legacy', topology: '
       diagnose({ prefix: node.podExec(address), program: programs.agent, args: ['pod'], environment: clean }),
     startAgent: async () => {
       const agent = node.startAgent({ flags: [METRICS] });
-      await agent.line(AGENT_SERVES);
-      await eventually('both rules are in place and a server answers', 10_000, async () => {
-        const text = await node.onNode('curl', '-s', 'http://127.0.0.1:9621/ready');
-        return text === 'ok\n';
-      });
+      await isReady(node, agent);
       return agent;
     },
   };
+}
+
+/** Resolves when an agent serves, has its rules in place, and a server answers it. */
+async function isReady(node: KernelNode, agent: Child): Promise<void> {
+  await agent.line(AGENT_SERVES);
+  await eventually('both rules are in place and a server answers', 20_000, async () => {
+    const text = await node.onNode('curl', '-s', 'http://127.0.0.1:9621/ready');
+    return text === 'ok\n';
+  });
 }
 
 for (const backend of ['nft', 'legacy'] as const) {
@@ -198,6 +204,37 @@ for (const backend of ['nft', 'legacy'] as const) {
     });
   });
 }
+
+describe('doctor in the container of an agent', { skip }, () => {
+  it('needs no flags: it takes those of the first process', async (t) => {
+    const { node } = await createPlace('doccontainer', 'nft', 'routed');
+    t.after(() => node.remove());
+    const flags = node.agentFlags({ flags: [METRICS] });
+    const container = startChild({
+      name: 'container',
+      argv: [...node.nodeExec, 'unshare', '--fork', '--pid', '--mount-proc', process.execPath, programs.agent].concat(
+        ['agent', '--json-log'],
+        flags,
+      ),
+      environment: node.world.environment.clean,
+    });
+    t.after(() => container.stop('SIGKILL'));
+    await isReady(node, container);
+    const parent = container.process.pid ?? 0;
+    const first = (await readFile(`/proc/${parent}/task/${parent}/children`, 'utf8')).trim();
+    // `unshare` ends without its child when it is killed.
+    t.after(() => process.kill(Number(first), 'SIGKILL'));
+    const diagnosis = await diagnose({
+      prefix: ['nsenter', '--target', first, '--pid', '--mount', '--net'],
+      program: programs.agent,
+      args: [],
+      environment: node.world.environment.clean,
+    });
+    assert.equal(diagnosis.findings[0]?.says, `agent --json-log ${flags.join(' ')} --json`);
+    assert.deepEqual(wrongOf(diagnosis), [], diagnosis.text);
+    assert.equal(diagnosis.code, 0);
+  });
+});
 
 describe('doctor on a node with a bridge', { skip }, () => {
   it('takes the bridge for the interface of pods', async (t) => {

@@ -8,6 +8,7 @@ import { checkInterception } from '#doctor/node/interception.ts';
 import { checkInterfaces } from '#doctor/node/interfaces.ts';
 import { checkOtherInterceptors } from '#doctor/node/other-interceptors.ts';
 import { checkPort } from '#doctor/node/port.ts';
+import { checkToken } from '#doctor/node/token.ts';
 import { checkServers } from '#doctor/servers.ts';
 import { createMetadataClient } from '#metadata/client.ts';
 import { systemClock } from '#runtime/clock.ts';
@@ -37,6 +38,7 @@ export async function runDoctorAgent(flags: DoctorAgentFlags & { readonly json: 
       ...(beforeStart ? [] : [daemonCheck(agent.monitoring.prometheusAddress)]),
       certificatesCheck(agent.tls, 'client', found),
       servers,
+      { name: 'token', look: () => checkToken(agent.agentTokenFile, systemClock.now()) },
       ...rules,
       metadataCheck(agent.http.metadataEndpoint, found),
       clockCheck(found),

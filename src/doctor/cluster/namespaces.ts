@@ -44,12 +44,13 @@ function forbidden(
 ): Observation[] {
   const { name, permitted } = namespace;
   const observations: Observation[] = [];
-  const unknown = baseArn === undefined ? pods.filter((pod) => isShort(pod.role)) : [];
+  const isUnknown = (pod: PodRecord): boolean => baseArn === undefined && isShort(pod.role);
+  const unknown = pods.filter(isUnknown);
   if (unknown.length > 0) {
     const says = `${name}: what the short role of ${namesOf(unknown)} stands for is not known`;
     observations.push(cannotTell(says, 'give --role-base-arn as the server has it'));
   }
-  const judged = pods.filter((pod) => !unknown.includes(pod));
+  const judged = pods.filter((pod) => !isUnknown(pod));
   for (const alike of Map.groupBy(judged, (pod) => pod.role).values()) {
     const [pod] = alike;
     const resolved = resolveRole(pod?.role ?? '', baseArn ?? '');

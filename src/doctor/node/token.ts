@@ -1,0 +1,44 @@
+import { readFile } from 'node:fs/promises';
+
+import { AGENT_TOKEN_AUDIENCE } from '#domain/agent-token.ts';
+
+import { type Observation, ok, wrong } from '../finding.ts';
+
+const MEND =
+  `mount a projected serviceAccountToken of audience ${AGENT_TOKEN_AUDIENCE}, as deploy/agent.yaml does, ` +
+  'and name its file by --agent-token-file';
+
+/** The token that proves the agent's node: its file, whom it is for, and until when. The token itself is not shown. Never rejects. */
+export async function checkToken(path: string | undefined, nowMs: number): Promise<Observation[]> {
+  if (path === undefined) return [];
+  let text: string;
+  try {
+    text = (await readFile(path, 'utf8')).trim();
+  } catch (error) {
+    return [wrong(`--agent-token-file: ${error instanceof Error ? error.message : 'it cannot be read'}`, MEND)];
+  }
+  const claims = claimsOf(text);
+  if (claims === undefined) return [wrong(`${path} holds no service account token`, MEND)];
+  if (!claims.audiences.includes(AGENT_TOKEN_AUDIENCE)) {
+    return [
+      wrong(`the token in ${path} is for ${claims.audiences.join(', ')} and not for ${AGENT_TOKEN_AUDIENCE}`, MEND),
+    ];
+  }
+  const until = new Date(claims.expiresAtMs).toISOString();
+  if (claims.expiresAtMs <= nowMs) {
+    return [wrong(`the token in ${path} has ended at ${until}`, 'the kubelet renews it: is the file a copy of it?')];
+  }
+  return [ok(`the token in ${path} is for ${AGENT_TOKEN_AUDIENCE}, until ${until}`)];
+}
+
+/** `aud` and `exp` of a JWT (RFC 7519, 4.1); undefined for what is none. */
+function claimsOf(token: string): { readonly audiences: readonly string[]; readonly expiresAtMs: number } | undefined {
+  try {
+    const claims: unknown = JSON.parse(Buffer.from(token.split('.')[1] ?? '', 'base64url').toString('utf8'));
+    if (typeof claims !== 'object' || claims === null || !('aud' in claims) || !('exp' in claims)) return undefined;
+    if (typeof claims.exp !== 'number') return undefined;
+    return { audiences: [claims.aud].flat().map(String), expiresAtMs: claims.exp * 1000 };
+  } catch {
+    return undefined;
+  }
+}
