@@ -3,14 +3,17 @@ import { request } from 'node:http';
 import type { Clock } from '#runtime/clock.ts';
 import { startDeadline } from '#runtime/deadline.ts';
 
-export interface HttpQuestion {
+export interface HttpPlace {
   readonly host: string;
   readonly port: number;
-  readonly path: string;
-  readonly method?: 'GET' | 'PUT';
-  readonly headers?: Readonly<Record<string, string>>;
   readonly clock: Clock;
   readonly signal: AbortSignal;
+}
+
+export interface HttpQuestion extends HttpPlace {
+  readonly path: string;
+  readonly method?: 'GET' | 'POST' | 'PUT';
+  readonly headers?: Readonly<Record<string, string>>;
   /** In milliseconds; default 2 s. */
   readonly limitMs?: number;
 }
@@ -50,4 +53,10 @@ export function askHttp(question: HttpQuestion): Promise<HttpAnswer> {
     outgoing.on('error', fail);
     outgoing.end();
   }).finally(() => deadline.clear());
+}
+
+/** Where an endpoint such as `http://169.254.169.254` is. */
+export function placeOf(endpoint: string, { clock, signal }: Pick<HttpPlace, 'clock' | 'signal'>): HttpPlace {
+  const { hostname, port } = new URL(endpoint);
+  return { host: hostname.replace(/^\[|\]$/g, ''), port: Number(port || 80), clock, signal };
 }

@@ -2,7 +2,7 @@ import type { MetadataAnswer } from '#metadata/answer.ts';
 import type { MetadataClient } from '#metadata/client.ts';
 import type { Clock } from '#runtime/clock.ts';
 
-import { askHttp, type HttpAnswer } from './ask-http.ts';
+import { askHttp, placeOf } from './ask-http.ts';
 import { type ClockReading, readClock } from './clock.ts';
 import { type Observation, cannotTell, ok, wrong } from './finding.ts';
 
@@ -37,9 +37,9 @@ export async function checkMetadataService(options: MetadataServiceOptions): Pro
       clock: readClock('the metadata service', outcome.answer.headers['date'], clock.now()),
     };
   }
-  // The answer to the request for a token alone is sent with the hop limit as its time to live:
-  // https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/configuring-IMDS-new-instances.html
-  const bare = await askEndpoint(options, INSTANCE_ID);
+  // The hop limit is that of tokens alone; whatever else it answers gets here:
+  // https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_InstanceMetadataOptionsRequest.html
+  const bare = await askHttp({ ...placeOf(options.endpoint, options), path: INSTANCE_ID });
   if (outcome.reason === 'timed out' && bare.ok) {
     const says =
       'it answers, but its tokens do not get here: its hop limit is 1, and this container is one hop further';
@@ -70,8 +70,3 @@ function judgeAnswer({ endpoint, onHostNetwork }: MetadataServiceOptions, answer
 const MEND_SEE_HOP_LIMIT =
   'it should be 1 where pods run: `kiam doctor pod` tells from a pod, `aws ec2 describe-instances --query ' +
   "'Reservations[].Instances[].MetadataOptions'` from anywhere";
-
-function askEndpoint({ endpoint, clock, signal }: MetadataServiceOptions, path: string): Promise<HttpAnswer> {
-  const { hostname, port } = new URL(endpoint);
-  return askHttp({ host: hostname.replace(/^\[|\]$/g, ''), port: Number(port || 80), path, clock, signal });
-}

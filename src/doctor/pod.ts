@@ -1,7 +1,8 @@
 import type { Clock } from '#runtime/clock.ts';
 
-import { askHttp, type HttpAnswer, type HttpQuestion } from './ask-http.ts';
+import { askHttp, type HttpAnswer, type HttpPlace, placeOf } from './ask-http.ts';
 import { type Observation, cannotTell, ok, wrong } from './finding.ts';
+import { LISTENERS, whoListens } from './who-listens.ts';
 
 export interface PodOptions {
   /** Where this pod's SDK asks: `http://169.254.169.254`. */
@@ -14,19 +15,14 @@ const LISTING = '/latest/meta-data/iam/security-credentials/';
 
 /** Asks as an SDK in this pod would: who answers, which role, and whether there are credentials. Never rejects, shows no secret. */
 export async function checkPod({ endpoint, clock, signal }: PodOptions): Promise<Observation[]> {
-  const { hostname, port } = new URL(endpoint);
-  const place = { host: hostname.replace(/^\[|\]$/g, ''), port: Number(port || 80), clock, signal };
-  const ask = (path: string, more: Partial<HttpQuestion> = {}): Promise<HttpAnswer> =>
-    askHttp({ ...place, path, ...more });
-  const ping = await ask('/ping');
+  const place = placeOf(endpoint, { clock, signal });
+  const ping = await askHttp({ ...place, path: '/ping' });
   if (!ping.ok) return [judgeSilence(endpoint, ping.reason)];
-  if (ping.status !== 200 || ping.body !== 'pong') {
-    const token = await ask('/latest/api/token', {
-      method: 'PUT',
-      headers: { 'x-aws-ec2-metadata-token-ttl-seconds': '60' },
-    });
-    return judgeStranger(ping, token);
-  }
+  const who = await whoListens(place);
+  if (who === 'unknown') return judgeStranger(ping, place);
+  if (who !== 'agent')
+    return [wrong(`${LISTENERS[who]} answers this pod`, 'one of them may run on a node: delete the other')];
+  const ask = (path: string): Promise<HttpAnswer> => askHttp({ ...place, path });
   return [ok(`an agent answers this pod in the place of ${endpoint}`), ...(await checkRole(ask))];
 }
 
@@ -41,13 +37,15 @@ function judgeSilence(endpoint: string, reason: string): Observation {
 }
 
 /** The pod's way leads past the agent. */
-function judgeStranger(ping: Extract<HttpAnswer, { ok: true }>, token: HttpAnswer): Observation[] {
+async function judgeStranger(ping: Extract<HttpAnswer, { ok: true }>, place: HttpPlace): Promise<Observation[]> {
   const mend =
     'run `kiam doctor` in the agent’s container on this node: --host-interface does not match this pod’s interface, or no agent runs here';
-  const reached = wrong('this pod reaches the metadata service of its node, and with it the node’s role', mend);
   if (ping.headers['server'] !== 'EC2ws') {
     return [wrong(`something that is no agent of Kiam answers this pod: ${ping.status}`, mend)];
   }
+  const reached = wrong('this pod reaches the metadata service of its node, and with it the node’s role', mend);
+  const headers = { 'x-aws-ec2-metadata-token-ttl-seconds': '60' };
+  const token = await askHttp({ ...place, path: '/latest/api/token', method: 'PUT', headers });
   if (!token.ok || token.status !== 200) return [reached];
   const mendLimit = '`aws ec2 modify-instance-metadata-options --http-put-response-hop-limit 1 --http-tokens required`';
   return [reached, wrong('tokens of the metadata service get to this pod: its hop limit is over 1', mendLimit)];

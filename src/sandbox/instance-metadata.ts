@@ -41,7 +41,7 @@ export interface InstanceMetadata {
   requireToken(required: boolean): void;
   /**
    * As seen by who is one hop further than the hop limit allows: answers to requests for a token never arrive, all others do
-   * (https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/configuring-IMDS-existing-instances.html).
+   * (https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_InstanceMetadataOptionsRequest.html).
    */
   keepTokens(kept: boolean): void;
   /** Answers everything with this status (for example 500), or not at all (`hang`); undefined ends it. */

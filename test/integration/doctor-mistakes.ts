@@ -197,6 +197,14 @@ export const MISTAKES: readonly Mistake[] = [
     mend: /give --port another/,
   },
   {
+    name: 'an old Kiam on the port of the agent',
+    target: 'agent',
+    plant: async ({ listen }) => ({ flags: [`--port=${await listen(() => 'pong')}`] }),
+    check: 'port',
+    says: /is in use by an agent of uswitch\/kiam/,
+    mend: /stop what has it/,
+  },
+  {
     name: 'an agent that does not listen where the redirect leads',
     target: 'agent',
     plant: () => ({ flags: ['--port=1'] }),

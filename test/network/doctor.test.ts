@@ -149,7 +149,7 @@ for (const backend of ['nft', 'legacy'] as const) {
 
       it('knows a second agent', async () => {
         const diagnosis = await place.onNode('--before-start');
-        assert.match(wrong(diagnosis, 'port')[0]?.says ?? '', /port 3100 is in use by another agent of this Kiam/);
+        assert.match(wrong(diagnosis, 'port')[0]?.says ?? '', /port 3100 is in use by an agent of this Kiam/);
       });
 
       it('names each way in which the rules of an agent that is gone are no longer in force', async () => {

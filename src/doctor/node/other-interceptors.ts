@@ -5,9 +5,8 @@ import { wantedRedirect, type WantedRules } from '#agent/interception/wanted.ts'
 import type { Clock } from '#runtime/clock.ts';
 
 import { type Observation, ok, wrong } from '../finding.ts';
-import { DESCRIPTIONS } from './port.ts';
+import { LISTENERS, whoListens } from '../who-listens.ts';
 import { readChain, type ReadChainOptions } from './read-chain.ts';
-import { whoListens } from './who-listens.ts';
 
 export interface InterceptorsCheckOptions extends ReadChainOptions {
   readonly hostAddresses: HostAddresses | undefined;
@@ -33,7 +32,7 @@ export async function checkOtherInterceptors(options: InterceptorsCheckOptions):
       const target = rule.targetOptions.at(-1) ?? '';
       const [host = '', targetPort = ''] = target.split(':');
       const who = await whoListens({ host, port: Number(targetPort) || 80, clock, signal });
-      const what = who === 'unknown' ? 'nobody that is known' : DESCRIPTIONS[who];
+      const what = who === 'unknown' ? 'nobody that is known' : LISTENERS[who];
       const says = `another rule of iptables-${kind} leads pods to ${target}, where ${what} answers: ${rule.specification}`;
       found.push(wrong(says, MEND));
       seen.add(target);
@@ -42,7 +41,7 @@ export async function checkOtherInterceptors(options: InterceptorsCheckOptions):
   for (const known of KNOWN_PORTS.filter((candidate) => candidate !== port)) {
     const who = await whoListens({ host: '127.0.0.1', port: known, clock, signal });
     if (who === 'unknown' || [...seen].some((target) => target.endsWith(`:${known}`))) continue;
-    found.push(wrong(`${DESCRIPTIONS[who]} listens on port ${known} of this node`, MEND));
+    found.push(wrong(`${LISTENERS[who]} listens on port ${known} of this node`, MEND));
   }
   return found.length > 0 ? found : [ok('no other program on this node takes pods’ requests for metadata')];
 }

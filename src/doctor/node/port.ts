@@ -5,7 +5,7 @@ import type { Clock } from '#runtime/clock.ts';
 import { askHttp } from '../ask-http.ts';
 import { localEnd } from '../daemon.ts';
 import { type Observation, cannotTell, ok, wrong } from '../finding.ts';
-import { whoListens } from './who-listens.ts';
+import { LISTENERS, whoListens } from '../who-listens.ts';
 
 export interface PortCheckOptions {
   /** `--listen-address`; `''` is all. */
@@ -31,15 +31,8 @@ export async function checkPort(options: PortCheckOptions): Promise<Observation[
   const who = await whoListens(place);
   if (who === 'agent' && !beforeStart) return [ok(`the agent listens on port ${port}`)];
   const mend = `give --port another, or stop what has it: \`ss -ltnp sport = :${port}\` on the node`;
-  return [wrong(`port ${port} is in use by ${DESCRIPTIONS[who]}`, mend)];
+  return [wrong(`port ${port} is in use by ${LISTENERS[who]}`, mend)];
 }
-
-export const DESCRIPTIONS = {
-  agent: 'another agent of this Kiam',
-  'old kiam': 'an agent of uswitch/kiam',
-  kube2iam: 'kube2iam',
-  unknown: 'another program',
-} as const;
 
 /** Whether the port can be had; it is given back at once. */
 function tryPort({ host, port }: PortCheckOptions): Promise<Observation> {
