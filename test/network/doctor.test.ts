@@ -37,9 +37,10 @@ after(() => programs?.remove());
 
 async function createPlace(label: string, backend: 'nft' | 'legacy', topology: 'routed' | 'bridge'): Promise<Place> {
   const node = await createKernelNode({ label, backend, topology });
-  node.world.namespace('team', '.*');
-  const { address } = await node.world.pod({ namespace: 'team', name: 'app', role: 'app' });
-  await node.startServer();
+  const address = await populate(node).catch(async (error: unknown) => {
+    await node.remove();
+    throw error;
+  });
   const { clean } = node.world.environment;
   return {
     node,
@@ -61,6 +62,14 @@ async function createPlace(label: string, backend: 'nft' | 'legacy', topology: '
   };
 }
 
+/** Starts a server and a pod with a role, and returns the pod's address. */
+async function populate(node: KernelNode): Promise<string> {
+  node.world.namespace('team', '.*');
+  const { address } = await node.world.pod({ namespace: 'team', name: 'app', role: 'app' });
+  await node.startServer();
+  return address;
+}
+
 /** Resolves when an agent serves, has its rules in place, and a server answers it. */
 async function isReady(node: KernelNode, agent: Child): Promise<void> {
   await agent.line(AGENT_SERVES);
@@ -78,7 +87,7 @@ for (const backend of ['nft', 'legacy'] as const) {
     before(async () => {
       place = await createPlace(`doc${backend}`, backend, 'routed');
     });
-    after(() => place.node.remove());
+    after(() => place?.node.remove());
 
     const wrong = (diagnosis: Diagnosis, check: string): readonly { says: string; mend: string }[] =>
       diagnosis.findings.filter((finding) => finding.verdict === 'wrong' && finding.check === check);
@@ -212,18 +221,22 @@ describe('doctor in the container of an agent', { skip }, () => {
     const flags = node.agentFlags({ flags: [METRICS] });
     const container = startChild({
       name: 'container',
-      argv: [...node.nodeExec, 'unshare', '--fork', '--pid', '--mount-proc', process.execPath, programs.agent].concat(
-        ['agent', '--json-log'],
-        flags,
-      ),
+      argv: [
+        ...node.nodeExec,
+        'unshare',
+        '--fork',
+        '--kill-child',
+        '--pid',
+        '--mount-proc',
+        process.execPath,
+        programs.agent,
+      ].concat(['agent', '--json-log'], flags),
       environment: node.world.environment.clean,
     });
     t.after(() => container.stop('SIGKILL'));
     await isReady(node, container);
     const parent = container.process.pid ?? 0;
     const first = (await readFile(`/proc/${parent}/task/${parent}/children`, 'utf8')).trim();
-    // `unshare` ends without its child when it is killed.
-    t.after(() => process.kill(Number(first), 'SIGKILL'));
     const diagnosis = await diagnose({
       prefix: ['nsenter', '--target', first, '--pid', '--mount', '--net'],
       program: programs.agent,
