@@ -10,6 +10,7 @@ import { PERMITTED_ANNOTATION } from '#domain/namespace.ts';
 import { ROLE_ANNOTATION } from '#domain/pod.ts';
 
 import { type Answer, askHttp, type Cluster, type Daemon, LISTING, startCluster } from '../support/cluster.ts';
+import { diagnose, type Diagnosis, wrongOf } from '../support/doctor.ts';
 import { eventually } from '../support/eventually.ts';
 import { type ControlPlane, startControlPlane } from './control-plane.ts';
 import { findAssets } from './find-assets.ts';
@@ -20,6 +21,7 @@ const alive = setInterval(() => {}, 1000);
 after(() => clearInterval(alive));
 
 const ROOT = fileURLToPath(new URL('../../', import.meta.url));
+const KIAM = fileURLToPath(new URL('../../src/bin/kiam.ts', import.meta.url));
 const KUBE_SYSTEM = 'kube-system';
 const MANY_PODS = 10_000;
 const LIMIT_MS = 30_000;
@@ -132,6 +134,48 @@ describe(
             event.reason === 'KiamRoleForbidden' && event.involvedObject.uid === refused.uid,
         );
       });
+    });
+
+    it('doctor: tells what is wrong with the pods there are, and what the server may no longer do', async () => {
+      const role = '/apis/rbac.authorization.k8s.io/v1/clusterroles/kiam-server';
+      const metrics = /:(\d+)"/.exec(await server.child.line(/"msg":"metrics: listening"/))?.[1] ?? '';
+      const run = (...args: readonly string[]): Promise<Diagnosis> =>
+        diagnose({ program: KIAM, args, environment: cluster.world.environment.server });
+      const atServer = (): Promise<Diagnosis> =>
+        run(
+          'server',
+          `--kubeconfig=${kubeconfig}`,
+          `--role-base-arn=${cluster.world.roleBaseArn}`,
+          '--agent-identity=token',
+          `--prometheus-listen-addr=127.0.0.1:${metrics}`,
+          ...cluster.tlsFlags('server'),
+        );
+      const refused = `namespaces: default has no annotation ${PERMITTED_ANNOTATION}, so that its pods get nothing: refused`;
+      const sound = await atServer();
+      assert.deepEqual(wrongOf(sound), [refused], sound.text);
+
+      const { rules } = await plane.admin.demand('GET', role);
+      await plane.admin.demand('PATCH', role, { rules: rules.slice(0, 1) });
+      const poorer = [
+        'access: RBAC does not allow to create events',
+        'access: RBAC does not allow to patch events',
+        'access: RBAC does not allow to create tokenreviews.authentication.k8s.io',
+        refused,
+      ];
+      // The API server's own view of roles follows by a watch.
+      await eventually('the doctor misses what was taken away', LIMIT_MS, async () => {
+        const wrong = wrongOf(await atServer());
+        return wrong.length === poorer.length && wrong.every((line, index) => line.startsWith(poorer[index] ?? '-'));
+      });
+      await plane.admin.demand('PATCH', role, { rules });
+
+      const kiam = await run(
+        '--compare-kiam',
+        `--kubeconfig=${plane.adminKubeconfig}`,
+        `--role-base-arn=${cluster.world.roleBaseArn}`,
+      );
+      assert.deepEqual(wrongOf(kiam), []);
+      assert.equal(kiam.code, 0, kiam.text);
     });
 
     it('nothing of that was forbidden to the server', () => {
