@@ -96,3 +96,13 @@ test('the mend is a pattern that all pods have in common', () => {
   const [found] = checkInterfaces({ hostInterface: parsed.hostInterface, ...CALICO });
   assert.ok(found?.verdict === 'wrong' && found.mend.endsWith(': cali+'), JSON.stringify(found));
 });
+
+test('pods that have nothing in common have no pattern', () => {
+  const parsed = parseHostInterface('docker0');
+  assert.ok(parsed.ok);
+  const [found] = checkInterfaces({
+    hostInterface: parsed.hostInterface,
+    ...nodeOf({ eth0: UPLINK, cali1: POD, eni1: POD }),
+  });
+  assert.ok(found?.verdict === 'wrong' && found.mend.includes('cali+ for Calico, eni+'), JSON.stringify(found));
+});
