@@ -29,6 +29,7 @@ const ROWS: readonly Row[] = [
     told: ['ok all pods with a role, 1, are'],
   },
   { name: 'refused by both', permitted: `${BASE}other`, pods: [{ role: 'app' }], told: ['ok all pods'] },
+  { name: 'a name alone, which is no ARN to either', permitted: 'app', pods: [{ role: 'app' }], told: ['ok all pods'] },
   { name: 'no expression', permitted: '', pods: [{ role: 'app' }], told: ['ok all pods'] },
   { name: 'refused by both as broken', permitted: '(', pods: [{ role: 'app' }], told: ['ok all pods'] },
   {
