@@ -51,7 +51,7 @@ export async function diagnose(options: {
   const { program, args, environment, prefix = [] } = options;
   const [command = '', ...words] = prefix.concat(process.execPath, program, 'doctor', args, '--json');
   const { code, text } = await new Promise<Pick<Diagnosis, 'code' | 'text'>>((resolve) => {
-    // grpc-js warns on standard error where a server is dialled by an IP address.
+    // The document stands on standard output alone.
     const child = execFile(command, words, { env: environment }, (_error, stdout) => {
       resolve({ code: child.exitCode, text: stdout });
     });
