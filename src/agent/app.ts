@@ -51,7 +51,7 @@ const WAIT_MS = 900;
 const NO_EVIDENCE: Evidence = { kind: 'none', reason: 'the kernel is not asked' };
 
 /** Stands for a client that has gone before its request was looked at. */
-const NOBODY: Client = { address: '', evidence: NO_EVIDENCE };
+const NOBODY: Client = { address: '', evidence: NO_EVIDENCE, acceptedMs: 0 };
 
 /** Kiam's labels for the routes that it had. What is refused before the proxy asks anyone was its proxy's business too. */
 const HANDLERS: Readonly<Record<RouteName, MetadataHandler | undefined>> = {
@@ -146,6 +146,7 @@ export function createAgentApp(options: AgentAppOptions): FastifyInstance {
   app.setNotFoundHandler(serve);
   app.setErrorHandler((error, _request, reply) => send(reply, defect(error)));
   const clientOf: ClientOf = createClients(app.server, {
+    clock,
     allowIpQuery: options.allowIpQuery ?? false,
     readEvidence: options.readEvidence ?? (() => NO_EVIDENCE),
   });

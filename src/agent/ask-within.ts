@@ -29,7 +29,7 @@ export function askWithin<T>(
     let cancel = (): void => {};
     const stop = (): void => {
       cancel();
-      cancel = clock.after(GRACE_MS, () => settle(failed('server-unavailable', 'no answer in time')));
+      cancel = clock.after(GRACE_MS, () => settle(failed('timed-out', 'no answer in time')));
       controller.abort();
     };
     const settle = (outcome: Outcome<T>): void => {

@@ -12,6 +12,7 @@ const STATUSES: Readonly<Record<FailureKind, number>> = {
   'view-stale': 503,
   'sts-unavailable': 503,
   'server-unavailable': 503,
+  'timed-out': 503,
   'role-empty': 404,
   forbidden: 403,
   'sts-refused': 500,

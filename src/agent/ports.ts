@@ -14,6 +14,8 @@ export interface Client {
   /** In canonical form. */
   readonly address: string;
   readonly evidence: Evidence;
+  /** In monotonic milliseconds. Whoever has the address later than this has the connection, or it is dead. */
+  readonly acceptedMs: number;
 }
 
 export interface PodRole {

@@ -119,7 +119,7 @@ function startNode(
   { clock, logger, shutdown }: Daemon,
   { client, registry, readEvidence }: { client: KiamClient; registry: Registry; readEvidence: ReadEvidence },
 ): CredentialSource {
-  const trust = new Trust({ clock, readEvidence });
+  const trust: Trust = new Trust({ clock, readEvidence, maxAgeMs: () => store.maxViewAgeMs });
   const store = new NodeStore((uid) => trust.forget(uid));
   const hostIp = flags.interception.hostAddresses?.ipv4 ?? flags.interception.hostAddresses?.ipv6 ?? '';
   const stream = new NodeStream({ client, store, clock, logger, hostIp });

@@ -138,6 +138,7 @@ async function startServer(flags: ServerFlags, daemon: Daemon): Promise<void> {
       credentials,
       identify: identifyPod,
       silenceMs,
+      maxViewAgeMs: flags.kubernetes.maxViewAgeMs,
       clock,
       wholeSets,
       awaitPortion: createPortions(UPDATES_IN_TURN),

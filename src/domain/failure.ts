@@ -17,8 +17,10 @@ export type FailureKind =
   | 'sts-refused'
   /** STS throttles, fails or cannot be reached, or the server's own credentials do not work: worth another try. */
   | 'sts-unavailable'
-  /** No server could be reached, or none answered in time. */
+  /** No server could be reached. */
   | 'server-unavailable'
+  /** The time was up before there was an answer: what it would have been nobody knows. */
+  | 'timed-out'
   /** A defect, or an answer that makes no sense. */
   | 'internal';
 

@@ -1,5 +1,7 @@
 import { AGENT_TOKEN_AUDIENCE } from '#domain/agent-token.ts';
 import type { Clock } from '#runtime/clock.ts';
+import { untilAborted } from '#runtime/deadline.ts';
+import { createJoined } from '#runtime/joined.ts';
 import type { Logger } from '#telemetry/logger.ts';
 import { createHash } from 'node:crypto';
 
@@ -23,6 +25,7 @@ export type TokenReview =
 export type TokenReviewer = (token: string, signal: AbortSignal) => Promise<TokenReview>;
 
 const REFUSED: TokenReview = { kind: 'refused' };
+const UNAVAILABLE: TokenReview = { kind: 'unavailable' };
 
 /** A projected token lives an hour and its pod's end is seen by the watch; a refused one is asked about again soon. */
 const ACCEPTED_MS = 300_000;
@@ -56,23 +59,33 @@ export function createTokenReviewer({ connection, clock, logger }: TokenReviewer
     remembered.set(key, { answer, untilMs: clock.monotonic() + (answer.kind === 'pod' ? ACCEPTED_MS : REFUSED_MS) });
   };
 
+  const ask = async (token: string, key: string): Promise<TokenReview> => {
+    try {
+      const answer = await review(connection, token);
+      saidWhyNot = false;
+      remember(key, answer);
+      return answer;
+    } catch (error) {
+      if (!saidWhyNot) {
+        logger.error('agents’ tokens cannot be reviewed', { error: error instanceof Error ? error : String(error) });
+      }
+      saidWhyNot = true;
+      return UNAVAILABLE;
+    }
+  };
+
+  // All calls of an agent that begin at once are one review, which goes on for the others when one of them leaves.
+  const joined = createJoined<TokenReview>();
+
   return async (token, signal) => {
     if (token.length > LONGEST_TOKEN) return REFUSED;
     const key = createHash('sha256').update(token).digest('base64');
     const known = remembered.get(key);
     if (known !== undefined && known.untilMs > clock.monotonic()) return known.answer;
-    try {
-      const answer = await review(connection, token, signal);
-      saidWhyNot = false;
-      remember(key, answer);
-      return answer;
-    } catch (error) {
-      if (!signal.aborted && !saidWhyNot) {
-        logger.error('agents’ tokens cannot be reviewed', { error: error instanceof Error ? error : String(error) });
-        saidWhyNot = true;
-      }
-      return known?.answer.kind === 'pod' && clock.now() < expiryOf(token) ? known.answer : { kind: 'unavailable' };
-    }
+    const { result } = joined(key, () => ask(token, key));
+    const answer = (await Promise.race([result, untilAborted(signal)])) ?? UNAVAILABLE;
+    if (answer.kind !== 'unavailable') return answer;
+    return known?.answer.kind === 'pod' && clock.now() < expiryOf(token) ? known.answer : answer;
   };
 }
 
@@ -85,7 +98,9 @@ function expiryOf(token: string): number {
 
 const POD_UID = 'authentication.kubernetes.io/pod-uid';
 
-async function review(connection: KubernetesConnection, token: string, signal: AbortSignal): Promise<TokenReview> {
+const NEVER = new AbortController().signal;
+
+async function review(connection: KubernetesConnection, token: string): Promise<TokenReview> {
   const response = await connection.request({
     method: 'POST',
     path: '/apis/authentication.k8s.io/v1/tokenreviews',
@@ -97,7 +112,7 @@ async function review(connection: KubernetesConnection, token: string, signal: A
     }),
     headersWithinMs: 5000,
     silenceLimitMs: 5000,
-    signal,
+    signal: NEVER,
   });
   const text = await response.text(1024 * 1024);
   if (response.status !== 200 && response.status !== 201) {

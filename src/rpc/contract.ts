@@ -121,7 +121,7 @@ export interface NodeUpdate {
   readonly pod?: PodBinding;
   readonly gone?: { readonly uid: string };
   readonly credentials?: IssuedCredentials;
-  readonly synced?: object;
+  readonly synced?: { readonly max_view_age_ms: number };
   readonly heartbeat?: { readonly silence_ms: number };
   readonly moved?: object;
 }

@@ -1,5 +1,5 @@
 import type { MetadataCredentials } from '#domain/credentials.ts';
-import { failed, type Failure, type Outcome, succeeded } from '#domain/failure.ts';
+import { failed, type Failure, type FailureKind, type Outcome, succeeded } from '#domain/failure.ts';
 import { createBackoff } from '#runtime/backoff.ts';
 import { type Clock, sleep } from '#runtime/clock.ts';
 import { createSlots } from '#runtime/slots.ts';
@@ -32,13 +32,19 @@ export interface GatewayOptions {
  * CVE-2023-44487, and nghttp2's `stream_reset_rate_limit`.)
  */
 export interface Gateway {
-  podRole(address: string, confirm: Confirm): Promise<Outcome<Holder & { readonly role: string }>>;
+  podRole(address: string, how: Asking): Promise<Outcome<Holder & { readonly role: string }>>;
   podCredentials(
     address: string,
     role: string,
-    confirm: Confirm,
+    how: Asking,
   ): Promise<Outcome<Holder & { readonly credentials: MetadataCredentials }>>;
   serverHealth(): Promise<Outcome<string>>;
+}
+
+export interface Asking {
+  readonly confirm: Confirm;
+  /** When to stop trying servers that are away, in milliseconds; at the end of the wait unless told. */
+  readonly giveUpAfterMs?: number | undefined;
 }
 
 /** After this long without an answer another replica is asked as well: the first may be hung or cut off. */
@@ -62,6 +68,8 @@ const MOST_CALLS = 256;
  */
 const MOST_HEDGES = 16;
 
+const NO_TIME: Failure = { kind: 'timed-out', message: 'no server answered in time' };
+
 const NEVER = new AbortController().signal;
 
 export function createGateway({ client, clock, waitMs, random = Math.random }: GatewayOptions): Gateway {
@@ -72,16 +80,19 @@ export function createGateway({ client, clock, waitMs, random = Math.random }: G
   const ask = async <M extends MethodName>(
     method: M,
     request: Methods[M]['request'],
+    giveUpAfterMs = waitMs,
   ): Promise<Outcome<Methods[M]['response']>> => {
-    const deadlineMs = clock.monotonic() + waitMs;
+    const startedMs = clock.monotonic();
+    const deadlineMs = startedMs + waitMs;
     const backoff = createBackoff({ ...ASK_AGAIN, random });
-    let failure: Failure = { kind: 'server-unavailable', message: 'no server answered in time' };
+    let failure: Failure | undefined;
     for (;;) {
       const answer = await calls.run(() => askReplicas(method, request, deadlineMs));
-      if (answer === undefined) return { ok: false, failure };
-      if (answer.ok) return succeeded(answer.response);
-      failure = moreTelling(failure, failureOf(answer));
-      if (!isWorthAnotherAttempt(failure)) return { ok: false, failure };
+      if (answer === undefined) return { ok: false, failure: failure ?? NO_TIME };
+      if (answer.ok) return answer;
+      failure = moreTelling(failure, answer.failure);
+      const isGivenUp = isOutOfReach(failure) && clock.monotonic() - startedMs >= giveUpAfterMs;
+      if (isGivenUp || !isWorthAnotherAttempt(failure)) return { ok: false, failure };
       await sleep(clock, Math.min(backoff.nextMs(), deadlineMs - clock.monotonic()), NEVER);
     }
   };
@@ -94,20 +105,24 @@ export function createGateway({ client, clock, waitMs, random = Math.random }: G
     method: M,
     request: Methods[M]['request'],
     deadlineMs: number,
-  ): Promise<CallResult<Methods[M]['response']> | undefined> => {
+  ): Promise<Outcome<Methods[M]['response']> | undefined> => {
     const timeoutMs = deadlineMs - clock.monotonic();
     if (timeoutMs < SHORTEST_ATTEMPT_MS) return undefined;
     const tried = new Set<string>();
     const first = client.call(method, request, { timeoutMs, signal: NEVER, tried });
     return new Promise((resolve) => {
       let waitingFor = 1;
+      let failure: Failure | undefined;
       let cancelHedge = (): void => {};
       const settle = (result: CallResult<Methods[M]['response']>): void => {
         waitingFor -= 1;
-        if (!result.ok && waitingFor > 0 && isWorthAnotherAttempt(failureOf(result))) return;
+        if (!result.ok) {
+          failure = moreTelling(failure, failureOf(result));
+          if (waitingFor > 0 && isWorthAnotherAttempt(failure)) return;
+        }
         cancelHedge();
         cancelHedge = () => {};
-        resolve(result);
+        resolve(result.ok ? succeeded(result.response) : { ok: false, failure: failure ?? NO_TIME });
       };
       const hedge = (): void => {
         const leftMs = deadlineMs - clock.monotonic();
@@ -127,13 +142,13 @@ export function createGateway({ client, clock, waitMs, random = Math.random }: G
   };
 
   return {
-    podRole: async (address, confirm) => {
-      const answer = await ask('GetPodRole', { ip: address, confirm: CONFIRM[confirm] });
+    podRole: async (address, { confirm, giveUpAfterMs }) => {
+      const answer = await ask('GetPodRole', { ip: address, confirm: CONFIRM[confirm] }, giveUpAfterMs);
       if (!answer.ok) return answer;
       return succeeded({ role: answer.value.name, ...holderOf(answer.value) });
     },
-    podCredentials: async (address, role, confirm) => {
-      const answer = await ask('GetPodCredentials', { ip: address, role, confirm: CONFIRM[confirm] });
+    podCredentials: async (address, role, { confirm, giveUpAfterMs }) => {
+      const answer = await ask('GetPodCredentials', { ip: address, role, confirm: CONFIRM[confirm] }, giveUpAfterMs);
       if (!answer.ok) return answer;
       const credentials = credentialsOf(answer.value);
       if (credentials.accessKeyId === '' || credentials.secretAccessKey === '') {
@@ -152,12 +167,21 @@ function holderOf(answer: Pick<Role, 'uid' | 'role_arn' | 'view_age_ms'>): Holde
   return { uid: answer.uid, roleArn: answer.role_arn, viewAgeMs: answer.view_age_ms };
 }
 
+/** The failures that another attempt may change; the later in the list, the more it tells. */
+const PASSING: readonly FailureKind[] = ['server-unavailable', 'view-stale', 'timed-out', 'pod-not-found'];
+
 /** Whether the same question may soon be answered otherwise, by this replica or by another. */
-function isWorthAnotherAttempt({ kind }: Failure): boolean {
-  return kind === 'pod-not-found' || kind === 'server-unavailable' || kind === 'view-stale';
+export function isWorthAnotherAttempt({ kind }: Failure): boolean {
+  return PASSING.includes(kind);
 }
 
-/** Running out of time says less than what an earlier attempt was told. */
-function moreTelling(earlier: Failure, later: Failure): Failure {
-  return later.kind === 'server-unavailable' && earlier.kind !== 'server-unavailable' ? earlier : later;
+/** Whether nobody can be asked: no server was there, or none that has the API server to ask. */
+export function isOutOfReach({ kind }: Failure): boolean {
+  return kind === 'server-unavailable' || kind === 'view-stale';
+}
+
+/** That no server was there says less than what another attempt was told, and the last word says more than the one before. */
+function moreTelling(earlier: Failure | undefined, later: Failure): Failure {
+  if (earlier === undefined || !isWorthAnotherAttempt(later)) return later;
+  return PASSING.indexOf(later.kind) < PASSING.indexOf(earlier.kind) ? earlier : later;
 }

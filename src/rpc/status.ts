@@ -23,6 +23,7 @@ const CODES: Readonly<Record<FailureKind, status>> = {
   'sts-refused': status.FAILED_PRECONDITION,
   'sts-unavailable': status.UNAVAILABLE,
   'server-unavailable': status.UNAVAILABLE,
+  'timed-out': status.DEADLINE_EXCEEDED,
   internal: status.INTERNAL,
 };
 
@@ -57,7 +58,7 @@ export function failureOf(answer: { code: status; details: string; metadata: Met
     return { kind: 'server-unavailable', message: 'no server could be reached' };
   }
   if (answer.code === status.DEADLINE_EXCEEDED) {
-    return { kind: 'server-unavailable', message: 'no server answered in time' };
+    return { kind: 'timed-out', message: 'no server answered in time' };
   }
   return answer.code === status.UNKNOWN ? failureOfKiamText(answer.details) : internal(answer);
 }

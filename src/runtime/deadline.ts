@@ -22,3 +22,10 @@ export function startDeadline(clock: Clock, delayMs: number, parent: AbortSignal
   else parent.addEventListener('abort', expire, { once: true });
   return { signal: controller.signal, clear };
 }
+
+export function untilAborted(signal: AbortSignal): Promise<undefined> {
+  return new Promise((resolve) => {
+    if (signal.aborted) resolve(undefined);
+    else signal.addEventListener('abort', () => resolve(undefined), { once: true });
+  });
+}

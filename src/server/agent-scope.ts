@@ -22,6 +22,8 @@ export interface Caller {
   readonly peer: string;
   /** The service account token that came with the call; `''` for none. */
   readonly token: string;
+  /** What it says its node's address is, where it says so. For people alone. */
+  readonly hostIp?: string;
 }
 
 export interface AgentScopeOptions {
@@ -53,11 +55,13 @@ export class AgentScope {
   async of(caller: Caller, signal: AbortSignal): Promise<Scope> {
     const { mode } = this.#options;
     if (mode === 'off') return { kind: 'any' };
-    return mode === 'token' ? this.#byToken(caller, signal) : this.#byAddress(addressOf(caller.peer), mode);
+    return mode === 'token' ? this.#byToken(caller, signal) : this.#byAddress(caller, mode);
   }
 
-  #byAddress(address: string, mode: 'auto' | 'host-ip'): Scope {
+  #byAddress({ peer, hostIp = '' }: Caller, mode: 'auto' | 'host-ip'): Scope {
     const { index, pods } = this.#options;
+    const address = addressOf(peer);
+    const expected = canonicalAddress(hostIp);
     if (index.isNode(address)) return { kind: 'node', hostIp: address };
     if (pods.find(address).kind !== 'none') {
       this.#warnOnce(address, 'a pod without hostNetwork calls as an agent: refused');
@@ -68,10 +72,15 @@ export class AgentScope {
       this.#warnOnce(
         address,
         'an agent calls from an address that is no hostIP of a pod: refused by --agent-identity=host-ip',
+        expected,
       );
       return { kind: 'refused' };
     }
-    this.#warnOnce(address, 'an agent calls from an address that is no hostIP of a pod: it is not held to its node');
+    this.#warnOnce(
+      address,
+      'an agent calls from an address that is no hostIP of a pod: it is not held to its node',
+      expected,
+    );
     return { kind: 'any' };
   }
 
@@ -88,10 +97,15 @@ export class AgentScope {
     return { kind: 'refused' };
   }
 
-  #warnOnce(address: string, message: string): void {
-    if (this.#warned.has(address) || this.#warned.size >= MOST_WARNINGS) return;
-    this.#warned.add(address);
-    this.#options.logger.warn(message, { 'agent.address': address });
+  /** Once for each address, and once more when the agent says which address it should have called from. */
+  #warnOnce(address: string, message: string, expected?: string): void {
+    const key = `${address} ${expected ?? ''}`;
+    if (this.#warned.has(key) || this.#warned.size >= MOST_WARNINGS) return;
+    this.#warned.add(key);
+    this.#options.logger.warn(message, {
+      'agent.address': address,
+      ...(expected === undefined ? {} : { 'agent.expected_address': expected }),
+    });
   }
 }
 

@@ -1,9 +1,10 @@
 import { ownsItsAddress, type PodRecord } from '#domain/pod.ts';
 import type { Confirm } from '#rpc/contract.ts';
 import type { Clock } from '#runtime/clock.ts';
-import { startDeadline } from '#runtime/deadline.ts';
+import { startDeadline, untilAborted } from '#runtime/deadline.ts';
+import { createShareNext } from '#runtime/share-next.ts';
 
-import type { PodCache, PodReader } from './ports.ts';
+import type { PodCache, PodReader, PodReading } from './ports.ts';
 
 export interface ConfirmationOptions {
   readonly reader: PodReader;
@@ -19,10 +20,20 @@ export type Verdict =
   /** The API server says otherwise. */
   | { readonly kind: 'moved' }
   /** It cannot be asked, and what the watch said is too old to count. */
-  | { readonly kind: 'unsure' };
+  | { readonly kind: 'unsure' }
+  /** Who asked could not wait for it. */
+  | { readonly kind: 'late' };
 
-/** A pod that waits for its first credentials waits for this as well, beside AssumeRole. */
+/** After this long the API server cannot be asked: a pod that waits for its first credentials waits for this as well, beside AssumeRole. */
 const READ_LIMIT_MS = 500;
+
+/** What the API server said, and when it was asked, in monotonic milliseconds. */
+interface Read {
+  readonly reading: PodReading;
+  readonly startedMs: number;
+}
+
+const NEVER = new AbortController().signal;
 
 interface Confirmed {
   readonly binding: string;
@@ -40,6 +51,8 @@ export class Confirmation {
   readonly #options: ConfirmationOptions;
   /** What was confirmed, by UID. Entries leave with their pods. */
   readonly #confirmed = new Map<string, Confirmed>();
+  /** A crowd's questions about one pod cost two reads: what began before a question says nothing about its moment. */
+  readonly #share = createShareNext<Read>();
 
   constructor(options: ConfirmationOptions) {
     this.#options = options;
@@ -48,25 +61,34 @@ export class Confirmation {
     });
   }
 
-  /** Never rejects; takes at most half a second, or until `signal` aborts. */
+  /** Never rejects; takes the time of two reads at most, or until `signal` aborts. */
   async confirm(pod: PodRecord, how: Confirm, signal: AbortSignal): Promise<Verdict> {
     const { reader, clock, maxViewAgeMs } = this.#options;
     const startedMs = clock.monotonic();
     const remembered = this.#remembered(pod, how, startedMs);
     if (remembered !== undefined) return { kind: 'holds', ageMs: startedMs - remembered.atMs };
-    const deadline = startDeadline(clock, READ_LIMIT_MS, signal);
-    try {
-      const reading = await reader.readPod(pod.namespace, pod.name, deadline.signal);
-      if (reading.kind !== 'unknown') {
-        const holds = reading.kind === 'found' && isSame(pod, reading.pod, how);
-        this.#remember(pod, holds ? startedMs : undefined);
-        return holds ? { kind: 'holds', ageMs: 0 } : { kind: 'moved' };
-      }
-      const ageMs = reader.viewAgeMs();
-      return how !== 'certain' && ageMs < maxViewAgeMs ? { kind: 'holds', ageMs } : { kind: 'unsure' };
-    } finally {
-      deadline.clear();
+    const read = await Promise.race([this.#read(pod), untilAborted(signal)]);
+    // Not to have waited for the API server is no reason to do without its word.
+    if (read === undefined) return { kind: 'late' };
+    if (read.reading.kind !== 'unknown') {
+      const holds = read.reading.kind === 'found' && isSame(pod, read.reading.pod, how);
+      this.#remember(pod, holds ? read.startedMs : undefined);
+      return holds ? { kind: 'holds', ageMs: 0 } : { kind: 'moved' };
     }
+    const ageMs = reader.viewAgeMs();
+    return how !== 'certain' && ageMs < maxViewAgeMs ? { kind: 'holds', ageMs } : { kind: 'unsure' };
+  }
+
+  /** A read that has not begun yet, shared with all who ask before it has. */
+  #read({ namespace, name }: PodRecord): Promise<Read> {
+    const { reader, clock } = this.#options;
+    return this.#share(JSON.stringify([namespace, name]), async () => {
+      const startedMs = clock.monotonic();
+      const limit = startDeadline(clock, READ_LIMIT_MS, NEVER);
+      const reading = await reader.readPod(namespace, name, limit.signal);
+      limit.clear();
+      return { reading, startedMs };
+    });
   }
 
   /** How long ago the API server last said that the pod has its addresses; undefined when it has not been asked. */

@@ -24,6 +24,8 @@ export interface NodeFeedOptions {
   readonly identify: (pod: PodRecord) => Identity | undefined;
   /** How long nothing has been heard from the API server, in milliseconds. */
   readonly silenceMs: () => number;
+  /** `--max-view-age`, which the agent keeps to as well. */
+  readonly maxViewAgeMs: number;
   readonly clock: Clock;
   /** For how many agents the whole set is put together at a time: after an outage all of them ask for it at once. */
   readonly wholeSets: Pick<Slots, 'run'>;
@@ -140,7 +142,7 @@ export class NodeFeed {
       }
       for (const uid of index.podsOn(hostIp)) this.#changedPods.add(uid);
       await this.#flush();
-      await this.#send({ synced: {} });
+      await this.#send({ synced: { max_view_age_ms: this.#options.maxViewAgeMs } });
       this.#isSynced = true;
     } finally {
       told.abort();

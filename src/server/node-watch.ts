@@ -12,8 +12,9 @@ export interface NodeWatchOptions extends Omit<NodeFeedOptions, 'hostIp' | 'stre
 
 /** Answers `WatchNode`. The node is the one that is proven of the agent; what the agent says of itself changes nothing. */
 export function createNodeWatch({ scope, feeds, ...options }: NodeWatchOptions): WatchNodeHandler {
-  return async (_request, stream) => {
-    const agent = await scope.of(stream, stream.signal);
+  return async ({ host_ip }, stream) => {
+    const caller = { peer: stream.peer, token: stream.token, hostIp: host_ip };
+    const agent = await scope.of(caller, stream.signal);
     if (agent.kind !== 'node') return agent.kind === 'unknown' ? 'unknown' : 'unproven';
     const feed = new NodeFeed({ ...options, hostIp: agent.hostIp, stream });
     const end = feeds.add(agent.hostIp, feed);

@@ -7,7 +7,7 @@ import type { Decision } from '#domain/policy.ts';
 import { CONFIRM, type Confirm, type Role, type WireCredentials, wireCredentials } from '#rpc/contract.ts';
 import type { CallContext, ServiceHandlers } from '#rpc/server.ts';
 import type { Clock } from '#runtime/clock.ts';
-import { startDeadline } from '#runtime/deadline.ts';
+import { startDeadline, untilAborted } from '#runtime/deadline.ts';
 import { denialFields, podFields } from '#telemetry/fields.ts';
 import type { Logger } from '#telemetry/logger.ts';
 
@@ -76,6 +76,7 @@ export function createService(options: ServiceOptions): ServiceHandlers {
   const podAt = async ({ address, hostIp, signal }: Question): Promise<Outcome<PodRecord>> => {
     const lookup = await pods.waitFor(address, signal, { hostIp });
     if (lookup.kind === 'ambiguous' && hostIp !== undefined && lookup.pods.every((pod) => pod.hostIp !== hostIp)) {
+      // What is no business of the asking node is told as late as what does not exist.
       await untilAborted(signal);
       return NOT_FOUND;
     }
@@ -92,6 +93,7 @@ export function createService(options: ServiceOptions): ServiceHandlers {
   const confirmed = async (pod: PodRecord, { address, confirm, signal }: Question): Promise<Outcome<number>> => {
     const verdict = await confirmation.confirm(pod, confirm, signal);
     if (verdict.kind === 'holds') return succeeded(verdict.ageMs);
+    if (verdict.kind === 'late') return failed('timed-out', 'the API server did not answer in time');
     if (verdict.kind === 'unsure') return failed('view-stale', 'it is not certain who has the address');
     logger.info('an address has changed hands before the watch said so', { ...podFields(pod), 'pod.ip': address });
     await untilOther(pods, address, pod.uid, signal);
@@ -176,14 +178,6 @@ function confirmOf(number: number | undefined): Confirm {
   if (number === undefined || number === CONFIRM.once) return 'once';
   if (number === CONFIRM.held) return 'held';
   return number === CONFIRM.anew ? 'anew' : 'certain';
-}
-
-/** What is no business of the asking node is told as late as what does not exist. */
-function untilAborted(signal: AbortSignal): Promise<void> {
-  return new Promise((resolve) => {
-    if (signal.aborted) resolve();
-    else signal.addEventListener('abort', () => resolve(), { once: true });
-  });
 }
 
 /** Resolves when another pod than this one, or none, has the address, or when `signal` aborts. */

@@ -113,7 +113,7 @@ describe('certificates that change under load', () => {
       },
       WatchNode: (call: ServerWritableStream<object, object>) => {
         serials.stream = call.getAuthContext().sslPeerCertificate?.serialNumber ?? '';
-        call.write({ synced: {} });
+        call.write({ synced: { max_view_age_ms: 30_000 } });
       },
     });
     const credentials = ServerCredentials.createSsl(

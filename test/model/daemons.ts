@@ -36,7 +36,12 @@ const BASE_ARN = 'arn:aws:iam::123456789012:role/';
 const NEVER = new AbortController().signal;
 
 /** What may be broken on purpose, to see that the model notices. */
-export type Sabotage = 'none' | 'trust ignores evidence' | 'confirmation always holds' | 'gone is ignored';
+export type Sabotage =
+  | 'none'
+  | 'trust ignores evidence'
+  | 'connections are not told apart'
+  | 'confirmation always holds'
+  | 'gone is ignored';
 
 export interface Setting {
   readonly truth: Truth;
@@ -111,6 +116,7 @@ export function startReplica(setting: Setting, watchDelayMs: number): Replica {
       credentials,
       identify,
       silenceMs: viewAgeMs,
+      maxViewAgeMs: 30_000,
       clock,
       wholeSets: createSlots(8),
       awaitPortion: createPortions(100),
@@ -152,7 +158,7 @@ export function startAgent(setting: Setting, replicas: () => readonly Replica[])
     if (!hasEvidence) return { kind: 'none', reason: 'one route for all pods' };
     return sabotage === 'trust ignores evidence' ? { kind: 'interface', key: 'any' } : truth.evidence(address);
   };
-  const trust = new Trust({ clock, readEvidence });
+  const trust: Trust = new Trust({ clock, readEvidence, maxAgeMs: () => store.maxViewAgeMs });
   const store = new NodeStore((uid) => trust.forget(uid));
   const client = createClient({ clock, random, replicas });
   const stream = new NodeStream({

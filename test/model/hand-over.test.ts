@@ -64,9 +64,15 @@ describe('addresses that pass from pod to pod, before late watches, cut streams,
 });
 
 describe('the model of hand-overs notices', () => {
-  for (const sabotage of ['trust ignores evidence', 'confirmation always holds', 'gone is ignored'] as const) {
-    it(`that ${sabotage}`, async (t) => {
-      const found = objections(await run({ seed: 1, hasEvidence: true, sabotage }, 60));
+  for (const [sabotage, hasEvidence] of [
+    ['trust ignores evidence', true],
+    ['confirmation always holds', true],
+    ['gone is ignored', true],
+    ['connections are not told apart', false],
+    ['confirmation always holds', false],
+  ] as const) {
+    it(`that ${sabotage}, ${hasEvidence ? 'with' : 'without'} evidence`, async (t) => {
+      const found = objections(await run({ seed: 1, hasEvidence, sabotage }, 60));
       t.diagnostic(found.join('; '));
       assert.notDeepEqual(found, []);
     });

@@ -1,3 +1,5 @@
+import type { Client } from '#agent/ports.ts';
+
 import { ManualClock } from '../support/manual-clock.ts';
 import { podRecord } from '../support/pods.ts';
 import { repeatableRandom } from '../unit/aws/scripted-sts.ts';
@@ -45,8 +47,10 @@ interface Owner {
   readonly sinceMs: number;
   /** When the API server showed it with its address; infinite until then. */
   shownMs: number;
-  lastAskedMs: number;
   wasServed: boolean;
+  /** The connection that the pod has open; it ends with the pod. */
+  connection: Client | undefined;
+  readonly end: AbortController;
 }
 
 interface Slot {
@@ -66,8 +70,8 @@ interface Outage {
 /**
  * A node whose addresses pass from pod to pod, each with a role of its own, before late watches, broken streams, replaced
  * servers and outages. An address is given away at once where a witness is left: with the kernel's evidence of the former pod,
- * or with the API server in reach until the watch has told. Where neither is, or where the agent has to go by what was
- * confirmed lately (SPEC 6, `--max-view-age`), the next pod gets it after the time that CNI plugins wait.
+ * or with the API server in reach until the watch has told. Where neither is, the next pod gets it after the time that CNI
+ * plugins wait.
  */
 export class Model {
   readonly #options: ModelOptions;
@@ -187,6 +191,7 @@ export class Model {
     const former = slot.owner;
     if (former !== undefined) {
       this.#truth.remove(former.name);
+      former.end.abort();
       slot.owner = undefined;
       if (!this.#mayPassAtOnce(former, nowMs)) {
         slot.nextMs = nowMs + CNI_WAIT_MS;
@@ -200,12 +205,12 @@ export class Model {
 
   /** Whether somebody can tell the former pod from the next. */
   #mayPassAtOnce(former: Owner, nowMs: number): boolean {
-    // A question of the former pod that is under way, or what it led to, would be the next one's as well for a while.
-    const isForgotten = !former.asks || nowMs - former.lastAskedMs > CNI_WAIT_MS + 1000;
-    const isApiInReach = !this.#apiOutages.some(
-      ({ fromMs, untilMs }) => fromMs < nowMs + LONGEST_DELAY_MS + CNI_WAIT_MS && untilMs > nowMs,
-    );
-    return this.#options.hasEvidence ? former.wasServed || isApiInReach : isForgotten && isApiInReach;
+    // What was said before the hand-over counts for as long as CNI plugins wait, and a question takes a second.
+    const isInReach = (outages: readonly Outage[]): boolean =>
+      !outages.some(({ fromMs, untilMs }) => fromMs < nowMs + CNI_WAIT_MS + 1000 && untilMs > nowMs);
+    if (this.#options.hasEvidence) return former.wasServed || isInReach(this.#apiOutages);
+    // The agent reaches the API server through a server of ours, or not at all.
+    return isInReach(this.#apiOutages) && isInReach(this.#serverOutages);
   }
 
   /** The next pod has the address; the API server is told a little later. StatefulSets give the same name again. */
@@ -220,8 +225,9 @@ export class Model {
       asks: slot.isSteady || this.#random() < 0.7,
       sinceMs: nowMs,
       shownMs: Number.POSITIVE_INFINITY,
-      lastAskedMs: Number.NEGATIVE_INFINITY,
       wasServed: false,
+      connection: undefined,
+      end: new AbortController(),
     };
     slot.owner = owner;
     slot.nextMs = nowMs + 5000 + this.#random() * 100_000;
@@ -237,23 +243,26 @@ export class Model {
     );
   }
 
-  /** A new connection asks for the name of its role and then for its credentials, or goes for a role that it had heard of. */
+  /** Asks for the name of the role and then for its credentials, or goes for a role that it had heard of. */
   async #ask(slot: Slot, owner: Owner): Promise<void> {
     this.#requests += 1;
     const askedMs = this.#clock.monotonic();
-    owner.lastAskedMs = askedMs;
     const { source } = this.#agent;
-    const client = { address: slot.address, evidence: this.#agent.readEvidence(slot.address) };
+    const client = this.#connect(slot, owner);
     const isDue = this.#isDue(slot, owner, askedMs);
     const forbidden = `role-${Math.ceil(this.#random() * this.#count)}`;
     const asked = this.#random() < 0.1 ? forbidden : owner.role;
-    const name = source.knownRole?.(client)?.role ?? (await this.#roleOf(client));
+    const name = source.knownRole?.(client)?.role ?? (await this.#roleOf(client, owner));
+    if (this.#isCut(owner)) return;
     if (name !== undefined && name !== owner.role)
       this.#wrong.push(`${owner.uid} was told of ${name} at ${askedMs} ms`);
     const known = source.knownCredentials?.(client, asked);
     if (known !== undefined) this.#fromMemory += 1;
     const outcome =
-      known === undefined ? await source.podCredentials(client, asked, NEVER) : ({ ok: true, value: known } as const);
+      known === undefined
+        ? await source.podCredentials(client, asked, owner.end.signal)
+        : ({ ok: true, value: known } as const);
+    if (this.#isCut(owner)) return;
     const key = outcome.ok ? outcome.value.accessKeyId : undefined;
     if (key !== undefined && key !== owner.role) this.#wrong.push(`${owner.uid} was given ${key} at ${askedMs} ms`);
     if (key === owner.role) owner.wasServed = true;
@@ -262,8 +271,26 @@ export class Model {
     else if (isDue && key === undefined && slot.owner === owner) this.#lateRefusals += 1;
   }
 
-  async #roleOf(client: { address: string; evidence: ReturnType<Agent['readEvidence']> }): Promise<string | undefined> {
-    const outcome = await this.#agent.source.podRole(client, NEVER);
+  /** By a new connection or by the one that is open already. */
+  #connect({ address }: Slot, owner: Owner): Client {
+    if (owner.connection === undefined || this.#random() < 0.5) {
+      const evidence = this.#agent.readEvidence(address);
+      const isToldApart = this.#options.sabotage !== 'connections are not told apart';
+      owner.connection = { address, evidence, acceptedMs: isToldApart ? this.#clock.monotonic() : 0 };
+    }
+    return owner.connection;
+  }
+
+  /**
+   * Whether an answer no longer reaches who asked. Connections end with their pod, before its address is free. Where the kernel
+   * shows who has the address, the agent must not even try.
+   */
+  #isCut(owner: Owner): boolean {
+    return !this.#options.hasEvidence && owner.end.signal.aborted;
+  }
+
+  async #roleOf(client: Client, owner: Owner): Promise<string | undefined> {
+    const outcome = await this.#agent.source.podRole(client, owner.end.signal);
     return outcome.ok ? outcome.value.role : undefined;
   }
 
@@ -303,8 +330,6 @@ export class Model {
     return outages;
   }
 }
-
-const NEVER = new AbortController().signal;
 
 function knows(view: Replica['view'], { address }: Slot, { uid }: Owner): boolean {
   const lookup = view.pods.find(address, { hostIp: NODE });

@@ -25,7 +25,11 @@ function nodeOf({ hasEvidence, seed = 1 }: { readonly hasEvidence: boolean; read
   const setting = { truth, clock, random, hasEvidence, sabotage: 'none', sessionMs: 60 * MINUTE_MS } as const;
   let replicas: Replica[] = [startReplica(setting, 0)];
   const agent = startAgent(setting, () => replicas);
-  const clientAt = (address: string) => ({ address, evidence: agent.readEvidence(address) });
+  const clientAt = (address: string) => ({
+    address,
+    evidence: agent.readEvidence(address),
+    acceptedMs: clock.monotonic(),
+  });
   return {
     clock,
     agent,

@@ -1,11 +1,11 @@
 import type { MetadataCredentials } from '#domain/credentials.ts';
 import { failed, type Failure, type Outcome, succeeded } from '#domain/failure.ts';
 import type { Confirm, Holder } from '#rpc/contract.ts';
-import type { Gateway } from '#rpc/gateway.ts';
+import { type Gateway, isOutOfReach, isWorthAnotherAttempt } from '#rpc/gateway.ts';
 import type { Clock } from '#runtime/clock.ts';
+import { createJoined, type Joined } from '#runtime/joined.ts';
 
 import type { Client, CredentialSource, PodRole } from '../ports.ts';
-import { createJoined, type Joined } from './joined.ts';
 import type { NodeMetrics } from './metrics.ts';
 import type { NodeStore, StoredCredentials, StoredPod } from './store.ts';
 import type { NodeStream } from './stream.ts';
@@ -27,6 +27,9 @@ export interface NodeSourceOptions {
 /** Nothing with less life than this is served (SPEC 8.6). */
 const SHORTEST_LIFE_MS = 60_000;
 
+/** Where the memory would do, servers that are away are tried for so long: the most impatient SDK waits half a second. */
+const GIVE_UP_AFTER_MS = 250;
+
 const CHANGED_HANDS = failed('pod-not-found', 'no pod found');
 
 /**
@@ -36,16 +39,21 @@ const CHANGED_HANDS = failed('pod-not-found', 'no pod found');
 export function createNodeSource(options: NodeSourceOptions): CredentialSource {
   const { gateway, trust, store, stream, clock, serveStaleMs, metrics } = options;
 
+  /** Whether the store may be acted on. With its stream lost, who is held by the kernel is served on, the others for a while. */
+  const isCurrentFor = (held: 'witnessed' | 'recent'): boolean =>
+    stream.isLive || (serveStaleMs > 0 && (held === 'witnessed' || stream.silenceMs() < serveStaleMs));
+
   /** The client's pod as the store has it, if that may be acted on now. */
   const trusted = (client: Client): StoredPod | undefined => {
     const pod = store.find(client.address);
-    if (pod === undefined) return undefined;
-    const held = trust.holds(client, pod.uid);
-    if (held === undefined) return undefined;
-    if (stream.isLive) return pod;
-    if (serveStaleMs === 0) return undefined;
-    // A lost stream: who is held by the kernel is served on, the others for a while.
-    return held === 'witnessed' || stream.silenceMs() < serveStaleMs ? pod : undefined;
+    const held = pod === undefined ? undefined : trust.holds(client, pod.uid);
+    return held !== undefined && isCurrentFor(held) ? pod : undefined;
+  };
+
+  /** The same where nobody can be asked: then it is enough that the address was the pod's lately. */
+  const recalled = (client: Client): StoredPod | undefined => {
+    const pod = store.find(client.address);
+    return pod !== undefined && trust.recalls(client, pod.uid) && isCurrentFor('recent') ? pod : undefined;
   };
 
   /** Asks a server, as sure as need be, and sees to it that the client is still who it was. */
@@ -60,8 +68,9 @@ export function createNodeSource(options: NodeSourceOptions): CredentialSource {
   };
 
   /**
-   * Asks, or joins who asks the same: the same question of the same client, which is the same address with the same evidence.
-   * The time of a question that was joined may run out before one's own has: then it is asked again.
+   * Asks, or joins who asks the same: the same question of the same client, which is the same address with the same evidence,
+   * or the same connection where there is none. The time of a question that was joined may run out before one's own has: then
+   * it is asked again.
    */
   const ask = async <T extends Holder>(
     client: Client,
@@ -69,13 +78,24 @@ export function createNodeSource(options: NodeSourceOptions): CredentialSource {
     { what, signal }: { readonly what: string; readonly signal: AbortSignal },
     question: (confirm: Confirm) => Promise<Outcome<T>>,
   ): Promise<Outcome<T>> => {
-    metrics.fromServer.inc();
-    const key = JSON.stringify([client.address, client.evidence, what]);
+    const { address, evidence, acceptedMs } = client;
+    const key = JSON.stringify([address, evidence.kind === 'none' ? acceptedMs : evidence.key, what]);
     for (;;) {
       const { isFirst, result } = joined(key, () => askServer(client, question));
       const outcome = await result;
-      if (outcome.ok || isFirst || signal.aborted || !isPassing(outcome.failure)) return outcome;
+      if (outcome.ok || isFirst || signal.aborted || !isWorthAnotherAttempt(outcome.failure)) return outcome;
     }
+  };
+
+  /** Whether nobody can be asked. A server that has not answered may just be slow: not if the stream is lost as well. */
+  const isNobodyThere = (failure: Failure): boolean =>
+    isOutOfReach(failure) || (failure.kind === 'timed-out' && !stream.isLive);
+
+  /** What a server says; where none can say, what is known of the pod lately. */
+  const answer = <T>(outcome: Outcome<T>, known: () => T | undefined): Outcome<T> => {
+    const value = !outcome.ok && isNobodyThere(outcome.failure) ? known() : undefined;
+    (value === undefined ? metrics.fromServer : metrics.fromMemory).inc();
+    return value === undefined ? outcome : succeeded(value);
   };
 
   const roles = createJoined<Outcome<Holder & PodRole>>();
@@ -85,6 +105,12 @@ export function createNodeSource(options: NodeSourceOptions): CredentialSource {
   const lifeLeftMs = ({ expiresAtMs, deadAtMs }: StoredCredentials): number =>
     Math.min(expiresAtMs - clock.now(), deadAtMs - clock.monotonic());
 
+  const credentialsFor = (pod: StoredPod | undefined, role: string): MetadataCredentials | undefined => {
+    if (pod === undefined || !isItsRole(pod, role)) return undefined;
+    const credentials = store.credentialsOf(pod);
+    return credentials !== undefined && lifeLeftMs(credentials) >= SHORTEST_LIFE_MS ? credentials.value : undefined;
+  };
+
   return {
     knownRole: (client) => {
       const pod = trusted(client);
@@ -92,29 +118,32 @@ export function createNodeSource(options: NodeSourceOptions): CredentialSource {
       return pod;
     },
     knownCredentials: (client, role) => {
-      const pod = trusted(client);
-      if (pod === undefined || !isItsRole(pod, role)) return undefined;
-      const credentials = store.credentialsOf(pod);
-      if (credentials === undefined || lifeLeftMs(credentials) < SHORTEST_LIFE_MS) return undefined;
-      metrics.fromMemory.inc();
-      return credentials.value;
+      const known = credentialsFor(trusted(client), role);
+      if (known !== undefined) metrics.fromMemory.inc();
+      return known;
     },
     ...(options.isStoreKept ? { knownUid: (address: string) => store.find(address)?.uid } : {}),
-    podRole: (client, signal) =>
-      ask(client, roles, { what: '', signal }, (confirm) => gateway.podRole(client.address, confirm)),
-    podCredentials: async (client, role, signal): Promise<Outcome<MetadataCredentials>> => {
-      const answer = await ask(client, credentials, { what: role, signal }, (confirm) =>
-        gateway.podCredentials(client.address, role, confirm),
+    podRole: async (client, signal) => {
+      const known = (): PodRole | undefined => recalled(client);
+      const outcome = await ask(client, roles, { what: '', signal }, (confirm) =>
+        gateway.podRole(client.address, { confirm, giveUpAfterMs: patienceMs(known()) }),
       );
-      return answer.ok ? succeeded(answer.value.credentials) : answer;
+      return answer(outcome, known);
+    },
+    podCredentials: async (client, role, signal) => {
+      const known = (): MetadataCredentials | undefined => credentialsFor(recalled(client), role);
+      const outcome = await ask(client, credentials, { what: role, signal }, (confirm) =>
+        gateway.podCredentials(client.address, role, { confirm, giveUpAfterMs: patienceMs(known()) }),
+      );
+      return answer(outcome.ok ? succeeded(outcome.value.credentials) : outcome, known);
     },
     serverHealth: () => gateway.serverHealth(),
   };
 }
 
-/** Whether a question that failed so may be answered soon. */
-function isPassing({ kind }: Failure): boolean {
-  return kind === 'pod-not-found' || kind === 'server-unavailable' || kind === 'view-stale';
+/** How long servers that are away are worth trying. */
+function patienceMs(known: object | undefined): number | undefined {
+  return known === undefined ? undefined : GIVE_UP_AFTER_MS;
 }
 
 /** The ways in which a pod may spell its own role; with any other the server decides. */

@@ -37,12 +37,18 @@ export class NodeStore {
   readonly #holders = new Map<string, number>();
   readonly #onGone: (uid: string) => void;
   #stream = 0;
+  #maxViewAgeMs = 30_000;
   /** Credentials that no pod has yet: that of the next update, or none will. */
   #unclaimed: string | undefined;
 
   /** `onGone` is told of each pod that leaves. */
   constructor(onGone: (uid: string) => void = () => {}) {
     this.#onGone = onGone;
+  }
+
+  /** How long the server lets a confirmation count that the kernel does not hold. */
+  get maxViewAgeMs(): number {
+    return this.#maxViewAgeMs;
   }
 
   /** How many pods are held. */
@@ -71,7 +77,7 @@ export class NodeStore {
     if (update.pod !== undefined) this.#put(update.pod);
     else if (update.gone !== undefined) this.#remove(update.gone.uid);
     else if (update.credentials !== undefined) this.#issue(update.credentials, clock);
-    else if (update.synced !== undefined) this.#dropOlder();
+    else if (update.synced !== undefined) this.#synced(update.synced.max_view_age_ms);
     if (update.heartbeat === undefined) this.#dropUnclaimed(update.credentials?.identity);
   }
 
@@ -139,7 +145,8 @@ export class NodeStore {
   }
 
   /** The new stream has said everything: what it did not say is no more. */
-  #dropOlder(): void {
+  #synced(maxViewAgeMs: number): void {
+    this.#maxViewAgeMs = maxViewAgeMs;
     for (const [uid, { stream }] of this.#pods) if (stream !== this.#stream) this.#remove(uid);
     for (const identity of this.#credentials.keys()) {
       if (!this.#holders.has(identity)) this.#credentials.delete(identity);

@@ -27,12 +27,11 @@ export interface Doubt {
 
 export interface TrustOptions {
   readonly clock: Clock;
+  /** `--max-view-age` of the server: how long a confirmation counts that the kernel does not hold, in milliseconds. */
+  readonly maxAgeMs: () => number;
   /** What the kernel shows of an address now. */
   readonly readEvidence: (address: string) => Evidence;
 }
-
-/** Without evidence a binding is confirmed anew this often: CNI plugins keep a freed address unused for about as long. */
-const UNWITNESSED_MS = 30_000;
 
 /** More than the pods of the largest node. What is forgotten is confirmed anew. */
 const MOST_BINDINGS = 4096;
@@ -40,7 +39,8 @@ const MOST_BINDINGS = 4096;
 /**
  * Two witnesses say who has an address: the API server, asked once, and from then on the kernel, which takes a pod's interface
  * away with the pod. Evidence that is unchanged holds the binding, whatever the watch is doing; changed evidence ends it. Where
- * the kernel shows nothing, the API server is asked again from time to time.
+ * the kernel shows nothing, the API server is asked for every connection: it belongs to the pod that had the address at any
+ * later moment, for it does not outlive that pod. It is asked again from time to time while the connection is in use.
  */
 export class Trust {
   readonly #options: TrustOptions;
@@ -56,17 +56,26 @@ export class Trust {
    */
   holds(client: Client, uid: string): 'witnessed' | 'recent' | undefined {
     const binding = this.#bindings.get(client.address);
-    return binding?.uid === uid ? this.#witness(binding, client.evidence) : undefined;
+    return binding?.uid === uid ? this.#witness(binding, client) : undefined;
+  }
+
+  /**
+   * Whether the address was confirmed to be this pod's lately, before the client's connection was there or since: that is
+   * something to go by where nobody can be asked, for CNI plugins keep a freed address unused for about as long.
+   */
+  recalls({ address, evidence }: Client, uid: string): boolean {
+    const binding = this.#bindings.get(address);
+    return binding?.uid === uid && !isInDoubt(binding, evidence) && this.#isRecent(binding);
   }
 
   /** What has to be asked before the client is answered. */
-  doubt({ address, evidence }: Client): Doubt {
+  doubt(client: Client): Doubt {
     const askedMs = this.#options.clock.monotonic();
-    const binding = this.#bindings.get(address);
+    const binding = this.#bindings.get(client.address);
     if (binding === undefined) return { confirm: 'anew', uid: undefined, askedMs };
-    const witness = this.#witness(binding, evidence);
+    const witness = this.#witness(binding, client);
     if (witness !== undefined) return { confirm: witness === 'witnessed' ? 'held' : 'once', uid: binding.uid, askedMs };
-    return { confirm: isInDoubt(binding, evidence) ? 'certain' : 'anew', uid: undefined, askedMs };
+    return { confirm: isInDoubt(binding, client.evidence) ? 'certain' : 'anew', uid: undefined, askedMs };
   }
 
   /**
@@ -113,10 +122,15 @@ export class Trust {
     else this.#bindings.set(address, { ...binding, uid: undefined });
   }
 
-  #witness(binding: Binding, now: Evidence): 'witnessed' | 'recent' | undefined {
-    if (isInDoubt(binding, now)) return undefined;
-    if (binding.isConfirmed && isUnchanged(binding.evidence, now)) return 'witnessed';
-    return this.#options.clock.monotonic() - binding.confirmedMs < UNWITNESSED_MS ? 'recent' : undefined;
+  #witness(binding: Binding, { evidence, acceptedMs }: Client): 'witnessed' | 'recent' | undefined {
+    if (isInDoubt(binding, evidence)) return undefined;
+    const isHeld = isUnchanged(binding.evidence, evidence);
+    if (isHeld && binding.isConfirmed) return 'witnessed';
+    return (isHeld || binding.confirmedMs >= acceptedMs) && this.#isRecent(binding) ? 'recent' : undefined;
+  }
+
+  #isRecent({ confirmedMs }: Binding): boolean {
+    return this.#options.clock.monotonic() - confirmedMs < this.#options.maxAgeMs();
   }
 }
 

@@ -43,6 +43,24 @@ test('a pod is known by its source address, whatever its headers say', async (t)
   assert.deepEqual(source.asked, ['role 127.0.1.1', 'role 127.0.1.2']);
 });
 
+test('a connection is told from the others of its pod by the moment at which it was accepted', async (t) => {
+  const moments: number[] = [];
+  const { port } = await started(t, {
+    source: {
+      podRole: ({ acceptedMs }) => {
+        moments.push(acceptedMs);
+        return Promise.resolve({ ok: true, value: podRole('reader') });
+      },
+    },
+  });
+  const list = 'GET /latest/meta-data/iam/security-credentials/ HTTP/1.1\r\nHost: x\r\n';
+  const beforeMs = performance.now();
+  await raw(port, `${list}\r\n${list}Connection: close\r\n\r\n`, '127.0.1.1');
+  await raw(port, `${list}Connection: close\r\n\r\n`, '127.0.1.1');
+  const [first = 0, second = 0, third = 0] = moments;
+  assert.ok(beforeMs < first && first === second && second < third && third < performance.now(), String(moments));
+});
+
 test('an IPv4-mapped source address is the IPv4 address', async () => {
   const { app, source } = testAgent();
   await app.inject({ url: '/latest/meta-data/iam/security-credentials/', remoteAddress: '::ffff:127.0.1.1' });

@@ -31,7 +31,7 @@ function reviewerThat() {
     clock,
     lines,
     api,
-    ask: (token: string) => review(token, signal),
+    ask: (token: string, within = signal) => review(token, within),
     /** Asks, and answers the API server's part. */
     asked: async (token: string, status: number, body: unknown) => {
       const asking = review(token, signal);
@@ -145,5 +145,22 @@ describe('the review of tokens', () => {
     controller.abort();
     assert.deepEqual(await asking, { kind: 'unavailable' });
     assert.deepEqual(lines, []);
+  });
+
+  it('is one for all who ask at the time, and goes on when one of them leaves', async () => {
+    const { api, ask } = reviewerThat();
+    const leaving = new AbortController();
+    const asking = [ask('token', leaving.signal), ...Array.from({ length: 99 }, () => ask('token'))];
+    const other = ask('another');
+    const question = await api.next('other');
+    leaving.abort();
+    question.answer(201, GOOD);
+    const [first, ...others] = await Promise.all(asking);
+    assert.deepEqual(first, { kind: 'unavailable' });
+    assert.ok(others.every(({ kind }) => kind === 'pod'));
+    (await api.next('other')).answer(201, { status: { authenticated: false } });
+    assert.deepEqual(await other, { kind: 'refused' });
+    await settle();
+    assert.ok(!api.isWaiting('other'));
   });
 });

@@ -54,12 +54,13 @@ function roleNamed(name: string) {
   return { name, uid: '', role_arn: '', view_age_ms: 0 };
 }
 
-async function askRole(script: readonly Answer[], waitMs = 900) {
+async function askRole(script: readonly Answer[], { giveUpAfterMs = 900 } = {}) {
+  const waitMs = 900;
   const clock = new ManualClock();
   const { client, calls } = scriptedClient(clock, script);
   const gateway = createGateway({ client, clock, waitMs, random: () => 0.5 });
   let endedAtMs = -1;
-  const asking = gateway.podRole('192.0.2.1', 'once').then((outcome) => {
+  const asking = gateway.podRole('192.0.2.1', { confirm: 'once', giveUpAfterMs }).then((outcome) => {
     endedAtMs = clock.monotonic();
     return outcome;
   });
@@ -134,9 +135,50 @@ describe('the gateway', () => {
   it('ends in time when nobody answers', async () => {
     const { outcome, endedAtMs } = await askRole([{ afterMs: Infinity }]);
     assert.ok(!outcome.ok);
-    assert.equal(outcome.failure.kind, 'server-unavailable');
+    assert.equal(outcome.failure.kind, 'timed-out');
     assert.ok(endedAtMs <= 900, `${endedAtMs} ms`);
   });
+
+  it('says what tells most of all that it was told, whoever said it last', async () => {
+    const away = { afterMs: 1, failure: 'server-unavailable' } as const;
+    const scripts = [
+      [[away], 'server-unavailable'],
+      [[{ afterMs: 1, failure: 'view-stale' }, away], 'view-stale'],
+      [
+        [
+          { afterMs: 1, failure: 'pod-not-found' },
+          { afterMs: 1, failure: 'view-stale' },
+        ],
+        'pod-not-found',
+      ],
+      // A server that waits for the watch is another than one that is not there.
+      [[{ afterMs: Infinity }, away], 'timed-out'],
+      [[{ afterMs: 890, failure: 'pod-not-found' }, away], 'pod-not-found'],
+      [
+        [
+          { afterMs: 400, failure: 'pod-not-found' },
+          { afterMs: 1, failure: 'view-stale' },
+        ],
+        'pod-not-found',
+      ],
+    ] as const;
+    for (const [script, kind] of scripts) {
+      const { outcome } = await askRole(script);
+      assert.equal(outcome.ok ? 'ok' : outcome.failure.kind, kind, JSON.stringify(script));
+    }
+  });
+
+  for (const [failure, isGivenUp] of [
+    ['server-unavailable', true],
+    ['view-stale', true],
+    ['pod-not-found', false],
+  ] as const) {
+    it(`${isGivenUp ? 'gives up' : 'asks on'} when told to after 250 ms and all that was said is ${failure}`, async () => {
+      const { outcome, endedAtMs } = await askRole([{ afterMs: 1, failure }], { giveUpAfterMs: 250 });
+      assert.ok(!outcome.ok);
+      assert.ok(isGivenUp ? endedAtMs >= 250 && endedAtMs < 460 : endedAtMs > 600, `${endedAtMs} ms`);
+    });
+  }
 
   it('asks another replica when one is away', async () => {
     const { outcome, calls } = await askRole([
@@ -151,7 +193,7 @@ describe('the gateway', () => {
     const clock = new ManualClock();
     const { client, calls } = scriptedClient(clock, [{ afterMs: 10, name: 'reader' }]);
     const gateway = createGateway({ client, clock, waitMs: 900, random: () => 0.5 });
-    const asking = Array.from({ length: 600 }, (_, index) => gateway.podRole(`192.0.2.${index}`, 'once'));
+    const asking = Array.from({ length: 600 }, (_, index) => gateway.podRole(`192.0.2.${index}`, { confirm: 'once' }));
     await clock.advance(0);
     assert.equal(calls.length, 256);
     await clock.advance(30);
@@ -163,7 +205,7 @@ describe('the gateway', () => {
     const clock = new ManualClock();
     const { client, calls } = scriptedClient(clock, [{ afterMs: 800, name: 'reader' }]);
     const gateway = createGateway({ client, clock, waitMs: 900, random: () => 0.5 });
-    const asking = Array.from({ length: 100 }, (_, index) => gateway.podRole(`192.0.2.${index}`, 'once'));
+    const asking = Array.from({ length: 100 }, (_, index) => gateway.podRole(`192.0.2.${index}`, { confirm: 'once' }));
     await clock.advance(900);
     assert.ok((await Promise.all(asking)).every(({ ok }) => ok));
     assert.equal(calls.length, 116);
@@ -195,7 +237,9 @@ describe('the gateway', () => {
         };
       },
     };
-    const asking = createGateway({ client: empty, clock, waitMs: 900 }).podCredentials('192.0.2.1', 'reader', 'once');
+    const asking = createGateway({ client: empty, clock, waitMs: 900 }).podCredentials('192.0.2.1', 'reader', {
+      confirm: 'once',
+    });
     await clock.advance(1);
     const outcome = await asking;
     assert.ok(!outcome.ok);

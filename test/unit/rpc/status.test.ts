@@ -17,6 +17,7 @@ describe('a failure crosses the wire', () => {
     ['sts-refused', 'AccessDenied', status.FAILED_PRECONDITION],
     ['sts-unavailable', 'Throttling', status.UNAVAILABLE],
     ['server-unavailable', 'gone', status.UNAVAILABLE],
+    ['timed-out', 'no answer in time', status.DEADLINE_EXCEEDED],
     ['internal', 'internal error', status.INTERNAL],
   ] as const satisfies readonly (readonly [FailureKind, string, status])[]) {
     it(`${kind} as ${grpcCodeName(code)}, and comes out the same`, () => {
@@ -55,7 +56,7 @@ describe('a status of the transport means', () => {
   for (const [code, kind] of [
     [status.UNAVAILABLE, 'server-unavailable'],
     [status.CANCELLED, 'server-unavailable'],
-    [status.DEADLINE_EXCEEDED, 'server-unavailable'],
+    [status.DEADLINE_EXCEEDED, 'timed-out'],
     // What the transport says of a connection that broke in the middle of an answer.
     [status.INTERNAL, 'server-unavailable'],
     [status.UNIMPLEMENTED, 'internal'],

@@ -37,7 +37,7 @@ function scopeThat(mode: AgentIdentityMode) {
     unproven: { inc: ({ address }) => unproven.push(address) },
   });
   const { signal } = new AbortController();
-  return { lines, unproven, of: (peer: string, token = '') => scope.of({ peer, token }, signal) };
+  return { lines, unproven, of: (peer: string, token = '', hostIp = '') => scope.of({ peer, token, hostIp }, signal) };
 }
 
 const HELD = { kind: 'node', hostIp: NODE };
@@ -95,6 +95,20 @@ describe('the scope of an agent by its address', () => {
     const { lines, of } = scopeThat('host-ip');
     await of('203.0.113.1:1');
     assert.match(lines[0]?.message ?? '', /--agent-identity=host-ip/);
+  });
+
+  it('names the address seen and the one that the agent should have called from, once it says so', async () => {
+    for (const mode of ['auto', 'host-ip'] as const) {
+      const { lines, of } = scopeThat(mode);
+      for (const hostIp of [undefined, '198.51.100.7', '198.51.100.7', 'x\n']) await of('203.0.113.1:1', '', hostIp);
+      assert.deepEqual(
+        lines.map(({ fields }) => fields),
+        [
+          { 'agent.address': '203.0.113.1' },
+          { 'agent.address': '203.0.113.1', 'agent.expected_address': '198.51.100.7' },
+        ],
+      );
+    }
   });
 });
 

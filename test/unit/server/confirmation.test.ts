@@ -7,6 +7,8 @@ import type { Confirm } from '#rpc/contract.ts';
 import { Confirmation } from '#server/confirmation.ts';
 import type { PodReading } from '#server/ports.ts';
 
+import { sleep } from '#runtime/clock.ts';
+
 import { ManualClock } from '../../support/manual-clock.ts';
 import { podRecord } from '../../support/pods.ts';
 import { recordingLogger } from '../../support/recording-logger.ts';
@@ -20,13 +22,14 @@ function confirmationThat(says: (pod: PodRecord) => PodReading = (pod) => ({ kin
   const pods = new PodCache({ logger: recordingLogger().logger });
   const pod = podRecord();
   pods.upsert(pod);
-  const api = { says, viewAgeMs: 0, reads: 0, hangs: false };
+  const api = { says, viewAgeMs: 0, reads: 0, hangs: false, tookMs: 0 };
   const confirmation = new Confirmation({
     reader: {
       readPod: (namespace, name, signal) => {
         api.reads += 1;
         assert.deepEqual([namespace, name], [pod.namespace, pod.name]);
-        if (!api.hangs) return Promise.resolve(api.says(pod));
+        if (!api.hangs && api.tookMs === 0) return Promise.resolve(api.says(pod));
+        if (!api.hangs) return sleep(clock, api.tookMs, signal).then(() => api.says(pod));
         return new Promise((resolve) => signal.addEventListener('abort', () => resolve(AWAY)));
       },
       viewAgeMs: () => api.viewAgeMs,
@@ -42,7 +45,7 @@ function confirmationThat(says: (pod: PodRecord) => PodReading = (pod) => ({ kin
     api,
     pod,
     confirmation,
-    confirm: (how: Confirm, of = pod) => confirmation.confirm(of, how, signal),
+    confirm: (how: Confirm, of = pod, within = signal) => confirmation.confirm(of, how, within),
   };
 }
 
@@ -150,6 +153,32 @@ describe('confirmation', () => {
     await clock.advance(3_600_000);
     assert.deepEqual(await confirm('held'), { kind: 'holds', ageMs: 3_600_000 });
     assert.deepEqual(await confirm('once'), { kind: 'unsure' });
+  });
+
+  it('asks the API server twice for a crowd, and answers nobody by what was read before the question', async () => {
+    const { clock, api, confirm } = confirmationThat();
+    api.tookMs = 100;
+    const first = confirm('anew');
+    await clock.advance(50);
+    const crowd = Array.from({ length: 1000 }, () => confirm('anew'));
+    await clock.advance(50);
+    assert.deepEqual(await first, HOLDS);
+    api.says = () => ({ kind: 'gone' });
+    await clock.advance(100);
+    assert.deepEqual(new Set((await Promise.all(crowd)).map(({ kind }) => kind)), new Set(['moved']));
+    assert.equal(api.reads, 2);
+  });
+
+  it('is late for who cannot wait, whatever the watch says, and goes on for the others', async () => {
+    const { clock, api, pod, confirm } = confirmationThat();
+    api.tookMs = 100;
+    const impatient = new AbortController();
+    const [leaving, staying] = [confirm('anew', pod, impatient.signal), confirm('anew')];
+    await clock.advance(50);
+    impatient.abort();
+    assert.deepEqual(await leaving, { kind: 'late' });
+    await clock.advance(150);
+    assert.deepEqual(await staying, HOLDS);
   });
 
   it('waits half a second for an API server that does not answer', async () => {

@@ -72,6 +72,7 @@ function feedBeside(wholeSets: Slots, ...records: readonly PodRecord[]) {
     },
     identify: (pod) => (pod.role === '' || denied.has(pod.namespace) ? undefined : identityOf(pod, pod.role, 'kiam')),
     silenceMs: () => 123.4,
+    maxViewAgeMs: 30_000,
     clock,
     wholeSets,
     awaitPortion: createPortions(100),

@@ -26,7 +26,7 @@ function sourceOf(readEvidence: (address: string) => Client['evidence']) {
       podCredentials: () => Promise.resolve(failed('internal', 'not asked here')),
       serverHealth: () => Promise.resolve(succeeded('ok')),
     },
-    trust: new Trust({ clock, readEvidence }),
+    trust: new Trust({ clock, readEvidence, maxAgeMs: () => 30_000 }),
     store,
     isStoreKept: false,
     stream: { isLive: false, silenceMs: () => Number.POSITIVE_INFINITY },
@@ -43,7 +43,9 @@ describe('a crowd that asks the same', () => {
   it('is one question', async () => {
     const evidence = { kind: 'interface', key: 'veth1 7' } as const;
     const { source, answers } = sourceOf(() => evidence);
-    const asking = Array.from({ length: 1000 }, () => source.podRole({ address: '192.0.2.1', evidence }, PATIENT));
+    const asking = Array.from({ length: 1000 }, () =>
+      source.podRole({ address: '192.0.2.1', evidence, acceptedMs: 0 }, PATIENT),
+    );
     await settle();
     assert.equal(answers.length, 1);
     answers[0]?.(reader('uid-1'));
@@ -54,9 +56,9 @@ describe('a crowd that asks the same', () => {
     let key = 'veth1 7';
     const now = () => ({ kind: 'interface', key }) as const;
     const { source, answers } = sourceOf(now);
-    const former = source.podRole({ address: '192.0.2.1', evidence: now() }, PATIENT);
+    const former = source.podRole({ address: '192.0.2.1', evidence: now(), acceptedMs: 0 }, PATIENT);
     key = 'veth1 8';
-    const next = source.podRole({ address: '192.0.2.1', evidence: now() }, PATIENT);
+    const next = source.podRole({ address: '192.0.2.1', evidence: now(), acceptedMs: 0 }, PATIENT);
     await settle();
     assert.equal(answers.length, 2);
     answers[0]?.(reader('uid-former'));
@@ -68,10 +70,10 @@ describe('a crowd that asks the same', () => {
   it('asks again when the one that it joined ran out of time', async () => {
     const evidence = { kind: 'none', reason: 'a test' } as const;
     const { source, answers } = sourceOf(() => evidence);
-    const first = source.podRole({ address: '192.0.2.1', evidence }, PATIENT);
-    const second = source.podRole({ address: '192.0.2.1', evidence }, PATIENT);
+    const first = source.podRole({ address: '192.0.2.1', evidence, acceptedMs: 0 }, PATIENT);
+    const second = source.podRole({ address: '192.0.2.1', evidence, acceptedMs: 0 }, PATIENT);
     const gone = new AbortController();
-    const third = source.podRole({ address: '192.0.2.1', evidence }, gone.signal);
+    const third = source.podRole({ address: '192.0.2.1', evidence, acceptedMs: 0 }, gone.signal);
     await settle();
     gone.abort();
     answers[0]?.(failed('pod-not-found', 'pod not found'));

@@ -10,6 +10,7 @@ import { Trust } from '#agent/node/trust.ts';
 import type { Client, Evidence } from '#agent/ports.ts';
 import { failed, type Outcome, succeeded } from '#domain/failure.ts';
 import { credentialsOf, type Confirm, type Holder } from '#rpc/contract.ts';
+import type { Asking } from '#rpc/gateway.ts';
 
 import { ManualClock } from '../../../support/manual-clock.ts';
 import { credentialsUpdate, podUpdate } from './updates.ts';
@@ -26,24 +27,26 @@ function nodeThat({ serveStaleMs = 30_000, evidence: first = 'if-7', lifeMs = 3_
     kernel.key === '-' ? { kind: 'none', reason: 'a test' } : { kind: 'interface', key: kernel.key };
   const stream = { isLive: true, lostMs: 0 };
   const asked: Confirm[] = [];
+  const patience: (number | undefined)[] = [];
   const server: { answer: Outcome<Holder> } = { answer: succeeded(LISTED) };
   const store = new NodeStore();
   const credentials = credentialsUpdate('identity-1', clock.now() + lifeMs);
   store.apply(credentials, clock);
   store.apply(podUpdate(), clock);
-  const answer = <T>(confirm: Confirm, what: T): Promise<Outcome<Holder & T>> => {
-    asked.push(confirm);
+  const answer = <T>(how: Asking, what: T): Promise<Outcome<Holder & T>> => {
+    asked.push(how.confirm);
+    patience.push(how.giveUpAfterMs);
     return Promise.resolve(server.answer.ok ? succeeded({ ...server.answer.value, ...what }) : server.answer);
   };
   const wire = credentials.credentials?.credentials;
   assert.ok(wire);
   const source = createNodeSource({
     gateway: {
-      podRole: (_address, confirm) => answer(confirm, { role: 'reader' }),
-      podCredentials: (_address, _role, confirm) => answer(confirm, { credentials: credentialsOf(wire) }),
+      podRole: (_address, how) => answer(how, { role: 'reader' }),
+      podCredentials: (_address, _role, how) => answer(how, { credentials: credentialsOf(wire) }),
       serverHealth: () => Promise.resolve(succeeded('ok')),
     },
-    trust: new Trust({ clock, readEvidence: evidence }),
+    trust: new Trust({ clock, readEvidence: evidence, maxAgeMs: () => store.maxViewAgeMs }),
     store,
     isStoreKept: true,
     stream: {
@@ -56,12 +59,14 @@ function nodeThat({ serveStaleMs = 30_000, evidence: first = 'if-7', lifeMs = 3_
     serveStaleMs,
     metrics: createNodeMetrics(new Registry(), { size: () => store.size, silenceMs: () => 0 }),
   });
-  const client = (): Client => ({ address: ADDRESS, evidence: evidence() });
+  /** A connection that is new, or was there from the beginning. */
+  const client = (acceptedMs = clock.monotonic()): Client => ({ address: ADDRESS, evidence: evidence(), acceptedMs });
   return {
     clock,
     kernel,
     store,
     asked,
+    patience,
     server,
     source,
     client,
@@ -70,8 +75,8 @@ function nodeThat({ serveStaleMs = 30_000, evidence: first = 'if-7', lifeMs = 3_
       stream.isLive = false;
       stream.lostMs = clock.monotonic();
     },
-    fromMemory: (role = 'reader') => source.knownCredentials?.(client(), role)?.accessKeyId,
-    roleFromMemory: () => source.knownRole?.(client())?.role,
+    fromMemory: (role = 'reader') => source.knownCredentials?.(client(0), role)?.accessKeyId,
+    roleFromMemory: () => source.knownRole?.(client(0))?.role,
   };
 }
 
@@ -169,6 +174,38 @@ describe('the memory of a node', () => {
   });
 });
 
+describe('the memory of a node without evidence', () => {
+  it('asks once for each connection, and again when that was long ago', async () => {
+    const node = nodeThat({ evidence: '-' });
+    await node.confirm();
+    const kept = node.client();
+    for (let second = 0; second < 29; second += 1) {
+      await node.clock.advance(1000);
+      assert.notEqual(node.source.knownCredentials?.(kept, 'reader'), undefined);
+    }
+    const another = node.client();
+    assert.equal(node.source.knownCredentials?.(another, 'reader'), undefined);
+    await node.source.podRole(another, PATIENT);
+    assert.notEqual(node.source.knownCredentials?.(another, 'reader'), undefined);
+    await node.clock.advance(30_000);
+    assert.equal(node.source.knownCredentials?.(another, 'reader'), undefined);
+    await node.source.podRole(kept, PATIENT);
+    assert.notEqual(node.source.knownCredentials?.(another, 'reader'), undefined);
+    assert.deepEqual(node.asked, ['anew', 'anew', 'anew']);
+  });
+
+  it('keeps to the time that the server has told', async () => {
+    const node = nodeThat({ evidence: '-' });
+    node.store.apply({ synced: { max_view_age_ms: 2000 } }, node.clock);
+    node.store.apply(podUpdate(), node.clock);
+    await node.confirm();
+    await node.clock.advance(1999);
+    assert.equal(node.roleFromMemory(), 'reader');
+    await node.clock.advance(1);
+    assert.equal(node.roleFromMemory(), undefined);
+  });
+});
+
 describe('the memory of a node that has lost its server', () => {
   const cases = [
     // [evidence, --serve-stale, milliseconds since the loss, answers]
@@ -194,6 +231,48 @@ describe('the memory of a node that has lost its server', () => {
       assert.equal(node.roleFromMemory() !== undefined, answers);
     });
   }
+
+  const newConnections = [
+    // [what the question comes to, is the stream live, milliseconds since the pod was confirmed, answers]
+    ['server-unavailable', false, 29_998, true],
+    ['server-unavailable', false, 30_000, false],
+    ['server-unavailable', true, 0, true],
+    ['view-stale', true, 29_998, true],
+    ['timed-out', false, 29_998, true],
+    ['timed-out', true, 0, false],
+    ['pod-not-found', false, 0, false],
+    ['multiple-pods', true, 0, false],
+    ['forbidden', true, 0, false],
+  ] as const;
+  for (const [kind, isLive, afterMs, answers] of newConnections) {
+    const what = `${kind}, with its stream ${isLive ? 'there' : 'lost'}, ${afterMs} ms after the pod was confirmed`;
+    it(`${answers ? 'answers' : 'refuses'} a new connection without evidence: ${what}`, async () => {
+      const node = nodeThat({ evidence: '-' });
+      await node.confirm();
+      if (!isLive) node.loseStream();
+      await node.clock.advance(afterMs + 1);
+      node.server.answer = failed(kind, 'why');
+      const client = node.client();
+      assert.equal(node.source.knownCredentials?.(client, 'reader'), undefined);
+      assert.equal(node.source.knownRole?.(client), undefined);
+      const [role, credentials, others] = await Promise.all([
+        node.source.podRole(client, PATIENT),
+        node.source.podCredentials(client, 'reader', PATIENT),
+        node.source.podCredentials(client, 'writer', PATIENT),
+      ]);
+      assert.deepEqual([role.ok, credentials.ok, others.ok], [answers, answers, false]);
+      const expected = afterMs < 30_000 ? [250, 250, undefined] : [undefined, undefined, undefined];
+      assert.deepEqual(node.patience.slice(1), expected, 'whoever has something to fall back on asks for a while only');
+    });
+  }
+
+  it('asks as patiently as ever for a pod that the kernel holds and whose credentials have not come', async () => {
+    const node = nodeThat();
+    await node.confirm();
+    node.store.apply(podUpdate({ identity: 'other' }), node.clock);
+    await node.source.podCredentials(node.client(), 'reader', PATIENT);
+    assert.deepEqual(node.patience, [undefined, undefined]);
+  });
 
   it('ends with the credentials, whatever the kernel shows', async () => {
     const node = nodeThat();

@@ -14,18 +14,18 @@ function evidenceOf(key: string): Evidence {
   return key === '-' ? NONE : { kind: 'interface', key };
 }
 
-function clientWith(key: string): Client {
-  return { address: ADDRESS, evidence: evidenceOf(key) };
+function clientWith(key: string, acceptedMs = 0): Client {
+  return { address: ADDRESS, evidence: evidenceOf(key), acceptedMs };
 }
 
 function trustThat() {
   const clock = new ManualClock();
   const kernel = { key: '-' };
-  const trust = new Trust({ clock, readEvidence: () => evidenceOf(kernel.key) });
+  const trust = new Trust({ clock, readEvidence: () => evidenceOf(kernel.key), maxAgeMs: () => 30_000 });
   /** A connection that shows this key asks, and a server answers that it is this pod. */
   const answer = (key: string, uid: string, viewAgeMs = 0): boolean => {
     kernel.key = key;
-    const client = clientWith(key);
+    const client = clientWith(key, clock.monotonic());
     return trust.establish(client, { uid, viewAgeMs }, trust.doubt(client));
   };
   return { clock, kernel, trust, answer };
@@ -56,6 +56,40 @@ describe('trust', () => {
       assert.equal(trust.holds({ ...clientWith(now), address: '192.0.2.2' }, 'uid-1'), undefined);
     });
   }
+
+  it('asks for each connection that the kernel says nothing of, and recalls what was confirmed before it', async () => {
+    const { clock, trust, answer } = trustThat();
+    await clock.advance(1000);
+    assert.ok(answer('-', 'uid-1'));
+    const [earlier, same, later] = [999, 1000, 1001].map((acceptedMs) => clientWith('-', acceptedMs));
+    assert.ok(earlier && same && later);
+    assert.deepEqual(
+      [earlier, same, later].map((client) => trust.holds(client, 'uid-1')),
+      ['recent', 'recent', undefined],
+    );
+    assert.equal(trust.doubt(later).confirm, 'anew');
+    assert.ok(trust.recalls(later, 'uid-1'));
+    assert.ok(!trust.recalls(later, 'uid-2'));
+    await clock.advance(10);
+    assert.ok(answer('-', 'uid-1'));
+    assert.equal(trust.holds(later, 'uid-1'), 'recent', 'what is confirmed for one holds for all before it');
+    await clock.advance(29_999);
+    assert.ok(trust.recalls(clientWith('-', clock.monotonic()), 'uid-1'));
+    await clock.advance(1);
+    assert.ok(!trust.recalls(clientWith('-', clock.monotonic()), 'uid-1'));
+  });
+
+  it('recalls nothing that is in doubt', () => {
+    for (const [before, now] of [
+      ['if-7', 'if-8'],
+      ['if-7', '-'],
+      ['-', 'if-7'],
+    ] as const) {
+      const { trust, answer } = trustThat();
+      answer(before, 'uid-1');
+      assert.ok(!trust.recalls(clientWith(now), 'uid-1'));
+    }
+  });
 
   it('holds the next pod by its own evidence once that is confirmed', () => {
     const { trust, answer } = trustThat();
@@ -116,6 +150,7 @@ describe('trust', () => {
   it('counts from the moment that the server vouches for, not from its answer', async () => {
     const { clock, trust } = trustThat();
     const client = clientWith('-');
+    await clock.advance(20_000);
     const doubt = trust.doubt(client);
     await clock.advance(900);
     assert.ok(trust.establish(client, { uid: 'uid-1', viewAgeMs: 20_000 }, doubt));

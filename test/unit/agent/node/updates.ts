@@ -36,6 +36,6 @@ export function credentialsUpdate(identity: string, expiresAtMs: number, accessK
   };
 }
 
-export const SYNCED: NodeUpdate = { synced: {} };
+export const SYNCED: NodeUpdate = { synced: { max_view_age_ms: 30_000 } };
 export const MOVED: NodeUpdate = { moved: {} };
 export const HEARTBEAT: NodeUpdate = { heartbeat: { silence_ms: 0 } };
