@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { Agent } from 'node:http';
 import { after, before, describe, it } from 'node:test';
 
 import { askHttp, type Cluster, type Daemon, LISTING, startCluster } from '../support/cluster.ts';
@@ -19,9 +20,16 @@ describe('an agent that is told what its pods may have', () => {
     await agent.child.line(/the server tells what the pods of this node may have/);
   });
 
-  after(() => cluster.close());
+  const kept = new Agent({ keepAlive: true, maxSockets: 1 });
 
-  const ask = (from: string, path: string) => askHttp({ port: agent.port, from, path });
+  after(async () => {
+    kept.destroy();
+    await cluster.close();
+  });
+
+  /** By the connection that the pod keeps open: no kernel shows here who it is, so each new one is asked about. */
+  const ask = (from: string, path: string) => askHttp({ port: agent.port, from, path, connections: kept });
+  const askAnew = (from: string, path: string) => askHttp({ port: agent.port, from, path });
   const answersFrom = async (from: string): Promise<number> =>
     Number(new RegExp(`kiam_agent_answers_total\\{from="${from}"\\} (\\d+)`).exec(await agent.metrics())?.[1] ?? 0);
   const calls = async (): Promise<number> => {
@@ -45,6 +53,24 @@ describe('an agent that is told what its pods may have', () => {
     }
     assert.equal(await calls(), before);
     assert.ok((await answersFrom('memory')) >= 3);
+  });
+
+  it('asks a server once for each connection of which the kernel shows nothing', async () => {
+    const pod = await cluster.world.pod({ namespace: 'team', name: 'anew', role: 'anew' });
+    await eventually('answers come from memory', 10_000, async () => {
+      const before = await calls();
+      assert.equal((await ask(pod.address, `${LISTING}anew`)).status, 200);
+      return (await calls()) === before;
+    });
+    const before = await calls();
+    const reads = (): number => cluster.world.api.controls.requests('get', 'pods');
+    const readsBefore = reads();
+    for (let count = 0; count < 10; count += 1) {
+      assert.equal((await askAnew(pod.address, `${LISTING}anew`)).status, 200);
+      assert.equal((await ask(pod.address, `${LISTING}anew`)).status, 200);
+    }
+    assert.equal((await calls()) - before, 10);
+    assert.equal(reads() - readsBefore, 10);
   });
 
   it('is told of a changed role, and gives the old one no more', async () => {
@@ -88,6 +114,8 @@ describe('an agent that is told what its pods may have', () => {
     await agent.child.line(/the stream from the server is lost/);
     for (let attempt = 0; attempt < 20; attempt += 1) {
       assert.equal((await ask(pod.address, `${LISTING}steady`)).status, 200);
+      // Nobody can be asked about a new one, and the pod was confirmed just now.
+      assert.equal((await askAnew(pod.address, `${LISTING}steady`)).status, 200);
     }
   });
 });

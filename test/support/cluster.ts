@@ -1,5 +1,5 @@
 import { mkdtemp, rm } from 'node:fs/promises';
-import { request } from 'node:http';
+import { type Agent, request } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -29,6 +29,8 @@ export interface Question {
   readonly method?: string;
   readonly headers?: Readonly<Record<string, string>>;
   readonly body?: string;
+  /** Keeps connections open between questions; without it each has one of its own. */
+  readonly connections?: Agent;
 }
 
 export interface Daemon {
@@ -158,10 +160,10 @@ export async function startCluster(
 
 /** One request to a port of this machine, from the address of a pod. Rejects when the connection breaks. */
 export function askHttp(options: { port: number; path: string; from?: string } & Question): Promise<Answer> {
-  const { port, path, from = '127.0.0.1', method = 'GET', headers = {}, body } = options;
+  const { port, path, from = '127.0.0.1', method = 'GET', headers = {}, body, connections: agent = false } = options;
   const startedMs = performance.now();
   return new Promise((resolve, reject) => {
-    const outgoing = request({ host: '127.0.0.1', port, path, method, headers, localAddress: from, agent: false });
+    const outgoing = request({ host: '127.0.0.1', port, path, method, headers, localAddress: from, agent });
     outgoing.on('error', reject);
     outgoing.on('response', (incoming) => {
       const chunks: Buffer[] = [];
