@@ -78,7 +78,7 @@ async function startAgent(flags: AgentFlags, daemon: Daemon): Promise<void> {
   const metadata = createMetadataClient({ endpoint: http.metadataEndpoint, clock });
   shutdown.add({ name: 'metadata client', limitMs: 1000, close: () => metadata.close() });
 
-  const readEvidence = countedEvidence(createEvidenceReader(kernelFiles), registry, logger);
+  const readEvidence = countedEvidence(createEvidenceReader(kernelFiles, clock), registry, logger);
   const app = createAgentApp({
     source: startNode(flags, daemon, { client, registry, readEvidence }),
     readEvidence,

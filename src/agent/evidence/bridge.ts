@@ -1,5 +1,6 @@
 import { podInterfaceKey } from './interfaces.ts';
 import { type KernelFiles, readNumber } from './kernel-files.ts';
+import { neighboursOf } from './neighbours.ts';
 
 /** What tells an IPv4 neighbour on a bridge: undefined where it cannot be told, or others are behind the same port. */
 export type FindBridgePort = (bridge: string, address: string) => string | undefined;
@@ -10,7 +11,7 @@ export function createBridgePorts(files: KernelFiles): FindBridgePort {
   return (bridge, address) => {
     const arp = files.read('/proc/net/arp')?.toString('latin1');
     const forwarding = files.read(`/sys/class/net/${bridge}/brforward`);
-    const mac = arp === undefined ? undefined : neighbourOf(arp, bridge, address);
+    const mac = neighboursOf(arp ?? '', address).find(({ device }) => device === bridge)?.mac;
     if (mac === undefined || forwarding === undefined) return undefined;
     const port = portOf(forwarding, mac);
     if (port === undefined) return undefined;
@@ -28,22 +29,6 @@ export function createBridgePorts(files: KernelFiles): FindBridgePort {
 
 /** A bridge has at most 1023 ports (Linux, net/bridge/br_private.h, BR_PORT_BITS). */
 const MOST_HINTS = 4096;
-
-const COMPLETE = 0x2;
-
-/**
- * The MAC of a neighbour in the text of /proc/net/arp, in lower case, where the kernel has made sure of it (Linux,
- * net/ipv4/arp.c, `arp_format_neigh_entry`).
- */
-export function neighbourOf(table: string, device: string, address: string): string | undefined {
-  for (const line of table.split('\n')) {
-    if (!line.startsWith(address)) continue;
-    const [ip, , flags = '', mac = '', , on] = line.trim().split(/\s+/);
-    if (ip !== address || on !== device || (Number.parseInt(flags, 16) & COMPLETE) === 0) continue;
-    return /^(?:[0-9a-f]{2}:){5}[0-9a-f]{2}$/i.test(mac) && mac !== '00:00:00:00:00:00' ? mac.toLowerCase() : undefined;
-  }
-  return undefined;
-}
 
 /** `struct __fdb_entry` of linux/if_bridge.h: MAC, low byte of the port, local or not, age, high byte of the port, padding. */
 const ENTRY_BYTES = 16;

@@ -1,10 +1,12 @@
 import { isIPv4 } from 'node:net';
 
+import type { Clock } from '#runtime/clock.ts';
+
 import type { Evidence } from '../ports.ts';
 import { createBridgePorts } from './bridge.ts';
 import { podInterfaceKey } from './interfaces.ts';
 import type { KernelFiles } from './kernel-files.ts';
-import { findHostRoute6, findRoute4 } from './routes.ts';
+import { createRouteReader } from './route-reader.ts';
 
 /** What the kernel shows of an address in canonical form at this moment. Never throws. */
 export type ReadEvidence = (address: string) => Evidence;
@@ -15,7 +17,8 @@ export type ReadEvidence = (address: string) => Evidence;
  * where the pod's MAC was learned. Names, indexes, MACs and port numbers may come back with an address: see `podInterfaceKey`.
  * An interface that serves more than one address is no evidence, and every doubt is none.
  */
-export function createEvidenceReader(files: KernelFiles): ReadEvidence {
+export function createEvidenceReader(files: KernelFiles, clock: Pick<Clock, 'monotonic'>): ReadEvidence {
+  const routes = createRouteReader(files, clock);
   const findBridgePort = createBridgePorts(files);
 
   const byDevice = (device: string): Evidence => {
@@ -24,18 +27,16 @@ export function createEvidenceReader(files: KernelFiles): ReadEvidence {
   };
 
   const read4 = (address: string): Evidence => {
-    const table = files.read('/proc/net/route')?.toString('latin1');
-    const route = table === undefined ? undefined : findRoute4(table, address);
-    if (route === undefined) return none('the address is not on this node');
+    const route = routes.find4(address);
+    if (route === undefined) return none('no route to the address is certain');
     if (route.isPrivate) return byDevice(route.device);
     const key = findBridgePort(route.device, address);
     return key === undefined ? none(`interface ${route.device} serves many addresses`) : { kind: 'interface', key };
   };
 
   const read6 = (address: string): Evidence => {
-    const table = files.read('/proc/net/ipv6_route')?.toString('latin1');
-    const route = table === undefined ? undefined : findHostRoute6(table, address);
-    if (route === undefined) return none('the address has no route of its own on this node');
+    const route = routes.find6(address);
+    if (route === undefined) return none('no route to the address alone is certain');
     return route.isPrivate ? byDevice(route.device) : none(`interface ${route.device} serves many addresses`);
   };
 

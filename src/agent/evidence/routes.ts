@@ -11,29 +11,48 @@ const UP = 0x1;
 const GATEWAY = 0x2;
 const REJECT = 0x200;
 
+/** The routes of a node, as one look at its table showed them. */
+export type Routes = (address: string) => DirectRoute | undefined;
+
+interface Route4 {
+  readonly device: string;
+  readonly destination: number;
+  readonly mask: number;
+  readonly isDirect: boolean;
+}
+
 /**
- * Finds the route to an IPv4 address in the text of /proc/net/route (Linux, net/ipv4/fib_trie.c, `fib_route_seq_show`):
- * the longest prefix; undefined where a gateway is in between or nothing matches. Total for any text.
+ * Reads the text of /proc/net/route (Linux, net/ipv4/fib_trie.c, `fib_route_seq_show`). An address has the route of the longest
+ * prefix; none where a gateway is in between or nothing matches. Total for any text.
  */
-export function findRoute4(table: string, address: string): DirectRoute | undefined {
-  const wanted = number4(address);
-  let best: { device: string; mask: number; isDirect: boolean } | undefined;
-  const routes = new Map<string, number>();
+export function readRoutes4(table: string): Routes {
+  const routes: Route4[] = [];
+  const counts = new Map<string, number>();
   for (const line of table.split('\n')) {
     const [device = '', destination = '', , flagsText = '', , , , maskText = ''] = line.split('\t');
     if (!HEX_8.test(destination) || !HEX_8.test(maskText)) continue;
     const flags = Number.parseInt(flagsText, 16);
     if ((flags & UP) === 0) continue;
-    const mask = hostOrder(maskText);
+    counts.set(device, (counts.get(device) ?? 0) + 1);
     const isDirect = (flags & (GATEWAY | REJECT)) === 0;
-    routes.set(device, (routes.get(device) ?? 0) + 1);
-    if ((wanted & mask) >>> 0 !== hostOrder(destination)) continue;
-    if (best === undefined || mask > best.mask) best = { device, mask, isDirect };
-    // Two routes of one length, by metric or by table: which of them counts is not ours to guess.
-    else if (mask === best.mask && device !== best.device) best = { device: '', mask, isDirect: false };
+    routes.push({ device, destination: hostOrder(destination), mask: hostOrder(maskText), isDirect });
   }
-  if (best === undefined || !best.isDirect) return undefined;
-  return { device: best.device, isPrivate: best.mask === ALL_BITS && routes.get(best.device) === 1 };
+  return (address) => {
+    const best = longestPrefix(routes, number4(address));
+    if (best?.isDirect !== true) return undefined;
+    return { device: best.device, isPrivate: best.mask === ALL_BITS && counts.get(best.device) === 1 };
+  };
+}
+
+function longestPrefix(routes: readonly Route4[], wanted: number): Route4 | undefined {
+  let best: Route4 | undefined;
+  for (const route of routes) {
+    if ((wanted & route.mask) >>> 0 !== route.destination) continue;
+    if (best === undefined || route.mask > best.mask) best = route;
+    // Two routes of one length, by metric or by table: which of them counts is not ours to guess.
+    else if (route.mask === best.mask && route.device !== best.device) best = { ...best, device: '', isDirect: false };
+  }
+  return best;
 }
 
 const HEX_8 = /^[0-9A-F]{8}$/i;
@@ -52,7 +71,7 @@ function hostOrder(hex: string): number {
 const LOCAL_6 = 0x80000000;
 const ANYCAST_6 = 0x00100000;
 
-/** As {@link findRoute4}, in the text of /proc/net/ipv6_route (Linux, net/ipv6/route.c), for routes to one address alone. */
+/** As {@link readRoutes4}, in the text of /proc/net/ipv6_route (Linux, net/ipv6/route.c), for routes to one address alone. */
 export function findHostRoute6(table: string, address: string): DirectRoute | undefined {
   const wanted = hex6(address);
   if (wanted === undefined) return undefined;

@@ -3,10 +3,13 @@ import { describe, it } from 'node:test';
 
 import fc from 'fast-check';
 
-import { neighbourOf, portOf } from '#agent/evidence/bridge.ts';
+import { portOf } from '#agent/evidence/bridge.ts';
 import { createEvidenceReader } from '#agent/evidence/evidence.ts';
 import type { KernelFiles } from '#agent/evidence/kernel-files.ts';
-import { findHostRoute6, findRoute4 } from '#agent/evidence/routes.ts';
+import { neighboursOf } from '#agent/evidence/neighbours.ts';
+import { findHostRoute6, readRoutes4 } from '#agent/evidence/routes.ts';
+
+import { ManualClock } from '../../../support/manual-clock.ts';
 
 const ROUTE_HEAD = 'Iface\tDestination\tGateway \tFlags\tRefCnt\tUse\tMetric\tMask\t\tMTU\tWindow\tIRTT';
 
@@ -55,7 +58,7 @@ describe('the interface of a routed address', () => {
       ...interfaceFiles('veth1', 7, changed),
     ]);
     const inodes = new Map(inode === undefined ? [] : [['/sys/class/net/veth1', inode]]);
-    return createEvidenceReader(kernelOf(files, inodes))('198.18.1.2');
+    return createEvidenceReader(kernelOf(files, inodes), new ManualClock())('198.18.1.2');
   };
 
   it('is evidence where it is one end of a pair, by name, index and inode', () => {
@@ -76,7 +79,7 @@ describe('the interface of a routed address', () => {
 
   it('is none where sysfs does not know it', () => {
     const files = new Map([['/proc/net/route', table(route('veth1', '198.18.1.2', 32))]]);
-    assert.equal(createEvidenceReader(kernelOf(files, new Map()))('198.18.1.2').kind, 'none');
+    assert.equal(createEvidenceReader(kernelOf(files, new Map()), new ManualClock())('198.18.1.2').kind, 'none');
   });
 });
 
@@ -99,16 +102,95 @@ describe('the route of an IPv4 address', () => {
     ['a bridge', '198.18.3.9', { device: 'kbr0', isPrivate: false }],
     ['a gateway only', '198.18.9.9', undefined],
   ] as const) {
-    it(`by ${what}`, () => assert.deepEqual(findRoute4(routed, address), expected));
+    it(`by ${what}`, () => assert.deepEqual(readRoutes4(routed)(address), expected));
   }
 
   it('is not guessed where two are equally good, or the route is down or a refusal', () => {
     assert.equal(
-      findRoute4(table(route('a', '198.18.1.2', 32), route('b', '198.18.1.2', 32)), '198.18.1.2'),
+      readRoutes4(table(route('a', '198.18.1.2', 32), route('b', '198.18.1.2', 32)))('198.18.1.2'),
       undefined,
     );
-    assert.equal(findRoute4(table(route('a', '198.18.1.2', 32, '0004')), '198.18.1.2'), undefined);
-    assert.equal(findRoute4(table(route('*', '198.18.1.2', 32, '0205')), '198.18.1.2'), undefined);
+    assert.equal(readRoutes4(table(route('a', '198.18.1.2', 32, '0004')))('198.18.1.2'), undefined);
+    assert.equal(readRoutes4(table(route('*', '198.18.1.2', 32, '0205')))('198.18.1.2'), undefined);
+  });
+});
+
+describe('the routes of a node that has thousands', () => {
+  const ADDRESS = '198.18.1.2';
+  const far = Array.from({ length: 2000 }, (_, index) =>
+    route('eth0', `10.${index >> 8}.${index & 255}.0`, 24, '0003'),
+  );
+  const arpOf = (...devices: readonly string[]): string =>
+    ['head', ...devices.map((device) => `${ADDRESS} 0x1 0x2 0a:58:c6:12:01:02 * ${device}`)].join('\n');
+
+  function node() {
+    const clock = new ManualClock();
+    const files = new Map<string, string>([
+      ['/proc/net/route', table(...far, route('veth1', ADDRESS, 32))],
+      ['/proc/net/arp', arpOf('veth1')],
+      ...interfaceFiles('veth1', 7),
+      ...interfaceFiles('veth2', 17),
+    ]);
+    const inodes = new Map([
+      ['/sys/class/net/veth1', 5n],
+      ['/sys/class/net/veth2', 6n],
+    ]);
+    const kernel = kernelOf(files, inodes);
+    let looks = 0;
+    const counted: KernelFiles = {
+      ...kernel,
+      read: (path) => {
+        if (path === '/proc/net/route') looks += 1;
+        return kernel.read(path);
+      },
+    };
+    const read = createEvidenceReader(counted, clock);
+    return { clock, files, looks: () => looks, key: () => JSON.stringify(read(ADDRESS)) };
+  }
+
+  it('are read once a second, whatever connects', async () => {
+    const { clock, looks, key } = node();
+    const first = key();
+    assert.match(first, /veth1 7 5/);
+    for (let count = 0; count < 1000; count += 1) assert.equal(key(), first);
+    assert.equal(looks(), 1);
+    await clock.advance(1000);
+    assert.equal(key(), first);
+    assert.equal(looks(), 2);
+  });
+
+  it('are no evidence in between where the neighbour is elsewhere, in two places or nowhere', async () => {
+    for (const devices of [['veth2'], ['veth1', 'veth2'], []]) {
+      const { clock, files, key } = node();
+      const first = key();
+      files.set('/proc/net/route', table(...far, route('veth2', ADDRESS, 32)));
+      files.set('/proc/net/arp', arpOf(...devices));
+      assert.match(key(), /none/, devices.join());
+      await clock.advance(1000);
+      assert.match(key(), /veth2 17 6/);
+      assert.notEqual(key(), first);
+    }
+  });
+
+  it('are read for each connection where they are few', () => {
+    const { files, looks, key } = node();
+    files.set('/proc/net/route', table(route('veth1', ADDRESS, 32)));
+    for (let count = 0; count < 10; count += 1) key();
+    assert.equal(looks(), 10);
+  });
+
+  it('are not read at all for IPv6', () => {
+    const line = `fd000198001800010000000000000002 80 ${'0'.repeat(32)} 00 ${'0'.repeat(32)} 00000400 00000001 00000000 00000001 veth1`;
+    for (const [count, kind] of [
+      ['0200', 'interface'],
+      ['0201', 'none'],
+    ] as const) {
+      const { files } = node();
+      files.set('/proc/net/ipv6_route', line);
+      files.set('/proc/net/rt6_stats', `00d5 006c 0034 ${count} 0000 0000 2711\n`);
+      const read = createEvidenceReader(kernelOf(files, new Map([['/sys/class/net/veth1', 5n]])), new ManualClock());
+      assert.equal(read('fd00:198:18:1::2').kind, kind);
+    }
   });
 });
 
@@ -144,10 +226,13 @@ describe('the neighbour on a bridge', () => {
     '198.18.3.91      0x1         0x2         0a:58:c6:12:03:5b     *        eth0',
   ].join('\n');
 
+  const macOf = (bridge: string, address: string): string | undefined =>
+    neighboursOf(arp, address).find(({ device }) => device === bridge)?.mac;
+
   it('is told where the kernel has made sure of it, on that bridge', () => {
-    assert.equal(neighbourOf(arp, 'kbr0', '198.18.3.9'), '0a:58:c6:12:03:09');
+    assert.equal(macOf('kbr0', '198.18.3.9'), '0a:58:c6:12:03:09');
     for (const address of ['198.18.3.90', '198.18.3.91', '198.18.3.1', '198.18.3']) {
-      assert.equal(neighbourOf(arp, 'kbr0', address), undefined, address);
+      assert.equal(macOf('kbr0', address), undefined, address);
     }
   });
 
@@ -183,7 +268,7 @@ describe('the neighbour on a bridge', () => {
       ['/sys/class/net/veth7', 700n],
       ['/sys/class/net/veth8', 800n],
     ]);
-    const read = createEvidenceReader(kernelOf(files, inodes));
+    const read = createEvidenceReader(kernelOf(files, inodes), new ManualClock());
     const first = read('198.18.3.9');
     assert.equal(first.kind, 'interface');
     assert.deepEqual(read('198.18.3.9'), first);
@@ -211,14 +296,18 @@ describe('whatever the kernel’s files hold', () => {
     );
     fc.assert(
       fc.property(text, fc.constantFrom('198.18.1.2', 'fd00:198:18:1::2'), (content, address) => {
-        const read = createEvidenceReader({ read: () => Buffer.from(content), list: () => ['veth1'], inode: () => 1n });
+        const read = createEvidenceReader(
+          { read: () => Buffer.from(content), list: () => ['veth1'], inode: () => 1n },
+          new ManualClock(),
+        );
         const evidence = read(address);
         assert.ok(evidence.kind === 'none' || evidence.key !== '');
       }),
       { numRuns: 2000 },
     );
     assert.equal(
-      createEvidenceReader({ read: () => undefined, list: () => [], inode: () => 1n })('198.18.1.2').kind,
+      createEvidenceReader({ read: () => undefined, list: () => [], inode: () => 1n }, new ManualClock())('198.18.1.2')
+        .kind,
       'none',
     );
   });
