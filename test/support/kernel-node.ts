@@ -26,6 +26,8 @@ export interface KernelNodeOptions {
   readonly topology?: NetworkOptions['topology'];
   /** What the server may do in Kubernetes. */
   readonly serverRules?: WorldOptions['serverRules'];
+  /** Gives each pod's interface another address to lead to, so that the kernel does not show whose it is. */
+  readonly hidesOwners?: boolean;
 }
 
 export interface AgentStart {
@@ -100,7 +102,12 @@ export async function createKernelNode(options: KernelNodeOptions): Promise<Kern
     instance: { localIpv4: network.node.address },
     onPodRunning: async ({ addresses: [address = ''], hostNetwork }) => {
       if (hostNetwork) return;
-      pods.set(address, (await network.addPod(address)).exec);
+      const pod = await network.addPod(address);
+      pods.set(address, pod.exec);
+      if (options.hidesOwners === true) {
+        const another = address.replace('198.18.', '198.19.');
+        await runCommand([...network.node.exec, 'ip', 'route', 'add', `${another}/32`, 'dev', pod.nodeInterface]);
+      }
     },
     onPodGone: async ({ addresses: [address = ''], hostNetwork }) => {
       if (hostNetwork) return;
