@@ -7,7 +7,12 @@ import type { Outcome } from '#domain/failure.ts';
  */
 export type Evidence =
   | { readonly kind: 'interface'; readonly key: string }
-  | { readonly kind: 'none'; readonly reason: string };
+  | {
+      readonly kind: 'none';
+      readonly reason: string;
+      /** The key of the interface that the address is behind, though others are as well; undefined where that is not known. */
+      readonly behind?: string | undefined;
+    };
 
 /** Who asks: the source address of the connection, and what the kernel showed of it when the connection was accepted. */
 export interface Client {

@@ -1,5 +1,6 @@
 import { createAgentApp } from '#agent/app.ts';
 import { createEvidenceReader, type ReadEvidence } from '#agent/evidence/evidence.ts';
+import { isElsewhere } from '#agent/evidence/interfaces.ts';
 import { kernelFiles } from '#agent/evidence/kernel-files.ts';
 import { countedEvidence } from '#agent/evidence/metrics.ts';
 import { createAgentHttpMetrics } from '#agent/metrics.ts';
@@ -119,7 +120,13 @@ function startNode(
   { clock, logger, shutdown }: Daemon,
   { client, registry, readEvidence }: { client: KiamClient; registry: Registry; readEvidence: ReadEvidence },
 ): CredentialSource {
-  const trust: Trust = new Trust({ clock, readEvidence, maxAgeMs: () => store.maxViewAgeMs });
+  const trust: Trust = new Trust({
+    clock,
+    logger,
+    readEvidence,
+    isElsewhere: (before, now) => isElsewhere(kernelFiles, before, now),
+    maxAgeMs: () => store.maxViewAgeMs,
+  });
   const store = new NodeStore((uid) => trust.forget(uid));
   const hostIp = flags.interception.hostAddresses?.ipv4 ?? flags.interception.hostAddresses?.ipv6 ?? '';
   const stream = new NodeStream({ client, store, clock, logger, hostIp });

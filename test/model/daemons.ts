@@ -158,7 +158,13 @@ export function startAgent(setting: Setting, replicas: () => readonly Replica[])
     if (!hasEvidence) return { kind: 'none', reason: 'one route for all pods' };
     return sabotage === 'trust ignores evidence' ? { kind: 'interface', key: 'any' } : truth.evidence(address);
   };
-  const trust: Trust = new Trust({ clock, readEvidence, maxAgeMs: () => store.maxViewAgeMs });
+  const trust: Trust = new Trust({
+    clock,
+    logger,
+    readEvidence,
+    isElsewhere: (before, now) => truth.isPlugged(before) && !(now.kind === 'interface' && now.key === before),
+    maxAgeMs: () => store.maxViewAgeMs,
+  });
   const store = new NodeStore((uid) => trust.forget(uid));
   const client = createClient({ clock, random, replicas });
   const stream = new NodeStream({

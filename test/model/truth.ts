@@ -58,6 +58,11 @@ export class Truth {
     this.#interfaces.set(address, `interface-${this.#interfaceCount}`);
   }
 
+  /** Whether the interface of this key is there: it goes with its sandbox. */
+  isPlugged(key: string): boolean {
+    return [...this.#interfaces.values()].includes(key);
+  }
+
   evidence(address: string): Evidence {
     const key = this.#interfaces.get(address);
     return key === undefined ? { kind: 'none', reason: 'no interface' } : { kind: 'interface', key };

@@ -2,13 +2,13 @@ import assert from 'node:assert/strict';
 import { after, before, describe, it } from 'node:test';
 
 import type { Child } from '#sandbox/child.ts';
-import { runCommand } from '#sandbox/network/commands.ts';
 import type { WorldPod } from '#sandbox/world.ts';
 
 import { LISTING } from '../support/cluster.ts';
 import { eventually } from '../support/eventually.ts';
 import { AGENT_SERVES, createKernelNode, type KernelNode } from '../support/kernel-node.ts';
 import { networkSkip } from '../support/network-world.ts';
+import { askFromPod } from '../support/pod-request.ts';
 
 const skip = await networkSkip();
 /** [how pods are connected, whether the kernel shows whose an address is, how often one passes on] */
@@ -20,18 +20,6 @@ const NODES = [
 
 /** What the agent says once where the kernel shows nothing. */
 const NO_EVIDENCE = /the kernel does not show which pod has an address/;
-
-/** One request from inside a pod, without starting more than a shell: status and body; status 0 without an answer. */
-async function ask(exec: readonly string[], path: string): Promise<{ status: number; body: string }> {
-  const request = `GET ${path} HTTP/1.1\\r\\nHost: x\\r\\nConnection: close\\r\\n\\r\\n`;
-  const script = `exec 3<>/dev/tcp/169.254.169.254/80 && printf '${request}' >&3 && cat <&3`;
-  const outcome = await runCommand([...exec, 'timeout', '3', 'bash', '-c', script]);
-  const text = outcome.ok ? outcome.output : '';
-  return {
-    status: Number(/^HTTP\/1\.1 (\d{3})/.exec(text)?.[1] ?? 0),
-    body: text.slice(text.indexOf('\r\n\r\n') + 4).trim(),
-  };
-}
 
 for (const [topology, hasEvidence, handOvers] of NODES) {
   const what = `pods ${topology}, ${hasEvidence ? 'with' : 'without'} the kernel's evidence`;
@@ -71,7 +59,7 @@ for (const [topology, hasEvidence, handOvers] of NODES) {
       const done = new AbortController();
       const polling = (async () => {
         while (!done.signal.aborted) {
-          const { status, body } = await ask(node.podExec(steady.address), `${LISTING}steady`);
+          const { status, body } = await askFromPod(node.podExec(steady.address), `${LISTING}steady`);
           steadyAsked += 1;
           if (status !== 200 || roleIn(body) !== 'steady') steadyFailed.push(status);
           // Below what one pod may ask in a second.
@@ -85,21 +73,21 @@ for (const [topology, hasEvidence, handOvers] of NODES) {
         const [former, next] = [`former-${round}`, `next-${round}`];
         const first = await node.world.pod({ namespace: 'team', name: former, role: former });
         // Every other former pod has asked before, so that the agent knows it.
-        if (round % 2 === 0) assert.equal((await ask(node.podExec(first.address), LISTING)).body, former);
+        if (round % 2 === 0) assert.equal((await askFromPod(node.podExec(first.address), LISTING)).body, former);
         node.world.api.controls.holdDelivery('pods');
         node.world.api.removePod('team', former);
         await eventually('the former pod’s network is gone', 5000, () => node.podExec(first.address).length === 0);
         const second = await node.world.pod({ namespace: 'team', name: next, role: next });
         assert.equal(second.address, first.address);
         const exec = node.podExec(second.address);
-        const early = [LISTING, `${LISTING}${former}`, `${LISTING}${next}`].map((path) => ask(exec, path));
+        const early = [LISTING, `${LISTING}${former}`, `${LISTING}${next}`].map((path) => askFromPod(exec, path));
         await new Promise((resolve) => {
           setTimeout(resolve, 200);
         });
         node.world.api.controls.releaseDelivery('pods');
         const releasedMs = performance.now();
         await eventually('the next pod has its own', 5000, async () => {
-          const { status, body } = await ask(exec, `${LISTING}${next}`);
+          const { status, body } = await askFromPod(exec, `${LISTING}${next}`);
           return status === 200 && roleIn(body) === next;
         });
         waits.push(performance.now() - releasedMs);

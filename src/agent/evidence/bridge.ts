@@ -2,8 +2,15 @@ import { podInterfaceKey } from './interfaces.ts';
 import { type KernelFiles, readNumber } from './kernel-files.ts';
 import { neighboursOf } from './neighbours.ts';
 
-/** What tells an IPv4 neighbour on a bridge: undefined where it cannot be told, or others are behind the same port. */
-export type FindBridgePort = (bridge: string, address: string) => string | undefined;
+/** The interface behind the port of a bridge. */
+export interface BridgePort {
+  readonly key: string;
+  /** Whether nobody else was learned there. */
+  readonly isPrivate: boolean;
+}
+
+/** Where an IPv4 neighbour is on a bridge: undefined where that cannot be told. */
+export type FindBridgePort = (bridge: string, address: string) => BridgePort | undefined;
 
 /** Remembers where it looked last as a hint where to look first; what it answers is read anew every time. */
 export function createBridgePorts(files: KernelFiles): FindBridgePort {
@@ -13,8 +20,9 @@ export function createBridgePorts(files: KernelFiles): FindBridgePort {
     const forwarding = files.read(`/sys/class/net/${bridge}/brforward`);
     const mac = neighboursOf(arp ?? '', address).find(({ device }) => device === bridge)?.mac;
     if (mac === undefined || forwarding === undefined) return undefined;
-    const port = portOf(forwarding, mac);
-    if (port === undefined) return undefined;
+    const found = portOf(forwarding, mac);
+    if (found === undefined) return undefined;
+    const { port, isPrivate } = found;
     const hint = hints.get(`${bridge} ${port}`);
     const device = [...(hint === undefined ? [] : [hint]), ...files.list(`/sys/class/net/${bridge}/brif`)].find(
       (member) => readNumber(files, `/sys/class/net/${bridge}/brif/${member}/port_no`) === port,
@@ -23,7 +31,7 @@ export function createBridgePorts(files: KernelFiles): FindBridgePort {
     if (hints.size > MOST_HINTS) hints.clear();
     hints.set(`${bridge} ${port}`, device);
     const key = podInterfaceKey(files, device);
-    return key === undefined ? undefined : `${bridge} ${mac} ${key}`;
+    return key === undefined ? undefined : { key: `${bridge} ${mac} ${key}`, isPrivate };
   };
 }
 
@@ -33,8 +41,8 @@ const MOST_HINTS = 4096;
 /** `struct __fdb_entry` of linux/if_bridge.h: MAC, low byte of the port, local or not, age, high byte of the port, padding. */
 const ENTRY_BYTES = 16;
 
-/** The port that a MAC was learned on, if no other MAC was learned there. */
-export function portOf(forwarding: Buffer, mac: string): number | undefined {
+/** The port that a MAC was learned on, and whether no other MAC was learned there. */
+export function portOf(forwarding: Buffer, mac: string): { port: number; isPrivate: boolean } | undefined {
   const wanted = mac.replaceAll(':', '');
   let found: number | undefined;
   const learned = new Map<number, number>();
@@ -48,5 +56,5 @@ export function portOf(forwarding: Buffer, mac: string): number | undefined {
     if (found !== undefined && found !== port) return undefined;
     found = port;
   }
-  return found !== undefined && learned.get(found) === 1 ? found : undefined;
+  return found === undefined ? undefined : { port: found, isPrivate: learned.get(found) === 1 };
 }

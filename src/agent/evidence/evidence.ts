@@ -7,6 +7,7 @@ import { createBridgePorts } from './bridge.ts';
 import { podInterfaceKey } from './interfaces.ts';
 import type { KernelFiles } from './kernel-files.ts';
 import { createRouteReader } from './route-reader.ts';
+import type { DirectRoute } from './routes.ts';
 
 /** What the kernel shows of an address in canonical form at this moment. Never throws. */
 export type ReadEvidence = (address: string) => Evidence;
@@ -21,28 +22,30 @@ export function createEvidenceReader(files: KernelFiles, clock: Pick<Clock, 'mon
   const routes = createRouteReader(files, clock);
   const findBridgePort = createBridgePorts(files);
 
-  const byDevice = (device: string): Evidence => {
+  const byDevice = ({ device, isPrivate }: DirectRoute): Evidence => {
     const key = podInterfaceKey(files, device);
+    if (!isPrivate) return none(`interface ${device} serves many addresses`, key);
     return key === undefined ? none(`interface ${device} is none of a pod`) : { kind: 'interface', key };
   };
 
   const read4 = (address: string): Evidence => {
     const route = routes.find4(address);
     if (route === undefined) return none('no route to the address is certain');
-    if (route.isPrivate) return byDevice(route.device);
-    const key = findBridgePort(route.device, address);
-    return key === undefined ? none(`interface ${route.device} serves many addresses`) : { kind: 'interface', key };
+    const port = route.isPrivate ? undefined : findBridgePort(route.device, address);
+    if (port === undefined) return byDevice(route);
+    if (!port.isPrivate) return none(`several are behind one port of ${route.device}`, port.key);
+    return { kind: 'interface', key: port.key };
   };
 
   const read6 = (address: string): Evidence => {
     const route = routes.find6(address);
     if (route === undefined) return none('no route to the address alone is certain');
-    return route.isPrivate ? byDevice(route.device) : none(`interface ${route.device} serves many addresses`);
+    return byDevice(route);
   };
 
   return (address) => (isIPv4(address) ? read4(address) : read6(address));
 }
 
-function none(reason: string): Evidence {
-  return { kind: 'none', reason };
+function none(reason: string, behind?: string): Evidence {
+  return { kind: 'none', reason, behind };
 }

@@ -1,3 +1,4 @@
+import type { Evidence } from '../ports.ts';
 import { type KernelFiles, readNumber } from './kernel-files.ts';
 
 /** ARPHRD_ETHER of linux/if_arp.h. */
@@ -25,4 +26,17 @@ export function podInterfaceKey(files: KernelFiles, name: string): string | unde
   if (Number.isNaN(index) || !isPair || readNumber(files, `${directory}/type`) !== ETHERNET) return undefined;
   const inode = files.inode(directory);
   return inode === undefined ? undefined : `${name} ${index} ${inode}`;
+}
+
+/** Whether an address that was behind one interface is now seen behind another, or nowhere, though the first is still there. */
+export function isElsewhere(files: KernelFiles, before: string, now: Evidence): boolean {
+  const first = interfaceIn(before);
+  const present = now.kind === 'interface' ? now.key : now.behind;
+  if (present !== undefined && interfaceIn(present).join(' ') === first.join(' ')) return false;
+  return podInterfaceKey(files, first[0] ?? '') === first.join(' ');
+}
+
+/** Every key of evidence ends with a {@link podInterfaceKey}, whose parts have no spaces: name, index and inode. */
+function interfaceIn(key: string): readonly string[] {
+  return key.split(' ').slice(-3);
 }

@@ -19,12 +19,13 @@ const LONG_REST_MS = 1000;
 const MOST_ROUTES_6 = 512;
 
 /**
- * Reads the node's routes for each connection anew, or, where they are many, once a second. A route of before still holds if
- * the kernel's only neighbour of that address is behind the same device: the kernel has just sent an answer there, for no
- * connection is accepted without one.
+ * Reads the node's routes for each connection anew, or, where they are many, once a second. Then a route holds if the kernel's
+ * only neighbour of that address is behind the same device: the kernel has just sent an answer there, for no connection is
+ * accepted without one.
  */
 export function createRouteReader(files: KernelFiles, clock: Pick<Clock, 'monotonic'>): RouteReader {
   let routes: Routes | undefined;
+  let isLong = false;
   let readAgainMs = Number.NEGATIVE_INFINITY;
   const isNeighbour = (address: string, device: string): boolean => {
     const table = files.read('/proc/net/arp')?.toString('latin1') ?? '';
@@ -34,16 +35,14 @@ export function createRouteReader(files: KernelFiles, clock: Pick<Clock, 'monoto
   return {
     find4: (address) => {
       const nowMs = clock.monotonic();
-      const isOld = nowMs < readAgainMs;
-      if (!isOld) {
+      if (!isLong || nowMs >= readAgainMs) {
         const table = files.read('/proc/net/route');
         routes = table === undefined ? undefined : readRoutes4(table.toString('latin1'));
-        const isLong = table !== undefined && table.length > LONG_BYTES;
-        readAgainMs = isLong ? nowMs + LONG_REST_MS : Number.NEGATIVE_INFINITY;
+        isLong = table !== undefined && table.length > LONG_BYTES;
+        readAgainMs = nowMs + LONG_REST_MS;
       }
       const route = routes?.(address);
-      if (route === undefined || !isOld) return route;
-      return isNeighbour(address, route.device) ? route : undefined;
+      return route !== undefined && isLong && !isNeighbour(address, route.device) ? undefined : route;
     },
     find6: (address) => {
       if (routeCount6(files) > MOST_ROUTES_6) return undefined;

@@ -2,6 +2,7 @@ import { LRUCache } from 'lru-cache';
 
 import type { Confirm, Holder } from '#rpc/contract.ts';
 import type { Clock } from '#runtime/clock.ts';
+import type { Logger } from '#telemetry/logger.ts';
 
 import type { Client, Evidence } from '../ports.ts';
 
@@ -27,14 +28,20 @@ export interface Doubt {
 
 export interface TrustOptions {
   readonly clock: Clock;
+  readonly logger: Logger;
   /** `--max-view-age` of the server: how long a confirmation counts that the kernel does not hold, in milliseconds. */
   readonly maxAgeMs: () => number;
   /** What the kernel shows of an address now. */
   readonly readEvidence: (address: string) => Evidence;
+  /** Whether an address that had this evidence is seen elsewhere now, though the interface of back then is still there. */
+  readonly isElsewhere: (before: string, now: Evidence) => boolean;
 }
 
 /** More than the pods of the largest node. What is forgotten is confirmed anew. */
 const MOST_BINDINGS = 4096;
+
+/** How many addresses are warned about, each once. */
+const MOST_WARNINGS = 1000;
 
 /**
  * Two witnesses say who has an address: the API server, asked once, and from then on the kernel, which takes a pod's interface
@@ -45,6 +52,7 @@ const MOST_BINDINGS = 4096;
 export class Trust {
   readonly #options: TrustOptions;
   readonly #bindings = new LRUCache<string, Binding>({ max: MOST_BINDINGS });
+  readonly #warned = new Set<string>();
 
   constructor(options: TrustOptions) {
     this.#options = options;
@@ -88,6 +96,7 @@ export class Trust {
     // Kiam's server does not say which pod it means: nothing can be held to it.
     if (uid === '') return true;
     if (doubt.uid === undefined) {
+      if (this.#isElsewhere(address, uid, evidence)) return false;
       const confirmedMs = doubt.askedMs - viewAgeMs;
       return this.#bind(address, { uid, evidence, confirmedMs, isConfirmed: viewAgeMs === 0 });
     }
@@ -112,6 +121,24 @@ export class Trust {
     const present = this.#bindings.get(address);
     if (present !== undefined && present.confirmedMs > binding.confirmedMs) return present.uid === binding.uid;
     this.#bindings.set(address, binding);
+    return true;
+  }
+
+  /**
+   * A pod has one interface at a time. While that lives, whoever speaks with the pod's address from behind another is not the
+   * pod, whatever the API server says of the address.
+   */
+  #isElsewhere(address: string, uid: string, now: Evidence): boolean {
+    const binding = this.#bindings.get(address);
+    if (binding?.uid !== uid || binding.evidence.kind === 'none') return false;
+    if (!this.#options.isElsewhere(binding.evidence.key, now)) return false;
+    if (this.#warned.size < MOST_WARNINGS && !this.#warned.has(address)) {
+      this.#warned.add(address);
+      this.#options.logger.warn(
+        'a connection with the address of a pod does not come from its interface, which is still there: refused',
+        { 'pod.ip': address },
+      );
+    }
     return true;
   }
 

@@ -5,6 +5,7 @@ import fc from 'fast-check';
 
 import { portOf } from '#agent/evidence/bridge.ts';
 import { createEvidenceReader } from '#agent/evidence/evidence.ts';
+import { isElsewhere } from '#agent/evidence/interfaces.ts';
 import type { KernelFiles } from '#agent/evidence/kernel-files.ts';
 import { neighboursOf } from '#agent/evidence/neighbours.ts';
 import { findHostRoute6, readRoutes4 } from '#agent/evidence/routes.ts';
@@ -115,6 +116,28 @@ describe('the route of an IPv4 address', () => {
   });
 });
 
+describe('an address is elsewhere', () => {
+  const files = new Map<string, string>(interfaceFiles('veth1', 7));
+  const kernel = kernelOf(files, new Map([['/sys/class/net/veth1', 5n]]));
+  const at = (key: string) => ({ kind: 'interface', key }) as const;
+  const shared = (behind?: string) => ({ kind: 'none', reason: 'a test', behind }) as const;
+
+  for (const [what, before, now, expected] of [
+    ['behind another interface, while the first is there', 'veth1 7 5', at('veth2 17 6'), true],
+    ['nowhere, while the first is there', 'veth1 7 5', shared(), true],
+    ['behind another that it shares, while the first is there', 'veth1 7 5', shared('veth2 17 6'), true],
+    ['behind another port of the bridge', 'kbr0 0a:58:c6:12:03:09 veth1 7 5', at('kbr0 bb veth2 17 6'), true],
+    ['behind the same interface', 'veth1 7 5', at('veth1 7 5'), false],
+    ['behind the same, which it shares now', 'veth1 7 5', shared('veth1 7 5'), false],
+    ['behind the same, with another MAC', 'kbr0 0a:58:c6:12:03:09 veth1 7 5', at('kbr0 bb veth1 7 5'), false],
+    ['behind another, and the first is gone', 'veth1 7 4', at('veth2 17 6'), false],
+    ['nowhere, and the first is gone', 'veth9 7 5', shared(), false],
+  ] as const) {
+    it(`${expected ? 'when' : 'not when'} it is ${what}`, () =>
+      assert.equal(isElsewhere(kernel, before, now), expected));
+  }
+});
+
 describe('the routes of a node that has thousands', () => {
   const ADDRESS = '198.18.1.2';
   const far = Array.from({ length: 2000 }, (_, index) =>
@@ -166,6 +189,7 @@ describe('the routes of a node that has thousands', () => {
       files.set('/proc/net/route', table(...far, route('veth2', ADDRESS, 32)));
       files.set('/proc/net/arp', arpOf(...devices));
       assert.match(key(), /none/, devices.join());
+      files.set('/proc/net/arp', arpOf('veth2'));
       await clock.advance(1000);
       assert.match(key(), /veth2 17 6/);
       assert.notEqual(key(), first);
@@ -248,8 +272,10 @@ describe('the neighbour on a bridge', () => {
 
   it('has a port where nobody else was learned', () => {
     const own = entry('aa:aa:aa:aa:aa:aa', 300, true);
-    assert.equal(portOf(Buffer.concat([own, entry(MAC, 300), entry('bb:bb:bb:bb:bb:bb', 2)]), MAC), 300);
-    assert.equal(portOf(Buffer.concat([entry(MAC, 3), entry('bb:bb:bb:bb:bb:bb', 3)]), MAC), undefined);
+    const other = 'bb:bb:bb:bb:bb:bb';
+    const alone = portOf(Buffer.concat([own, entry(MAC, 300), entry(other, 2)]), MAC);
+    assert.deepEqual(alone, { port: 300, isPrivate: true });
+    assert.deepEqual(portOf(Buffer.concat([entry(MAC, 3), entry(other, 3)]), MAC), { port: 3, isPrivate: false });
     assert.equal(portOf(Buffer.concat([entry(MAC, 3), entry(MAC, 4)]), MAC), undefined);
     assert.equal(portOf(entry('bb:bb:bb:bb:bb:bb', 3), MAC), undefined);
   });
@@ -275,6 +301,11 @@ describe('the neighbour on a bridge', () => {
     // The pod's interface goes, and the next pod's gets name, MAC and port number of it.
     inodes.set('/sys/class/net/veth7', 701n);
     assert.notDeepEqual(read('198.18.3.9'), first);
+    // Somebody else is learned behind it.
+    files.set('/sys/class/net/kbr0/brforward', Buffer.concat([entry(MAC, 3), entry('bb:bb:bb:bb:bb:bb', 3)]));
+    const shared = read('198.18.3.9');
+    assert.equal(shared.kind === 'none' && shared.behind, `kbr0 ${MAC} veth7 70 701`);
+    files.set('/sys/class/net/kbr0/brforward', entry(MAC, 3));
     // The port number wanders to another member.
     files.set('/sys/class/net/kbr0/brif/veth7/port_no', '0x4\n');
     files.set('/sys/class/net/kbr0/brif/veth8/port_no', '0x3\n');

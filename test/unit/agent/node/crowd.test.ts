@@ -12,6 +12,7 @@ import { failed, type Outcome, succeeded } from '#domain/failure.ts';
 import type { Holder } from '#rpc/contract.ts';
 
 import { ManualClock, settle } from '../../../support/manual-clock.ts';
+import { recordingLogger } from '../../../support/recording-logger.ts';
 
 const PATIENT = new AbortController().signal;
 
@@ -26,7 +27,13 @@ function sourceOf(readEvidence: (address: string) => Client['evidence']) {
       podCredentials: () => Promise.resolve(failed('internal', 'not asked here')),
       serverHealth: () => Promise.resolve(succeeded('ok')),
     },
-    trust: new Trust({ clock, readEvidence, maxAgeMs: () => 30_000 }),
+    trust: new Trust({
+      clock,
+      logger: recordingLogger().logger,
+      isElsewhere: () => false,
+      readEvidence,
+      maxAgeMs: () => 30_000,
+    }),
     store,
     isStoreKept: false,
     stream: { isLive: false, silenceMs: () => Number.POSITIVE_INFINITY },

@@ -13,6 +13,7 @@ import { credentialsOf, type Confirm, type Holder } from '#rpc/contract.ts';
 import type { Asking } from '#rpc/gateway.ts';
 
 import { ManualClock } from '../../../support/manual-clock.ts';
+import { recordingLogger } from '../../../support/recording-logger.ts';
 import { credentialsUpdate, podUpdate } from './updates.ts';
 
 const ADDRESS = '192.0.2.1';
@@ -46,7 +47,13 @@ function nodeThat({ serveStaleMs = 30_000, evidence: first = 'if-7', lifeMs = 3_
       podCredentials: (_address, _role, how) => answer(how, { credentials: credentialsOf(wire) }),
       serverHealth: () => Promise.resolve(succeeded('ok')),
     },
-    trust: new Trust({ clock, readEvidence: evidence, maxAgeMs: () => store.maxViewAgeMs }),
+    trust: new Trust({
+      clock,
+      logger: recordingLogger().logger,
+      isElsewhere: () => false,
+      readEvidence: evidence,
+      maxAgeMs: () => store.maxViewAgeMs,
+    }),
     store,
     isStoreKept: true,
     stream: {

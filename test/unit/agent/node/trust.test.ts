@@ -5,6 +5,7 @@ import { Trust } from '#agent/node/trust.ts';
 import type { Client, Evidence } from '#agent/ports.ts';
 
 import { ManualClock } from '../../../support/manual-clock.ts';
+import { recordingLogger } from '../../../support/recording-logger.ts';
 
 const ADDRESS = '192.0.2.1';
 const NONE: Evidence = { kind: 'none', reason: 'a test' };
@@ -20,8 +21,15 @@ function clientWith(key: string, acceptedMs = 0): Client {
 
 function trustThat() {
   const clock = new ManualClock();
-  const kernel = { key: '-' };
-  const trust = new Trust({ clock, readEvidence: () => evidenceOf(kernel.key), maxAgeMs: () => 30_000 });
+  const kernel: { key: string; there: string[] } = { key: '-', there: [] };
+  const trust = new Trust({
+    clock,
+    logger: recordingLogger().logger,
+    readEvidence: () => evidenceOf(kernel.key),
+    isElsewhere: (before, now) =>
+      kernel.there.includes(before) && (now.kind === 'none' ? now.behind : now.key) !== before,
+    maxAgeMs: () => 30_000,
+  });
   /** A connection that shows this key asks, and a server answers that it is this pod. */
   const answer = (key: string, uid: string, viewAgeMs = 0): boolean => {
     kernel.key = key;
@@ -77,6 +85,32 @@ describe('trust', () => {
     assert.ok(trust.recalls(clientWith('-', clock.monotonic()), 'uid-1'));
     await clock.advance(1);
     assert.ok(!trust.recalls(clientWith('-', clock.monotonic()), 'uid-1'));
+  });
+
+  it('refuses who speaks for a pod from elsewhere while the pod’s interface lives, whatever the API server says', () => {
+    for (const now of ['if-8', '-']) {
+      const { trust, kernel, answer } = trustThat();
+      kernel.there = ['if-7', 'if-8'];
+      assert.ok(answer('if-7', 'uid-1'));
+      assert.equal(answer(now, 'uid-1'), false);
+      assert.equal(trust.holds(clientWith(now), 'uid-1'), undefined);
+      assert.equal(trust.holds(clientWith('if-7'), 'uid-1'), 'witnessed', 'the pod itself is served on');
+      assert.ok(
+        answer(now, 'uid-2'),
+        'another pod may have the address, though the former one’s interface is left over',
+      );
+    }
+  });
+
+  it('takes a pod for itself when others have come behind its interface', () => {
+    const { trust, kernel, answer } = trustThat();
+    kernel.there = ['if-7'];
+    assert.ok(answer('if-7', 'uid-1'));
+    kernel.key = '-';
+    const evidence: Evidence = { kind: 'none', reason: 'several are behind it', behind: 'if-7' };
+    const client = { address: ADDRESS, evidence, acceptedMs: 0 };
+    assert.equal(trust.doubt(client).confirm, 'certain');
+    assert.ok(trust.establish(client, { uid: 'uid-1', viewAgeMs: 0 }, trust.doubt(client)));
   });
 
   it('recalls nothing that is in doubt', () => {
