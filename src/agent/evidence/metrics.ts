@@ -23,13 +23,10 @@ export function countedEvidence(read: ReadEvidence, registry: Registry, logger: 
     }
     missing.inc();
     if (!isSaid) {
-      logger.warn(
-        'the kernel does not show which pod has an address: the API server is asked again from time to time',
-        {
-          'pod.ip': address,
-          reason: evidence.reason,
-        },
-      );
+      logger.warn('the kernel does not show which pod has an address: the API server is asked for every connection', {
+        'pod.ip': address,
+        reason: evidence.reason,
+      });
     }
     isSaid = true;
     return evidence;

@@ -36,6 +36,9 @@ const service = createServer((request, response) => {
 
 let agent: ReturnType<typeof testAgent>;
 let port = 0;
+/** The same, with the time-outs that it has in earnest. */
+let patient: ReturnType<typeof testAgent>;
+let patientPort = 0;
 const expression = '^/latest/(meta-data|dynamic|user-data|x)|iam';
 
 before(async () => {
@@ -43,14 +46,17 @@ before(async () => {
   await once(service, 'listening');
   const address = service.address();
   if (address === null || typeof address === 'string') throw new Error('no port');
-  const metadata = createMetadataClient({ endpoint: `http://127.0.0.1:${address.port}`, clock: systemClock });
+  const client = createMetadataClient({ endpoint: `http://127.0.0.1:${address.port}`, clock: systemClock });
+  const metadata = Object.assign(fakeMetadata(), client);
   const timeouts = { headersMs: 300, idleMs: 300, stalledMs: 300, checkIntervalMs: 50 };
-  agent = testAgent({ allow: expression, timeouts, metadata: Object.assign(fakeMetadata(), metadata) });
+  agent = testAgent({ allow: expression, timeouts, metadata });
   port = await listen(agent.app);
+  patient = testAgent({ allow: expression, metadata });
+  patientPort = await listen(patient.app);
 });
 
 after(async () => {
-  await agent.app.close();
+  await Promise.all([agent.app.close(), patient.app.close()]);
   service.closeAllConnections();
   service.close();
 });
@@ -167,14 +173,14 @@ function corpus(): string[] {
   return bases.flatMap((base) => spellings.flatMap((spell) => forbidden.map((path) => base(spell(path)))));
 }
 
-test("no spelling of a path to the node's identity reaches the metadata service", async () => {
+test("no spelling of a path to the node's identity reaches the metadata service", async (t) => {
   seen.length = 0;
   const targets = corpus();
   assert.ok(targets.length >= 400);
   const queue = [...targets];
   const work = async (): Promise<void> => {
     for (let target = queue.pop(); target !== undefined; target = queue.pop()) {
-      const status = statusOf(await rawGet(port, target));
+      const status = statusOf(await rawGet(patientPort, target));
       // Credentials of the pod itself, a refusal, or what the service said about a harmless neighbour; a busy machine may be
       // too slow for the proxy's second (503, 504).
       assert.ok([200, 400, 403, 404, 503, 504].includes(status), `${target}: ${status}`);
@@ -182,6 +188,9 @@ test("no spelling of a path to the node's identity reaches the metadata service"
   };
   await Promise.all(Array.from({ length: 16 }, work));
   assertHarmless();
+  t.diagnostic(
+    `${targets.length} spellings, ${new Set(targets).size} of them different; ${seen.length} reached the service as something harmless`,
+  );
 });
 
 test('allowed paths do reach the service, each in its one form', async () => {
