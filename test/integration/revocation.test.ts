@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { Agent } from 'node:http';
 import { after, before, describe, it } from 'node:test';
 
 import type { WorldPod } from '#sandbox/world.ts';
@@ -43,11 +44,15 @@ describe('a role that is taken from a pod', () => {
   after(async () => {
     done.abort();
     await load;
+    connections.destroy();
     await cluster.close();
   });
 
+  // Each pod keeps one, so that it is answered from the memory: no kernel shows here who has opened another.
+  const connections = new Agent({ keepAlive: true, maxSockets: 1 });
+
   const ask = ({ address, name }: Pick<WorldPod, 'address' | 'name'>) =>
-    askHttp({ port: agent.port, from: address, path: `${LISTING}${name}` });
+    askHttp({ port: agent.port, from: address, path: `${LISTING}${name}`, connections });
 
   async function beBusy(name: string): Promise<void> {
     const pod = await cluster.world.pod({ namespace: 'team', name, role: name });
