@@ -4,7 +4,7 @@ import { runCommand } from '#sandbox/network/commands.ts';
 export async function askFromPod(exec: readonly string[], path: string): Promise<{ status: number; body: string }> {
   const request = `GET ${path} HTTP/1.1\\r\\nHost: x\\r\\nConnection: close\\r\\n\\r\\n`;
   const script = `exec 3<>/dev/tcp/169.254.169.254/80 && printf '${request}' >&3 && cat <&3`;
-  const outcome = await runCommand([...exec, 'timeout', '3', 'bash', '-c', script]);
+  const outcome = await runCommand([...exec, 'timeout', '5', 'bash', '-c', script]);
   const text = outcome.ok ? outcome.output : '';
   return {
     status: Number(/^HTTP\/1\.1 (\d{3})/.exec(text)?.[1] ?? 0),
