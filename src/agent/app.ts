@@ -11,16 +11,16 @@ import type { Logger } from '#telemetry/logger.ts';
 
 import { type AccessLog, createAccessLog } from './access-log.ts';
 import { type Answer, errorAnswer, type Exchange } from './answer.ts';
-import { canonicalTarget } from './canonical-path.ts';
 import { type ClientOf, createClients } from './client.ts';
 import { createDispatch } from './dispatch.ts';
 import { createLimits, DEFAULT_POD_LIMITS, type PodLimits, type Usage } from './limits.ts';
 import type { AgentHttpMetrics, Refusal } from './metrics.ts';
 import type { Client, CredentialSource, Evidence } from './ports.ts';
-import { type RouteName, routeOf } from './route.ts';
+import type { RouteName } from './route.ts';
 import type { RouteExpression } from './route-expression.ts';
-import { createServerOptions, DEFAULT_TIMEOUTS, type HttpTimeouts } from './server-options.ts';
+import { createServerOptions, DEFAULT_TIMEOUTS, type HttpTimeouts, limitIdleOnce } from './server-options.ts';
 import { DEFAULT_SOCKET_LIMITS, limitSockets, type SocketLimits } from './sockets.ts';
+import { createTargets } from './targets.ts';
 
 export interface AgentAppOptions {
   readonly source: CredentialSource;
@@ -80,6 +80,7 @@ export function createAgentApp(options: AgentAppOptions): FastifyInstance {
   const accessLog = createAccessLog({ logger, debug: options.logsDebug ?? true });
   const dispatch = createDispatch({ ...options, waitMs, requireImdsv2 });
   const finish = createFinish(options, accessLog);
+  const understand = createTargets();
   const answering = new WeakSet<Socket>();
 
   const refuse = (pending: Pending, reason: Refusal, status: number, message: string): void => {
@@ -106,7 +107,7 @@ export function createAgentApp(options: AgentAppOptions): FastifyInstance {
 
   const serve = (request: FastifyRequest, reply: FastifyReply): void => {
     const startedMs = clock.monotonic();
-    const target = canonicalTarget(request.originalUrl);
+    const target = understand(request.originalUrl);
     const client = clientOf(request.raw.socket, target.ok ? target.query : '');
     const exchange: Exchange = {
       client: client ?? NOBODY,
@@ -121,7 +122,7 @@ export function createAgentApp(options: AgentAppOptions): FastifyInstance {
       refuse({ exchange, reply, startedMs, handler: undefined }, 'path', 400, reason);
       return;
     }
-    const route = routeOf(target.path);
+    const { route } = target;
     const pending: Pending = { exchange, reply, startedMs, handler: HANDLERS[route.name] };
     const usage = isLimited(route.name) ? limits.admit(client.address, startedMs) : undefined;
     if (typeof usage === 'string') {
@@ -150,6 +151,7 @@ export function createAgentApp(options: AgentAppOptions): FastifyInstance {
     allowIpQuery: options.allowIpQuery ?? false,
     readEvidence: options.readEvidence ?? (() => NO_EVIDENCE),
   });
+  limitIdleOnce(app.server);
   limitSockets(app.server, options.socketLimits ?? DEFAULT_SOCKET_LIMITS, () => {
     httpMetrics.refusals.inc({ reason: 'sockets' });
   });

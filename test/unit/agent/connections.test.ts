@@ -7,7 +7,7 @@ import type { HttpTimeouts } from '#agent/server-options.ts';
 
 import { bodyOf, listen, podRole, raw, rawGet, statusOf, testAgent, type TestAgentOptions } from './fixture.ts';
 
-const SHORT: HttpTimeouts = { headersMs: 200, idleMs: 200, stalledMs: 300, checkIntervalMs: 20 };
+const SHORT: HttpTimeouts = { headersMs: 200, idleMs: 300, checkIntervalMs: 20 };
 const PING = 'GET /ping HTTP/1.1\r\nHost: x\r\n\r\n';
 const LAST = 'GET /ping HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n';
 
@@ -86,7 +86,10 @@ test('headers that never end are cut off', async (t) => {
 
 test('an idle connection is closed, and so is one with a body that never comes', async (t) => {
   const { port } = await started(t);
+  const beganMs = performance.now();
   assert.equal(bodyOf(await raw(port, PING)), 'pong');
+  // fastify's own limit, which stands where ours is lost, is 72 seconds.
+  assert.ok(performance.now() - beganMs < 36_000);
   const answer = await raw(port, 'GET /ping HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000\r\n\r\n');
   assert.equal(bodyOf(answer), 'pong');
   assert.match(answer, /connection: close/i);
@@ -190,7 +193,7 @@ test('a token PUT with a small body is answered without reading it', async (t) =
 test('one address may hold so many connections, and another is not touched by it', async (t) => {
   const { app, port, registry } = await started(t, {
     socketLimits: { perAddress: 3, inAll: 100 },
-    timeouts: { ...SHORT, headersMs: 60_000, idleMs: 60_000, stalledMs: 60_000 },
+    timeouts: { ...SHORT, headersMs: 60_000, idleMs: 60_000 },
   });
   const held = await Promise.all([1, 2, 3].map(() => open(port, '127.0.1.1')));
   assert.equal(await raw(port, LAST, '127.0.1.1'), '');

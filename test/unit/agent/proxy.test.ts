@@ -48,7 +48,7 @@ before(async () => {
   if (address === null || typeof address === 'string') throw new Error('no port');
   const client = createMetadataClient({ endpoint: `http://127.0.0.1:${address.port}`, clock: systemClock });
   const metadata = Object.assign(fakeMetadata(), client);
-  const timeouts = { headersMs: 300, idleMs: 300, stalledMs: 300, checkIntervalMs: 50 };
+  const timeouts = { headersMs: 300, idleMs: 300, checkIntervalMs: 50 };
   agent = testAgent({ allow: expression, timeouts, metadata });
   port = await listen(agent.app);
   patient = testAgent({ allow: expression, metadata });
