@@ -2,6 +2,7 @@
 // stand its bill of materials and esbuild's account of it (https://esbuild.github.io/api/#metafile).
 // Usage: node scripts/build.mjs [folder]     (the folder is dist/ unless given)
 import { chmodSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { isBuiltin } from 'node:module';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
@@ -13,16 +14,31 @@ const root = dirname(dirname(fileURLToPath(import.meta.url)));
 const folder = process.argv[2] ?? join(root, 'dist');
 const { version } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'));
 
-// The options of Node that the program needs, whoever starts it: the CA certificates that a manifest mounts from the host
-// count, SIGUSR1 opens no debugger in the host's network, and the young generation stays small (memory at rest).
-const SHEBANG = '#!/usr/bin/env -S node --use-system-ca --disable-sigusr1 --max-semi-space-size=1';
+// What the programs need of Node, whoever starts them: SIGUSR1 opens no debugger in the host's network, the young generation
+// stays small, and memory from which V8's compilers have compiled goes back to the system (glibc would keep 10 MiB of it). Only
+// the server trusts the host's CA certificates, which a manifest mounts: the agent's calls know one CA, that of its flag.
+const COMMON = '--disable-sigusr1 --max-semi-space-size=1';
+const NODE_OPTIONS = { 'kiam-agent': COMMON, 'kiam-server': `--use-system-ca ${COMMON}` };
+const shebang = (name) => `#!/usr/bin/env -S MALLOC_MMAP_THRESHOLD_=16384 node ${NODE_OPTIONS[name]}`;
 
 // Some packages inside are CommonJS and ask for node's own modules by `require`, which an ES module does not have.
 const REQUIRE =
   "import { createRequire as __createRequire } from 'node:module'; const require = __createRequire(import.meta.url);";
 
+// `import` of one of node's own modules evaluates each of its exports, also those that are made when first used: for `node:http`
+// that loads a whole HTTP client, which costs 2 MiB of memory. `require` does not.
+const requireBuiltins = {
+  name: 'require-builtins',
+  setup: ({ onResolve, onLoad }) => {
+    onResolve({ filter: /^[a-z:_/]+$/ }, ({ path, kind }) =>
+      kind === 'import-statement' && isBuiltin(path) ? { path, namespace: 'builtin' } : undefined,
+    );
+    onLoad({ filter: /^/, namespace: 'builtin' }, ({ path }) => ({ contents: `module.exports = require('${path}');` }));
+  },
+};
+
 mkdirSync(folder, { recursive: true });
-for (const name of ['kiam-agent', 'kiam-server']) {
+for (const name of Object.keys(NODE_OPTIONS)) {
   const outfile = join(folder, `${name}.mjs`);
   const { metafile } = await build({
     absWorkingDir: root,
@@ -37,13 +53,15 @@ for (const name of ['kiam-agent', 'kiam-server']) {
     minifySyntax: true,
     legalComments: 'eof',
     metafile: true,
+    plugins: [requireBuiltins],
     define: {
       KIAM_PROTO: JSON.stringify(readFileSync(join(root, 'proto', 'kiam.proto'), 'utf8')),
       KIAM_VERSION: JSON.stringify(version),
     },
-    banner: { js: `${SHEBANG}\n${REQUIRE}` },
+    banner: { js: `${shebang(name)}\n${REQUIRE}` },
     logLevel: 'warning',
   });
+  refuseWideText(outfile);
   chmodSync(outfile, 0o755);
   const [{ bytes, inputs }] = Object.values(metafile.outputs);
   const bill = billOfMaterials({ root, name, inputs });
@@ -51,4 +69,10 @@ for (const name of ['kiam-agent', 'kiam-server']) {
   writeFileSync(join(folder, `${name}.sbom.json`), `${JSON.stringify(bill, null, 1)}\n`);
   const size = `${Math.round(bytes / 1024)} KiB from ${Object.keys(metafile.inputs).length} files`;
   console.log(`${outfile}: ${size} and ${bill.components.length} packages`);
+}
+
+/** V8 holds a program's text as long as it runs: in one byte a character, or in two if one of them is beyond Latin-1. */
+function refuseWideText(file) {
+  const wide = /.{0,40}[\u0100-\uffff].{0,20}/.exec(readFileSync(file, 'utf8'))?.[0];
+  if (wide !== undefined) throw new Error(`${file} has a character beyond Latin-1, to be escaped: ${wide}`);
 }

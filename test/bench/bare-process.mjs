@@ -1,12 +1,12 @@
 // What the agent is compared with: node:http alone or fastify alone, in plain JavaScript so that nothing else is loaded.
 // Arguments: the kind, the path, the body. Says `listening <port>`.
-import { createServer } from 'node:http';
 
 const TYPE = { 'content-type': 'application/json' };
 
 const [kind = '', path = '', body = ''] = process.argv.slice(2);
 
-function bareNode() {
+async function bareNode() {
+  const { createServer } = await import('node:http');
   const headers = { ...TYPE, 'content-length': String(Buffer.byteLength(body)) };
   return createServer((_request, response) => {
     response.writeHead(200, headers);
@@ -24,5 +24,5 @@ async function bareFastify() {
   return app.server;
 }
 
-const server = kind === 'node' ? bareNode() : await bareFastify();
+const server = kind === 'node' ? await bareNode() : await bareFastify();
 server.listen(0, '127.0.0.1', () => process.stdout.write(`listening ${server.address().port}\n`));

@@ -5,11 +5,15 @@ import { fileURLToPath } from 'node:url';
 
 const ROOT = fileURLToPath(new URL('../../', import.meta.url));
 
+export interface Bundle {
+  readonly file: string;
+  /** Node with the options and the environment of the bundle's first line: what is compared with it is run by the same. */
+  readonly node: readonly string[];
+}
+
 export interface Bundles {
-  readonly agent: string;
-  readonly server: string;
-  /** The options of Node in the bundles' first line: what is compared with them runs under the same ones. */
-  readonly nodeOptions: readonly string[];
+  readonly agent: Bundle;
+  readonly server: Bundle;
   /** Whether this agent can answer from memory, without asking a server. */
   readonly hasNodeStore: boolean;
 }
@@ -22,14 +26,17 @@ export function buildBundles(): Bundles {
     const { status, stderr } = spawnSync(process.execPath, [join(ROOT, 'scripts', 'build.mjs')], { encoding: 'utf8' });
     if (status !== 0) throw new Error(`the bundles cannot be built:\n${stderr}`);
   }
-  const text = readFileSync(agent, 'utf8');
-  const firstLine = text.slice(0, text.indexOf('\n'));
   return {
-    agent,
-    server,
-    nodeOptions: firstLine.split(' ').filter((word) => word.startsWith('--')),
+    agent: bundleOf(agent),
+    server: bundleOf(server),
     hasNodeStore: readFileSync(join(ROOT, 'dist', 'kiam-agent.metafile.json'), 'utf8').includes('src/agent/node'),
   };
+}
+
+function bundleOf(file: string): Bundle {
+  const [firstLine = ''] = readFileSync(file, 'utf8').split('\n', 1);
+  const words = firstLine.split(' ').slice(2);
+  return { file, node: ['/usr/bin/env', ...words.map((word) => (word === 'node' ? process.execPath : word))] };
 }
 
 function modifiedMs(path: string): number {

@@ -48,7 +48,7 @@ export async function openPlace(bundles: Bundles): Promise<Place> {
   const { ca, serverCertificate, serverKey, agentCertificate, agentKey } = world.certificates;
 
   const startNode = (name: string, argv: readonly string[], environment: Readonly<Record<string, string>>): Child => {
-    const child = startChild({ name, argv: [process.execPath, ...argv], environment });
+    const child = startChild({ name, argv, environment });
     stops.push(() => child.stop('SIGKILL'));
     return child;
   };
@@ -59,7 +59,8 @@ export async function openPlace(bundles: Bundles): Promise<Place> {
   ): Promise<Daemon> => {
     const common = [name, '--json-log', '--prometheus-listen-addr=127.0.0.1:0', `--ca=${ca}`];
     const environment = name === 'server' ? world.environment.server : world.environment.clean;
-    const child = startNode(name, [...bundles.nodeOptions, bundles[name], ...common, ...flags], environment);
+    const { node, file } = bundles[name];
+    const child = startNode(name, [...node, file, ...common, ...flags], environment);
     const metricsPort = portOf(await child.line(/"msg":"metrics: listening"/));
     const port = portOf(await child.line(listening));
     return { pid: child.process.pid ?? 0, port, metricsPort, stop: () => child.stop() };
@@ -97,7 +98,7 @@ export async function openPlace(bundles: Bundles): Promise<Place> {
     startBaseline: async (kind, path, body) => {
       const program = kind === 'memory' ? ['agent-part-process.ts', body] : ['bare-process.mjs', kind, path, body];
       const [file = '', ...args] = program;
-      const argv = [...bundles.nodeOptions, programOf(file), ...args];
+      const argv = [...bundles.agent.node, programOf(file), ...args];
       const child = startNode(kind, argv, world.environment.clean);
       const port = Number((await child.line(/^listening \d+/)).split(' ')[1]);
       return { pid: child.process.pid ?? 0, port, stop: () => child.stop('SIGKILL') };
@@ -108,7 +109,7 @@ export async function openPlace(bundles: Bundles): Promise<Place> {
       return generator;
     },
     startPods: () => {
-      const argv = [process.execPath, ...bundles.nodeOptions, '--expose-gc', programOf('pods-process.ts')];
+      const argv = [...bundles.server.node, '--expose-gc', programOf('pods-process.ts')];
       const child = startChild({
         name: 'pods',
         argv: [...argv, world.kubeconfigs.server],

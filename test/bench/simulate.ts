@@ -93,7 +93,7 @@ async function main(): Promise<void> {
   const nodes = Array.from({ length: nodeCount }, (_, node) => ({ name: `node-${node}`, address: nodeAddress(node) }));
   const cluster = await startCluster(
     { nodes, serverRules: SERVER_RULES_WITH_TOKENS },
-    { ...FROM_SOURCES, server: [process.execPath, ...bundles.nodeOptions, bundles.server] },
+    { ...FROM_SOURCES, server: [...bundles.server.node, bundles.server.file] },
   );
   const { world } = cluster;
   world.namespace('team', '.*');

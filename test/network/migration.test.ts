@@ -7,6 +7,6 @@ const STAND_IN = fileURLToPath(new URL('../support/kiam-stand-in.ts', import.met
 
 describeMigration(
   'the migration page, with a stand-in of Kiam',
-  ({ agent, server }) => [process.execPath, STAND_IN, agent, server],
+  ({ agent, server }) => [process.execPath, STAND_IN, agent.file, server.file],
   await networkSkip(),
 );

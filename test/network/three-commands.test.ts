@@ -7,7 +7,7 @@ import { fileURLToPath } from 'node:url';
 
 import { textAt } from '#sandbox/json.ts';
 
-import { buildBundles } from '../bench/bundles.ts';
+import { type Bundle, buildBundles } from '../bench/bundles.ts';
 import { startCredentialsPoller } from '../support/credentials-poller.ts';
 import { eventually } from '../support/eventually.ts';
 import { networkSkip } from '../support/network-world.ts';
@@ -32,7 +32,7 @@ describe(
       folder = await mkdtemp(join(tmpdir(), 'kiam-checkout-'));
       // What is made beside them stays out of the project.
       for (const part of ['deploy', 'dist']) await symlink(join(ROOT, part), join(folder, part));
-      const image = (file: string): readonly string[] => [process.execPath, ...bundles.nodeOptions, file];
+      const image = ({ node, file }: Bundle): readonly string[] => [...node, file];
       const images = { 'kiam-agent:0.1.0': image(bundles.agent), 'kiam-server:0.1.0': image(bundles.server) };
       cluster = await startTestCluster({ workingFolder: folder, images });
     });

@@ -32,20 +32,16 @@ export function describeMigration(
 
     before(async () => {
       const bundles = buildBundles();
-      const [agent, server] = [bundles.agent, bundles.server].map((file) => [
-        process.execPath,
-        ...bundles.nodeOptions,
-        file,
-      ]);
+      const { agent, server } = bundles;
       cluster = await startTestCluster({
         workingFolder: ROOT,
         images: {
           [KIAM_IMAGE]: kiam(bundles),
-          'kiam-agent:0.1.0': agent ?? [],
-          [`${PLACEHOLDERS.REGISTRY}/kiam-server:0.1.0`]: server ?? [],
+          'kiam-agent:0.1.0': [...agent.node, agent.file],
+          [`${PLACEHOLDERS.REGISTRY}/kiam-server:0.1.0`]: [...server.node, server.file],
         },
       });
-      await cluster.shell(`"${process.execPath}" ${bundles.server} pki | kubectl apply -f -`);
+      await cluster.shell(`"${process.execPath}" ${server.file} pki | kubectl apply -f -`);
       await cluster.shell('kubectl apply -f test/support/kiam-install.yaml');
       await cluster.shell('kubectl -n kube-system rollout status daemonset/kiam-server');
       cluster.world.namespace('team-a', '.*');
