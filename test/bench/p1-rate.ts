@@ -14,15 +14,16 @@ export async function measureRate({ bundles, quick }: Setting): Promise<Figure> 
   try {
     const contest = await openContest(place, bundles.hasNodeStore);
     const load = place.startLoad();
-    const rounds = quick ? 4 : 5;
+    // Many short rounds: whatever else the machine does comes and goes within seconds, and the median leaves it out.
+    const rounds = quick ? 4 : 21;
     const job = { path: contest.path, from: [contest.from], connections: CONNECTIONS };
-    const durationMs = quick ? 400 : 2000;
+    const durationMs = quick ? 400 : 500;
     const results = new Map<Contestant, Measured[]>(contest.all.map((contestant) => [contestant, []]));
     for (const { port } of contest.all) await load.run({ ...job, port, warmUpMs: quick ? 400 : 2000, durationMs: 100 });
     for (let round = 0; round < rounds; round += 1) {
       for (const contestant of rotated(contest.all, round)) {
         const measured = await load.run(
-          { ...job, port: contestant.port, warmUpMs: quick ? 50 : 300, durationMs },
+          { ...job, port: contestant.port, warmUpMs: quick ? 50 : 200, durationMs },
           contestant.processes,
         );
         results.get(contestant)?.push(measured);
