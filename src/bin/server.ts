@@ -138,6 +138,7 @@ async function startServer(flags: ServerFlags, daemon: Daemon): Promise<void> {
       credentials,
       identify: identifyPod,
       silenceMs,
+      viewAgeMs: () => kubernetes.status().pods.confirmedAgeMs,
       maxViewAgeMs: flags.kubernetes.maxViewAgeMs,
       clock,
       wholeSets,

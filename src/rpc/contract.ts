@@ -122,7 +122,7 @@ export interface NodeUpdate {
   readonly gone?: { readonly uid: string };
   readonly credentials?: IssuedCredentials;
   readonly synced?: { readonly max_view_age_ms: number };
-  readonly heartbeat?: { readonly silence_ms: number };
+  readonly heartbeat?: { readonly silence_ms: number; readonly view_age_ms: number };
   readonly moved?: object;
 }
 

@@ -24,6 +24,8 @@ export interface NodeFeedOptions {
   readonly identify: (pod: PodRecord) => Identity | undefined;
   /** How long nothing has been heard from the API server, in milliseconds. */
   readonly silenceMs: () => number;
+  /** How long ago what is known of pods was so for certain, in milliseconds. */
+  readonly viewAgeMs: () => number;
   /** `--max-view-age`, which the agent keeps to as well. */
   readonly maxViewAgeMs: number;
   readonly clock: Clock;
@@ -114,8 +116,10 @@ export class NodeFeed {
     try {
       await this.#tellWholeSet();
       while (!stream.signal.aborted && !closing.aborted && clock.monotonic() < endMs) {
+        // What is told now is as old as it was before it was told.
+        const asOfMs = clock.monotonic() - this.#options.viewAgeMs();
         await this.#flush();
-        await this.#beat();
+        await this.#beat(asOfMs);
         await this.#untilChange(Math.min(HEARTBEAT_MS, endMs - clock.monotonic()));
       }
       await this.#send({ moved: {} });
@@ -149,8 +153,12 @@ export class NodeFeed {
     }
   }
 
-  async #beat(): Promise<void> {
-    await this.#send({ heartbeat: { silence_ms: Math.round(Math.min(this.#options.silenceMs(), FOREVER_MS)) } });
+  /** Without the moment, what was told so far says nothing as a whole. */
+  async #beat(asOfMs?: number): Promise<void> {
+    const ageMs = asOfMs === undefined ? 0 : Math.max(1, this.#options.clock.monotonic() - asOfMs);
+    await this.#send({
+      heartbeat: { silence_ms: onTheWire(this.#options.silenceMs()), view_age_ms: onTheWire(ageMs) },
+    });
   }
 
   #podChanged(uid: string): void {
@@ -269,6 +277,10 @@ export class NodeFeed {
 
 /** A silence without an end, in a form that the wire can carry. */
 const FOREVER_MS = 2 ** 52;
+
+function onTheWire(ms: number): number {
+  return Math.ceil(Math.min(ms, FOREVER_MS));
+}
 
 /** Agents need to tell identities apart, not to know what they are made of: an external id is half a secret. */
 function labelOf(key: string): string {

@@ -116,6 +116,7 @@ export function startReplica(setting: Setting, watchDelayMs: number): Replica {
       credentials,
       identify,
       silenceMs: viewAgeMs,
+      viewAgeMs,
       maxViewAgeMs: 30_000,
       clock,
       wholeSets: createSlots(8),

@@ -103,6 +103,18 @@ describe('200 warm pods, by injected time, while every server, STS and the API s
     await node.end();
   });
 
+  it("without evidence nearly as long those that have not asked for an hour, by the servers' word on all pods", async () => {
+    const node = nodeOf({ hasEvidence: false });
+    await node.pass(MINUTE_MS);
+    assert.equal(await node.served(), PODS);
+    await node.pass(59 * MINUTE_MS);
+    node.killServers();
+    for (let second = 0; second < 20; second += 1) assert.equal(await node.served(), PODS, `after ${second} s`);
+    await node.pass(11_000);
+    assert.equal(await node.served(), 0);
+    await node.end();
+  });
+
   it('never beyond the life of their credentials', async () => {
     const node = nodeOf({ hasEvidence: true });
     await node.pass(1000);

@@ -14,7 +14,7 @@ import type { Trust } from './trust.ts';
 export interface NodeSourceOptions {
   readonly gateway: Gateway;
   readonly trust: Trust;
-  readonly store: Pick<NodeStore, 'find' | 'credentialsOf'>;
+  readonly store: Pick<NodeStore, 'find' | 'credentialsOf' | 'asOfMs'>;
   /** Whether the store is kept at all: without it no pod is ever known. */
   readonly isStoreKept: boolean;
   readonly stream: Pick<NodeStream, 'isLive' | 'silenceMs'>;
@@ -53,7 +53,9 @@ export function createNodeSource(options: NodeSourceOptions): CredentialSource {
   /** The same where nobody can be asked: then it is enough that the address was the pod's lately. */
   const recalled = (client: Client): StoredPod | undefined => {
     const pod = store.find(client.address);
-    return pod !== undefined && trust.recalls(client, pod.uid) && isCurrentFor('recent') ? pod : undefined;
+    return pod !== undefined && trust.recalls(client, pod.uid, store.asOfMs) && isCurrentFor('recent')
+      ? pod
+      : undefined;
   };
 
   /** Asks a server, as sure as need be, and sees to it that the client is still who it was. */

@@ -38,6 +38,8 @@ export class NodeStore {
   readonly #onGone: (uid: string) => void;
   #stream = 0;
   #maxViewAgeMs = 30_000;
+  #isWhole = false;
+  #asOfMs = Number.NEGATIVE_INFINITY;
   /** Credentials that no pod has yet: that of the next update, or none will. */
   #unclaimed: string | undefined;
 
@@ -49,6 +51,11 @@ export class NodeStore {
   /** How long the server lets a confirmation count that the kernel does not hold. */
   get maxViewAgeMs(): number {
     return this.#maxViewAgeMs;
+  }
+
+  /** A moment at which all that is held was so for certain, in monotonic milliseconds; without one, minus infinity. */
+  get asOfMs(): number {
+    return this.#asOfMs;
   }
 
   /** How many pods are held. */
@@ -71,6 +78,7 @@ export class NodeStore {
   /** A new stream has begun: everything will be said anew. */
   begin(): void {
     this.#stream += 1;
+    this.#isWhole = false;
   }
 
   apply(update: NodeUpdate, clock: Pick<Clock, 'now' | 'monotonic'>): void {
@@ -79,10 +87,15 @@ export class NodeStore {
     else if (update.credentials !== undefined) this.#issue(update.credentials, clock);
     else if (update.synced !== undefined) this.#synced(update.synced.max_view_age_ms);
     if (update.heartbeat === undefined) this.#dropUnclaimed(update.credentials?.identity);
+    // Until the new stream has said everything, two servers speak, and one of them may know less.
+    if (!this.#isWhole) this.#asOfMs = Number.NEGATIVE_INFINITY;
+    else if (update.heartbeat !== undefined && update.heartbeat.view_age_ms > 0)
+      this.#asOfMs = clock.monotonic() - update.heartbeat.view_age_ms;
   }
 
   clear(): void {
     this.#unclaimed = undefined;
+    this.#asOfMs = Number.NEGATIVE_INFINITY;
     for (const uid of this.#pods.keys()) this.#remove(uid);
     this.#credentials.clear();
   }
@@ -147,6 +160,7 @@ export class NodeStore {
   /** The new stream has said everything: what it did not say is no more. */
   #synced(maxViewAgeMs: number): void {
     this.#maxViewAgeMs = maxViewAgeMs;
+    this.#isWhole = true;
     for (const [uid, { stream }] of this.#pods) if (stream !== this.#stream) this.#remove(uid);
     for (const identity of this.#credentials.keys()) {
       if (!this.#holders.has(identity)) this.#credentials.delete(identity);

@@ -68,12 +68,16 @@ export class Trust {
   }
 
   /**
-   * Whether the address was confirmed to be this pod's lately, before the client's connection was there or since: that is
-   * something to go by where nobody can be asked, for CNI plugins keep a freed address unused for about as long.
+   * Whether the address was this pod's for certain lately, before the client's connection was there or since: that is something
+   * to go by where nobody can be asked, for CNI plugins keep a freed address unused for about as long. `toldMs` is the moment of
+   * which a server told so, in monotonic milliseconds.
    */
-  recalls({ address, evidence }: Client, uid: string): boolean {
+  recalls({ address, evidence }: Client, uid: string, toldMs: number): boolean {
     const binding = this.#bindings.get(address);
-    return binding?.uid === uid && !isInDoubt(binding, evidence) && this.#isRecent(binding);
+    // What the kernel shows says nothing without what it showed when the address was confirmed.
+    if (binding === undefined) return evidence.kind === 'none' && this.#isRecent(toldMs);
+    const confirmedMs = Math.max(binding.confirmedMs, toldMs);
+    return binding.uid === uid && !isInDoubt(binding, evidence) && this.#isRecent(confirmedMs);
   }
 
   /** What has to be asked before the client is answered. */
@@ -153,10 +157,10 @@ export class Trust {
     if (isInDoubt(binding, evidence)) return undefined;
     const isHeld = isUnchanged(binding.evidence, evidence);
     if (isHeld && binding.isConfirmed) return 'witnessed';
-    return (isHeld || binding.confirmedMs >= acceptedMs) && this.#isRecent(binding) ? 'recent' : undefined;
+    return (isHeld || binding.confirmedMs >= acceptedMs) && this.#isRecent(binding.confirmedMs) ? 'recent' : undefined;
   }
 
-  #isRecent({ confirmedMs }: Binding): boolean {
+  #isRecent(confirmedMs: number): boolean {
     return this.#options.clock.monotonic() - confirmedMs < this.#options.maxAgeMs();
   }
 }

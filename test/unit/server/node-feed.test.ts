@@ -72,6 +72,7 @@ function feedBeside(wholeSets: Slots, ...records: readonly PodRecord[]) {
     },
     identify: (pod) => (pod.role === '' || denied.has(pod.namespace) ? undefined : identityOf(pod, pod.role, 'kiam')),
     silenceMs: () => 123.4,
+    viewAgeMs: () => 4567.8,
     maxViewAgeMs: 30_000,
     clock,
     wholeSets,
@@ -149,7 +150,7 @@ describe('the feed of a node', () => {
     );
     await node.issue('reader');
     await node.start();
-    assert.deepEqual(node.sent.at(-1), { heartbeat: { silence_ms: 123 } });
+    assert.deepEqual(node.sent.at(-1), { heartbeat: { silence_ms: 124, view_age_ms: 4568 } });
     assert.deepEqual(node.news(), ['credentials ASIA-reader', 'pod uid-1', 'pod plain', 'synced', 'heartbeat']);
     assert.deepEqual(['192.0.2.1', '192.0.2.4'].map(node.keyAt), ['ASIA-reader', 'none']);
     node.gone.abort();

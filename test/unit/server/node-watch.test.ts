@@ -33,6 +33,7 @@ async function watchAs(scope: Scope) {
     credentials: { peek: () => undefined, subscribe: () => () => {} },
     identify: () => undefined,
     silenceMs: () => 0,
+    viewAgeMs: () => 0,
     maxViewAgeMs: 30_000,
     clock: new ManualClock(),
     wholeSets: createSlots(8),

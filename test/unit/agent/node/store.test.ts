@@ -36,6 +36,27 @@ describe('the node store', () => {
     assert.equal(store.size, 1);
   });
 
+  it('knows of which moment all that it holds is, unless two streams have told of it', async () => {
+    const { clock, store, hears } = storeThat();
+    const beat = (viewAgeMs: number): NodeUpdate => ({ heartbeat: { silence_ms: 0, view_age_ms: viewAgeMs } });
+    await clock.advance(10_000);
+    store.begin();
+    hears(beat(100), podUpdate());
+    assert.equal(store.asOfMs, Number.NEGATIVE_INFINITY);
+    hears(SYNCED, beat(3000));
+    assert.equal(store.asOfMs, 7000);
+    hears(beat(0));
+    assert.equal(store.asOfMs, 7000, 'a server that does not know says nothing');
+    store.begin();
+    assert.equal(store.asOfMs, 7000, 'another stream is tried for, and nothing heard on it');
+    hears(podUpdate({ uid: 'uid-2', addresses: ['192.0.2.2'] }));
+    assert.equal(store.asOfMs, Number.NEGATIVE_INFINITY);
+    hears(SYNCED, beat(9000));
+    assert.equal(store.asOfMs, 1000, 'the set is that of a server that knows less');
+    store.clear();
+    assert.equal(store.asOfMs, Number.NEGATIVE_INFINITY);
+  });
+
   it('finds nobody where two pods claim an address, and the one that is left', () => {
     const { hears, uidAt } = storeThat();
     hears(podUpdate(), podUpdate({ uid: 'uid-2' }));

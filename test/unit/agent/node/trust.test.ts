@@ -39,6 +39,8 @@ function trustThat() {
   return { clock, kernel, trust, answer };
 }
 
+const NEVER_TOLD = Number.NEGATIVE_INFINITY;
+
 describe('trust', () => {
   const cases = [
     // [evidence at the confirmation, now, milliseconds since, held by, what else is asked]
@@ -76,15 +78,15 @@ describe('trust', () => {
       ['recent', 'recent', undefined],
     );
     assert.equal(trust.doubt(later).confirm, 'anew');
-    assert.ok(trust.recalls(later, 'uid-1'));
-    assert.ok(!trust.recalls(later, 'uid-2'));
+    assert.ok(trust.recalls(later, 'uid-1', NEVER_TOLD));
+    assert.ok(!trust.recalls(later, 'uid-2', NEVER_TOLD));
     await clock.advance(10);
     assert.ok(answer('-', 'uid-1'));
     assert.equal(trust.holds(later, 'uid-1'), 'recent', 'what is confirmed for one holds for all before it');
     await clock.advance(29_999);
-    assert.ok(trust.recalls(clientWith('-', clock.monotonic()), 'uid-1'));
+    assert.ok(trust.recalls(clientWith('-', clock.monotonic()), 'uid-1', NEVER_TOLD));
     await clock.advance(1);
-    assert.ok(!trust.recalls(clientWith('-', clock.monotonic()), 'uid-1'));
+    assert.ok(!trust.recalls(clientWith('-', clock.monotonic()), 'uid-1', NEVER_TOLD));
   });
 
   it('refuses who speaks for a pod from elsewhere while the pod’s interface lives, whatever the API server says', () => {
@@ -113,6 +115,20 @@ describe('trust', () => {
     assert.ok(trust.establish(client, { uid: 'uid-1', viewAgeMs: 0 }, trust.doubt(client)));
   });
 
+  it('recalls what a server told of all pods lately, of an address that the kernel says nothing of', async () => {
+    const { clock, trust, answer } = trustThat();
+    await clock.advance(60_000);
+    const toldMs = clock.monotonic() - 5000;
+    assert.ok(trust.recalls(clientWith('-'), 'uid-1', toldMs));
+    assert.ok(!trust.recalls(clientWith('if-7'), 'uid-1', toldMs), 'its interface may be the next pod’s');
+    assert.ok(answer('-', 'uid-2'));
+    assert.ok(!trust.recalls(clientWith('-'), 'uid-1', toldMs), 'the API server named another pod');
+    await clock.advance(24_999);
+    assert.ok(trust.recalls({ ...clientWith('-'), address: '192.0.2.9' }, 'uid-1', toldMs));
+    await clock.advance(1);
+    assert.ok(!trust.recalls({ ...clientWith('-'), address: '192.0.2.9' }, 'uid-1', toldMs));
+  });
+
   it('recalls nothing that is in doubt', () => {
     for (const [before, now] of [
       ['if-7', 'if-8'],
@@ -121,7 +137,7 @@ describe('trust', () => {
     ] as const) {
       const { trust, answer } = trustThat();
       answer(before, 'uid-1');
-      assert.ok(!trust.recalls(clientWith(now), 'uid-1'));
+      assert.ok(!trust.recalls(clientWith(now), 'uid-1', NEVER_TOLD));
     }
   });
 

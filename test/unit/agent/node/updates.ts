@@ -38,4 +38,4 @@ export function credentialsUpdate(identity: string, expiresAtMs: number, accessK
 
 export const SYNCED: NodeUpdate = { synced: { max_view_age_ms: 30_000 } };
 export const MOVED: NodeUpdate = { moved: {} };
-export const HEARTBEAT: NodeUpdate = { heartbeat: { silence_ms: 0 } };
+export const HEARTBEAT: NodeUpdate = { heartbeat: { silence_ms: 0, view_age_ms: 0 } };
