@@ -40,8 +40,10 @@ export function createOutageLog(options: {
 }
 
 function meaning({ status }: ApiFailure): string {
-  if (status === 403)
-    return 'the Kubernetes API forbids what the server needs: its role lacks this verb on this resource';
+  // An API server that has just started refuses what it has not read the roles for yet, and this passes by itself.
+  if (status === 403) {
+    return 'the Kubernetes API forbids this now: the role lacks this verb on this resource, or the API server has just started';
+  }
   if (status === 401) return 'the Kubernetes API does not accept the credentials that it is given';
   return 'the Kubernetes API does not do what it is asked: keeping what is known and trying again';
 }

@@ -29,6 +29,14 @@ const MEBIBYTE = 2 ** 20;
 
 const assets = findAssets();
 
+interface Explained {
+  readonly code: number | null;
+  readonly headline: string;
+  /** The verdict of each link and its name. */
+  readonly marks: readonly string[];
+  readonly text: string;
+}
+
 describe(
   'the daemons, before the API server of Kubernetes and with the rights of the manifests',
   { skip: assets.skip },
@@ -37,11 +45,13 @@ describe(
     let cluster: Cluster;
     let kubeconfig: string;
     let tokenFile: string;
+    let adminSocket: string;
     let server: Daemon;
     let agent: Daemon;
 
-    const startServer = (): Promise<Daemon> =>
+    const startServer = (...flags: readonly string[]): Promise<Daemon> =>
       cluster.startServer({
+        flags,
         exactly: [
           'server',
           '--json-log',
@@ -90,7 +100,8 @@ describe(
       tokenFile = join(plane.folder, 'agent-token');
       const wanted = { namespace: KUBE_SYSTEM, name: 'kiam-agent', audience: 'kiam-server', pod: own };
       await writeFile(tokenFile, await serviceAccountToken(plane.admin, wanted));
-      server = await startServer();
+      adminSocket = join(plane.folder, 'admin.sock');
+      server = await startServer(`--admin-socket=${adminSocket}`);
       agent = await cluster.startAgent(server.port, { flags: [`--agent-token-file=${tokenFile}`] });
     });
     after(async () => {
@@ -176,6 +187,89 @@ describe(
       );
       assert.deepEqual(wrongOf(kiam), []);
       assert.equal(kiam.code, 0, kiam.text);
+    });
+
+    describe('explain', () => {
+      let permitted: RunningPod;
+      const explain = async (pod: string, ...from: readonly string[]): Promise<Explained> => {
+        const { code, lines } = await cluster.run(['explain', pod, ...from]);
+        const marks = lines.flatMap((line) => /^ {2}(ok|NO|--|\?\?) {2}(\w+)/.exec(line)?.slice(1).join(' ') ?? []);
+        return { code, headline: lines[0] ?? '', marks, text: lines.join('\n') };
+      };
+      const byServer = (pod: string): Promise<Explained> => explain(pod, `--admin-socket=${adminSocket}`);
+      const byApi = (pod: string, as = kubeconfig): Promise<Explained> =>
+        explain(pod, `--kubeconfig=${as}`, `--role-base-arn=${cluster.world.roleBaseArn}`);
+
+      before(async () => {
+        permitted = await pod('team', 'explained', '127.1.0.6');
+        await serves(permitted, 'explained');
+      });
+
+      it('a permitted pod: the server tells of the credentials that the agent gives out, the API alone of the permission', async () => {
+        const roleArn = `${cluster.world.roleBaseArn}explained`;
+        await eventually('the server has told the agent', LIMIT_MS, async () =>
+          (await byServer('team/explained')).text.includes('told of the pod and these credentials'),
+        );
+        const running = await byServer('team/explained');
+        assert.deepEqual([running.code, running.headline], [0, `team/explained gets credentials: ${roleArn}`]);
+        // Whether the address is confirmed depends on whether the agent was told of the pod before the pod asked.
+        assert.deepEqual(
+          running.marks.filter((mark) => !mark.endsWith(' confirmed')),
+          ['ok view', 'ok pod', 'ok address', 'ok role', 'ok policy', 'ok session', 'ok credentials', 'ok agent'],
+          running.text,
+        );
+        const { Expiration } = JSON.parse((await ask(permitted, 'explained')).body);
+        assert.match(Expiration, /^\d{4}-.*Z$/);
+        assert.ok(running.text.includes(`until ${Expiration};`), running.text);
+        assert.match(running.text, /whose node is proven by its token/);
+
+        const alone = await byApi('team/explained');
+        assert.deepEqual([alone.code, alone.headline], [0, `team/explained is permitted its role: ${roleArn}`]);
+        assert.deepEqual(alone.marks, ['ok pod', 'ok address', 'ok role', 'ok policy', 'ok session'], alone.text);
+      });
+
+      it('a pod that is refused: both name the policy', async () => {
+        const policy = "namespace policy expression '(empty)' forbids role 'refused'";
+        assert.equal((await ask({ address: '127.1.0.3' }, 'refused')).status, 403);
+        for (const { code, headline } of [await byServer('default/refused'), await byApi('default/refused')]) {
+          assert.deepEqual([code, headline], [0, `default/refused gets nothing: ${policy}`]);
+        }
+      });
+
+      it('two pods with one address: both name the other, and neither is served', async () => {
+        for (const name of ['twin', 'other-twin']) await pod('team', name, '127.1.0.7');
+        const shared = '127.1.0.7 is claimed by team/other-twin as well: multiple running pods found';
+        await eventually('the server knows both', LIMIT_MS, async () =>
+          (await byServer('team/twin')).text.includes('is claimed by'),
+        );
+        for (const { code, headline } of [await byServer('team/twin'), await byApi('team/twin')]) {
+          assert.deepEqual([code, headline], [0, `team/twin gets nothing: ${shared}`]);
+        }
+        assert.equal((await ask({ address: '127.1.0.7' }, 'twin')).status, 503);
+      });
+
+      it('no such pod: both say so and exit 1', async () => {
+        const [running, alone] = [await byServer('team/nobody'), await byApi('team/nobody')];
+        assert.deepEqual(
+          [running.code, running.headline],
+          [1, 'team/nobody gets nothing: this server knows no such pod'],
+        );
+        assert.deepEqual(
+          [alone.code, alone.headline],
+          [1, 'team/nobody gets nothing: the API server knows no such pod'],
+        );
+      });
+
+      it('who may not read pods is told just that: the agent’s account', async () => {
+        const token = await serviceAccountToken(plane.admin, { namespace: KUBE_SYSTEM, name: 'kiam-agent' });
+        const { code, text } = await byApi('team/explained', await plane.kubeconfigOf('kiam-agent', token));
+        const account = `system:serviceaccount:${KUBE_SYSTEM}:kiam-agent`;
+        assert.equal(code, 1);
+        assert.ok(
+          text.startsWith(`kiam: the pod cannot be read: 403 pods "explained" is forbidden: User "${account}"`),
+          text,
+        );
+      });
     });
 
     it('nothing of that was forbidden to the server', () => {

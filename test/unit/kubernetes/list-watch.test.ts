@@ -63,6 +63,9 @@ async function nextList({ api, clock }: Scene): Promise<PendingCall> {
   return api.next('list');
 }
 
+const FORBIDDEN_NOW =
+  'the Kubernetes API forbids this now: the role lacks this verb on this resource, or the API server has just started';
+
 const names = (cache: PodCache): string[] => [...cache.pods()].map(({ name }) => name).sort();
 
 async function metric(registry: Registry, name: string, labels: Record<string, string>): Promise<number> {
@@ -304,17 +307,43 @@ test('Losing the API is logged once with its cause, and so is its return.', asyn
   assert.equal(it.watch.status().lastError, undefined);
 });
 
-test('A refusal names the verb and the resource that the role lacks.', async (context) => {
+test('A refusal names the verb and the resource that are forbidden.', async (context) => {
   const it = scene(context);
   (await it.api.next('list')).answer(403, { kind: 'Status', message: 'pods is forbidden: User "kiam" cannot list' });
   await until(() => it.lines.length > 0, 'the log line');
-  assert.match(it.lines[0]?.message ?? '', /its role lacks this verb/);
+  assert.equal(it.lines[0]?.message, FORBIDDEN_NOW);
   assert.deepEqual(it.lines[0]?.fields, {
     verb: 'list',
     resource: 'pods',
     status: 403,
     error: 'pods is forbidden: User "kiam" cannot list',
   });
+});
+
+test('An API server that has not read the roles yet is not believed to judge the role, and its watch goes on.', async (context) => {
+  const it = await watching(context, [podObject({ name: 'a' })]);
+  it.body.break(new Error('ECONNRESET'));
+  for (const answer of [
+    (call: PendingCall) => call.refuse(new Error('connect ECONNREFUSED')),
+    (call: PendingCall) => call.answer(403, { kind: 'Status', message: 'pods is forbidden' }),
+    (call: PendingCall) => call.answer(403, { kind: 'Status', message: 'pods is forbidden' }),
+    (call: PendingCall) => call.open().event('ADDED', podObject({ name: 'b', version: 101 })),
+  ]) {
+    await it.clock.advance(5_000);
+    const call = await it.api.next('watch');
+    assert.equal(call.request.query?.['resourceVersion'], '100');
+    answer(call);
+    await settle();
+  }
+  await until(() => names(it.cache).join() === 'a,b', 'the new pod');
+  assert.deepEqual(
+    it.lines.map(({ message }) => message),
+    [
+      'the Kubernetes API does not do what it is asked: keeping what is known and trying again',
+      FORBIDDEN_NOW,
+      'the Kubernetes API is back',
+    ],
+  );
 });
 
 test('Credentials that are no longer accepted are read anew.', async (context) => {
