@@ -8,7 +8,6 @@ import { applyPatch } from './patch.ts';
 import { apiVersionOf, NAMESPACES, PODS, type Resource, RESOURCES } from './resources.ts';
 import { Collection, Revisions, type Version } from './store.ts';
 import { decodeObject, validate, withDefaults } from './validation.ts';
-import type { SandboxPod } from './kubelet.ts';
 
 export interface Target {
   readonly resource: Resource;
@@ -16,6 +15,14 @@ export interface Target {
   readonly name: string;
   /** `''` or `status`. */
   readonly subresource: string;
+}
+
+/** A pod that the kubelet has given a node. */
+export interface PlacedPod {
+  readonly namespace: string;
+  readonly name: string;
+  readonly uid: string;
+  readonly nodeName: string;
 }
 
 export interface DeleteOptions {
@@ -147,7 +154,7 @@ export class Objects {
   }
 
   /** The kubelet's word on a pod; nothing happens when the pod is gone. */
-  setPodStatus(pod: SandboxPod, status: JsonObject): void {
+  setPodStatus(pod: PlacedPod, status: JsonObject): void {
     const collection = this.collection(PODS);
     const current = collection.get(pod.namespace, pod.name)?.object;
     if (current?.metadata.uid !== pod.uid) return;
