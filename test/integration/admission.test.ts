@@ -4,7 +4,7 @@ import { after, before, describe, it, type TestContext } from 'node:test';
 import { connect as connectTls } from 'node:tls';
 
 import { succeeded } from '#domain/failure.ts';
-import { CertificateWatcher } from '#rpc/certificate-watcher.ts';
+import type { CertificateWatcher } from '#rpc/certificate-watcher.ts';
 import { KiamClient } from '#rpc/client.ts';
 import { loadContract } from '#rpc/contract.ts';
 import { createHandshakeMetrics } from '#rpc/metrics.ts';
@@ -14,7 +14,7 @@ import { type Authority, createAuthority } from '#pki/authority.ts';
 import { createGrpcMetrics, createTlsMetrics } from '#telemetry/grpc-metrics.ts';
 import { createRegistry } from '#telemetry/registry.ts';
 
-import { createSecretFolder, type SecretFolder } from '../support/certificates.ts';
+import { createSecretFolder, type SecretFolder, watchFolder } from '../support/certificates.ts';
 import { eventually } from '../support/eventually.ts';
 import { recordingLogger } from '../support/recording-logger.ts';
 
@@ -43,14 +43,7 @@ describe('connections to a server', () => {
     const folder = await createSecretFolder({ ...pem, caPem: authority.certificatePem });
     folders.push(folder);
     const gauges = createTlsMetrics(createRegistry({ processMetrics: false }), usage);
-    const watcher = new CertificateWatcher({
-      files: folder.files,
-      clock: systemClock,
-      logger: recordingLogger().logger,
-      gauges,
-    });
-    await watcher.refresh();
-    return watcher;
+    return watchFolder(folder, gauges);
   }
 
   async function serve(t: TestContext, host = '127.0.0.1') {

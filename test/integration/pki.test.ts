@@ -5,18 +5,16 @@ import { join } from 'node:path';
 import { it, type TestContext } from 'node:test';
 
 import { readPkiFolder } from '#pki/folder.ts';
-import { CertificateWatcher } from '#rpc/certificate-watcher.ts';
+import type { CertificateWatcher } from '#rpc/certificate-watcher.ts';
 import { KiamClient } from '#rpc/client.ts';
 import { loadContract } from '#rpc/contract.ts';
-import { systemClock } from '#runtime/clock.ts';
 import { startChild } from '#sandbox/child.ts';
 import { createGrpcMetrics, createTlsMetrics } from '#telemetry/grpc-metrics.ts';
 import { createRegistry } from '#telemetry/registry.ts';
 
-import { createSecretFolder, type SecretFolder } from '../support/certificates.ts';
+import { createSecretFolder, type SecretFolder, watchFolder } from '../support/certificates.ts';
 import { askHttp, type Cluster, type Daemon, FROM_SOURCES, LISTING, startCluster } from '../support/cluster.ts';
 import { eventually } from '../support/eventually.ts';
-import { recordingLogger } from '../support/recording-logger.ts';
 
 const never = new AbortController().signal;
 
@@ -106,17 +104,11 @@ function published(daemon: Daemon): number {
 
 async function clientOn(
   t: TestContext,
-  { files }: SecretFolder,
+  secret: SecretFolder,
   port: number,
 ): Promise<{ readonly client: KiamClient; readonly watcher: CertificateWatcher }> {
   const registry = createRegistry({ processMetrics: false });
-  const watcher = new CertificateWatcher({
-    files,
-    clock: systemClock,
-    logger: recordingLogger().logger,
-    gauges: createTlsMetrics(registry, 'client'),
-  });
-  await watcher.refresh();
+  const watcher = await watchFolder(secret, createTlsMetrics(registry, 'client'));
   const client = new KiamClient({
     contract: loadContract(),
     serverAddress: `localhost:${port}`,

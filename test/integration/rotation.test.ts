@@ -11,7 +11,7 @@ import {
 } from '@grpc/grpc-js';
 
 import { succeeded } from '#domain/failure.ts';
-import { CertificateWatcher } from '#rpc/certificate-watcher.ts';
+import type { CertificateWatcher } from '#rpc/certificate-watcher.ts';
 import { KiamClient } from '#rpc/client.ts';
 import { loadContract } from '#rpc/contract.ts';
 import { createHandshakeMetrics } from '#rpc/metrics.ts';
@@ -21,7 +21,7 @@ import { type Authority, createAuthority } from '#pki/authority.ts';
 import { createGrpcMetrics, createTlsMetrics } from '#telemetry/grpc-metrics.ts';
 import { createRegistry } from '#telemetry/registry.ts';
 
-import { createSecretFolder } from '../support/certificates.ts';
+import { createSecretFolder, watchFolder } from '../support/certificates.ts';
 import { eventually } from '../support/eventually.ts';
 import { recordingLogger } from '../support/recording-logger.ts';
 
@@ -39,13 +39,7 @@ async function side(t: TestContext, authority: Authority, usage: 'client' | 'ser
   t.after(() => folder.remove());
   const registry = createRegistry({ processMetrics: false });
   const gauges = createTlsMetrics(registry, usage);
-  const watcher = new CertificateWatcher({
-    files: folder.files,
-    clock: systemClock,
-    logger: recordingLogger().logger,
-    gauges,
-  });
-  await watcher.refresh();
+  const watcher = await watchFolder(folder, gauges);
   return {
     watcher,
     registry,

@@ -2,7 +2,12 @@ import { mkdtemp, rename, rm, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 
+import { CertificateWatcher } from '#rpc/certificate-watcher.ts';
 import type { CertificateFiles } from '#rpc/certificates.ts';
+import { systemClock } from '#runtime/clock.ts';
+import type { TlsMetrics } from '#telemetry/grpc-metrics.ts';
+
+import { recordingLogger } from './recording-logger.ts';
 
 export interface Pem {
   readonly certificatePem: string;
@@ -36,4 +41,11 @@ export async function createSecretFolder(pem: Pem & { readonly caPem: string }):
     caPath: join(folder, names.caPath),
   };
   return { files, put, remove: () => rm(folder, { recursive: true, force: true }) };
+}
+
+/** A watcher that has read the folder once. */
+export async function watchFolder({ files }: SecretFolder, gauges: TlsMetrics): Promise<CertificateWatcher> {
+  const watcher = new CertificateWatcher({ files, clock: systemClock, logger: recordingLogger().logger, gauges });
+  await watcher.refresh();
+  return watcher;
 }
