@@ -15,7 +15,7 @@ import { createNetwork, type Network, type NetworkOptions } from '#sandbox/netwo
 import { startWorld, type World, type WorldOptions } from '#sandbox/world.ts';
 
 const KIAM = fileURLToPath(new URL('../../src/bin/kiam.ts', import.meta.url));
-const LISTEN_INSIDE = fileURLToPath(new URL('../../src/bin/listen-inside.ts', import.meta.url));
+const LISTEN_INSIDE = fileURLToPath(new URL('../sandbox/programs/listen-inside.ts', import.meta.url));
 const SERVER_PORT = 9610;
 
 export interface KernelNodeOptions {

@@ -8,7 +8,7 @@ import { createCluster, type SandboxCluster } from '#sandbox/cluster/cluster.ts'
 import type { Image } from '#sandbox/cluster/container.ts';
 import type { SandboxNode } from '#sandbox/kubernetes-api/kubelet.ts';
 
-const LISTEN_INSIDE = fileURLToPath(new URL('../../src/bin/listen-inside.ts', import.meta.url));
+const LISTEN_INSIDE = fileURLToPath(new URL('../sandbox/programs/listen-inside.ts', import.meta.url));
 
 const CONTROL_PLANE = 'node-role.kubernetes.io/control-plane';
 const controlPlane = (index: number): SandboxNode => ({

@@ -4,7 +4,7 @@ import { Server } from 'node:net';
 import type { NetworkNamespace } from './namespaces.ts';
 
 /**
- * Opens a listening socket inside a namespace for this process to use. `program` is how `bin/listen-inside.ts` is run: the
+ * Opens a listening socket inside a namespace for this process to use. `program` is how `programs/listen-inside.ts` is run: the
  * interpreter and the file. Rejects with what it said.
  */
 export function listenInside(

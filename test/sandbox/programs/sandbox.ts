@@ -1,7 +1,7 @@
 import type { Stage, StageDaemon } from '#sandbox/stage/stage.ts';
 import type { WorldPod } from '#sandbox/world.ts';
 
-import { openStage } from './stage.ts';
+import { openStage } from './open-stage.ts';
 
 /** The sandbox as scripts want to know it: `npm run sandbox -- --json`. */
 interface Description {

@@ -19,7 +19,7 @@ export interface ClusterOptions {
   /** PATH for the programs. */
   readonly path: string;
   readonly pid: number;
-  /** The interpreter with its own flags, and the file `bin/listen-inside.ts`. */
+  /** The interpreter with its own flags, and the file `programs/listen-inside.ts`. */
   readonly programs: { readonly node: readonly string[]; readonly listenInside: string };
   readonly nodes: readonly SandboxNode[];
   /** What the names of the nodes' pod interfaces begin with. */

@@ -29,7 +29,7 @@ export async function openStage(): Promise<OpenStage> {
   const options: StageOptions = {
     programs: {
       node: [process.execPath],
-      kiam: file('kiam.ts'),
+      kiam: file('../../../src/bin/kiam.ts'),
       listenInside: file('listen-inside.ts'),
       fromAddress: file('from-address.ts'),
     },

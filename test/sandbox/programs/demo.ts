@@ -5,7 +5,7 @@ import { textAt } from '#sandbox/json.ts';
 import type { Stage } from '#sandbox/stage/stage.ts';
 import type { WorldPod } from '#sandbox/world.ts';
 
-import { openStage } from './stage.ts';
+import { openStage } from './open-stage.ts';
 
 const LISTING = '/latest/meta-data/iam/security-credentials/';
 const NODE_ROLE = 'node';

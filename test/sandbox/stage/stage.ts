@@ -12,9 +12,9 @@ export interface StagePrograms {
   readonly node: readonly string[];
   /** `bin/kiam.ts` */
   readonly kiam: string;
-  /** `bin/listen-inside.ts` */
+  /** `programs/listen-inside.ts` */
   readonly listenInside: string;
-  /** `bin/from-address.ts`, a module to load before a program. */
+  /** `programs/from-address.ts`, a module to load before a program. */
   readonly fromAddress: string;
 }
 
