@@ -1,7 +1,7 @@
 import type { Compared } from './answers.ts';
 import type { RecordedCase } from './recorded.ts';
 
-/** What ours answers otherwise than Kiam, on purpose. The README has each sentence under "Differences from Kiam". */
+/** What ours answers otherwise than Kiam, on purpose. docs/differences-from-kiam.md has each sentence. */
 export interface Difference {
   readonly sentence: string;
   /** Whose: behind a Kiam server our agent shows only its own, behind our server a Kiam agent shows only the server's. */

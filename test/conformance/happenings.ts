@@ -11,7 +11,7 @@ export interface Happening {
   readonly difference?: LogDifference;
 }
 
-/** What ours writes otherwise, on purpose. The README has the sentence under "Differences from Kiam". */
+/** What ours writes otherwise, on purpose. docs/differences-from-kiam.md has the sentence. */
 export interface LogDifference {
   readonly sentence: string;
   /** Ours, in place of Kiam's. */

@@ -67,13 +67,13 @@ function replay(agentFlags: readonly string[]): void {
     assert.deepEqual(idle, []);
   });
 
-  it('leaves metrics that the README lists, and no others: of the same daemon and type', async () => {
+  it('shows the metrics that docs/metrics.md lists and no others: of the same daemon and type', async () => {
     const pages = { agent: (await agents.get('')?.metrics()) ?? '', server: await server.metrics() };
     const shown = Object.entries(pages).flatMap(([daemon, page]) =>
       [...page.matchAll(/^# TYPE ((?:kiam|grpc)_\w+) (\w+)$/gm)].map(([, name, type]) => `${daemon} ${name} ${type}`),
     );
     // Without --iptables the agent has no rules to tell of.
-    const listed = (await metricsOfReadme()).filter((row) => !row.includes('kiam_agent_interception_'));
+    const listed = (await documentedMetrics()).filter((row) => !row.includes('kiam_agent_interception_'));
     assert.deepEqual(listed.toSorted(), shown.toSorted());
   });
 
@@ -95,19 +95,18 @@ function replay(agentFlags: readonly string[]): void {
   });
 }
 
-/** The rows of the README's tables of metrics: daemon, name and type, one for each daemon that shows it. */
-async function metricsOfReadme(): Promise<string[]> {
-  const readme = await readFile(new URL('../../README.md', import.meta.url), 'utf8');
-  const rows = readme.matchAll(/^\| `((?:kiam|grpc)_\w+)` \| (\w+) \| ([^|]+) \|/gm);
+/** The rows of docs/metrics.md: daemon, name and type, one for each daemon that shows it. */
+async function documentedMetrics(): Promise<string[]> {
+  const page = await readFile(new URL('../../docs/metrics.md', import.meta.url), 'utf8');
+  const rows = page.matchAll(/^\| `((?:kiam|grpc)_\w+)` \| (\w+) \| ([^|]+) \|/gm);
   return [...rows].flatMap(([, name, type, daemons = '']) =>
     (daemons.match(/\b(?:agent|server)\b/g) ?? []).map((daemon) => `${daemon} ${name} ${type}`),
   );
 }
 
-it('the README says each difference', async () => {
-  const readme = await readFile(new URL('../../README.md', import.meta.url), 'utf8');
-  const section = /^## Differences from Kiam$([\s\S]*?)^## /m.exec(readme)?.[1] ?? '';
-  for (const { sentence } of DIFFERENCES) assert.ok(section.includes(sentence), sentence);
+it('docs/differences-from-kiam.md has a sentence for each difference', async () => {
+  const page = await readFile(new URL('../../docs/differences-from-kiam.md', import.meta.url), 'utf8');
+  for (const { sentence } of DIFFERENCES) assert.ok(page.includes(`- ${sentence}\n`), sentence);
 });
 
 /** The one answer that has no recorded counterpart is compared by what it is about. */

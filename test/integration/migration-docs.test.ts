@@ -24,6 +24,11 @@ function flagsOf(...command: readonly string[]): string[] {
 }
 
 describe('the pages', () => {
+  it('begin with a README of at most 150 lines', () => {
+    const [readme = { text: '' }] = pages;
+    assert.ok(readme.text.trimEnd().split('\n').length <= 150);
+  });
+
   it('name paths that exist, in commands and in links', () => {
     for (const { file, text } of pages) {
       const named = Array.from(text.matchAll(/(?:-[fk] |helm upgrade [\w -]*)(deploy\/[\w/.-]*)/g), ([, path = '']) =>

@@ -80,8 +80,10 @@ async function promtool(files: Readonly<Record<string, unknown>>, command: reado
 }
 
 describe('the observability kit', () => {
-  it('speaks only of metrics that the README lists, which another test holds to the daemons', async () => {
-    const listed = new Set(Array.from((await read('README.md')).matchAll(/^\| `(\w+)` \|/gm), ([, name]) => name));
+  it('uses only metrics that docs/metrics.md lists, which another test compares with the daemons', async () => {
+    const listed = new Set(
+      Array.from((await read('docs/metrics.md')).matchAll(/^\| `(\w+)` \|/gm), ([, name]) => name),
+    );
     const expressions = [
       ...rules.map((rule) => rule.expr),
       ...panels.flatMap((panel) => panel.targets.map((t) => t.expr)),
