@@ -4,8 +4,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
-import { createCluster, type SandboxCluster } from '#sandbox/cluster/cluster.ts';
-import type { Image } from '#sandbox/cluster/container.ts';
+import { createCluster, type SandboxCluster } from '#sandbox/cluster-tests/cluster.ts';
+import type { Image } from '#sandbox/cluster-tests/container.ts';
 import type { SandboxNode } from '#sandbox/kubernetes-api/kubelet.ts';
 
 const LISTEN_INSIDE = fileURLToPath(new URL('../sandbox/programs/listen-inside.ts', import.meta.url));

@@ -4,7 +4,7 @@ import { systemClock } from '#runtime/clock.ts';
 import { listAt, textAt } from '../json.ts';
 import type { SandboxNode, SandboxPod } from '../kubernetes-api/kubelet.ts';
 import { METADATA_ADDRESS, POD_SUBNET, WORLD_ADDRESS } from '../network/addresses.ts';
-import { type ClusterNetwork, createClusterNetwork } from '../network/cluster-network.ts';
+import { type ClusterNetwork, createClusterNetwork } from './cluster-network.ts';
 import { listenInside } from '../network/listen-inside.ts';
 import { type NetworkNamespace, sweepLeftovers } from '../network/namespaces.ts';
 

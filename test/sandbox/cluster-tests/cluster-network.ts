@@ -1,4 +1,4 @@
-import { METADATA_ADDRESS, podAddress6, WORLD_ADDRESS } from './addresses.ts';
+import { METADATA_ADDRESS, podAddress6, WORLD_ADDRESS } from '../network/addresses.ts';
 import {
   addNamespace,
   configure,
@@ -7,9 +7,9 @@ import {
   removeNamespace,
   removeNamespacesOfSync,
   setParameters,
-} from './namespaces.ts';
-import type { PodNamespace } from './network.ts';
-import { connectPod, disconnectPod } from './topology.ts';
+} from '../network/namespaces.ts';
+import type { PodNamespace } from '../network/network.ts';
+import { connectPod, disconnectPod } from '../network/topology.ts';
 
 export interface ClusterNetworkOptions {
   /** The caller's process id: names are unique to it, and a sweep finds what it left behind. */
