@@ -24,6 +24,7 @@ export function startInterception(
     hostAddresses: flags.hostAddresses,
     port,
     hostInterface: flags.hostInterface,
+    guardInterface: flags.guardInterface,
     clock,
     logger,
     metrics: createInterceptionMetrics(registry),
@@ -47,7 +48,7 @@ export function startInterception(
 export async function runGuardOnly({ logging, interception }: AgentFlags): Promise<void> {
   const logger = createLogger(logging);
   const outcome = await applyGuardOnce({
-    hostInterface: interception.hostInterface,
+    guardInterface: interception.guardInterface,
     clock: systemClock,
     logger,
     run: createCommandRunner({ clock: systemClock }),

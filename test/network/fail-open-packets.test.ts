@@ -6,6 +6,7 @@ import { promisify } from 'node:util';
 
 import { createCommandRunner } from '#agent/interception/command.ts';
 import { applyGuardOnce } from '#agent/interception/guard-once.ts';
+import { ANY_INTERFACE } from '#agent/interception/host-interface.ts';
 import { systemClock } from '#runtime/clock.ts';
 import { startChild } from '#sandbox/child.ts';
 import type { Network } from '#sandbox/network/network.ts';
@@ -34,7 +35,7 @@ describe('packets that no socket would send', { skip, concurrency: 2 }, () => {
       const open = await attack(network);
       assert.ok(open.length > 10, `without a guard they arrive: ${open.length}`);
       const outcome = await applyGuardOnce({
-        hostInterface: { inverted: false, name: network.hostInterface },
+        guardInterface: ANY_INTERFACE,
         clock: systemClock,
         logger: recordingLogger().logger,
         run: createCommandRunner({ clock: systemClock, prefix: network.node.exec }),

@@ -10,7 +10,7 @@ import { Registry } from 'prom-client';
 
 import { createCommandFollower, createCommandRunner } from '#agent/interception/command.ts';
 import { applyGuardOnce } from '#agent/interception/guard-once.ts';
-import { parseHostInterface } from '#agent/interception/host-interface.ts';
+import { ANY_INTERFACE, parseHostInterface } from '#agent/interception/host-interface.ts';
 import { Interception } from '#agent/interception/interception.ts';
 import { createInterceptionMetrics } from '#agent/interception/metrics.ts';
 import { systemClock } from '#runtime/clock.ts';
@@ -260,6 +260,7 @@ function common(network: NetworkWorld['network'], variables: Readonly<Record<str
   assert.ok(parsed.ok);
   return {
     hostInterface: parsed.hostInterface,
+    guardInterface: ANY_INTERFACE,
     clock: systemClock,
     run: createCommandRunner({ clock: systemClock, prefix: network.node.exec, environment: variables }),
     signal: new AbortController().signal,

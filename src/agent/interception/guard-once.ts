@@ -10,7 +10,8 @@ import { openTables } from './tables.ts';
 import { type Family, wantedBackstop, wantedGuard } from './wanted.ts';
 
 export interface GuardOnceOptions {
-  readonly hostInterface: HostInterface;
+  /** Which forwarded packets are rejected. */
+  readonly guardInterface: HostInterface;
   readonly clock: Clock;
   readonly logger: Logger;
   readonly run: RunCommand;
@@ -35,7 +36,7 @@ export async function applyGuardOnce(options: GuardOnceOptions): Promise<GuardOu
   const endMs = clock.monotonic() + limitMs;
   const keepers = [wantedGuard, wantedBackstop].flatMap((rulesOf) =>
     (['ipv4', 'ipv6'] as const).map((family) => {
-      const wanted = rulesOf({ family, hostInterface: options.hostInterface });
+      const wanted = rulesOf({ family, hostInterface: options.guardInterface });
       return new RuleKeeper({ clock, logger: options.logger, metrics: NO_METRICS, wanted, signal });
     }),
   );

@@ -2,8 +2,15 @@
 export interface HostInterface {
   /** `!eth0`: every interface but this one. */
   readonly inverted: boolean;
-  /** A name, or the beginning of names with a `+` behind it, which is iptables' wildcard. */
+  /** A name, or the beginning of names with a `+` behind it, which is iptables' wildcard; `+` alone is every interface. */
   readonly name: string;
+}
+
+/** Packets that come in by whatever interface: iptables takes `-i +` for no match at all, and prints none (iptables(8)). */
+export const ANY_INTERFACE: HostInterface = { inverted: false, name: '+' };
+
+export function isAnyInterface({ inverted, name }: HostInterface): boolean {
+  return !inverted && name === ANY_INTERFACE.name;
 }
 
 export type HostInterfaceResult =
@@ -19,11 +26,15 @@ const LONGEST_NAME = 15;
  */
 const NAME = /^[A-Za-z0-9_.][A-Za-z0-9_.-]*\+?$/;
 
-/** Reads the value of `--host-interface` (SPEC section 2): `docker0`, `eni+`, `!eth0`. */
+/** Reads the value of `--host-interface` (SPEC section 2): `docker0`, `eni+`, `!eth0`, or `+` for every interface. */
 export function parseHostInterface(text: string): HostInterfaceResult {
   const inverted = text.startsWith('!');
   const name = inverted ? text.slice(1) : text;
   if (name === '') return { ok: false, reason: 'the name of the interface is missing' };
+  if (name === ANY_INTERFACE.name)
+    return inverted
+      ? { ok: false, reason: 'no interface is other than every interface' }
+      : { ok: true, hostInterface: ANY_INTERFACE };
   if (name.length > LONGEST_NAME) return { ok: false, reason: `the name is longer than ${LONGEST_NAME} characters` };
   if (!NAME.test(name) || name === '.' || name === '..') {
     return {
@@ -34,9 +45,10 @@ export function parseHostInterface(text: string): HostInterfaceResult {
   return { ok: true, hostInterface: { inverted, name } };
 }
 
-/** The match as iptables reads and prints it. */
-export function interfaceMatch({ inverted, name }: HostInterface): string {
-  return `${inverted ? '! ' : ''}-i ${name}`;
+/** The match as iptables reads and prints it; '' for every interface. */
+export function interfaceMatch(hostInterface: HostInterface): string {
+  const { inverted, name } = hostInterface;
+  return isAnyInterface(hostInterface) ? '' : `${inverted ? '! ' : ''}-i ${name}`;
 }
 
 /** Whether no packet can satisfy both matches; in doubt it is said that one can. */

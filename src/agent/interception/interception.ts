@@ -6,19 +6,14 @@ import type { Logger } from '#telemetry/logger.ts';
 import { type Backend, findBackend } from './backend.ts';
 import { type FollowCommand, type RunCommand, shorten } from './command.ts';
 import { forgetConnections } from './connections.ts';
-import type { HostAddresses } from './host-addresses.ts';
-import type { HostInterface } from './host-interface.ts';
 import type { InterceptionMetrics } from './metrics.ts';
 import { planRemoval } from './plan.ts';
 import { followDeletions } from './rule-events.ts';
 import { type Presence, RuleKeeper } from './rule-keeper.ts';
 import { openTables } from './tables.ts';
-import { type RuleName, wantedRules, type WantedRules } from './wanted.ts';
+import { type InterceptionRules, type RuleName, wantedRules, type WantedRules } from './wanted.ts';
 
-export interface InterceptionOptions {
-  readonly hostAddresses: HostAddresses;
-  readonly port: number;
-  readonly hostInterface: HostInterface;
+export interface InterceptionOptions extends InterceptionRules {
   readonly clock: Clock;
   readonly logger: Logger;
   readonly metrics: InterceptionMetrics;
@@ -132,14 +127,14 @@ export class Interception {
     await followDeletions({ follow, clock, signal: this.#signal, onDeletion: () => this.#wake.abort() });
   }
 
-  /** Rules on an interface that does not exist protect nobody, and nothing else would say so. */
+  /** A redirect on an interface that does not exist redirects nobody, and nothing else would say so. */
   async #checkInterface(): Promise<void> {
     const { hostInterface, logger, listInterfaces = listKernelInterfaces } = this.#options;
     const names = await listInterfaces();
     if (names.length === 0 || hostInterface.inverted || hostInterface.name.endsWith('+')) return;
     if (names.includes(hostInterface.name)) return;
     const fields = { interface: hostInterface.name, interfaces: shorten(names.join(' ')) };
-    logger.warn('the host interface does not exist: pods are neither redirected nor kept from the node role', fields);
+    logger.warn('the host interface does not exist: pods are not redirected to the agent', fields);
   }
 
   async #checkAll(): Promise<void> {

@@ -1,7 +1,7 @@
 import { BlockList, isIP, SocketAddress } from 'node:net';
 
 import type { HostAddresses } from './host-addresses.ts';
-import { areDisjoint, type HostInterface, interfaceMatch } from './host-interface.ts';
+import { areDisjoint, type HostInterface, interfaceMatch, isAnyInterface } from './host-interface.ts';
 import type { Match, Rule } from './rules.ts';
 
 export type Family = 'ipv4' | 'ipv6';
@@ -28,23 +28,29 @@ export interface WantedRules {
 
 export interface WantedOptions {
   readonly family: Family;
+  /** The interface by which the packets that a rule is for come in. */
   readonly hostInterface: HostInterface;
 }
 
-/** All that an agent keeps, in the order in which it is put in place: what protects comes first, and what is seldom needed last. */
-export function wantedRules(options: {
+/** What an agent's rules are made of. */
+export interface InterceptionRules {
   readonly hostAddresses: HostAddresses;
-  readonly hostInterface: HostInterface;
   readonly port: number;
-}): WantedRules[] {
-  const { hostAddresses, hostInterface, port } = options;
+  /** Which packets are redirected. */
+  readonly hostInterface: HostInterface;
+  /** Which forwarded packets guard and backstop reject. */
+  readonly guardInterface: HostInterface;
+}
+
+/** All that an agent keeps, in the order in which it is put in place: what protects comes first, and what is seldom needed last. */
+export function wantedRules({ hostAddresses, port, hostInterface, guardInterface }: InterceptionRules): WantedRules[] {
   const families = ['ipv4', 'ipv6'] as const;
   const kept = families.flatMap((family) => {
     const address = hostAddresses[family];
-    const guard = wantedGuard({ family, hostInterface });
+    const guard = wantedGuard({ family, hostInterface: guardInterface });
     return address === undefined ? [guard] : [guard, wantedRedirect({ family, hostInterface, address, port })];
   });
-  return [...kept, ...families.map((family) => wantedBackstop({ family, hostInterface }))];
+  return [...kept, ...families.map((family) => wantedBackstop({ family, hostInterface: guardInterface }))];
 }
 
 /** Kiam's own rule, to the letter (Kiam, pkg/iptables/iptables.go; SPEC section 4), so that either program recognises the other's. */
@@ -53,9 +59,7 @@ export function wantedRedirect(
 ): WantedRules {
   const { family, hostInterface, address, port } = options;
   const destination = family === 'ipv6' ? `[${address}]:${port}` : `${address}:${port}`;
-  const specification =
-    `-d ${hostRoute(family)} ${interfaceMatch(hostInterface)} -p tcp -m tcp --dport 80` +
-    ` -j DNAT --to-destination ${destination}`;
+  const specification = `${matchOf(options)} -p tcp -m tcp --dport 80 -j DNAT --to-destination ${destination}`;
   return {
     name: 'redirect',
     family,
@@ -77,12 +81,14 @@ export function wantedRedirect(
 const GUARD_COMMENT = 'kiam-guard';
 
 /**
- * Rejects whatever is forwarded from pods to the metadata service, on every port. Redirected connections are delivered to
- * the node itself and never forwarded, so this meets only those that got round the redirect. TCP gets a reset, because an
+ * Rejects whatever is forwarded to the metadata service, on every port and, by default, from every interface: the node's own
+ * programs are not forwarded, and nobody else has business there. Redirected connections are delivered to the node itself
+ * and never forwarded, so this meets only those that got round the redirect. Packets need not come in by a pod's interface
+ * for that: a pod can have them unpacked from a tunnel, or sent by way of a Service's node port. TCP gets a reset, because an
  * established connection takes no notice of ICMP errors (RFC 5461, section 2).
  */
 export function wantedGuard(options: WantedOptions): WantedRules {
-  const start = startOfGuard(options);
+  const start = matchOf(options);
   const unreachable = options.family === 'ipv6' ? 'icmp6-port-unreachable' : 'icmp-port-unreachable';
   const tcp = `${start} -p tcp -m comment --comment ${GUARD_COMMENT} -j REJECT --reject-with tcp-reset`;
   const rest = `${start} -m comment --comment ${GUARD_COMMENT} -j REJECT --reject-with ${unreachable}`;
@@ -110,7 +116,7 @@ export function wantedBackstop(options: WantedOptions): WantedRules {
     ...rulesOfForward(options),
     name: 'backstop',
     table: 'security',
-    specifications: [`${startOfGuard(options)} -m comment --comment ${GUARD_COMMENT} -j DROP`],
+    specifications: [`${matchOf(options)} -m comment --comment ${GUARD_COMMENT} -j DROP`],
     isSame: (rule) => isRuleOfGuard(rule, options) && rule.target === 'DROP' && rule.protocol === undefined,
   };
 }
@@ -125,8 +131,8 @@ function rulesOfForward(options: WantedOptions): Pick<WantedRules, 'family' | 'c
   };
 }
 
-function startOfGuard({ family, hostInterface }: WantedOptions): string {
-  return `-d ${hostRoute(family)} ${interfaceMatch(hostInterface)}`;
+function matchOf({ family, hostInterface }: WantedOptions): string {
+  return `-d ${hostRoute(family)} ${interfaceMatch(hostInterface)}`.trimEnd();
 }
 
 function isRuleOfGuard(rule: Rule, { family, hostInterface }: WantedOptions): boolean {
@@ -166,8 +172,9 @@ function isExactly(match: Match | undefined, value: string): boolean {
   return match !== undefined && !match.inverted && match.value === value;
 }
 
-function isInterface(match: Match | undefined, { inverted, name }: HostInterface): boolean {
-  return match !== undefined && match.inverted === inverted && match.value === name;
+function isInterface(match: Match | undefined, hostInterface: HostInterface): boolean {
+  if (match === undefined) return isAnyInterface(hostInterface);
+  return match.inverted === hostInterface.inverted && match.value === hostInterface.name;
 }
 
 function isDestination({ destination }: Rule, family: Family): boolean {

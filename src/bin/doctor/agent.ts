@@ -51,9 +51,9 @@ const SERVER_LIMIT_MS = 3000;
 
 /** The guard's first: with `--guard-only` there is nothing but them. */
 function ruleChecks({ agent, hostAddresses, beforeStart }: DoctorAgentFlags): readonly Check[] {
-  const { hostInterface } = agent.interception;
+  const { hostInterface, guardInterface } = agent.interception;
   const { port, listenHost } = agent.http;
-  const rules = { hostAddresses, port, hostInterface, files: kernelFiles, clock: systemClock };
+  const rules = { hostAddresses, port, hostInterface, guardInterface, files: kernelFiles, clock: systemClock };
   const run = createCommandRunner({ clock: systemClock });
   return [
     { name: 'interception', look: (signal) => checkInterception({ ...rules, beforeStart, run, signal }) },

@@ -65,8 +65,14 @@ export const AGENT_OPTIONS = {
   }),
   'host-interface': valueOption({
     group: INTERCEPTION,
-    describe: "Interface that pods' packets come in by: cali+ for every cali..., !eth0 for every other than eth0",
+    describe: 'Interface whose packets are redirected: cali+ for every cali..., !eth0 for all but eth0, + for all',
     default: 'docker0',
+    parse: parseInterface,
+  }),
+  'guard-interface': valueOption({
+    group: INTERCEPTION,
+    describe: 'Interface whose packets the guard rejects when they are forwarded to the metadata service; + for all',
+    default: '+',
     parse: parseInterface,
   }),
   'iptables-remove': booleanOption({

@@ -48,6 +48,7 @@ export interface InterceptionFlags {
   /** DNAT targets, at least one of them; undefined unless `enabled`. */
   readonly hostAddresses: HostAddresses | undefined;
   readonly hostInterface: HostInterface;
+  readonly guardInterface: HostInterface;
   readonly removeAtExit: boolean;
   readonly removeGuardAtExit: boolean;
 }
@@ -90,6 +91,7 @@ function interceptionFlags(values: AgentValues): InterceptionFlags {
     guardOnly: values['guard-only'],
     hostAddresses: addresses?.ok === true ? addresses.addresses : undefined,
     hostInterface: values['host-interface'],
+    guardInterface: values['guard-interface'],
     removeAtExit: values['iptables-remove'],
     removeGuardAtExit: values['iptables-remove-guard'],
   };

@@ -12,6 +12,7 @@ export interface InterceptionCheckOptions extends ReadChainOptions {
   readonly hostAddresses: HostAddresses | undefined;
   readonly port: number;
   readonly hostInterface: HostInterface;
+  readonly guardInterface: HostInterface;
   /** The agent is about to start: what it will put in place itself is not missed. */
   readonly beforeStart: boolean;
 }
@@ -79,6 +80,6 @@ async function missing(
   const mend =
     wanted.name === 'redirect'
       ? 'does the agent run with --iptables, and with this --host, --port and --host-interface?'
-      : '`kiam agent --guard-only` with the same --host-interface puts it in; run it as an init container';
+      : '`kiam agent --guard-only` puts it in; run it as an init container';
   return wrong(`${what} is missing: ${danger}`, mend);
 }

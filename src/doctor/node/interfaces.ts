@@ -1,6 +1,6 @@
 import { podInterfaceKey } from '#agent/evidence/interfaces.ts';
 import type { KernelFiles } from '#agent/evidence/kernel-files.ts';
-import { areDisjoint, type HostInterface } from '#agent/interception/host-interface.ts';
+import { areDisjoint, type HostInterface, isAnyInterface } from '#agent/interception/host-interface.ts';
 
 import { type Observation, cannotTell, ok, wrong } from '../finding.ts';
 
@@ -15,6 +15,7 @@ const EXAMPLES = 'cali+ for Calico, eni+ or !eth0 for the Amazon VPC CNI, cbr0, 
 
 /** `--host-interface` against the interfaces by which pods' packets really come in on this node. */
 export function checkInterfaces({ hostInterface, files, addresses }: InterfacesCheckOptions): Observation[] {
+  if (isAnyInterface(hostInterface)) return [ok('the redirect takes what comes in by any interface')];
   const text = `--host-interface=${hostInterface.inverted ? '!' : ''}${hostInterface.name}`;
   const uplinks = uplinksOf(files);
   const pods = podInterfaces(files, addresses, uplinks);
@@ -32,8 +33,11 @@ export function checkInterfaces({ hostInterface, files, addresses }: InterfacesC
   }
   const missed = pods.filter((name) => !matched(name));
   if (missed.length > 0) {
-    const says = `${text} does not match ${shortList(missed)}, by which pods’ packets come in: they reach the node’s role`;
-    return [...observations, wrong(says, `give what they have in common: ${suggestion(pods)}`)];
+    const says = `${text} does not match ${shortList(missed)}, by which pods’ packets come in: they are not redirected to the agent`;
+    return [
+      ...observations,
+      wrong(says, `give --host-interface=+ for any interface, or what they have in common: ${suggestion(pods)}`),
+    ];
   }
   return [...observations, ok(`${text} matches all interfaces of pods: ${shortList(pods)}`)];
 }

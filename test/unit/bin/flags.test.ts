@@ -88,6 +88,7 @@ test("The arguments of Kiam's agent manifest mean what they meant", async () => 
       guardOnly: false,
       hostAddresses: { ipv4: '192.0.2.7', ipv6: undefined },
       hostInterface: { inverted: false, name: 'cali+' },
+      guardInterface: { inverted: false, name: '+' },
       removeAtExit: false,
       removeGuardAtExit: false,
     },

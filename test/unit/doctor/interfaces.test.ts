@@ -54,6 +54,7 @@ const BRIDGED = nodeOf({
 const CASES: readonly [name: string, node: typeof CALICO, flag: string, told: readonly string[]][] = [
   ['a pattern', CALICO, 'cali+', ['ok --host-interface=cali+ matches all interfaces of pods: cali1a, cali2b']],
   ['all but the way out', CALICO, '!eth0', ['ok --host-interface=!eth0 matches all']],
+  ['any interface', CALICO, '+', ['ok the redirect takes what comes in by any interface']],
   ['another plug-in', CALICO, 'eni+', ['wrong --host-interface=eni+ does not match cali1a, cali2b']],
   ['one pod of two', CALICO, 'cali1a', ['wrong --host-interface=cali1a does not match cali2b']],
   [

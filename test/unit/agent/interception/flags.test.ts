@@ -12,6 +12,7 @@ test('a host interface becomes the match that iptables reads', () => {
     ['cali+', '-i cali+'],
     ['eth0.100', '-i eth0.100'],
     ['br-0a1b2c3d4e5f', '-i br-0a1b2c3d4e5f'],
+    ['+', ''],
   ];
   for (const [text, match] of cases) {
     const parsed = parseHostInterface(text);
@@ -24,7 +25,6 @@ test('text that is no name of an interface is refused', () => {
   const texts = [
     '',
     '!',
-    '+',
     '!+',
     'a b',
     '-i',
@@ -54,6 +54,9 @@ test('two interface matches are disjoint only when no interface satisfies both',
     ['!eth+', 'eth1', true],
     ['!eth0', 'eth+', false],
     ['!eth0', '!eth1', false],
+    ['+', 'eth0', false],
+    ['+', '!eth0', false],
+    ['+', '+', false],
   ];
   for (const [one, other, disjoint] of cases) {
     const [first, second] = [parseHostInterface(one), parseHostInterface(other)];

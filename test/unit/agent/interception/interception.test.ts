@@ -4,6 +4,7 @@ import { test } from 'node:test';
 import type { FollowCommand } from '#agent/interception/command.ts';
 import { applyGuardOnce } from '#agent/interception/guard-once.ts';
 import type { HostAddresses } from '#agent/interception/host-addresses.ts';
+import { ANY_INTERFACE } from '#agent/interception/host-interface.ts';
 import { Interception } from '#agent/interception/interception.ts';
 import type { InterceptionMetrics } from '#agent/interception/metrics.ts';
 
@@ -40,6 +41,7 @@ function createWorld(
     hostAddresses,
     port: 3100,
     hostInterface: HOST_INTERFACE,
+    guardInterface: ANY_INTERFACE,
     clock,
     logger,
     metrics,
@@ -77,7 +79,7 @@ test('start puts in the guard first, then the redirect, and says so once', async
   const restores = iptables.commands.filter((line) => line.includes('-restore'));
   assert.equal(restores.length, 5, 'one for each rule, and one each for the guard and the backstop of IPv6');
   assert.deepEqual(iptables.chain('security', 'FORWARD'), [
-    '-A FORWARD -d 169.254.169.254/32 -i veth+ -m comment --comment kiam-guard -j DROP',
+    '-A FORWARD -d 169.254.169.254/32 -m comment --comment kiam-guard -j DROP',
   ]);
   const placed = world.lines.filter((line) => line.message === 'an iptables rule was put in place');
   assert.deepEqual(
@@ -241,7 +243,7 @@ test('a kernel without the table of the backstop is told of once, and is no faul
   const told = world.lines.filter((line) => line.level === 'warn').map((line) => line.fields['rule']);
   assert.deepEqual(told, ['backstop', 'backstop'], 'once for each family');
   const outcome = await applyGuardOnce({
-    hostInterface: HOST_INTERFACE,
+    guardInterface: ANY_INTERFACE,
     clock: world.clock,
     logger: recordingLogger().logger,
     run: iptables.run,
@@ -251,11 +253,11 @@ test('a kernel without the table of the backstop is told of once, and is no faul
   await world.interception.close({ removeRedirect: false, removeGuard: false });
 });
 
-test('two agents with different interfaces both keep their guard', async () => {
+test('a guard for one interface alone is replaced, and where another agent keeps putting it back both stay', async () => {
   const iptables = createFakeIptables();
   const world = await started(createWorld(iptables));
   const ours = [...iptables.chain('filter', 'FORWARD')];
-  const theirs = ours.map((rule) => rule.replace('veth+', 'docker0'));
+  const theirs = ours.map((rule) => rule.replace('/32', '/32 -i docker0'));
   for (let turn = 0; turn < 6; turn += 1) {
     iptables.chain('filter', 'FORWARD').splice(0, Number.POSITIVE_INFINITY, ...theirs);
     await nextCheck(world);
@@ -378,7 +380,7 @@ test('the guard alone is put in by guard-only, which waits for the lock within i
   const clock = new ManualClock();
   const { logger } = recordingLogger();
   const options = {
-    hostInterface: HOST_INTERFACE,
+    guardInterface: ANY_INTERFACE,
     clock,
     logger,
     run: iptables.run,

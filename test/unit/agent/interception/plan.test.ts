@@ -20,6 +20,13 @@ const redirect = wantedRedirect({
 });
 const guard = wantedGuard({ family: 'ipv4', hostInterface: hostInterface('veth+') });
 const backstop = wantedBackstop({ family: 'ipv4', hostInterface: hostInterface('veth+') });
+const redirectAny = wantedRedirect({
+  family: 'ipv4',
+  hostInterface: hostInterface('+'),
+  address: '192.0.2.1',
+  port: 3100,
+});
+const guardAny = wantedGuard({ family: 'ipv4', hostInterface: hostInterface('+') });
 const redirect6 = wantedRedirect({
   family: 'ipv6',
   hostInterface: hostInterface('!eth0'),
@@ -39,6 +46,8 @@ const GUARD = [
   '-A FORWARD -d 169.254.169.254/32 -i veth+ -m comment --comment kiam-guard -j REJECT --reject-with icmp-port-unreachable',
 ];
 const BACKSTOP = ['-A FORWARD -d 169.254.169.254/32 -i veth+ -m comment --comment kiam-guard -j DROP'];
+const OURS_ANY = OURS.replace(' -i veth+', '');
+const GUARD_ANY = GUARD.map((line) => line.replace(' -i veth+', ''));
 const OTHER_GUARD = GUARD.map((line) => line.replace('veth+', 'docker0'));
 
 interface Case {
@@ -177,6 +186,41 @@ const cases: readonly Case[] = [
     inForce: false,
     after: [...GUARD, '-A FORWARD -i veth+ -j ACCEPT'],
   },
+  { name: 'no guard', wanted: guardAny, current: [], findings: 'missing', inForce: false, after: GUARD_ANY },
+  {
+    name: 'a guard for all interfaces',
+    wanted: guardAny,
+    current: GUARD_ANY,
+    findings: '',
+    inForce: true,
+    after: GUARD_ANY,
+  },
+  {
+    name: 'a guard for one interface where one for all is wanted',
+    wanted: guardAny,
+    current: GUARD,
+    findings: 'missing,foreign',
+    inForce: false,
+    after: GUARD_ANY,
+  },
+  {
+    name: 'a guard for all interfaces where one for a single one is wanted',
+    wanted: guard,
+    current: GUARD_ANY,
+    findings: 'missing,foreign',
+    inForce: false,
+    after: GUARD,
+  },
+  {
+    name: 'a redirect for all interfaces in the place of one for a single one',
+    wanted: redirectAny,
+    current: [OURS],
+    findings: 'missing,foreign',
+    inForce: false,
+    after: [OURS_ANY],
+  },
+  shadowing('-A FORWARD -i eth0 -j ACCEPT', guardAny, GUARD_ANY),
+  shadowing('-A PREROUTING -i eth0 -j ACCEPT', redirectAny, [OURS_ANY]),
   shadowing('-A FORWARD -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT', guard, GUARD),
   shadowing('-A FORWARD -m comment --comment "cali:x" -j cali-FORWARD', guard, GUARD),
   shadowing('-A FORWARD -i veth9 -g SOME-CHAIN', guard, GUARD),
