@@ -1,7 +1,7 @@
 import type { Clock } from '#runtime/clock.ts';
-import type { KubernetesConnection } from './connection.ts';
 import { failureOf } from './list.ts';
 import { field, parseJson, textField } from './json-fields.ts';
+import type { AskPatiently } from './patience.ts';
 import { compareVersions } from './resource-version.ts';
 
 /**
@@ -12,25 +12,43 @@ import { compareVersions } from './resource-version.ts';
 export interface Confirmation {
   /** A complete list is itself such a read. */
   restart(startedMs: number, resourceVersion: string): void;
-  /** Asks the API server how far it is. Never rejects; without an answer the age just grows. */
-  read(signal: AbortSignal): Promise<void>;
+  /**
+   * Asks the API server how far it is, unless a question is already open: one that is queued for longer than a watch lasts still
+   * counts. Never throws; without an answer the age just grows.
+   */
+  read(): void;
   /** The watch has got to this version. */
   reach(resourceVersion: string): void;
-  /** Milliseconds since the start of the last read that the watch has reached; infinite before the first. */
+  /**
+   * Milliseconds since the start of the last read that the watch has reached. Infinite before the first, and from a read of an
+   * older state until the next complete list.
+   */
   ageMs(): number;
 }
 
 export interface ConfirmationOptions {
-  readonly connection: KubernetesConnection;
+  readonly ask: AskPatiently;
   readonly path: string;
   readonly clock: Clock;
+  /** Ends the reads. */
+  readonly signal: AbortSignal;
+  /**
+   * A consistent read told a version that is older than the position at which it began. The store went back, as after the
+   * restore of a backup of etcd: a watch from a version that is yet to come is accepted and stays silent
+   * (https://github.com/kubernetes/kubernetes/issues/107457).
+   */
+  readonly onOlderRead: (position: string, resourceVersion: string) => void;
 }
 
 /** Reads that the watch has not reached yet. A quiet resource gets there with its next bookmark. */
 const MOST_PENDING = 4;
 
-export function createConfirmation({ connection, path, clock }: ConfirmationOptions): Confirmation {
+export function createConfirmation(options: ConfirmationOptions): Confirmation {
+  const { clock, onOlderRead } = options;
   let position = '';
+  /** Counts complete lists: a read that began before one says nothing about it. */
+  let lists = 0;
+  let isReading = false;
   let confirmedMs: number | undefined;
   let pending: readonly { readonly startedMs: number; readonly resourceVersion: string }[] = [];
 
@@ -40,18 +58,34 @@ export function createConfirmation({ connection, path, clock }: ConfirmationOpti
     for (const { startedMs } of reached) confirmedMs = Math.max(confirmedMs ?? startedMs, startedMs);
   };
 
+  const read = async (): Promise<void> => {
+    const startedMs = clock.monotonic();
+    const began = { position, lists };
+    const resourceVersion = await currentVersion(options);
+    if (resourceVersion === undefined || began.lists !== lists) return;
+    if (isOlder(resourceVersion, began.position)) {
+      confirmedMs = undefined;
+      pending = [];
+      onOlderRead(began.position, resourceVersion);
+      return;
+    }
+    pending = [...pending, { startedMs, resourceVersion }];
+    settle();
+  };
+
   return {
     restart: (startedMs, resourceVersion) => {
+      lists += 1;
       position = resourceVersion;
       confirmedMs = startedMs;
       pending = [];
     },
-    read: async (signal) => {
-      const startedMs = clock.monotonic();
-      const resourceVersion = await currentVersion({ connection, path, signal });
-      if (resourceVersion === undefined) return;
-      pending = [...pending, { startedMs, resourceVersion }];
-      settle();
+    read: () => {
+      if (isReading) return;
+      isReading = true;
+      void read().finally(() => {
+        isReading = false;
+      });
     },
     reach: (resourceVersion) => {
       position = resourceVersion;
@@ -66,25 +100,18 @@ function hasReached(position: string, resourceVersion: string): boolean {
   return order !== undefined && order >= 0;
 }
 
+function isOlder(resourceVersion: string, position: string): boolean {
+  const order = compareVersions(resourceVersion, position);
+  return order !== undefined && order < 0;
+}
+
 /**
  * The store's present version, from a list of one: without a resourceVersion it is a quorum read
  * (https://kubernetes.io/docs/reference/using-api/api-concepts/#semantics-for-get-and-list).
  */
-async function currentVersion(options: {
-  readonly connection: KubernetesConnection;
-  readonly path: string;
-  readonly signal: AbortSignal;
-}): Promise<string | undefined> {
-  const { connection, path, signal } = options;
+async function currentVersion({ ask, path, signal }: ConfirmationOptions): Promise<string | undefined> {
   try {
-    const response = await connection.request({
-      method: 'GET',
-      path,
-      query: { limit: '1' },
-      headersWithinMs: 5_000,
-      silenceLimitMs: 5_000,
-      signal,
-    });
+    const response = await ask({ method: 'GET', path, query: { limit: '1' }, silenceLimitMs: 5_000, signal });
     if (response.status !== 200) {
       await failureOf(response);
       return undefined;

@@ -15,6 +15,8 @@ export interface ApiRequest {
   readonly headersWithinMs: number;
   /** How long the answer's body may be silent. */
   readonly silenceLimitMs: number;
+  /** Over a connection that is opened for it and closed after it. Default: one that is kept open, where there is one. */
+  readonly newConnection?: boolean;
   readonly signal: AbortSignal;
 }
 
@@ -72,6 +74,7 @@ export function createConnection({ kubeconfig, clock }: ConnectionOptions): Kube
     if (typeof authorization === 'string') headers['Authorization'] = authorization.trim();
     // client-node's own agent keeps the certificates that it was made with, and keeps no connection alive.
     if (!config.proxied) options.agent = config.url.protocol === 'http:' ? agents.http : agents.https;
+    if (!config.proxied && request.newConnection === true) options.agent = false;
     return { ...options, method: request.method, signal: request.signal };
   };
 

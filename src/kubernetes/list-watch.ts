@@ -8,6 +8,7 @@ import { failureOf, listAll, type ApiFailure } from './list.ts';
 import type { KubernetesMetrics } from './metrics.ts';
 import type { StoredObject } from './object-store.ts';
 import { createOutageLog, type OutageLog } from './outage-log.ts';
+import { createPatience, type AskPatiently } from './patience.ts';
 import { compareVersions } from './resource-version.ts';
 import { parseWatchEvent, type WatchEvent } from './watch-event.ts';
 
@@ -52,13 +53,15 @@ export interface ViewStatus {
   readonly lastError: string | undefined;
 }
 
-type RelistReason = 'start' | 'expired' | 'bad-line' | 'out-of-order' | 'older-list' | 'refused';
+type RelistReason = 'start' | 'expired' | 'bad-line' | 'out-of-order' | 'older-list' | 'older-read' | 'refused';
 
 type Step =
   | { readonly kind: 'done' }
   | { readonly kind: 'pause' }
   | { readonly kind: 'relist'; readonly reason: RelistReason }
-  | { readonly kind: 'failed'; readonly failure: ApiFailure };
+  | { readonly kind: 'failed'; readonly failure: ApiFailure }
+  /** No headers came in time: the API server may have queued the watch. */
+  | { readonly kind: 'late'; readonly failure: ApiFailure };
 
 /**
  * A watch is asked to end after 5 to 7 seconds, far less than Kubernetes' own clients ask for. Nothing else proves within
@@ -71,7 +74,6 @@ type Step =
 const SHORTEST_WATCH_SECONDS = 5;
 const WATCH_JITTER_SECONDS = 3;
 const SILENCE_LIMIT_MS = 9_000;
-const HEADERS_WITHIN_MS = 5_000;
 /** etcd takes objects of 1.5 MiB. */
 const LONGEST_LINE_BYTES = 8 * 1024 * 1024;
 /** A watch that ends sooner did not end because its time was over. */
@@ -86,6 +88,7 @@ export class ListWatch<R extends StoredObject> {
   readonly #random: () => number;
   readonly #outage: OutageLog;
   readonly #confirmation: Confirmation;
+  readonly #ask: AskPatiently;
   readonly #failures: Backoff;
   readonly #relists: Backoff;
   readonly #loggedMs = new Map<string, number>();
@@ -93,6 +96,8 @@ export class ListWatch<R extends StoredObject> {
   #position: string | undefined;
   #lastByteMs: number | undefined;
   #acceptOlderList = false;
+  /** Aborts when the store turns out to have gone back: no watch from the position can be believed. */
+  #disproof = new AbortController();
   readonly #synced = Promise.withResolvers<void>();
 
   constructor(options: ListWatchOptions<R>) {
@@ -100,7 +105,18 @@ export class ListWatch<R extends StoredObject> {
     this.#random = options.random ?? Math.random;
     const { logger, clock, resource } = options;
     this.#outage = createOutageLog({ logger, clock, resource: resource.name });
-    this.#confirmation = createConfirmation({ ...options, path: resource.path });
+    this.#ask = createPatience(options.connection, clock);
+    this.#confirmation = createConfirmation({
+      ...options,
+      ask: createPatience(options.connection, clock),
+      path: resource.path,
+      onOlderRead: (position, resourceVersion) => {
+        // The read is the first of two witnesses: the next list is believed.
+        this.#acceptOlderList = true;
+        this.#tellOlderStore(position, resourceVersion);
+        this.#disproof.abort();
+      },
+    });
     this.#failures = createBackoff({ firstMs: 250, capMs: 5_000, random: this.#random });
     this.#relists = createBackoff({ firstMs: 100, capMs: 10_000, random: this.#random });
     options.metrics.showView(resource.name, () => ({ ...this.status(), objects: options.target.size }));
@@ -135,6 +151,9 @@ export class ListWatch<R extends StoredObject> {
       } else if (step.kind === 'relist') {
         relist = step.reason;
         await sleep(clock, this.#relists.nextMs(), signal);
+      } else if (step.kind === 'late') {
+        this.#outage.failed('watch', step.failure);
+        await sleep(clock, this.#failures.nextMs(), signal);
       } else {
         if (relist === undefined && refusesThePosition(step.failure)) relist = 'refused';
         await this.#afterFailure(relist === undefined ? 'watch' : 'list', step.failure);
@@ -146,8 +165,10 @@ export class ListWatch<R extends StoredObject> {
     try {
       return relist === undefined ? await this.#watch(this.#position ?? '') : await this.#list(relist);
     } catch (error) {
+      if (relist === undefined && this.#disproof.signal.aborted) return { kind: 'relist', reason: 'older-read' };
       const message = error instanceof Error ? error.message : String(error);
-      return { kind: 'failed', failure: { status: undefined, message, retryAfterMs: undefined } };
+      const failure: ApiFailure = { status: undefined, message, retryAfterMs: undefined };
+      return { kind: relist === undefined && error instanceof SilenceError ? 'late' : 'failed', failure };
     }
   }
 
@@ -170,9 +191,11 @@ export class ListWatch<R extends StoredObject> {
     if (this.#isOlder(outcome.resourceVersion) && !this.#acceptOlderList) {
       // One API server may be behind; if the next answer says the same, etcd was restored from a backup.
       this.#acceptOlderList = true;
+      this.#tellOlderStore(this.#position ?? '', outcome.resourceVersion);
       return { kind: 'relist', reason: 'older-list' };
     }
     this.#acceptOlderList = false;
+    this.#disproof = new AbortController();
     if (outcome.refused > 0) this.#refuseObjects(outcome.refused);
     await target.replace(outcome.records);
     this.#position = outcome.resourceVersion;
@@ -184,8 +207,9 @@ export class ListWatch<R extends StoredObject> {
 
   async #watch(position: string): Promise<Step> {
     const { resource, connection, clock, metrics, signal } = this.#options;
+    const disproof = this.#disproof.signal;
     const timeoutSeconds = SHORTEST_WATCH_SECONDS + Math.floor(this.#random() * WATCH_JITTER_SECONDS);
-    const response = await connection.request({
+    const response = await this.#ask({
       method: 'GET',
       path: resource.path,
       query: {
@@ -194,9 +218,8 @@ export class ListWatch<R extends StoredObject> {
         allowWatchBookmarks: 'true',
         timeoutSeconds: String(timeoutSeconds),
       },
-      headersWithinMs: HEADERS_WITHIN_MS,
       silenceLimitMs: SILENCE_LIMIT_MS,
-      signal,
+      signal: AbortSignal.any([signal, disproof]),
     });
     if (response.status !== 200) {
       const failure = await failureOf(response);
@@ -205,8 +228,7 @@ export class ListWatch<R extends StoredObject> {
     this.#hear();
     this.#outage.succeeded();
     const startedMs = clock.monotonic();
-    const ended = new AbortController();
-    const confirming = this.#confirmation.read(AbortSignal.any([signal, ended.signal]));
+    this.#confirmation.read();
     try {
       const step = await this.#follow(response);
       const early = step.kind === 'done' && clock.monotonic() - startedMs < EARLY_END_MS;
@@ -214,15 +236,12 @@ export class ListWatch<R extends StoredObject> {
       metrics.watchEnds.inc({ resource: resource.name, reason: early ? 'early' : step.kind });
       return early ? { kind: 'pause' } : step;
     } catch (error) {
-      if (signal.aborted) throw error;
+      if (signal.aborted || disproof.aborted) throw error;
       // Whether the API is lost is for the next watch to find out, over a new connection.
       const silent = error instanceof SilenceError;
       metrics.watchEnds.inc({ resource: resource.name, reason: silent ? 'silent' : 'broken' });
       connection.dropIdleConnections();
       return silent ? { kind: 'done' } : { kind: 'pause' };
-    } finally {
-      ended.abort();
-      await confirming;
     }
   }
 
@@ -302,6 +321,15 @@ export class ListWatch<R extends StoredObject> {
   #isOlder(resourceVersion: string): boolean {
     const order = compareVersions(resourceVersion, this.#position ?? '');
     return order !== undefined && order < 0;
+  }
+
+  #tellOlderStore(position: string, resourceVersion: string): void {
+    const { logger, resource } = this.#options;
+    logger.warn('the Kubernetes API tells an older state than before: everything is listed again', {
+      resource: resource.name,
+      position,
+      resourceVersion,
+    });
   }
 
   #distrust(reason: string): Step {

@@ -1,5 +1,5 @@
 import { PassThrough } from 'node:stream';
-import { limitSilence, readText } from '#kubernetes/body.ts';
+import { limitSilence, readText, SilenceError } from '#kubernetes/body.ts';
 import type { ApiRequest, ApiResponse, KubernetesConnection } from '#kubernetes/connection.ts';
 import type { ManualClock } from './manual-clock.ts';
 import { until } from './until.ts';
@@ -24,14 +24,16 @@ export interface OpenBody {
 }
 
 export interface ScriptedApi extends KubernetesConnection {
-  /** The next list (a page that is no confirming read), watch or other request that nobody took yet. */
+  /** The next list (a page that is no confirming read), confirming read, watch or other request that nobody took yet. */
   next(kind: CallKind): Promise<PendingCall>;
   /** Whether `next` would return at once. */
   isWaiting(kind: CallKind): boolean;
-  /** What a confirming read is answered; undefined leaves it without an answer. */
+  /** What a confirming read is answered at once; undefined leaves it to the test. */
   currentVersion: string | undefined;
   readonly calls: { readonly kind: CallKind; readonly request: ApiRequest }[];
   readonly renewals: () => number;
+  /** How often the idle connections were dropped. */
+  readonly drops: () => number;
 }
 
 export type CallKind = 'list' | 'watch' | 'confirm' | 'other';
@@ -41,6 +43,7 @@ export function scriptedApi(clock: ManualClock): ScriptedApi {
   const waiting: { kind: CallKind; call: PendingCall }[] = [];
   const calls: ScriptedApi['calls'] = [];
   let renewals = 0;
+  let drops = 0;
   const api: ScriptedApi = {
     server: 'https://192.0.2.10',
     currentVersion: undefined,
@@ -49,17 +52,27 @@ export function scriptedApi(clock: ManualClock): ScriptedApi {
     renewCredentials: () => {
       renewals += 1;
     },
-    dropIdleConnections: () => {},
+    drops: () => drops,
+    dropIdleConnections: () => {
+      drops += 1;
+    },
     close: () => {},
     request: (request) =>
       new Promise<ApiResponse>((resolve, reject) => {
         request.signal.throwIfAborted();
         request.signal.addEventListener('abort', () => reject(new Error('aborted')), { once: true });
+        const cancel = clock.after(request.headersWithinMs, () => {
+          reject(new SilenceError(`no answer within ${request.headersWithinMs} ms`));
+        });
         const kind = kindOf(request);
         calls.push({ kind, request });
-        const call = pendingCall({ clock, request, resolve, reject });
-        if (kind !== 'confirm') waiting.push({ kind, call });
-        else if (api.currentVersion !== undefined) call.answer(200, listOf(api.currentVersion, []));
+        const answered = (response: ApiResponse): void => {
+          cancel();
+          resolve(response);
+        };
+        const call = pendingCall({ clock, request, resolve: answered, reject });
+        if (kind !== 'confirm' || api.currentVersion === undefined) waiting.push({ kind, call });
+        else call.answer(200, listOf(api.currentVersion, []));
       }),
     isWaiting: (wanted) => waiting.some(({ kind }) => kind === wanted),
     next: async (wanted) => {

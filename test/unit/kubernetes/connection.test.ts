@@ -95,6 +95,20 @@ test('Requests go over TLS with the client certificate, and one connection serve
   assert.equal(ports.size, 1);
 });
 
+test('A request that wants a new connection gets one, and those that are kept open stay.', async (context) => {
+  const ports: (number | undefined)[] = [];
+  const listener: RequestListener = (request, response) => {
+    ports.push(request.socket.remotePort);
+    response.end();
+  };
+  const connection = connect(context, await overHttp(context, listener));
+  for (const newConnection of [false, true, true, false]) {
+    await (await connection.request(get('/', { newConnection }))).text(0);
+  }
+  assert.equal(new Set(ports).size, 3);
+  assert.equal(ports[3], ports[0]);
+});
+
 test('A server that the cluster authority did not sign is refused.', async (context) => {
   const stranger = await (
     await createAuthority()

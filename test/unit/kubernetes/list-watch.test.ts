@@ -6,6 +6,7 @@ import { ListWatch } from '#kubernetes/list-watch.ts';
 import { createKubernetesMetrics } from '#kubernetes/metrics.ts';
 import { PodCache } from '#kubernetes/pod-cache.ts';
 import { createPodParser } from '#kubernetes/pod-record.ts';
+import { Confirmation } from '#server/confirmation.ts';
 import { ManualClock, settle } from '../../support/manual-clock.ts';
 import { recordingLogger, type LogLine } from '../../support/recording-logger.ts';
 import { listOf, scriptedApi, type OpenBody, type PendingCall, type ScriptedApi } from '../../support/scripted-api.ts';
@@ -400,6 +401,124 @@ test('The view is confirmed as of the start of a read that the watch has caught 
   assert.equal(it.watch.status().confirmedAgeMs, 6_000);
   body.event('BOOKMARK', { metadata: { resourceVersion: '141' } });
   await until(() => it.watch.status().confirmedAgeMs === 4_000, 'the confirmation');
+});
+
+/** Brings the loop to a watch from version 150, in a view that holds the pods `a` and `b`. */
+async function watchingFrom150(context: TestContext): Promise<Scene & { next: PendingCall }> {
+  const it = await watching(context, [podObject({ name: 'a' })]);
+  (await it.api.next('confirm')).answer(200, listOf('100', []));
+  it.body.event('ADDED', podObject({ name: 'b', version: 150 }));
+  await until(() => it.cache.size === 2, 'the pod');
+  await it.clock.advance(3_000);
+  it.body.end();
+  const next = await it.api.next('watch');
+  assert.equal(next.request.query?.['resourceVersion'], '150');
+  return { ...it, next };
+}
+
+test('A read of an older version than the watch began from ends the watch, and the next list is believed: etcd was restored.', async (context) => {
+  const it = await watchingFrom150(context);
+  it.api.currentVersion = '120';
+  const silent = it.next.open();
+  await until(() => silent.closed, 'the end of the watch');
+  assert.equal(it.watch.status().confirmedAgeMs, Number.POSITIVE_INFINITY);
+  assert.deepEqual(
+    it.lines.filter(({ level }) => level === 'warn'),
+    [
+      {
+        level: 'warn',
+        message: 'the Kubernetes API tells an older state than before: everything is listed again',
+        fields: { resource: 'pods', position: '150', resourceVersion: '120' },
+      },
+    ],
+  );
+  const list = await nextList(it);
+  assert.equal(await metric(it.registry, 'kiam_k8s_relists_total', { resource: 'pods', reason: 'older-read' }), 1);
+  list.answer(200, listOf('121', [podObject({ name: 'a' })]));
+  assert.equal((await it.api.next('watch')).request.query?.['resourceVersion'], '121');
+  assert.deepEqual(names(it.cache), ['a']);
+});
+
+test('A view that an older read has disproved confirms no address, however young it was.', async (context) => {
+  const it = await watchingFrom150(context);
+  const confirmation = new Confirmation({
+    reader: {
+      readPod: () => Promise.resolve({ kind: 'unknown', reason: 'the API server is away' }),
+      viewAgeMs: () => it.watch.status().confirmedAgeMs,
+    },
+    pods: it.cache,
+    clock: it.clock,
+    maxViewAgeMs: 30_000,
+  });
+  const pod = it.cache.byUid('uid-of-b');
+  assert.ok(pod !== undefined);
+  const verdict = async (): Promise<string> => (await confirmation.confirm(pod, 'held', context.signal)).kind;
+  assert.equal(await verdict(), 'holds');
+  it.api.currentVersion = '120';
+  it.next.open();
+  await settle();
+  assert.equal(await verdict(), 'unsure');
+});
+
+test('A read that is queued for longer than its watch lasts confirms the view all the same.', async (context) => {
+  const it = scene(context);
+  (await it.api.next('list')).answer(200, listOf('100', []));
+  await it.clock.advance(1_000);
+  const first = (await it.api.next('watch')).open();
+  const read = await it.api.next('confirm');
+  await it.clock.advance(4_000);
+  first.end();
+  const second = (await it.api.next('watch')).open();
+  second.event('BOOKMARK', { metadata: { resourceVersion: '150' } });
+  await settle();
+  assert.equal(it.watch.status().confirmedAgeMs, 5_000);
+  assert.equal(it.api.isWaiting('confirm'), false);
+  read.answer(200, listOf('140', []));
+  await until(() => it.watch.status().confirmedAgeMs === 4_000, 'the confirmation');
+});
+
+test('A read that began before the last complete list says nothing about it.', async (context) => {
+  const it = await watchingFrom150(context);
+  it.next.open().write('garbage\n');
+  const read = await it.api.next('confirm');
+  for (const version of ['50', '51']) {
+    await settle();
+    await it.clock.advance(200);
+    (await it.api.next('list')).answer(200, listOf(version, []));
+  }
+  const watch = (await it.api.next('watch')).open();
+  read.answer(200, listOf('45', []));
+  await settle();
+  assert.equal(watch.closed, false);
+  assert.notEqual(it.watch.status().confirmedAgeMs, Number.POSITIVE_INFINITY);
+});
+
+test('A watch that the API server queues is waited for, from the second attempt on, and no connection is dropped for it.', async (context) => {
+  const it = scene(context);
+  it.api.currentVersion = '100';
+  (await it.api.next('list')).answer(200, listOf('100', []));
+  const first = await it.api.next('watch');
+  assert.equal(first.request.headersWithinMs, 5_000);
+  await it.clock.advance(6_000);
+  for (const version of [101, 102]) {
+    it.api.currentVersion = String(version);
+    const queued = await it.api.next('watch');
+    assert.ok(queued.request.headersWithinMs >= 20_000);
+    assert.equal(queued.request.newConnection, true);
+    await it.clock.advance(16_000);
+    const body = queued.open();
+    body.event('ADDED', podObject({ name: `pod-${version}`, version }));
+    await until(() => it.cache.byUid(`uid-of-pod-${version}`) !== undefined, 'the pod');
+    await it.clock.advance(6_000);
+    body.end();
+  }
+  const prompt = await it.api.next('watch');
+  const body = prompt.open();
+  await it.clock.advance(6_000);
+  body.end();
+  const last = await it.api.next('watch');
+  assert.deepEqual([last.request.headersWithinMs, last.request.newConnection], [5_000, false]);
+  assert.equal(it.api.drops(), 0);
 });
 
 for (const moment of ['before the headers', 'in the middle of a body', 'during a back-off'] as const) {
