@@ -9,7 +9,7 @@ import { type Child, startChild } from '#sandbox/child.ts';
 import { kubeconfig } from '#sandbox/kubernetes-api/kubeconfig.ts';
 
 import { eventually } from '../support/eventually.ts';
-import { type ApiClient, createApiClient } from './api-client.ts';
+import { type ApiClient, apiClient } from '../support/api-client.ts';
 
 /** How long the API server's caches take to be filled on a busy machine. */
 const READY_LIMIT_MS = 120_000;
@@ -58,7 +58,9 @@ export async function startControlPlane(assets: string): Promise<ControlPlane> {
     startChild({ name: 'kube-apiserver', argv: [join(assets, 'kube-apiserver'), ...flags], environment });
 
   const url = `https://127.0.0.1:${apiPort}`;
-  const as = (token: string): ApiClient => createApiClient({ url, authorityPem: authority.certificatePem, token });
+  const configOf = (userName: string, token: string): string =>
+    kubeconfig({ server: url, authorityPem: authority.certificatePem, userName, user: { token } });
+  const as = (token: string): ApiClient => apiClient(configOf('user', token));
   const admin = as(ADMIN_TOKEN);
   let apiServer = start();
   const ready = async (): Promise<void> => {
@@ -82,8 +84,7 @@ export async function startControlPlane(assets: string): Promise<ControlPlane> {
 
   const kubeconfigOf = async (name: string, token: string): Promise<string> => {
     const path = join(folder, `${name}.kubeconfig`);
-    const text = kubeconfig({ server: url, authorityPem: authority.certificatePem, userName: name, user: { token } });
-    await writeFile(path, text, { mode: 0o600 });
+    await writeFile(path, configOf(name, token), { mode: 0o600 });
     return path;
   };
   return {

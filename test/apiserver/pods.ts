@@ -1,6 +1,6 @@
 import { ROLE_ANNOTATION } from '#domain/pod.ts';
 
-import type { ApiClient } from './api-client.ts';
+import type { ApiClient } from '../support/api-client.ts';
 
 export interface RunningPod {
   readonly namespace: string;

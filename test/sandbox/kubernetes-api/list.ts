@@ -108,7 +108,11 @@ function checkRevision(query: URLSearchParams, latestRevision: number): void {
     throw new ApiError(422, 'Invalid', `resourceVersionMatch: Unsupported value: "${match}"`);
   }
   if (match !== '' && asked === '')
-    throw badRequest('resourceVersionMatch is forbidden unless resourceVersion is provided');
+    throw new ApiError(
+      422,
+      'Invalid',
+      'resourceVersionMatch: Forbidden: resourceVersionMatch is forbidden unless resourceVersion is provided',
+    );
   if (match === 'Exact' && asked === '0')
     throw badRequest('resourceVersionMatch "exact" is forbidden for resourceVersion "0"');
   if (asked === '' || asked === '0') return;

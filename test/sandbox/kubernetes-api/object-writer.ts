@@ -122,7 +122,11 @@ export class Objects {
     if (dryRun) return current;
     if (resource === NAMESPACES) return this.#deleteNamespace(current);
     const graceSeconds = resource === PODS ? graceOf(current.object, options.graceSeconds) : 0;
-    if (graceSeconds === 0 && metadata.finalizers === undefined) return this.#remove(target) ?? current;
+    if (graceSeconds === 0 && metadata.finalizers === undefined) {
+      // A pod is marked first also when it goes at once: a watch sees it modified and then deleted.
+      if (resource === PODS) this.collection(PODS).put(this.#marked(current.object, 0));
+      return this.#remove(target) ?? current;
+    }
     if (metadata.deletionTimestamp !== undefined && graceSeconds >= (metadata.deletionGracePeriodSeconds ?? 0))
       return current;
     return this.collection(resource).put(this.#marked(current.object, graceSeconds));
@@ -149,8 +153,8 @@ export class Objects {
   finishPod(namespace: string, name: string, uid: string): void {
     const current = this.collection(PODS).get(namespace, name)?.object;
     if (current === undefined || current.metadata.uid !== uid) return;
+    this.collection(PODS).put(withGrace(current, 0));
     if (current.metadata.finalizers === undefined) this.#remove({ resource: PODS, namespace, name, subresource: '' });
-    else this.collection(PODS).put(withGrace(current, 0));
   }
 
   /** The kubelet's word on a pod; nothing happens when the pod is gone. */

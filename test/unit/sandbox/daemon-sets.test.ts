@@ -3,7 +3,7 @@ import { afterEach, beforeEach, test } from 'node:test';
 import { at, type JsonObject, listAt, textAt, textsAt } from '#sandbox/json.ts';
 import type { KubernetesApi } from '#sandbox/kubernetes-api/api.ts';
 import { eventually } from '../../support/eventually.ts';
-import { type ApiClient, apiClient } from './api-client.ts';
+import { type ApiClient, apiClient } from '../../support/api-client.ts';
 import { startApi } from './api-fixture.ts';
 
 const PATH = '/apis/apps/v1/namespaces/kube-system/daemonsets';

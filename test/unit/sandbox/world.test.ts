@@ -7,7 +7,7 @@ import { after, before, test } from 'node:test';
 import { promisify } from 'node:util';
 import { textAt } from '#sandbox/json.ts';
 import { startWorld, type World } from '#sandbox/world.ts';
-import { apiClient } from './api-client.ts';
+import { apiClient } from '../../support/api-client.ts';
 
 const run = promisify(execFile);
 

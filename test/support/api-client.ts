@@ -26,12 +26,23 @@ export interface OpenWatch {
 }
 
 export interface ApiClient {
+  /** Rejects when there was no answer. */
   call(method: string, path: string, options?: CallOptions): Promise<ApiAnswer>;
+  /** The same with the body as loosely as a test reads it; status 0 when there was no answer. A PATCH is a strategic merge. */
+  ask(method: Method, path: string, body?: JsonObject): Promise<{ readonly status: number; readonly body: LooseBody }>;
+  /** The body alone; throws unless it was done. */
+  demand(method: Method, path: string, body?: JsonObject): Promise<LooseBody>;
   watch(path: string): Promise<OpenWatch>;
   close(): void;
 }
 
-/** A client that does nothing but what a test tells it, from a kubeconfig in JSON. */
+type Method = 'GET' | 'POST' | 'PUT' | 'PATCH' | 'DELETE';
+// oxlint-disable-next-line typescript/no-explicit-any -- any field of any kind of object may be asked for
+type LooseBody = any;
+
+const SOCKETS = 32;
+
+/** A client that does nothing but what a test tells it, from a kubeconfig in JSON: the tests judge by what the API says itself. */
 export function apiClient(kubeconfig: string): ApiClient {
   const config = parseJsonObject(kubeconfig) ?? {};
   const server = textAt(config, 'clusters', 0, 'cluster', 'server');
@@ -39,6 +50,7 @@ export function apiClient(kubeconfig: string): ApiClient {
   const decode = (text: string): string => Buffer.from(text, 'base64').toString();
   const agent = new Agent({
     keepAlive: true,
+    maxSockets: SOCKETS,
     ca: decode(textAt(config, 'clusters', 0, 'cluster', 'certificate-authority-data')),
     ...(user('client-certificate-data') === ''
       ? {}
@@ -46,32 +58,47 @@ export function apiClient(kubeconfig: string): ApiClient {
   });
   const authorization: Record<string, string> =
     user('token') === '' ? {} : { authorization: `Bearer ${user('token')}` };
+  const call: ApiClient['call'] = (method, path, { body, headers = {} } = {}) =>
+    new Promise((resolve, reject) => {
+      const text = body === undefined ? '' : JSON.stringify(body);
+      const outgoing = request(server + path, {
+        method,
+        agent,
+        headers: {
+          'content-type': 'application/json',
+          'content-length': Buffer.byteLength(text),
+          ...authorization,
+          ...headers,
+        },
+      });
+      outgoing.on('error', reject);
+      outgoing.on('response', (response) => {
+        const chunks: Buffer[] = [];
+        response.on('data', (chunk: Buffer) => chunks.push(chunk));
+        response.on('error', reject);
+        response.on('end', () => {
+          const parsed = parseJsonObject(Buffer.concat(chunks).toString());
+          resolve({ status: response.statusCode ?? 0, body: parsed ?? {}, headers: response.headers });
+        });
+      });
+      outgoing.end(text);
+    });
+  const ask: ApiClient['ask'] = async (method, path, body) => {
+    const headers = method === 'PATCH' ? { 'content-type': 'application/strategic-merge-patch+json' } : {};
+    try {
+      return await call(method, path, body === undefined ? { headers } : { body, headers });
+    } catch (error) {
+      return { status: 0, body: String(error) };
+    }
+  };
   return {
-    call: (method, path, { body, headers = {} } = {}) =>
-      new Promise((resolve, reject) => {
-        const text = body === undefined ? '' : JSON.stringify(body);
-        const outgoing = request(server + path, {
-          method,
-          agent,
-          headers: {
-            'content-type': 'application/json',
-            'content-length': Buffer.byteLength(text),
-            ...authorization,
-            ...headers,
-          },
-        });
-        outgoing.on('error', reject);
-        outgoing.on('response', (response) => {
-          const chunks: Buffer[] = [];
-          response.on('data', (chunk: Buffer) => chunks.push(chunk));
-          response.on('error', reject);
-          response.on('end', () => {
-            const parsed = parseJsonObject(Buffer.concat(chunks).toString());
-            resolve({ status: response.statusCode ?? 0, body: parsed ?? {}, headers: response.headers });
-          });
-        });
-        outgoing.end(text);
-      }),
+    call,
+    ask,
+    demand: async (method, path, body) => {
+      const answer = await ask(method, path, body);
+      if (answer.status >= 200 && answer.status <= 299) return answer.body;
+      throw new Error(`${method} ${path}: ${answer.status} ${JSON.stringify(answer.body).slice(0, 500)}`);
+    },
     watch: (path) =>
       new Promise((resolve, reject) => {
         const outgoing = request(server + path, { agent, headers: authorization });
