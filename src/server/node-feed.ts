@@ -50,8 +50,10 @@ export interface FeedInspection {
   readonly isBehind: boolean;
   /** Something about the pod has changed that the agent has not been told yet. */
   readonly isChanging: boolean;
-  /** With which identity's credentials the agent has been told of the pod, by its key, `''` for none; undefined when not at all. */
+  /** The identity that the agent has been told of for the pod, by its key, `''` for none; undefined when not told of the pod. */
   readonly identityKey: string | undefined;
+  /** Whether that identity's credentials have been sent on this stream; the agent may have them from an earlier one. */
+  readonly hasCredentials: boolean;
 }
 
 /** An agent that hears nothing for three of these takes the stream for lost. */
@@ -69,12 +71,12 @@ export class NodeFeed {
   readonly #options: NodeFeedOptions;
   readonly #changedPods = new Set<string>();
   readonly #changedIdentities = new Map<string, Identity>();
-  /** What the agent holds: for each pod sent, its identity's key or `''`. */
+  /** What the agent was told: for each pod, its identity's key or `''`. */
   readonly #sent = new Map<string, string>();
-  /** How many of the pods sent have an identity whose credentials were sent. */
+  /** How many of the pods sent have an identity. */
   readonly #holders = new Map<string, number>();
-  /** Pods whose identity has no credentials yet, by its key. */
-  readonly #waiting = new Map<string, Set<string>>();
+  /** The identities, by key, whose credentials were sent and whose last pod has not left since. */
+  readonly #provided = new Set<string>();
   readonly #beganMs: number;
   #isSynced = false;
   #isBehind = false;
@@ -96,6 +98,7 @@ export class NodeFeed {
       isBehind: this.#isBehind,
       isChanging: this.#changedPods.has(uid) || this.#changedIdentities.has(identityKey ?? ''),
       identityKey,
+      hasCredentials: this.#provided.has(identityKey ?? ''),
     };
   }
 
@@ -168,7 +171,6 @@ export class NodeFeed {
 
   #issued(identity: Identity): void {
     const key = identityKey(identity);
-    for (const uid of this.#waiting.get(key) ?? []) this.#podChanged(uid);
     if (!this.#holders.has(key)) return;
     this.#changedIdentities.set(key, identity);
     this.#wake.abort();
@@ -192,14 +194,15 @@ export class NodeFeed {
         await this.#options.awaitPortion();
         this.#changedIdentities.delete(key);
         const credentials = this.#options.credentials.peek(identity);
-        if (credentials !== undefined && this.#holders.has(key)) await this.#sendCredentials(key, credentials);
+        if (credentials === undefined || !this.#holders.has(key)) continue;
+        this.#provided.add(key);
+        await this.#sendCredentials(key, credentials);
       }
       if (this.#options.stream.signal.aborted) return;
     }
   }
 
   async #sendPod(uid: string): Promise<void> {
-    this.#forgetWaiting(uid);
     let provided: Credentials | undefined;
     // The agent may take its time to read what the pod needs first: then the pod is looked at again, for it may have changed.
     for (;;) {
@@ -209,16 +212,15 @@ export class NodeFeed {
       const identity = this.#options.identify(pod);
       const key = identity === undefined ? '' : identityKey(identity);
       const credentials = identity === undefined ? undefined : this.#options.credentials.peek(identity);
-      if (key !== '' && !this.#holders.has(key) && credentials !== undefined && credentials !== provided) {
+      if (key !== '' && !this.#provided.has(key) && credentials !== undefined && credentials !== provided) {
         provided = credentials;
         await this.#sendCredentials(key, credentials);
         if (this.#options.stream.signal.aborted) return undefined;
         continue;
       }
-      const hasCredentials = this.#holders.has(key) || credentials !== undefined;
-      if (key !== '' && !hasCredentials) this.#waiting.set(key, (this.#waiting.get(key) ?? new Set()).add(uid));
-      this.#hold(uid, hasCredentials ? key : '');
-      return this.#send({ pod: bindingOf(pod, addresses, identity, hasCredentials ? key : '') });
+      this.#hold(uid, key);
+      if (provided !== undefined && credentials === provided) this.#provided.add(key);
+      return this.#send({ pod: bindingOf(pod, addresses, identity) });
     }
   }
 
@@ -256,13 +258,10 @@ export class NodeFeed {
     if (key !== undefined && key !== '') this.#holders.set(key, (this.#holders.get(key) ?? 0) + 1);
     if (before === '') return;
     const left = (this.#holders.get(before) ?? 1) - 1;
-    if (left === 0) this.#holders.delete(before);
-    else this.#holders.set(before, left);
-  }
-
-  #forgetWaiting(uid: string): void {
-    for (const [key, uids] of this.#waiting) {
-      if (uids.delete(uid) && uids.size === 0) this.#waiting.delete(key);
+    if (left > 0) this.#holders.set(before, left);
+    else {
+      this.#holders.delete(before);
+      this.#provided.delete(before);
     }
   }
 
@@ -282,16 +281,15 @@ function onTheWire(ms: number): number {
   return Math.ceil(Math.min(ms, FOREVER_MS));
 }
 
-/** Agents need to tell identities apart, not to know what they are made of: an external id is half a secret. */
+/**
+ * Agents need to tell identities apart, not to know what they are made of: an external id is half a secret. An agent keeps
+ * credentials for as long as their label stays: the same identity has the same label on every replica and in every version.
+ */
 function labelOf(key: string): string {
   return key === '' ? '' : createHash('sha256').update(key).digest('base64url');
 }
 
-function bindingOf(
-  pod: PodRecord,
-  addresses: readonly string[],
-  identity: Identity | undefined,
-  key: string,
-): PodBinding {
+function bindingOf(pod: PodRecord, addresses: readonly string[], identity: Identity | undefined): PodBinding {
+  const key = identity === undefined ? '' : identityKey(identity);
   return { uid: pod.uid, addresses, role: pod.role, role_arn: identity?.roleArn ?? '', identity: labelOf(key) };
 }

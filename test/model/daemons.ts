@@ -8,6 +8,7 @@ import { NodeStream } from '#agent/node/stream.ts';
 import { Trust } from '#agent/node/trust.ts';
 import type { CredentialSource, Evidence } from '#agent/ports.ts';
 import { StsCredentialCache } from '#aws/credential-cache.ts';
+import { unavailable } from '#aws/sts-failure.ts';
 import { type Identity, identityOf } from '#domain/identity.ts';
 import type { PodRecord } from '#domain/pod.ts';
 import type { CallOptions, CallResult, StreamEnd, WatchOptions } from '#rpc/client.ts';
@@ -70,7 +71,7 @@ export function startReplica(setting: Setting, watchDelayMs: number): Replica {
   const namespaces = { get: (name: string) => ({ name, permitted: '.*' }), subscribe: () => () => {} };
   const policy = new NamespacePolicy({ namespaces, baseArn: BASE_ARN, strict: true, logger });
   const credentials = new StsCredentialCache({
-    sts: { assumeRole: (identity) => issue(identity, { clock, delayMs: random() * 200, sessionMs }) },
+    sts: { assumeRole: (identity) => issue(identity, { truth, delayMs: random() * 200, sessionMs }) },
     clock,
     logger,
     sessionRefreshMs: 0,
@@ -130,10 +131,11 @@ export function startReplica(setting: Setting, watchDelayMs: number): Replica {
 /** STS: each key names the role that it is for. */
 async function issue(
   identity: Identity,
-  { clock, delayMs, sessionMs }: { clock: ManualClock; delayMs: number; sessionMs: number },
+  { truth, delayMs, sessionMs }: { truth: Truth; delayMs: number; sessionMs: number },
 ) {
-  await sleep(clock, delayMs, NEVER);
-  const nowMs = clock.now();
+  await sleep(truth.clock, delayMs, NEVER);
+  if (!truth.isStsInReach) return unavailable('STS is away');
+  const nowMs = truth.clock.now();
   const value = {
     accessKeyId: identity.roleArn.slice(BASE_ARN.length),
     secretAccessKey: 'SECRET',
@@ -172,7 +174,7 @@ export function startAgent(setting: Setting, replicas: () => readonly Replica[])
     client,
     store: {
       begin: () => store.begin(),
-      clear: () => store.clear(),
+      clear: (moment) => store.clear(moment),
       apply: (update, moment) => {
         // A pod's end is told by name, or by the whole set of a stream in which it is missing.
         const isEnd = update.gone !== undefined || update.synced !== undefined;

@@ -58,6 +58,14 @@ function nodeOf({ hasEvidence, seed = 1 }: { readonly hasEvidence: boolean; read
       replicas = [];
       truth.isApiInReach = false;
     },
+    loseSts: (): void => {
+      truth.isStsInReach = false;
+    },
+    /** Replaces the one server by two, or one of the two by another. */
+    replaceServer: (index: number): void => {
+      replicas[index]?.death.abort();
+      replicas[index] = startReplica(setting, 0);
+    },
     bringServersBack: (): void => {
       truth.isApiInReach = true;
       replicas = [startReplica(setting, 0)];
@@ -126,6 +134,32 @@ describe('200 warm pods, by injected time, while every server, STS and the API s
     assert.equal(await node.served(), 0);
     await node.end();
   });
+});
+
+describe('200 warm pods, by injected time, while two servers are replaced one by one and STS fails', () => {
+  for (const hasEvidence of [true, false]) {
+    it(`${hasEvidence ? 'with' : 'without'} the kernel's evidence: all of them until their credentials end`, async () => {
+      const node = nodeOf({ hasEvidence });
+      await node.pass(1000);
+      assert.equal(await node.served(), PODS);
+      // The second server never had any credentials.
+      node.replaceServer(1);
+      node.loseSts();
+      for (const index of [0, 1, 0, 1]) {
+        node.replaceServer(index);
+        for (let second = 0; second < 15; second += 1) {
+          assert.equal(await node.served(), PODS, `${second} s after the replacement`);
+        }
+        // Long enough for the stream to end and to be opened anew, at either server.
+        await node.pass(MINUTE_MS);
+      }
+      await node.pass(53 * MINUTE_MS - node.clock.monotonic());
+      assert.equal(await node.served(), PODS);
+      await node.pass(60 * MINUTE_MS - node.clock.monotonic());
+      assert.equal(await node.served(), 0);
+      await node.end();
+    });
+  }
 });
 
 describe('credentials that a server has renewed', () => {

@@ -19,6 +19,7 @@ export class Truth {
   readonly events: ApiEvent[] = [];
   /** Whether servers of ours reach the API server: reads, and what watches deliver. */
   isApiInReach = true;
+  isStsInReach = true;
   readonly #pods = new Map<string, PodRecord>();
   readonly #interfaces = new Map<string, string>();
   #interfaceCount = 0;

@@ -69,29 +69,35 @@ export function createNodeSource(options: NodeSourceOptions): CredentialSource {
     return trust.establish(client, outcome.value, doubt) ? outcome : CHANGED_HANDS;
   };
 
+  /** Whether nobody can be asked. A server that has not answered may just be slow: not if the stream is lost as well. */
+  const isNobodyThere = (failure: Failure): boolean =>
+    isOutOfReach(failure) || (failure.kind === 'timed-out' && !stream.isLive);
+
   /**
    * Asks, or joins who asks the same: the same question of the same client, which is the same address with the same evidence,
    * or the same connection where there is none. The time of a question that was joined may run out before one's own has: then
-   * it is asked again.
+   * it is asked again, unless there is something to fall back on, which is `known`.
    */
   const ask = async <T extends Holder>(
     client: Client,
     joined: Joined<Outcome<T>>,
-    { what, signal }: { readonly what: string; readonly signal: AbortSignal },
-    question: (confirm: Confirm) => Promise<Outcome<T>>,
+    {
+      what,
+      known,
+      signal,
+    }: { readonly what: string; readonly known: object | undefined; readonly signal: AbortSignal },
+    question: (confirm: Confirm, giveUpAfterMs: number | undefined) => Promise<Outcome<T>>,
   ): Promise<Outcome<T>> => {
+    const giveUpAfterMs = known === undefined ? undefined : GIVE_UP_AFTER_MS;
     const { address, evidence, acceptedMs } = client;
     const key = JSON.stringify([address, evidence.kind === 'none' ? acceptedMs : evidence.key, what]);
     for (;;) {
-      const { isFirst, result } = joined(key, () => askServer(client, question));
+      const { isFirst, result } = joined(key, () => askServer(client, (confirm) => question(confirm, giveUpAfterMs)));
       const outcome = await result;
       if (outcome.ok || isFirst || signal.aborted || !isWorthAnotherAttempt(outcome.failure)) return outcome;
+      if (known !== undefined && isNobodyThere(outcome.failure)) return outcome;
     }
   };
-
-  /** Whether nobody can be asked. A server that has not answered may just be slow: not if the stream is lost as well. */
-  const isNobodyThere = (failure: Failure): boolean =>
-    isOutOfReach(failure) || (failure.kind === 'timed-out' && !stream.isLive);
 
   /** What a server says; where none can say, what is known of the pod lately. */
   const answer = <T>(outcome: Outcome<T>, known: () => T | undefined): Outcome<T> => {
@@ -106,6 +112,22 @@ export function createNodeSource(options: NodeSourceOptions): CredentialSource {
   /** By both clocks: the wall clock may be set to anything, and the monotonic one does not see the machine asleep. */
   const lifeLeftMs = ({ expiresAtMs, deadAtMs }: StoredCredentials): number =>
     Math.min(expiresAtMs - clock.now(), deadAtMs - clock.monotonic());
+
+  /** Asks a server who the client is; `known` is what there is to fall back on. */
+  const askRole = (
+    client: Client,
+    signal: AbortSignal,
+    known: object | undefined,
+  ): Promise<Outcome<Holder & PodRole>> =>
+    ask(client, roles, { what: '', known, signal }, (confirm, giveUpAfterMs) =>
+      gateway.podRole(client.address, { confirm, giveUpAfterMs }),
+    );
+
+  /** The client's pod as the store has it, if a server says the same of the pod and of what it may have. */
+  const podOf = ({ address }: Client, { uid, roleArn }: Holder): StoredPod | undefined => {
+    const pod = store.find(address);
+    return pod?.uid === uid && pod.roleArn === roleArn ? pod : undefined;
+  };
 
   const credentialsFor = (pod: StoredPod | undefined, role: string): MetadataCredentials | undefined => {
     if (pod === undefined || !isItsRole(pod, role)) return undefined;
@@ -127,25 +149,24 @@ export function createNodeSource(options: NodeSourceOptions): CredentialSource {
     ...(options.isStoreKept ? { knownUid: (address: string) => store.find(address)?.uid } : {}),
     podRole: async (client, signal) => {
       const known = (): PodRole | undefined => recalled(client);
-      const outcome = await ask(client, roles, { what: '', signal }, (confirm) =>
-        gateway.podRole(client.address, { confirm, giveUpAfterMs: patienceMs(known()) }),
-      );
-      return answer(outcome, known);
+      return answer(await askRole(client, signal, known()), known);
     },
     podCredentials: async (client, role, signal) => {
       const known = (): MetadataCredentials | undefined => credentialsFor(recalled(client), role);
-      const outcome = await ask(client, credentials, { what: role, signal }, (confirm) =>
-        gateway.podCredentials(client.address, role, { confirm, giveUpAfterMs: patienceMs(known()) }),
+      // With credentials in hand only who has the address is in doubt: a server can tell that while STS is slow or away.
+      if (credentialsFor(store.find(client.address), role) !== undefined) {
+        const holder = await askRole(client, signal, known());
+        if (!holder.ok) return answer(holder, known);
+        const own = credentialsFor(podOf(client, holder.value), role);
+        if (own !== undefined) return answer(succeeded(own), known);
+      }
+      const outcome = await ask(client, credentials, { what: role, known: known(), signal }, (confirm, giveUpAfterMs) =>
+        gateway.podCredentials(client.address, role, { confirm, giveUpAfterMs }),
       );
       return answer(outcome.ok ? succeeded(outcome.value.credentials) : outcome, known);
     },
     serverHealth: () => gateway.serverHealth(),
   };
-}
-
-/** How long servers that are away are worth trying. */
-function patienceMs(known: object | undefined): number | undefined {
-  return known === undefined ? undefined : GIVE_UP_AFTER_MS;
 }
 
 /** The ways in which a pod may spell its own role; with any other the server decides. */

@@ -11,7 +11,7 @@ export interface StoredPod {
   readonly role: string;
   /** `''` when the pod may not have its role. */
   readonly roleArn: string;
-  /** Which of the credentials are the pod's; `''` for none. */
+  /** Which of the credentials are the pod's, once there are some; `''` for none. */
   readonly identity: string;
 }
 
@@ -27,7 +27,8 @@ export interface StoredCredentials {
 /**
  * What the server has said of this node's pods, and nothing else: in memory only, by address. Whether an answer may be given
  * from it is decided elsewhere. A stream begins with the whole set, which takes the place of an earlier stream's when it is
- * complete: until then what was said before stands.
+ * complete: until then what was said before stands. Credentials outlive their stream: they stay for as long as a pod has their
+ * identity, until others come for it, however little the server has that tells of the pod now.
  */
 export class NodeStore {
   readonly #pods = new Map<string, StoredPod & { readonly stream: number }>();
@@ -93,15 +94,25 @@ export class NodeStore {
       this.#asOfMs = clock.monotonic() - update.heartbeat.view_age_ms;
   }
 
-  clear(): void {
+  /**
+   * No server tells of pods any more: none is known. Credentials that are alive wait for the next stream, which may be that of
+   * another replica.
+   */
+  clear(clock: Pick<Clock, 'now' | 'monotonic'>): void {
     this.#unclaimed = undefined;
     this.#asOfMs = Number.NEGATIVE_INFINITY;
-    for (const uid of this.#pods.keys()) this.#remove(uid);
-    this.#credentials.clear();
+    const uids = [...this.#pods.keys()];
+    for (const map of [this.#pods, this.#claimants, this.#holders]) map.clear();
+    for (const [identity, { expiresAtMs, deadAtMs }] of this.#credentials) {
+      if (clock.now() >= expiresAtMs || clock.monotonic() >= deadAtMs) this.#credentials.delete(identity);
+    }
+    for (const uid of uids) this.#onGone(uid);
   }
 
-  #put({ uid, addresses, role, role_arn, identity }: PodBinding): void {
+  #put(binding: PodBinding): void {
+    const { uid, addresses, role, role_arn } = binding;
     const previous = this.#pods.get(uid);
+    const identity = identityOf(binding, previous);
     const pod = {
       uid,
       role,
@@ -166,4 +177,12 @@ export class NodeStore {
       if (!this.#holders.has(identity)) this.#credentials.delete(identity);
     }
   }
+}
+
+/**
+ * A role's ARN without an identity is what servers of version 0.1.0 say of a pod for which they have no credentials yet: what
+ * the pod has is its own for as long as the ARN is the same.
+ */
+function identityOf({ identity, role_arn }: PodBinding, previous: StoredPod | undefined): string {
+  return identity === '' && role_arn !== '' && previous?.roleArn === role_arn ? previous.identity : identity;
 }

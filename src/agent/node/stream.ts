@@ -129,6 +129,6 @@ export class NodeStream {
       this.#options.logger.info('the server has no stream for this node: it is asked for each request');
     this.#said = 'none';
     this.#isSynced = false;
-    this.#options.store.clear();
+    this.#options.store.clear(this.#options.clock);
   }
 }

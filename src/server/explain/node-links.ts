@@ -59,9 +59,9 @@ const TOLD: Readonly<Record<Told, string>> = {
   'earlier-credentials': 'has been told of the pod as it was, and the credentials that it had',
 };
 
-function toldOf({ identityKey: told }: FeedInspection, identity: Identity | undefined): Told {
+function toldOf({ identityKey: told, hasCredentials }: FeedInspection, identity: Identity | undefined): Told {
   if (told === undefined) return 'nothing';
-  if (told === '') return 'pod';
+  if (told === '' || !hasCredentials) return 'pod';
   return identity !== undefined && told === identityKey(identity) ? 'credentials' : 'earlier-credentials';
 }
 

@@ -137,6 +137,7 @@ function inWords({ pod, gone, credentials, synced, heartbeat }: NodeUpdate): str
 const withoutHeartbeats = (news: readonly string[]): readonly string[] => news.filter((word) => word !== 'heartbeat');
 
 const SECOND = podRecord({ uid: 'uid-2', name: 'pod-2', addresses: ['192.0.2.2'] });
+const THIRD = podRecord({ uid: 'uid-3', name: 'pod-3', addresses: ['192.0.2.3'] });
 
 describe('the feed of a node', () => {
   it('says the whole set, then that it was, then how the watch is', async () => {
@@ -177,7 +178,37 @@ describe('the feed of a node', () => {
     assert.equal(node.keyAt('192.0.2.1'), 'none');
     await node.issue('reader');
     assert.equal(node.keyAt('192.0.2.1'), 'ASIA-reader');
-    assert.deepEqual(withoutHeartbeats(node.news()), ['synced', 'pod uid-1', 'credentials ASIA-reader', 'pod uid-1']);
+    assert.deepEqual(withoutHeartbeats(node.news()), ['synced', 'pod uid-1', 'credentials ASIA-reader']);
+    node.gone.abort();
+  });
+
+  it('tells the identity of a pod before it has credentials, so that the agent keeps those of another replica', async () => {
+    const before = feedThat(podRecord(), SECOND, { ...THIRD, role: 'writer' });
+    await before.issue('reader');
+    await before.issue('writer');
+    await before.start();
+    const keys = (): readonly (string | undefined)[] => ['192.0.2.1', '192.0.2.2', '192.0.2.3'].map(before.keyAt);
+    assert.deepEqual(keys(), ['ASIA-reader', 'ASIA-reader', 'ASIA-writer']);
+    before.gone.abort();
+
+    const fresh = feedThat(podRecord(), SECOND, { ...THIRD, role: 'other' });
+    before.store.begin();
+    await fresh.start();
+    for (const update of fresh.sent) before.store.apply(update, before.clock);
+    assert.deepEqual(fresh.news(), ['pod uid-1', 'pod uid-2', 'pod uid-3', 'synced', 'heartbeat']);
+    assert.deepEqual(keys(), ['ASIA-reader', 'ASIA-reader', 'none']);
+    await fresh.issue('reader', 'ASIA-renewed');
+    for (const update of fresh.sent) before.store.apply(update, before.clock);
+    assert.deepEqual(withoutHeartbeats(fresh.news()), ['credentials ASIA-renewed']);
+    assert.deepEqual(keys(), ['ASIA-renewed', 'ASIA-renewed', 'none']);
+    fresh.gone.abort();
+  });
+
+  it('gives an identity the name that every other version of the server gives it, without what it is made of', async () => {
+    const node = feedThat(podRecord({ role: 'arn:aws:iam::1:role/reader', externalId: 'half-a-secret' }));
+    await node.start();
+    const [binding] = node.sent;
+    assert.equal(binding?.pod?.identity, 'lpzOi8xDZLJst29CRBo4FhCkw5aID7TAZRinGzFlFCA');
     node.gone.abort();
   });
 
@@ -336,17 +367,26 @@ describe('the feed of a node', () => {
     await node.issue('reader');
     await node.start();
     await node.clock.advance(5000);
-    const told = { peer: '', openForMs: 5000, isSynced: true, isBehind: false, isChanging: false, identityKey: key };
+    const told = {
+      peer: '',
+      openForMs: 5000,
+      isSynced: true,
+      isBehind: false,
+      isChanging: false,
+      identityKey: key,
+      hasCredentials: true,
+    };
+    const nothing = { identityKey: '', hasCredentials: false };
     assert.deepEqual(node.told('uid-1'), told);
-    assert.deepEqual(node.told('uid-2'), { ...told, identityKey: '' });
-    assert.deepEqual(node.told('uid-9'), { ...told, identityKey: undefined });
+    assert.deepEqual(node.told('uid-2'), { ...told, ...nothing });
+    assert.deepEqual(node.told('uid-9'), { ...told, ...nothing, identityKey: undefined });
     node.reader.isSlow = true;
     await node.issue('reader', 'ASIA-renewed');
     assert.deepEqual(node.told('uid-1'), { ...told, isBehind: true });
     await node.issue('reader', 'ASIA-again');
     node.pods.upsert({ ...SECOND, role: 'reader', resourceVersion: '2' });
     assert.deepEqual(node.told('uid-1'), { ...told, isBehind: true, isChanging: true });
-    assert.deepEqual(node.told('uid-2'), { ...told, isBehind: true, isChanging: true, identityKey: '' });
+    assert.deepEqual(node.told('uid-2'), { ...told, isBehind: true, isChanging: true, ...nothing });
     node.reader.isSlow = false;
     node.reader.drain();
     await settle();

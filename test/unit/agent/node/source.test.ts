@@ -9,7 +9,7 @@ import { NodeStore } from '#agent/node/store.ts';
 import { Trust } from '#agent/node/trust.ts';
 import type { Client, Evidence } from '#agent/ports.ts';
 import { failed, type Outcome, succeeded } from '#domain/failure.ts';
-import { credentialsOf, type Confirm, type Holder } from '#rpc/contract.ts';
+import { credentialsOf, type Confirm, type Holder, type PodBinding } from '#rpc/contract.ts';
 import type { Asking } from '#rpc/gateway.ts';
 
 import { ManualClock } from '../../../support/manual-clock.ts';
@@ -34,6 +34,8 @@ function nodeThat({ serveStaleMs = 30_000, evidence: first = 'if-7', lifeMs = 3_
   const credentials = credentialsUpdate('identity-1', clock.now() + lifeMs);
   store.apply(credentials, clock);
   store.apply(podUpdate(), clock);
+  const questions: ('role' | 'credentials')[] = [];
+  const sts: { failure: Outcome<never> | undefined } = { failure: undefined };
   const answer = <T>(how: Asking, what: T): Promise<Outcome<Holder & T>> => {
     asked.push(how.confirm);
     patience.push(how.giveUpAfterMs);
@@ -43,8 +45,16 @@ function nodeThat({ serveStaleMs = 30_000, evidence: first = 'if-7', lifeMs = 3_
   assert.ok(wire);
   const source = createNodeSource({
     gateway: {
-      podRole: (_address, how) => answer(how, { role: 'reader' }),
-      podCredentials: (_address, _role, how) => answer(how, { credentials: credentialsOf(wire) }),
+      podRole: (_address, how) => {
+        questions.push('role');
+        return answer(how, { role: 'reader' });
+      },
+      podCredentials: (_address, _role, how) => {
+        questions.push('credentials');
+        return sts.failure === undefined
+          ? answer(how, { credentials: credentialsOf(wire) })
+          : Promise.resolve(sts.failure);
+      },
       serverHealth: () => Promise.resolve(succeeded('ok')),
     },
     trust: new Trust({
@@ -74,6 +84,8 @@ function nodeThat({ serveStaleMs = 30_000, evidence: first = 'if-7', lifeMs = 3_
     store,
     asked,
     patience,
+    questions,
+    sts,
     server,
     source,
     client,
@@ -268,8 +280,40 @@ describe('the memory of a node that has lost its server', () => {
         node.source.podCredentials(client, 'writer', PATIENT),
       ]);
       assert.deepEqual([role.ok, credentials.ok, others.ok], [answers, answers, false]);
-      const expected = afterMs < 30_000 ? [250, 250, undefined] : [undefined, undefined, undefined];
-      assert.deepEqual(node.patience.slice(1), expected, 'whoever has something to fall back on asks for a while only');
+      // Who the client is is asked once, for its role and for the credentials that are in hand; 'writer' for itself.
+      const expected = [afterMs < 30_000 ? 250 : undefined, undefined];
+      assert.deepEqual(
+        node.patience.slice(1, 3),
+        expected,
+        'whoever has something to fall back on asks for a while only',
+      );
+    });
+  }
+
+  it('answers from memory whoever has the address for certain, while STS is slow or fails for the server that is asked', async () => {
+    const node = nodeThat({ evidence: '-' });
+    const failure = failed('sts-unavailable', 'AWS STS is not available');
+    node.sts.failure = failure;
+    const outcome = await node.source.podCredentials(node.client(), 'reader', PATIENT);
+    assert.ok(outcome.ok);
+    assert.equal(outcome.value.accessKeyId, 'ASIA-identity-1');
+    assert.deepEqual(node.questions, ['role']);
+  });
+
+  const contradictions: readonly (readonly [string, Partial<Holder>, Partial<PodBinding>])[] = [
+    ['another pod', { uid: 'uid-2' }, {}],
+    ['another role', { roleArn: 'arn:aws:iam::1:role/other' }, {}],
+    ['no role', { roleArn: '' }, {}],
+    ['another identity', {}, { identity: 'identity-2' }],
+  ];
+  for (const [what, holder, binding] of contradictions) {
+    it(`leaves it to the server, whatever STS does, when that tells of ${what}`, async () => {
+      const node = nodeThat({ evidence: '-' });
+      const failure = failed('sts-unavailable', 'AWS STS is not available');
+      node.sts.failure = failure;
+      node.server.answer = succeeded({ ...LISTED, ...holder });
+      node.store.apply(podUpdate(binding), node.clock);
+      assert.deepEqual(await node.source.podCredentials(node.client(), 'reader', PATIENT), failure);
     });
   }
 

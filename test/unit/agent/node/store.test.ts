@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 
 import { NodeStore } from '#agent/node/store.ts';
-import type { NodeUpdate } from '#rpc/contract.ts';
+import type { NodeUpdate, PodBinding } from '#rpc/contract.ts';
 
 import { ManualClock } from '../../../support/manual-clock.ts';
 import { credentialsUpdate, HEARTBEAT, podUpdate, SYNCED } from './updates.ts';
@@ -53,7 +53,7 @@ describe('the node store', () => {
     assert.equal(store.asOfMs, Number.NEGATIVE_INFINITY);
     hears(SYNCED, beat(9000));
     assert.equal(store.asOfMs, 1000, 'the set is that of a server that knows less');
-    store.clear();
+    store.clear(clock);
     assert.equal(store.asOfMs, Number.NEGATIVE_INFINITY);
   });
 
@@ -92,7 +92,7 @@ describe('the node store', () => {
     const second = store.find('192.0.2.2');
     assert.ok(second);
     assert.equal(keyAt('192.0.2.2'), 'ASIA-shared');
-    hears(podUpdate({ uid: 'uid-2', addresses: ['192.0.2.2'], identity: '' }));
+    hears(podUpdate({ uid: 'uid-2', addresses: ['192.0.2.2'], role_arn: '', identity: '' }));
     assert.equal(store.credentialsOf(second), undefined);
     assert.equal(keyAt('192.0.2.2'), undefined);
   });
@@ -142,13 +142,74 @@ describe('the node store', () => {
     assert.deepEqual(['192.0.2.1', '192.0.2.2', '192.0.2.3'].map(uidAt), ['uid-1', undefined, 'uid-3']);
   });
 
-  it('forgets everything when told to', () => {
-    const { store, hears, gone } = storeThat();
-    hears(credentialsUpdate('identity-1', HOUR_MS), podUpdate(), podUpdate({ uid: 'uid-2' }));
-    store.clear();
+  it('forgets every pod when told to, and keeps living credentials for the next whole set alone', async () => {
+    const { clock, store, hears, gone, keyAt } = storeThat();
+    const hear = (identity: string, lifeMs: number, address: string): void =>
+      hears(
+        credentialsUpdate(identity, clock.now() + lifeMs),
+        podUpdate({ uid: identity, identity, addresses: [address] }),
+      );
+    hear('short', 1000, '192.0.2.1');
+    hear('long', HOUR_MS, '192.0.2.2');
+    hear('other', HOUR_MS, '192.0.2.3');
+    await clock.advance(1000);
+    store.clear(clock);
     assert.equal(store.size, 0);
-    assert.deepEqual(gone, ['uid-1', 'uid-2']);
-    assert.equal(store.find('192.0.2.1'), undefined);
+    assert.deepEqual(gone, ['short', 'long', 'other']);
+    assert.equal(store.find('192.0.2.2'), undefined);
+    store.begin();
+    hears(podUpdate({ identity: 'short' }));
+    hears(podUpdate({ uid: 'uid-2', identity: 'long', addresses: ['192.0.2.2'] }));
+    assert.deepEqual(['192.0.2.1', '192.0.2.2'].map(keyAt), [undefined, 'ASIA-long']);
+    hears(SYNCED, podUpdate({ uid: 'uid-3', identity: 'other', addresses: ['192.0.2.3'] }));
+    assert.equal(keyAt('192.0.2.3'), undefined, 'no pod of the whole set had it');
+  });
+
+  it('keeps the credentials of a pod whose new server has none yet, until others come', () => {
+    const { store, hears, keyAt } = storeThat();
+    store.begin();
+    hears(credentialsUpdate('identity-1', HOUR_MS), podUpdate(), SYNCED);
+    store.begin();
+    hears(podUpdate());
+    assert.equal(keyAt('192.0.2.1'), 'ASIA-identity-1');
+    hears(SYNCED, HEARTBEAT);
+    assert.equal(keyAt('192.0.2.1'), 'ASIA-identity-1');
+    hears(credentialsUpdate('identity-1', HOUR_MS, 'ASIA-next'));
+    assert.equal(keyAt('192.0.2.1'), 'ASIA-next');
+  });
+
+  const changes: readonly (readonly [string, Partial<PodBinding>, boolean])[] = [
+    ['nothing', {}, true],
+    ['its address', { addresses: ['192.0.2.1', '192.0.2.9'] }, true],
+    ['its identity', { identity: 'identity-2' }, false],
+    ['its role', { role: 'writer', role_arn: 'arn:aws:iam::1:role/writer', identity: 'identity-2' }, false],
+    ['what it may have, which is nothing', { role_arn: '', identity: '' }, false],
+    ['nothing, for a server of 0.1.0 without credentials for it', { identity: '' }, true],
+    [
+      'its role, for a server of 0.1.0 without credentials for it',
+      { role: 'writer', role_arn: 'arn:aws:iam::1:role/writer', identity: '' },
+      false,
+    ],
+  ];
+  for (const [what, fields, isKept] of changes) {
+    it(`${isKept ? 'keeps' : 'drops'} the credentials of a pod when another server tells of it and ${what} has changed`, () => {
+      const { store, hears, keyAt } = storeThat();
+      store.begin();
+      hears(credentialsUpdate('identity-1', HOUR_MS), podUpdate(), SYNCED);
+      store.begin();
+      hears(podUpdate(fields), SYNCED);
+      assert.equal(keyAt('192.0.2.1'), isKept ? 'ASIA-identity-1' : undefined);
+      hears(podUpdate());
+      assert.equal(keyAt('192.0.2.1'), isKept ? 'ASIA-identity-1' : undefined, 'what is dropped does not come back');
+    });
+  }
+
+  it('waits for the first credentials of an identity that it was told before', () => {
+    const { hears, keyAt } = storeThat();
+    hears(podUpdate(), HEARTBEAT, podUpdate({ uid: 'uid-2', addresses: ['192.0.2.2'] }), SYNCED);
+    assert.equal(keyAt('192.0.2.1'), undefined);
+    hears(credentialsUpdate('identity-1', HOUR_MS), HEARTBEAT, { gone: { uid: 'uid-1' } }, SYNCED);
+    assert.equal(keyAt('192.0.2.2'), 'ASIA-identity-1');
   });
 
   it('knows when credentials end by both clocks', async () => {

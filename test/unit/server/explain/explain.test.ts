@@ -63,6 +63,7 @@ function factsOf({
           isBehind: false,
           isChanging: false,
           identityKey: identityKey(identity),
+          hasCredentials: true,
         },
       ],
       proof: 'token',
@@ -160,7 +161,8 @@ as a test says
         [stream, { ...stream, openForMs: 5, identityKey: undefined }],
         /^has not been told of the pod, .*open for 0\.0s/,
       ],
-      [[{ ...stream, identityKey: '' }], /^has been told of the pod, without credentials, /],
+      [[{ ...stream, identityKey: '', hasCredentials: false }], /^has been told of the pod, without credentials, /],
+      [[{ ...stream, hasCredentials: false }], /^has been told of the pod, without credentials, /],
       [
         [{ ...stream, identityKey: 'other', isChanging: true }],
         /^has been told of the pod as it was, .*; more is on its way$/,
