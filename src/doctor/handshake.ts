@@ -46,8 +46,7 @@ export function shakeHands({ address, port, serverName, snapshot, limitMs }: Han
   });
 }
 
-const MEND_WAY =
-  'security groups, NetworkPolicies and firewalls must let the node reach this port of the server’s pod; does the pod run?';
+const MEND_WAY = 'security groups and firewalls must let nodes reach this port of the server’s node; does its pod run?';
 
 function explainError(error: NodeJS.ErrnoException): Handshake {
   const { code = '', message } = error;

@@ -23,8 +23,8 @@ export interface MetadataServiceReport {
 
 const INSTANCE_ID = '/latest/meta-data/instance-id';
 
-const MEND_HOP_LIMIT =
-  'set --http-put-response-hop-limit 2 on the nodes of the servers alone (`aws ec2 modify-instance-metadata-options`), or ' +
+const MEND_NETWORK =
+  'give the server the host’s network (`hostNetwork: true` with `dnsPolicy: ClusterFirstWithHostNet`, as the manifests do), or ' +
   'do without the metadata service: --role-base-arn, and IRSA or Pod Identity for the server';
 
 /** The real metadata service as the daemon meets it, and what can be told of its hop limit from here. Never rejects. */
@@ -43,7 +43,7 @@ export async function checkMetadataService(options: MetadataServiceOptions): Pro
   if (outcome.reason === 'timed out' && bare.ok) {
     const says =
       'it answers, but its tokens do not get here: its hop limit is 1, and this container is one hop further';
-    return { observations: [wrong(says, MEND_HOP_LIMIT)], clock: undefined };
+    return { observations: [wrong(says, MEND_NETWORK)], clock: undefined };
   }
   const mend = 'is this an EC2 instance with HttpEndpoint=enabled, and is --metadata-endpoint right?';
   return { observations: [wrong(`${options.endpoint}: ${outcome.message}`, mend)], clock: undefined };
@@ -58,9 +58,8 @@ function judgeAnswer({ endpoint, onHostNetwork }: MetadataServiceOptions, answer
     return [ok(`${endpoint} answers: instance ${body.slice(0, 40)}`), hopLimit];
   }
   if (answer.status === 404 && body.includes('allow-route-regexp')) {
-    const mend =
-      'run servers on nodes without an agent, or do without the metadata service: --role-base-arn, IRSA or Pod Identity';
-    return [wrong(`an agent of Kiam answers in the place of ${endpoint}, which is hidden from this container`, mend)];
+    const says = `an agent of Kiam answers in the place of ${endpoint}, which is hidden from this container`;
+    return [wrong(says, MEND_NETWORK)];
   }
   return [
     wrong(`${endpoint} answers ${answer.status}`, 'HttpEndpoint must be enabled, and HttpTokens may be required'),

@@ -43,10 +43,12 @@ describe('the installs, before the API server of Kubernetes', { skip: assets.ski
   for (const args of [
     ['-f', 'deploy/'],
     ['-k', 'deploy/eks'],
+    ['-k', 'deploy/dedicated'],
     ['-k', 'deploy/self-managed'],
   ]) {
     it(`kubectl apply ${args.join(' ')}: every object is accepted with strict validation`, async () => {
-      assert.deepEqual((await accepted(...args)).sort(), OBJECTS);
+      const servers = /dedicated|self-managed/.test(args.join(' ')) ? 'daemonset.apps' : 'deployment.apps';
+      assert.deepEqual((await accepted(...args)).sort(), objectsWith(servers));
     });
   }
 
@@ -57,7 +59,7 @@ describe('the installs, before the API server of Kubernetes', { skip: assets.ski
     const file = join(plane.folder, 'cert-manager.yaml');
     const plain = objects.filter(({ apiVersion }) => !apiVersion.startsWith('cert-manager.io/'));
     await writeFile(file, plain.map((object) => stringify(object)).join('---\n'));
-    assert.deepEqual((await accepted('-f', file)).sort(), OBJECTS);
+    assert.deepEqual((await accepted('-f', file)).sort(), objectsWith('deployment.apps'));
   });
 
   it('the Helm chart, with its own values and with servers by a Deployment: every object is accepted', async (t) => {
@@ -94,12 +96,11 @@ describe('the installs, before the API server of Kubernetes', { skip: assets.ski
   });
 });
 
-const OBJECTS = [
+const objectsWith = (servers: string): readonly string[] => [
   'clusterrole.rbac.authorization.k8s.io/kiam-server',
   'clusterrolebinding.rbac.authorization.k8s.io/kiam-server',
   'daemonset.apps/kiam-agent',
-  'daemonset.apps/kiam-server',
-  'networkpolicy.networking.k8s.io/kiam-server',
+  ...(servers === 'daemonset.apps' ? ['daemonset.apps/kiam-server'] : ['deployment.apps/kiam-server']),
   'poddisruptionbudget.policy/kiam-server',
   'service/kiam-server',
   'serviceaccount/kiam-agent',

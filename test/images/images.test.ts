@@ -36,7 +36,9 @@ const skip = missing === undefined ? false : `IMAGES NOT TESTED: ${missing}`;
 /** A pod of the project's manifests, and its container that stays. */
 function manifestOf(part: 'agent' | 'server'): { pod: PodSecurity; container: PodContainer; guard?: PodContainer } {
   const documents = parseAllDocuments(readFileSync(`${ROOT}deploy/${part}.yaml`, 'utf8'), { version: '1.1' });
-  const { spec } = documents.map((document) => document.toJS()).find(({ kind }) => kind === 'DaemonSet').spec.template;
+  const { spec } = documents
+    .map((document) => document.toJS())
+    .find(({ kind }) => ['DaemonSet', 'Deployment'].includes(kind)).spec.template;
   return { pod: spec.securityContext, container: spec.containers[0], guard: spec.initContainers?.[0] };
 }
 
@@ -98,18 +100,12 @@ describe('the images', { skip }, () => {
     it('give a pod its role, as first processes with no more rights than the manifests say, and end in good order', async () => {
       const { node } = place;
       const agent = manifestOf('agent');
-      const onThisNode = (container: PodContainer): PodContainer => ({
-        ...container,
-        args: container.args.map((arg) =>
-          arg.startsWith('--host-interface=') ? `--host-interface=${node.network.hostInterface}` : arg,
-        ),
-      });
       const pod = await node.world.pod({ namespace: 'team', name: 'reader', role: 'reader' });
       const guard = place.run({
         name: 'guard',
         part: 'agent',
         pod: agent.pod,
-        container: onThisNode(agent.guard ?? assert.fail()),
+        container: agent.guard ?? assert.fail(),
       });
       assert.equal((await guard.child.exited).code, 0, guard.child.lines.join('\n'));
       assert.equal(await ask(node.podExec(pod.address)), undefined, 'the guard alone leads nowhere');
@@ -120,7 +116,7 @@ describe('the images', { skip }, () => {
         name: 'agent',
         part: 'agent',
         pod: agent.pod,
-        container: onThisNode(agent.container),
+        container: agent.container,
       });
       await running.child.line(AGENT_SERVES);
       await place.until('the pod has its role', async () => (await ask(node.podExec(pod.address))) === 'reader');

@@ -43,10 +43,14 @@ export async function createContainerNode(
   // The name that the manifests know the server by.
   const hosts = join(folder, 'hosts');
   await writeFile(hosts, `127.0.0.1 localhost\n${network.node.address} kiam-server\n`);
+  // What a runtime makes of a path that the node does not have.
+  const absent = join(folder, 'absent');
+  await mkdir(absent);
   const volumes = {
     'xtables-lock': node.lockFile,
     xtables: node.lockFile,
     'ssl-certs': '/usr/share/ca-certificates',
+    'pki-certs': absent,
     token: await agentToken(node, folder),
   };
   const secrets = await secretVolumes(node, folder);

@@ -230,7 +230,7 @@ export const MISTAKES: readonly Mistake[] = [
     },
     check: 'base ARN',
     says: /its hop limit is 1/,
-    mend: /--http-put-response-hop-limit 2 on the nodes of the servers alone/,
+    mend: /give the server the host’s network/,
     remove: ({ world }) => world.metadata.keepTokens(false),
   },
   {

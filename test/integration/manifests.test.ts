@@ -45,13 +45,16 @@ function kustomized(folder: string): Manifest[] | undefined {
 const plain = await manifestsOf('.');
 const base = kustomized('base');
 const withoutKubectl = base === undefined ? 'NOT TESTED: kubectl is not on the PATH' : false;
-const eks = kustomized('eks');
+/** The overlays, by folder, and whether each node for servers has one, or two nodes do. */
+const OVERLAYS: Readonly<Record<string, 'Deployment' | 'DaemonSet'>> = {
+  eks: 'Deployment',
+  'cert-manager': 'Deployment',
+  dedicated: 'DaemonSet',
+  'self-managed': 'DaemonSet',
+};
 const variants: [string, Manifest[]][] = [['plain', plain]];
-for (const [name, objects] of [
-  ['EKS', eks],
-  ['self-managed', kustomized('self-managed')],
-  ['cert-manager', kustomized('cert-manager')],
-] as const) {
+for (const name of Object.keys(OVERLAYS)) {
+  const objects = kustomized(name);
   if (objects !== undefined) variants.push([name, objects]);
 }
 /** What is applied beside an install. */
@@ -66,8 +69,10 @@ const find = (objects: readonly Manifest[], kind: string, name: string): Manifes
   assert.ok(found, `${kind} ${name}`);
   return found;
 };
-const podOf = (objects: readonly Manifest[], name: string): Manifest =>
-  find(objects, 'DaemonSet', name).spec.template.spec;
+const workloadOf = (objects: readonly Manifest[], name: string): Manifest =>
+  objects.find(({ kind, metadata }) => ['DaemonSet', 'Deployment'].includes(kind) && metadata.name === name) ??
+  assert.fail(name);
+const podOf = (objects: readonly Manifest[], name: string): Manifest => workloadOf(objects, name).spec.template.spec;
 
 /** Paths and addresses of a cluster become those of the test; every other argument stays as it is written. */
 function substitute(args: readonly string[], replacements: Readonly<Record<string, string>>): string[] {
@@ -97,7 +102,7 @@ describe('the manifests', () => {
   });
 
   it('all parse, and the examples too', async () => {
-    assert.ok(plain.length >= 6);
+    assert.equal(plain.length, 8);
     assert.equal((await manifestsOf('examples')).length, 2);
   });
 
@@ -207,11 +212,39 @@ describe('the manifests', () => {
       );
     });
 
-    it(`${variant}: put the guard in before the agent, on the same interface`, () => {
+    it(`${variant}: put the guard in before the agent, and leave no interface to be guessed`, () => {
       const pod = podOf(objects, 'kiam-agent');
-      const flag = (args: readonly string[]) => args.find((arg) => arg.startsWith('--host-interface='));
+      const interfaces = (args: readonly string[]) => args.filter((arg) => arg.includes('-interface'));
       assert.ok(pod.initContainers[0].args.includes('--guard-only'));
-      assert.equal(flag(pod.initContainers[0].args), flag(pod.containers[0].args));
+      assert.deepEqual(interfaces(pod.initContainers[0].args), []);
+      assert.deepEqual(interfaces(pod.containers[0].args), ['--host-interface=+']);
+    });
+
+    it(`${variant}: both daemons have the host's network and may share a node: no port of one is the other's`, () => {
+      const ports = ['kiam-agent', 'kiam-server'].flatMap((name) => {
+        const pod = podOf(objects, name);
+        assert.deepEqual([pod.hostNetwork, pod.dnsPolicy], [true, 'ClusterFirstWithHostNet'], name);
+        const [container] = pod.containers;
+        for (const { containerPort, hostPort } of container.ports) {
+          assert.equal(hostPort, containerPort);
+          const flags = container.args.filter((arg: string) => new RegExp(`[:=]${containerPort}$`).test(arg));
+          assert.equal(flags.length, 1, `${name} listens on ${containerPort}`);
+        }
+        return container.ports.map(({ hostPort }: Manifest) => hostPort);
+      });
+      assert.deepEqual(ports, [8181, 9621, 9610, 9620]);
+      assert.ok(podOf(objects, 'kiam-agent').containers[0].args.includes('--server-address=kiam-server:9610'));
+    });
+
+    it(`${variant}: the server trusts the CA certificates that the node trusts, where the node has them`, () => {
+      const { volumes, containers } = podOf(objects, 'kiam-server');
+      const mounts = containers[0].volumeMounts.filter(({ name }: Manifest) => name.endsWith('-certs'));
+      const pathOf = (name: string) => volumes.find((volume: Manifest) => volume.name === name).hostPath;
+      assert.deepEqual(
+        mounts.map(({ name, mountPath, readOnly }: Manifest) => [pathOf(name), mountPath, readOnly]),
+        // Without a type nothing has to be there: https://kubernetes.io/docs/concepts/storage/volumes/#hostpath
+        ['/etc/ssl/certs', '/etc/pki/ca-trust/extracted/pem'].map((path) => [{ path }, path, true]),
+      );
     });
   }
 
@@ -229,19 +262,31 @@ describe('the manifests', () => {
     assert.equal(named.trim().split('\n').length, plain.length);
   });
 
-  it('for EKS differ from the plain ones in what they say they do, and nothing else', { skip: withoutKubectl }, () => {
-    const strip = (objects: readonly Manifest[], name: string): Manifest =>
-      JSON.parse(
-        JSON.stringify(podOf(objects, name), (key, value: Manifest) => {
-          if (Array.isArray(value) && (key === 'volumes' || key === 'volumeMounts')) {
-            return value.filter((entry) => entry.name !== 'ssl-certs');
-          }
-          return typeof value === 'string' && value.startsWith('--host-interface=') ? '--host-interface' : value;
-        }),
-      );
-    assert.ok(podOf(eks ?? [], 'kiam-agent').containers[0].args.includes('--host-interface=!eth0'));
-    for (const name of ['kiam-agent', 'kiam-server']) assert.deepEqual(strip(eks ?? [], name), strip(plain, name));
-  });
+  for (const [name, kind] of Object.entries(OVERLAYS)) {
+    it(`${name}: differs from the plain ones in where pods run and in nothing else`, { skip: withoutKubectl }, () => {
+      const objects = variants.find(([variant]) => variant === name)?.[1] ?? [];
+      const server = workloadOf(objects, 'kiam-server');
+      assert.equal(server.kind, kind);
+      for (const part of ['kiam-agent', 'kiam-server']) {
+        assert.deepEqual(anywhere(podOf(objects, part)), anywhere(podOf(plain, part)));
+      }
+      if (kind === 'DaemonSet') {
+        assert.equal(server.spec.updateStrategy.rollingUpdate.maxSurge, 0);
+        assert.deepEqual(Object.keys(server.spec).toSorted(), ['selector', 'template', 'updateStrategy']);
+      }
+    });
+  }
+
+  it(
+    'dedicated: servers run where Kiam has them, and tolerate what keeps others away',
+    { skip: withoutKubectl },
+    () => {
+      const { nodeSelector, tolerations } = podOf(kustomized('dedicated') ?? [], 'kiam-server');
+      assert.deepEqual(nodeSelector, { 'kiam-process': 'server' });
+      const taint = { key: 'kiam-process', operator: 'Equal', value: 'server', effect: 'NoSchedule' };
+      assert.deepEqual(tolerations, [taint]);
+    },
+  );
 
   it('by cert-manager give the daemons the files that their arguments name', { skip: withoutKubectl }, () => {
     const objects = variants.find(([name]) => name === 'cert-manager')?.[1] ?? [];
@@ -261,18 +306,32 @@ describe('the manifests', () => {
     assert.deepEqual(find(objects, 'Certificate', 'kiam-server').spec.dnsNames, ['kiam-server', 'localhost']);
   });
 
-  it('keep a server through evictions, and never run two daemons of a kind on one node', () => {
+  it('keep a server through evictions and updates, and never run two daemons of a kind on one node', () => {
+    const server = find(plain, 'Deployment', 'kiam-server');
     const { spec } = find(plain, 'PodDisruptionBudget', 'kiam-server');
     assert.equal(spec.minAvailable, 1);
-    assert.deepEqual(spec.selector.matchLabels, find(plain, 'DaemonSet', 'kiam-server').spec.selector.matchLabels);
-    for (const name of ['kiam-agent', 'kiam-server']) {
-      assert.equal(find(plain, 'DaemonSet', name).spec.updateStrategy.rollingUpdate.maxSurge, 0);
-    }
-    const { ports } = find(plain, 'NetworkPolicy', 'kiam-server').spec.ingress[0];
-    const declared = podOf(plain, 'kiam-server').containers[0].ports.map((port: Manifest) => port.name);
+    assert.deepEqual(spec.selector.matchLabels, server.spec.selector.matchLabels);
+    assert.equal(server.spec.replicas, 2);
+    assert.deepEqual(server.spec.strategy.rollingUpdate, { maxUnavailable: 1, maxSurge: 0 });
+    const spread = server.spec.template.spec.topologySpreadConstraints;
     assert.deepEqual(
-      ports.map((port: Manifest) => port.port),
-      declared,
+      spread.map((constraint: Manifest) => [constraint.topologyKey, constraint.maxSkew, constraint.whenUnsatisfiable]),
+      [
+        ['kubernetes.io/hostname', 1, 'DoNotSchedule'],
+        ['topology.kubernetes.io/zone', 1, 'ScheduleAnyway'],
+      ],
     );
+    for (const { labelSelector } of spread) {
+      assert.deepEqual(labelSelector.matchLabels, server.spec.selector.matchLabels);
+    }
+    assert.equal(find(plain, 'DaemonSet', 'kiam-agent').spec.updateStrategy.rollingUpdate.maxSurge, 0);
   });
 });
+
+/** A pod's spec without what says where it may run. With cert-manager the files of a Secret have other names. */
+function anywhere(pod: object): Record<string, Manifest> {
+  const places = ['nodeSelector', 'tolerations', 'affinity', 'topologySpreadConstraints'];
+  const others = Object.fromEntries(Object.entries(structuredClone(pod)).filter(([key]) => !places.includes(key)));
+  for (const { secret } of others['volumes']) if (secret !== undefined) delete secret.items;
+  return others;
+}

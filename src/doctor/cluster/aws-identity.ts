@@ -35,7 +35,7 @@ export async function checkIdentity(options: IdentityOptions): Promise<Observati
 }
 
 const MEND_CHAIN =
-  'give the server an identity: IRSA or Pod Identity on its ServiceAccount, or nodes with an instance profile and hop limit 2';
+  'give the server an identity: IRSA or Pod Identity on its ServiceAccount, or an instance profile of its node and the host’s network';
 
 function mendOf({ category }: StsFailure): string {
   if (category === 'unavailable') {
