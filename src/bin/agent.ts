@@ -26,7 +26,8 @@ import type { Registry } from 'prom-client';
 import { watchCertificates } from './certificates.ts';
 import { type Daemon, runDaemon } from './daemon.ts';
 import type { AgentFlags } from './flags/agent.ts';
-import { runGuardOnly, startInterception } from './interception.ts';
+import { redirectTargetsOf, runGuardOnly, startInterception } from './interception.ts';
+import { clientKeepalive } from './keepalive.ts';
 import { startMonitoring } from './monitoring.ts';
 
 /** SPEC 12: what is under way may take this long to finish. */
@@ -39,14 +40,13 @@ export function runAgent({
   flags: AgentFlags;
   warnings: readonly string[];
 }): Promise<void> | void {
-  if (flags.interception.guardOnly) return runGuardOnly(flags);
-  return runDaemon('agent', flags.logging, warnings, (daemon) => startAgent(flags, daemon));
+  if (flags.guardOnly) return runGuardOnly(flags);
+  return runDaemon('agent', flags, warnings, (daemon) => startAgent(flags, daemon));
 }
 
 async function startAgent(flags: AgentFlags, daemon: Daemon): Promise<void> {
   const { clock, logger, shutdown } = daemon;
-  const { http, gateway: gatewayFlags } = flags;
-  const allowedRoutes = compileRouteExpression(http.allowRouteRegexp);
+  const allowedRoutes = compileRouteExpression(flags.allowRouteRegexp);
   if (!allowedRoutes.ok) throw new Error(`--allow-route-regexp: ${allowedRoutes.reason}`);
 
   const registry = createRegistry({ processMetrics: true });
@@ -55,28 +55,28 @@ async function startAgent(flags: AgentFlags, daemon: Daemon): Promise<void> {
   createKubernetesKiamMetrics(registry);
 
   // Before anything that could take time: what protects the node's role comes first.
-  const reasons = [startInterception(flags.interception, http.port, daemon, registry)];
-  startMonitoring(flags.monitoring, daemon, registry, () =>
+  const reasons = [startInterception(flags, daemon, registry)];
+  startMonitoring(flags, daemon, registry, () =>
     reasons.map((reason) => reason()).filter((reason) => reason !== undefined),
   );
 
-  const certificates = await watchCertificates(flags.tls, daemon, createTlsMetrics(registry, 'client'));
+  const certificates = await watchCertificates(flags, daemon, createTlsMetrics(registry, 'client'));
   reasons.push(() => certificates.problem);
 
   const client = new KiamClient({
     contract: loadContract(),
-    serverAddress: gatewayFlags.serverAddress.text,
+    serverAddress: flags.serverAddress.text,
     certificates,
-    keepalive: gatewayFlags.keepalive,
+    keepalive: clientKeepalive(flags),
     counters: createGrpcMetrics(registry, 'client'),
     token: await watchAgentToken(flags.agentTokenFile, daemon),
   });
   shutdown.add({ name: 'gateway', limitMs: 1000, close: () => client.close() });
-  const monitor = new ServerMonitor({ client, clock, logger, limitMs: gatewayFlags.creationTimeoutMs });
+  const monitor = new ServerMonitor({ client, clock, logger, limitMs: flags.gatewayTimeoutCreationMs });
   void monitor.run(shutdown.signal);
   reasons.push(() => monitor.problem);
 
-  const metadata = createMetadataClient({ endpoint: http.metadataEndpoint, clock });
+  const metadata = createMetadataClient({ endpoint: flags.metadataEndpoint, clock });
   shutdown.add({ name: 'metadata client', limitMs: 1000, close: () => metadata.close() });
 
   const readEvidence = countedEvidence(createEvidenceReader(kernelFiles, clock), registry, logger);
@@ -86,32 +86,32 @@ async function startAgent(flags: AgentFlags, daemon: Daemon): Promise<void> {
     metadata,
     clock,
     logger,
-    logsDebug: flags.logging.level === 'debug',
+    logsDebug: flags.level === 'debug',
     metrics: createMetadataMetrics(registry),
     httpMetrics: createAgentHttpMetrics(registry),
     allowedRoutes: allowedRoutes.expression,
-    waitMs: http.waitMs,
-    requireImdsv2: http.requireImdsv2,
-    allowIpQuery: http.allowIpQuery,
+    waitMs: flags.waitMs,
+    requireImdsv2: flags.requireImdsv2,
+    allowIpQuery: flags.allowIpQuery,
     podLimits: {
-      concurrency: http.podConcurrency,
-      ratePerSecond: http.podRatePerSecond,
-      burst: http.podRateBurst,
+      concurrency: flags.podConcurrency,
+      ratePerSecond: flags.podRate,
+      burst: flags.podRate * 2,
     },
   });
   await app.ready();
   shutdown.add({ name: 'http', limitMs: DRAIN_LIMIT_MS, close: () => app.close() });
 
   let listening = false;
-  reasons.push(() => (listening ? undefined : `not listening on port ${http.port} yet`));
+  reasons.push(() => (listening ? undefined : `not listening on port ${flags.port} yet`));
   const port = await listenWhenFree(app.server, {
-    target: { host: http.listenHost, port: http.port },
+    target: { host: flags.listenAddress, port: flags.port },
     clock,
     signal: shutdown.signal,
-    onWait: (error) => logger.error('cannot listen for pods yet: trying on', { port: http.port, error }),
+    onWait: (error) => logger.error('cannot listen for pods yet: trying on', { port: flags.port, error }),
   });
   listening = true;
-  logger.info('listening', { address: `${http.listenHost}:${port}` });
+  logger.info('listening', { address: `${flags.listenAddress}:${port}` });
 }
 
 /** Begins to follow what this node's pods may have; what cannot be answered from that is asked of a server. */
@@ -128,11 +128,12 @@ function startNode(
     maxAgeMs: () => store.maxViewAgeMs,
   });
   const store = new NodeStore((uid) => trust.forget(uid));
-  const hostIp = flags.interception.hostAddresses?.ipv4 ?? flags.interception.hostAddresses?.ipv6 ?? '';
+  const targets = redirectTargetsOf(flags);
+  const hostIp = targets?.ipv4 ?? targets?.ipv6 ?? '';
   const stream = new NodeStream({ client, store, clock, logger, hostIp });
   if (flags.nodeStore) void stream.run(shutdown.signal);
   return createNodeSource({
-    gateway: createGateway({ client, clock, waitMs: flags.http.waitMs }),
+    gateway: createGateway({ client, clock, waitMs: flags.waitMs }),
     trust,
     store,
     isStoreKept: flags.nodeStore,

@@ -4,7 +4,7 @@ import { createBackoff } from '#runtime/backoff.ts';
 import { sleep } from '#runtime/clock.ts';
 
 import type { Daemon } from './daemon.ts';
-import type { AwsFlags } from './flags/server.ts';
+import type { ServerFlags } from './flags/server.ts';
 
 const IAM_INFO = '/latest/meta-data/iam/info';
 
@@ -13,11 +13,11 @@ const IAM_INFO = '/latest/meta-data/iam/info';
  * asked until it answers. Undefined when the daemon is stopped before.
  */
 export async function resolveBaseArn(
-  roleBase: AwsFlags['roleBase'],
+  flags: Pick<ServerFlags, 'roleBaseArn' | 'roleBaseArnAutodetect' | 'metadataEndpoint'>,
   { clock, logger, shutdown }: Daemon,
 ): Promise<string | undefined> {
-  if (roleBase.kind === 'given') return roleBase.arn;
-  const metadata = createMetadataClient({ endpoint: roleBase.metadataEndpoint, clock });
+  if (!flags.roleBaseArnAutodetect) return flags.roleBaseArn ?? '';
+  const metadata = createMetadataClient({ endpoint: flags.metadataEndpoint, clock });
   const backoff = createBackoff({ firstMs: 250, capMs: 5000 });
   let said = '';
   try {

@@ -2,7 +2,8 @@ import { type Clock, systemClock } from '#runtime/clock.ts';
 import { Shutdown } from '#runtime/shutdown.ts';
 import { createLogger, type Logger, type ProcessLogger } from '#telemetry/logger.ts';
 
-import type { LoggingFlags } from './flags/common.ts';
+import type { FlagsOf } from './flags/option.ts';
+import type { LOG_OPTIONS } from './flags/table.ts';
 
 /** What a daemon is built from and ends by. */
 export interface Daemon {
@@ -21,11 +22,11 @@ export type StartDaemon = (daemon: Daemon) => Promise<void>;
  */
 export function runDaemon(
   name: string,
-  { json, level }: LoggingFlags,
+  { jsonLog, level }: FlagsOf<typeof LOG_OPTIONS>,
   warnings: readonly string[],
   start: StartDaemon,
 ): void {
-  const logger = createLogger({ json, level });
+  const logger = createLogger({ json: jsonLog, level });
   const shutdown = new Shutdown(systemClock);
   // A timer of the clock never keeps the process alive; this does, until it exits.
   setInterval(() => {}, 0x7fffffff);

@@ -7,15 +7,13 @@ import type { Explanation } from '#server/explain/explanation.ts';
 import { decideWithoutServer, resolveWithoutServer } from '#server/explain/without-server.ts';
 import { createLogger } from '#telemetry/logger.ts';
 
-import type { ExplainFlags, ExplainSource } from './flags/explain.ts';
+import type { ExplainFlags } from './flags/explain.ts';
 
 /** What the API alone tells of a pod, or why it tells nothing. */
-export async function explainWithoutServer(
-  { namespace, name }: Pick<ExplainFlags, 'namespace' | 'name'>,
-  from: Extract<ExplainSource, { kind: 'api' }>,
-  signal: AbortSignal,
-): Promise<Explanation | string> {
-  const connection = openConnection(from.kubeconfig);
+export async function explainWithoutServer(flags: ExplainFlags, signal: AbortSignal): Promise<Explanation | string> {
+  const { namespace, name } = flags.pod;
+  const ofServers = { baseArn: flags.roleBaseArn, strict: !flags.disableStrictNamespaceRegexp };
+  const connection = openConnection(flags.kubeconfig);
   if (typeof connection === 'string') return connection;
   const logger = createLogger({ json: false, level: 'error' });
   const read = await readSurroundings({ connection, namespace, name, logger, signal });
@@ -28,9 +26,9 @@ export async function explainWithoutServer(
     knowsAddress: (address) => knownAddresses.has(address),
     asksByNode: true,
     namespaces,
-    resolve: (role) => resolveWithoutServer(role, from),
-    decide: (pod) => decideWithoutServer(pod, namespaces, from),
-    sessionName: from.sessionName,
+    resolve: (role) => resolveWithoutServer(role, ofServers),
+    decide: (pod) => decideWithoutServer(pod, namespaces, ofServers),
+    sessionName: flags.session,
     running: undefined,
   };
   return explain(collectFacts(facts, namespace, name));

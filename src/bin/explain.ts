@@ -22,11 +22,11 @@ export async function runExplain({ flags }: { readonly flags: ExplainFlags }): P
 }
 
 async function answerTo(flags: ExplainFlags, signal: AbortSignal): Promise<Answer> {
-  const { from, json } = flags;
-  if (from.kind === 'server') return askServers(flags, from.socket, signal);
+  const { adminSocket = '', kubeconfig, json } = flags;
+  if (kubeconfig === '') return askServers(flags, adminSocket === '' ? undefined : adminSocket, signal);
   // Whoever asks a server needs none of the client of the API.
   const { explainWithoutServer } = await import('./explain-without-server.ts');
-  const explanation = await explainWithoutServer(flags, from, signal);
+  const explanation = await explainWithoutServer(flags, signal);
   if (typeof explanation === 'string') return { kind: 'failed', reason: explanation };
   const text = json ? explanationJson(explanation) : explanationText(explanation);
   return { kind: 'explained', text, isFound: explanation.isFound };
@@ -52,7 +52,7 @@ function findSockets(): readonly string[] {
   }
 }
 
-function nobodyHere({ namespace, name }: ExplainFlags): string {
+function nobodyHere({ pod: { namespace, name } }: ExplainFlags): string {
   return [
     'no server of this user runs here; ask one in its container',
     `(kubectl -n kube-system exec ds/kiam-server -- /kiam explain ${namespace}/${name}),`,
@@ -62,7 +62,7 @@ function nobodyHere({ namespace, name }: ExplainFlags): string {
 
 /** Undefined when nobody listens. */
 function askServer(
-  { namespace, name, json }: ExplainFlags,
+  { pod: { namespace, name }, json }: ExplainFlags,
   socketPath: string,
   signal: AbortSignal,
 ): Promise<Answer | undefined> {

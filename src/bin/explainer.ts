@@ -45,7 +45,7 @@ export function createExplainer({
     namespaces: kubernetes.namespaces,
     resolve: (role) => resolveRole(role, baseArn),
     decide: (pod) => policy.decide(pod, pod.role),
-    sessionName: flags.aws.sessionName,
+    sessionName: flags.session,
     running: (pod, identity) => runningFacts({ ...sources, view, agentIdentity }, pod, identity),
   };
   return (namespace, name) => explain(collectFacts(options, namespace, name));

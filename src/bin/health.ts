@@ -9,7 +9,11 @@ import { createGrpcMetrics, createTlsMetrics } from '#telemetry/grpc-metrics.ts'
 import { createLogger } from '#telemetry/logger.ts';
 import { createRegistry } from '#telemetry/registry.ts';
 
-import type { HealthFlags } from './flags/health.ts';
+import type { CommandLine } from './flags/command-line.ts';
+import { clientKeepalive } from './keepalive.ts';
+import { certificateFiles } from './certificates.ts';
+
+type HealthFlags = Extract<CommandLine, { kind: 'health' }>['flags'];
 
 /** Kiam's interval between attempts. */
 const RETRY_MS = 100;
@@ -22,7 +26,7 @@ export async function runHealth({
   flags: HealthFlags;
   warnings: readonly string[];
 }): Promise<void> {
-  const logger = createLogger(flags.logging);
+  const logger = createLogger({ json: flags.jsonLog, level: flags.level });
   for (const warning of warnings) logger.warn(warning);
   const outcome = await checkHealth(flags);
   if (outcome.ok) {
@@ -35,11 +39,11 @@ export async function runHealth({
 
 type Health = { readonly ok: true; readonly message: string } | { readonly ok: false; readonly reason: string };
 
-async function checkHealth({ tls, gateway, timeoutMs }: HealthFlags): Promise<Health> {
+async function checkHealth(flags: HealthFlags): Promise<Health> {
   const registry = createRegistry({ processMetrics: false });
   const quiet = createLogger({ json: false, level: 'error', write: () => {} });
   const certificates = new CertificateWatcher({
-    files: { certPath: tls.certificateFile, keyPath: tls.keyFile, caPath: tls.authorityFile },
+    files: certificateFiles(flags),
     clock: systemClock,
     logger: quiet,
     gauges: createTlsMetrics(registry, 'client'),
@@ -48,12 +52,12 @@ async function checkHealth({ tls, gateway, timeoutMs }: HealthFlags): Promise<He
   if (certificates.current === undefined) return { ok: false, reason: certificates.problem ?? 'no certificate' };
   const client = new KiamClient({
     contract: loadContract(),
-    serverAddress: gateway.serverAddress.text,
+    serverAddress: flags.serverAddress.text,
     certificates,
-    keepalive: gateway.keepalive,
+    keepalive: clientKeepalive(flags),
     counters: createGrpcMetrics(registry, 'client'),
   });
-  return askUntil(client, timeoutMs, gateway.creationTimeoutMs);
+  return askUntil(client, flags.timeoutMs, flags.gatewayTimeoutCreationMs);
 }
 
 async function askUntil(client: KiamClient, timeoutMs: number, creationTimeoutMs: number): Promise<Health> {

@@ -1,5 +1,6 @@
 import { createCommandFollower, createCommandRunner } from '#agent/interception/command.ts';
 import { applyGuardOnce } from '#agent/interception/guard-once.ts';
+import type { HostAddresses } from '#agent/interception/host-addresses.ts';
 import { Interception } from '#agent/interception/interception.ts';
 import { createInterceptionMetrics } from '#agent/interception/metrics.ts';
 import { systemClock } from '#runtime/clock.ts';
@@ -7,22 +8,22 @@ import { createLogger } from '#telemetry/logger.ts';
 import type { Registry } from 'prom-client';
 
 import type { Daemon } from './daemon.ts';
-import type { AgentFlags, InterceptionFlags } from './flags/agent.ts';
+import { type AgentFlags, redirectTargets } from './flags/agent.ts';
 
 /** Removing rules at exit may wait for the lock that others hold. */
 const CLOSE_LIMIT_MS = 5000;
 
 /** Begins to keep redirect and guard in place. Returns why they are not, for the readiness report. */
 export function startInterception(
-  flags: InterceptionFlags,
-  port: number,
+  flags: AgentFlags,
   { clock, logger, shutdown }: Daemon,
   registry: Registry,
 ): () => string | undefined {
-  if (!flags.enabled || flags.hostAddresses === undefined) return () => undefined;
+  const hostAddresses = redirectTargetsOf(flags);
+  if (hostAddresses === undefined) return () => undefined;
   const interception = new Interception({
-    hostAddresses: flags.hostAddresses,
-    port,
+    hostAddresses,
+    port: flags.port,
     hostInterface: flags.hostInterface,
     guardInterface: flags.guardInterface,
     clock,
@@ -36,7 +37,7 @@ export function startInterception(
   shutdown.add({
     name: 'interception',
     limitMs: CLOSE_LIMIT_MS,
-    close: () => interception.close({ removeRedirect: flags.removeAtExit, removeGuard: flags.removeGuardAtExit }),
+    close: () => interception.close({ removeRedirect: flags.iptablesRemove, removeGuard: flags.iptablesRemoveGuard }),
   });
   return () => {
     const { reason } = interception.status();
@@ -44,11 +45,17 @@ export function startInterception(
   };
 }
 
+/** Where the redirect leads; undefined without `--iptables`. */
+export function redirectTargetsOf(flags: AgentFlags): HostAddresses | undefined {
+  const targets = flags.iptables ? redirectTargets(flags) : undefined;
+  return targets?.ok === true ? targets.addresses : undefined;
+}
+
 /** `--guard-only`: puts the guard in and exits 0, or 1 with the reason. */
-export async function runGuardOnly({ logging, interception }: AgentFlags): Promise<void> {
-  const logger = createLogger(logging);
+export async function runGuardOnly(flags: AgentFlags): Promise<void> {
+  const logger = createLogger({ json: flags.jsonLog, level: flags.level });
   const outcome = await applyGuardOnce({
-    guardInterface: interception.guardInterface,
+    guardInterface: flags.guardInterface,
     clock: systemClock,
     logger,
     run: createCommandRunner({ clock: systemClock }),

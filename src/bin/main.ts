@@ -1,6 +1,6 @@
 import { withDaemonArguments } from './daemon-arguments.ts';
-import { type CommandLine, type CommandName, parseCommandLine } from './flags/command-line.ts';
-import type { DoctorFlags, DoctorTarget } from './flags/doctor.ts';
+import { type CommandLine, DOCTOR_TARGETS, type DoctorLine, parseCommandLine } from './flags/command-line.ts';
+import type { CommandName, DoctorTarget } from './flags/commands.ts';
 import { kiamVersion } from './version.ts';
 
 type Of<Kind extends CommandName> = Extract<CommandLine, { kind: Kind }>;
@@ -17,7 +17,7 @@ export interface Commands {
 
 /** From where this program's doctor can look. */
 export type DoctorCommands = {
-  readonly [Target in DoctorTarget]?: (flags: Extract<DoctorFlags, { target: Target }>) => Promise<void>;
+  readonly [Target in DoctorTarget]?: (line: Extract<DoctorLine, { kind: Target }>) => Promise<void>;
 };
 
 /** Reads the command line and runs its command; help and problems are printed, and problems exit 1. */
@@ -47,7 +47,7 @@ export async function main({ agent, server, health, pki, explain, doctor }: Comm
     case 'explain':
       return explain?.(command);
     case 'doctor':
-      return runDoctor(doctor ?? {}, command.flags);
+      return runDoctor(doctor ?? {}, command.doctor);
     case 'help':
     case 'version':
       process.stdout.write(`${command.text.trimEnd()}\n`);
@@ -60,17 +60,15 @@ export async function main({ agent, server, health, pki, explain, doctor }: Comm
   }
 }
 
-const DOCTOR_TARGETS: readonly DoctorTarget[] = ['agent', 'server', 'pod', 'cluster'];
-
-async function runDoctor(doctor: DoctorCommands, flags: DoctorFlags): Promise<void> {
-  switch (flags.target) {
+async function runDoctor(doctor: DoctorCommands, line: DoctorLine): Promise<void> {
+  switch (line.kind) {
     case 'agent':
-      return doctor.agent?.(flags);
+      return doctor.agent?.(line);
     case 'server':
-      return doctor.server?.(flags);
+      return doctor.server?.(line);
     case 'pod':
-      return doctor.pod?.(flags);
+      return doctor.pod?.(line);
     case 'cluster':
-      return doctor.cluster?.(flags);
+      return doctor.cluster?.(line);
   }
 }

@@ -4,23 +4,24 @@ import { startMetricsListener } from '#telemetry/listener.ts';
 import { startProfileListener } from '#telemetry/pprof.ts';
 
 import type { Daemon } from './daemon.ts';
-import type { MonitoringFlags } from './flags/common.ts';
+import type { FlagsOf } from './flags/option.ts';
+import type { MONITORING_OPTIONS } from './flags/table.ts';
 
 const CLOSE_LIMIT_MS = 1000;
 
 /** Starts the listeners for metrics, probes and profiles, where the flags ask for them. */
 export function startMonitoring(
-  { prometheusAddress, pprofAddress }: MonitoringFlags,
+  { prometheusListenAddr, pprofListenAddr }: FlagsOf<typeof MONITORING_OPTIONS>,
   { clock, logger, shutdown }: Daemon,
   registry: Registry,
   readiness: () => readonly string[],
 ): void {
-  if (prometheusAddress !== undefined) {
-    const listener = startMetricsListener({ address: prometheusAddress, registry, readiness, logger, clock });
+  if (prometheusListenAddr !== undefined) {
+    const listener = startMetricsListener({ address: prometheusListenAddr, registry, readiness, logger, clock });
     shutdown.add({ name: 'metrics', limitMs: CLOSE_LIMIT_MS, close: () => listener.close() });
   }
-  if (pprofAddress !== undefined) {
-    const listener = startProfileListener({ address: pprofAddress, logger, clock });
+  if (pprofListenAddr !== undefined) {
+    const listener = startProfileListener({ address: pprofListenAddr, logger, clock });
     shutdown.add({ name: 'pprof', limitMs: CLOSE_LIMIT_MS, close: () => listener.close() });
   }
 }

@@ -3,18 +3,18 @@ import { readFileSync } from 'node:fs';
 import type { OwnCredentialsOptions } from '#aws/own-credentials.ts';
 import { resolveRole } from '#domain/role.ts';
 
-import type { AwsFlags } from './flags/server.ts';
+import type { ServerFlags } from './flags/server.ts';
 
 /** What the flags and the environment say of the server's own identity at AWS. Throws an Error that names what is wrong. */
 export function ownCredentialsOptions(
-  flags: AwsFlags,
+  flags: Pick<ServerFlags, 'region' | 'sessionDurationMs' | 'assumeRoleArn'>,
   baseArn: string,
 ): Omit<OwnCredentialsOptions, 'clock' | 'logger' | 'remaining'> {
   return {
     region: flags.region,
     environmentRegion: process.env['AWS_REGION'] ?? process.env['AWS_DEFAULT_REGION'] ?? '',
     sessionDurationSeconds: flags.sessionDurationMs / 1000,
-    assumeRoleArn: assumedRoleArn(flags.assumeRole, baseArn),
+    assumeRoleArn: assumedRoleArn(flags.assumeRoleArn, baseArn),
     caBundle: caBundle(),
   };
 }

@@ -6,7 +6,7 @@ import { secretManifests } from '#pki/secrets.ts';
 import { beginRotation, createPki, finishRotation, type PkiStep, type PkiStepOptions, renewPairs } from '#pki/steps.ts';
 import { systemClock } from '#runtime/clock.ts';
 
-import type { PkiFlags } from './flags/pki.ts';
+import { type PkiFlags, type PkiMode, pkiMode } from './flags/pki.ts';
 
 /** Carries out one step and prints the two Secrets; says on standard error what to do next. Exits 1 when it cannot. */
 export async function runPki({ flags }: { readonly flags: PkiFlags }): Promise<void> {
@@ -14,8 +14,8 @@ export async function runPki({ flags }: { readonly flags: PkiFlags }): Promise<v
     const step = await takeStep(flags);
     if (!step.ok) return fail(step.reason);
     // The folder first: Secrets whose CA is lost could not be renewed.
-    if (flags.folder !== undefined) await writePkiFolder(flags.folder, step.state);
-    if (flags.printsManifests) process.stdout.write(secretManifests(step.state, flags.namespace));
+    if (flags.out !== undefined) await writePkiFolder(flags.out, step.state);
+    if (flags.manifests) process.stdout.write(secretManifests(step.state, flags.namespace));
     for (const line of hints(flags)) process.stderr.write(`kiam: ${line}\n`);
   } catch (error) {
     // Files: their errors name a path and a cause, never a content.
@@ -24,12 +24,13 @@ export async function runPki({ flags }: { readonly flags: PkiFlags }): Promise<v
 }
 
 async function takeStep(flags: PkiFlags): Promise<PkiStep> {
-  const { mode, folder = '' } = flags;
+  const { out: folder = '' } = flags;
+  const mode = pkiMode(flags);
   const options: PkiStepOptions = {
     clock: systemClock,
-    serverNames: [...new Set([...serverNamesIn(flags.namespace), ...flags.furtherServerNames])],
+    serverNames: [...new Set([...serverNamesIn(flags.namespace), ...flags.serverNames])],
     validForMs: flags.validForMs,
-    authorityValidForMs: flags.authorityValidForMs,
+    authorityValidForMs: flags.caValidForMs,
   };
   const current = folder === '' ? NOTHING : await readPkiFolder(folder);
   if (mode === 'rotate-begin') return beginRotation(current, options);
@@ -49,26 +50,23 @@ const NOTHING: PkiFolder = {
   agent: undefined,
 };
 
-async function givenAuthority({ authority }: PkiFlags): Promise<PkiFolder['authority']> {
-  if (authority === undefined) return undefined;
-  return {
-    certificatePem: await readFile(authority.certificateFile, 'utf8'),
-    privateKeyPem: await readFile(authority.keyFile, 'utf8'),
-  };
+async function givenAuthority({ ca, caKey }: PkiFlags): Promise<PkiFolder['authority']> {
+  if (ca === undefined || caKey === undefined) return undefined;
+  return { certificatePem: await readFile(ca, 'utf8'), privateKeyPem: await readFile(caKey, 'utf8') };
 }
 
-function hints({ mode, folder }: PkiFlags): readonly string[] {
-  if (folder === undefined) {
-    const isNew = mode === 'create';
-    return isNew
+function hints(flags: PkiFlags): readonly string[] {
+  const mode = pkiMode(flags);
+  if (flags.out === undefined) {
+    return mode === 'create'
       ? ['the key of the CA is not kept: to renew the pairs later, give --out and keep that folder safe']
       : [];
   }
-  return HINTS[mode](folder);
+  return HINTS[mode](flags.out);
 }
 
 /** By what was done: what is to be done next. */
-const HINTS: Readonly<Record<PkiFlags['mode'], (folder: string) => readonly string[]>> = {
+const HINTS: Readonly<Record<PkiMode, (folder: string) => readonly string[]>> = {
   create: (folder) => [
     `${folder} holds the key of the CA: keep it safe, and renew by kiam pki --renew --out ${folder}`,
   ],

@@ -34,7 +34,8 @@ import { resolveBaseArn } from './base-arn.ts';
 import { watchCertificates } from './certificates.ts';
 import { type Daemon, runDaemon } from './daemon.ts';
 import { createExplainer } from './explainer.ts';
-import type { AwsFlags, ServerFlags } from './flags/server.ts';
+import { refreshBeforeExpiryMs, type ServerFlags } from './flags/server.ts';
+import { serverKeepalive } from './keepalive.ts';
 import { startMonitoring } from './monitoring.ts';
 import { ownCredentialsOptions } from './own-credentials.ts';
 
@@ -51,7 +52,7 @@ const UPDATES_IN_TURN = 50;
 const DRAIN_LIMIT_MS = 10_000;
 
 export function runServer({ flags, warnings }: { flags: ServerFlags; warnings: readonly string[] }): void {
-  runDaemon('server', flags.logging, warnings, (daemon) => startServer(flags, daemon));
+  runDaemon('server', flags, warnings, (daemon) => startServer(flags, daemon));
 }
 
 async function startServer(flags: ServerFlags, daemon: Daemon): Promise<void> {
@@ -63,7 +64,7 @@ async function startServer(flags: ServerFlags, daemon: Daemon): Promise<void> {
 
   const waitingFor = new Set(['the base ARN of roles', 'the pods and namespaces of the cluster', 'the gRPC listener']);
   let certificateProblem = (): string | undefined => 'no TLS certificate has been read yet';
-  startMonitoring(flags.monitoring, daemon, registry, () => {
+  startMonitoring(flags, daemon, registry, () => {
     const problem = certificateProblem();
     return [...[...waitingFor].map((what) => `waiting for ${what}`), ...(problem === undefined ? [] : [problem])];
   });
@@ -74,27 +75,27 @@ async function startServer(flags: ServerFlags, daemon: Daemon): Promise<void> {
     waitingFor: () => [...waitingFor],
   });
 
-  const certificates = await watchCertificates(flags.tls, daemon, createTlsMetrics(registry, 'server'));
+  const certificates = await watchCertificates(flags, daemon, createTlsMetrics(registry, 'server'));
   certificateProblem = () => certificates.problem;
 
-  const connection = createConnection({ kubeconfig: flags.kubernetes.kubeconfig, clock });
+  const connection = createConnection({ kubeconfig: flags.kubeconfig, clock });
   const kubernetes = startKubernetes({
     connection,
     clock,
     logger,
     metrics: createKubernetesMetrics(registry),
     signal: shutdown.signal,
-    syncMs: flags.kubernetes.syncMs,
+    syncMs: flags.syncMs,
   });
   const { pods, namespaces, events } = kubernetes;
 
-  const baseArn = await resolveBaseArn(flags.aws.roleBase, daemon);
+  const baseArn = await resolveBaseArn(flags, daemon);
   if (baseArn === undefined) return;
   waitingFor.delete('the base ARN of roles');
   const policy = new NamespacePolicy({ namespaces, baseArn, strict: !flags.disableStrictNamespaceRegexp, logger });
-  const credentials = createCredentials(flags.aws, baseArn, daemon, registry);
+  const credentials = createCredentials(flags, baseArn, daemon, registry);
 
-  const identifyPod = (pod: PodRecord): Identity | undefined => identify(policy, pod, flags.aws.sessionName);
+  const identifyPod = (pod: PodRecord): Identity | undefined => identify(policy, pod, flags.session);
   const index = new NodeIndex(pods);
   const silenceMs = (): number => kubernetes.status().pods.silenceMs;
   const feeds = new NodeFeeds();
@@ -106,7 +107,7 @@ async function startServer(flags: ServerFlags, daemon: Daemon): Promise<void> {
     },
     pods,
     clock,
-    maxViewAgeMs: flags.kubernetes.maxViewAgeMs,
+    maxViewAgeMs: flags.maxViewAgeMs,
   });
   const scope = new AgentScope({
     mode: flags.agentIdentity,
@@ -127,7 +128,7 @@ async function startServer(flags: ServerFlags, daemon: Daemon): Promise<void> {
       events,
       logger,
       clock,
-      sessionName: flags.aws.sessionName,
+      sessionName: flags.session,
     }),
     watchNode: createNodeWatch({
       scope,
@@ -139,11 +140,11 @@ async function startServer(flags: ServerFlags, daemon: Daemon): Promise<void> {
       identify: identifyPod,
       silenceMs,
       viewAgeMs: () => kubernetes.status().pods.confirmedAgeMs,
-      maxViewAgeMs: flags.kubernetes.maxViewAgeMs,
+      maxViewAgeMs: flags.maxViewAgeMs,
       clock,
       wholeSets,
       awaitPortion: createPortions(UPDATES_IN_TURN),
-      lifetimeMs: flags.grpc.maxConnectionAgeMs * STREAM_SHARE,
+      lifetimeMs: flags.grpcMaxConnectionAgeDurationMs * STREAM_SHARE,
       closing: shutdown.signal,
     }),
     certificates,
@@ -151,10 +152,10 @@ async function startServer(flags: ServerFlags, daemon: Daemon): Promise<void> {
     counters: createGrpcMetrics(registry, 'server'),
     handshakes: createHandshakeMetrics(registry),
     logger,
-    keepalive: flags.grpc.keepalive,
-    maxConnectionIdleMs: flags.grpc.maxConnectionIdleMs,
-    maxConnectionAgeMs: flags.grpc.maxConnectionAgeMs,
-    maxConnectionAgeGraceMs: flags.grpc.maxConnectionAgeGraceMs,
+    keepalive: serverKeepalive(flags),
+    maxConnectionIdleMs: flags.grpcMaxConnectionIdleDurationMs,
+    maxConnectionAgeMs: flags.grpcMaxConnectionAgeDurationMs,
+    maxConnectionAgeGraceMs: flags.grpcMaxConnectionAgeGraceDurationMs,
   });
   shutdown.add({ name: 'gRPC connections', limitMs: 1000, close: () => server.stop() });
 
@@ -172,7 +173,7 @@ async function startServer(flags: ServerFlags, daemon: Daemon): Promise<void> {
     logger,
   });
   shutdown.add({ name: 'prefetch', limitMs: 1000, close: () => prefetch.close() });
-  const { host, port: wantedPort } = flags.grpc.bind;
+  const { host, port: wantedPort } = flags.bind;
   const port = await server.listen({ host: host === '' ? '0.0.0.0' : host, port: wantedPort });
   shutdown.add({ name: 'gRPC calls', limitMs: DRAIN_LIMIT_MS, close: () => server.drain() });
   waitingFor.delete('the gRPC listener');
@@ -187,7 +188,7 @@ function identify(policy: NamespacePolicy, pod: PodRecord, sessionName: string):
 }
 
 function createCredentials(
-  flags: AwsFlags,
+  flags: ServerFlags,
   baseArn: string,
   { clock, logger, shutdown }: Daemon,
   registry: Registry,
@@ -203,8 +204,8 @@ function createCredentials(
     sts,
     clock,
     logger,
-    sessionRefreshMs: flags.sessionRefreshMs,
-    defaultSessionName: flags.sessionName,
+    sessionRefreshMs: refreshBeforeExpiryMs(flags),
+    defaultSessionName: flags.session,
     kiamMetrics: createStsMetrics(registry),
     metrics: createCredentialCacheMetrics(registry),
   });

@@ -13,17 +13,20 @@ import { checkServers } from '#doctor/servers.ts';
 import { createMetadataClient } from '#metadata/client.ts';
 import { systemClock } from '#runtime/clock.ts';
 
-import type { DoctorAgentFlags } from '../flags/doctor.ts';
+import { redirectTargets } from '../flags/agent.ts';
+import type { DoctorLine } from '../flags/command-line.ts';
 import { certificatesCheck, clockCheck, daemonCheck, flagsCheck, type Found } from './daemon-checks.ts';
 import { report } from './report.ts';
 
+type DoctorAgentLine = Extract<DoctorLine, { kind: 'agent' }>;
+
 /** `kiam doctor agent`: this node, as its agent meets it. */
-export async function runDoctorAgent(flags: DoctorAgentFlags & { readonly json: boolean }): Promise<void> {
-  const { agent, beforeStart, problems, given } = flags;
+export async function runDoctorAgent(line: DoctorAgentLine): Promise<void> {
+  const { flags, problems, given } = line;
   const found: Found = { snapshot: undefined, clocks: [] };
   const rules = ruleChecks(flags);
-  if (agent.interception.guardOnly) return report([flagsCheck(problems, given), ...rules.slice(0, 2)], flags);
-  const { host, port } = agent.gateway.serverAddress;
+  if (flags.guardOnly) return report([flagsCheck(problems, given), ...rules.slice(0, 2)], flags);
+  const { host, port } = flags.serverAddress;
   const servers: Check = {
     name: 'servers',
     look: async (signal) => {
@@ -35,12 +38,12 @@ export async function runDoctorAgent(flags: DoctorAgentFlags & { readonly json: 
   return report(
     [
       flagsCheck(problems, given),
-      ...(beforeStart ? [] : [daemonCheck(agent.monitoring.prometheusAddress)]),
-      certificatesCheck(agent.tls, 'client', found),
+      ...(flags.beforeStart ? [] : [daemonCheck(flags.prometheusListenAddr)]),
+      certificatesCheck(flags, 'client', found),
       servers,
-      { name: 'token', look: () => checkToken(agent.agentTokenFile, systemClock.now()) },
+      { name: 'token', look: () => checkToken(flags.agentTokenFile, systemClock.now()) },
       ...rules,
-      metadataCheck(agent.http.metadataEndpoint, found),
+      metadataCheck(flags.metadataEndpoint, found),
       clockCheck(found),
     ],
     flags,
@@ -50,9 +53,10 @@ export async function runDoctorAgent(flags: DoctorAgentFlags & { readonly json: 
 const SERVER_LIMIT_MS = 3000;
 
 /** The guard's first: with `--guard-only` there is nothing but them. */
-function ruleChecks({ agent, hostAddresses, beforeStart }: DoctorAgentFlags): readonly Check[] {
-  const { hostInterface, guardInterface } = agent.interception;
-  const { port, listenHost } = agent.http;
+function ruleChecks(flags: DoctorAgentLine['flags']): readonly Check[] {
+  const { hostInterface, guardInterface, port, beforeStart } = flags;
+  const targets = redirectTargets(flags);
+  const hostAddresses = targets?.ok === true ? targets.addresses : undefined;
   const rules = { hostAddresses, port, hostInterface, guardInterface, files: kernelFiles, clock: systemClock };
   const run = createCommandRunner({ clock: systemClock });
   return [
@@ -64,7 +68,7 @@ function ruleChecks({ agent, hostAddresses, beforeStart }: DoctorAgentFlags): re
     { name: 'interceptors', look: (signal) => checkOtherInterceptors({ ...rules, run, signal }) },
     {
       name: 'port',
-      look: (signal) => checkPort({ host: listenHost, port, beforeStart, clock: systemClock, signal }),
+      look: (signal) => checkPort({ host: flags.listenAddress, port, beforeStart, clock: systemClock, signal }),
     },
   ];
 }

@@ -9,17 +9,19 @@ import { createConnection, type KubernetesConnection } from '#kubernetes/connect
 import { readCluster } from '#kubernetes/read-cluster.ts';
 import { systemClock } from '#runtime/clock.ts';
 
-import type { DoctorClusterFlags } from '../flags/doctor.ts';
+import type { DoctorLine } from '../flags/command-line.ts';
 import { report } from './report.ts';
 
 /** `kiam doctor --kubeconfig=…`: pods and namespaces, from wherever the API server can be asked. */
-export async function runDoctorCluster(flags: DoctorClusterFlags & { readonly json: boolean }): Promise<void> {
+export async function runDoctorCluster({ flags }: Extract<DoctorLine, { kind: 'cluster' }>): Promise<void> {
   const { connection, check } = connect(flags.kubeconfig);
   if (connection === undefined) return report([check], flags);
-  const baseArn = flags.baseArn === '' ? undefined : flags.baseArn;
   const access: Check = { name: 'access', look: (signal) => checkAccess(connection, REPORT_ACCESS, signal) };
-  const cluster = readOnce(connection, () => ({ baseArn, strict: flags.strict }));
-  const checks = flags.comparesKiam
+  const cluster = readOnce(connection, () => ({
+    baseArn: flags.roleBaseArn,
+    strict: !flags.disableStrictNamespaceRegexp,
+  }));
+  const checks = flags.compareKiam
     ? [clusterCheck('kiam', cluster, compareWithKiam)]
     : [clusterCheck('pods', cluster, checkPods), clusterCheck('namespaces', cluster, checkNamespaces), ELSEWHERE];
   return report([check, access, ...checks], flags);

@@ -3,11 +3,13 @@ import type { Check } from '#doctor/check.ts';
 import { checkClock, type ClockReading } from '#doctor/clock.ts';
 import { checkDaemon } from '#doctor/daemon.ts';
 import { ok, wrong } from '#doctor/finding.ts';
-import { type CertificateFiles, type CertificateSnapshot, readCertificates } from '#rpc/certificates.ts';
+import { type CertificateSnapshot, readCertificates } from '#rpc/certificates.ts';
 import { systemClock } from '#runtime/clock.ts';
 import type { ListenAddress } from '#telemetry/listen-address.ts';
 
-import type { TlsFlags } from '../flags/common.ts';
+import { certificateFiles } from '../certificates.ts';
+import type { FlagsOf } from '../flags/option.ts';
+import type { TLS_OPTIONS } from '../flags/table.ts';
 
 /** What later checks need of earlier ones. */
 export interface Found {
@@ -30,8 +32,13 @@ export function daemonCheck(address: ListenAddress | undefined): Check {
   return { name: 'daemon', look: (signal) => checkDaemon({ address, clock: systemClock, signal }) };
 }
 
-export function certificatesCheck(tls: TlsFlags, side: Side, found: Found, dialled?: string): Check {
-  const files: CertificateFiles = { certPath: tls.certificateFile, keyPath: tls.keyFile, caPath: tls.authorityFile };
+export function certificatesCheck(
+  flags: FlagsOf<typeof TLS_OPTIONS>,
+  side: Side,
+  found: Found,
+  dialled?: string,
+): Check {
+  const files = certificateFiles(flags);
   return {
     name: 'certificates',
     look: async () => {

@@ -15,12 +15,14 @@ import { systemClock } from '#runtime/clock.ts';
 import { createLogger } from '#telemetry/logger.ts';
 
 import { detectBaseArn } from '../base-arn.ts';
-import type { DoctorServerFlags } from '../flags/doctor.ts';
-import type { AwsFlags, ServerFlags } from '../flags/server.ts';
+import type { DoctorLine } from '../flags/command-line.ts';
+import type { ServerFlags } from '../flags/server.ts';
 import { ownCredentialsOptions } from '../own-credentials.ts';
 import { clusterCheck, connect, readOnce, type ReadOnce } from './cluster.ts';
 import { certificatesCheck, clockCheck, daemonCheck, flagsCheck, type Found } from './daemon-checks.ts';
 import { report } from './report.ts';
+
+type DoctorServerLine = Extract<DoctorLine, { kind: 'server' }>;
 
 interface ServerFound extends Found {
   /** What stands before short role names; undefined until and unless it is known. */
@@ -30,24 +32,22 @@ interface ServerFound extends Found {
 const QUIET = createLogger({ json: false, level: 'error', write: () => {} });
 
 /** `kiam doctor server`: everything that the server needs, from its own container. */
-export async function runDoctorServer(flags: DoctorServerFlags & { readonly json: boolean }): Promise<void> {
-  const { server, problems, given } = flags;
-  const { monitoring, kubernetes } = server;
+export async function runDoctorServer({ flags, problems, given }: DoctorServerLine): Promise<void> {
   const found: ServerFound = { snapshot: undefined, clocks: [], baseArn: undefined };
-  const { connection, check } = connect(kubernetes.kubeconfig);
+  const { connection, check } = connect(flags.kubeconfig);
   const cluster =
     connection === undefined
       ? undefined
-      : readOnce(connection, () => ({ baseArn: found.baseArn, strict: !server.disableStrictNamespaceRegexp }));
+      : readOnce(connection, () => ({ baseArn: found.baseArn, strict: !flags.disableStrictNamespaceRegexp }));
   await report(
     [
       flagsCheck(problems, given),
-      daemonCheck(monitoring.prometheusAddress),
+      daemonCheck(flags.prometheusListenAddr),
       // What our manifests dial.
-      certificatesCheck(server.tls, 'server', found, 'kiam-server'),
+      certificatesCheck(flags, 'server', found, 'kiam-server'),
       check,
-      ...(connection === undefined ? [] : kubernetesChecks(connection, server, found)),
-      baseArnCheck(server.aws, found),
+      ...(connection === undefined ? [] : kubernetesChecks(connection, flags, found)),
+      baseArnCheck(flags, found),
       ...awsChecks(flags, found, cluster),
       ...(cluster === undefined
         ? []
@@ -58,10 +58,9 @@ export async function runDoctorServer(flags: DoctorServerFlags & { readonly json
   );
 }
 
-function kubernetesChecks(connection: KubernetesConnection, server: ServerFlags, found: ServerFound): Check[] {
-  const needed = serverAccess({ reviewsTokens: server.agentIdentity === 'token' });
-  const { maxViewAgeMs } = server.kubernetes;
-  const address = server.monitoring.prometheusAddress;
+function kubernetesChecks(connection: KubernetesConnection, flags: ServerFlags, found: ServerFound): Check[] {
+  const needed = serverAccess({ reviewsTokens: flags.agentIdentity === 'token' });
+  const { maxViewAgeMs, prometheusListenAddr: address } = flags;
   return [
     { name: 'access', look: (signal) => checkAccess(connection, needed, signal) },
     {
@@ -79,16 +78,16 @@ function kubernetesChecks(connection: KubernetesConnection, server: ServerFlags,
   ];
 }
 
-function baseArnCheck({ roleBase }: AwsFlags, found: ServerFound): Check {
+function baseArnCheck(flags: ServerFlags, found: ServerFound): Check {
   return {
     name: 'base ARN',
     look: async (signal) => {
-      if (roleBase.kind === 'given') {
-        if (roleBase.arn === '') return [];
-        found.baseArn = roleBase.arn;
-        return [ok(`--role-base-arn says ${roleBase.arn}`)];
+      if (!flags.roleBaseArnAutodetect) {
+        if (flags.roleBaseArn === undefined) return [];
+        found.baseArn = flags.roleBaseArn;
+        return [ok(`--role-base-arn says ${flags.roleBaseArn}`)];
       }
-      const endpoint = roleBase.metadataEndpoint;
+      const endpoint = flags.metadataEndpoint;
       const metadata = createMetadataClient({ endpoint, clock: systemClock });
       const options = { metadata, endpoint, onHostNetwork: false, clock: systemClock, signal };
       const { observations, clock } = await checkMetadataService(options);
@@ -105,30 +104,25 @@ function baseArnCheck({ roleBase }: AwsFlags, found: ServerFound): Check {
   };
 }
 
-function awsChecks(
-  { server, assumesRoles }: DoctorServerFlags,
-  found: ServerFound,
-  cluster: ReadOnce | undefined,
-): Check[] {
-  const { aws } = server;
+function awsChecks(flags: DoctorServerLine['flags'], found: ServerFound, cluster: ReadOnce | undefined): Check[] {
   const open = () => {
-    const options = { ...ownCredentialsOptions(aws, found.baseArn ?? ''), clock: systemClock, logger: QUIET };
+    const options = { ...ownCredentialsOptions(flags, found.baseArn ?? ''), clock: systemClock, logger: QUIET };
     return { roleArn: options.assumeRoleArn, own: createOwnCredentials(options), options };
   };
   return [
-    { name: 'region', look: () => checkRegion(aws.region, found.baseArn, endpointOf(aws.region)) },
+    { name: 'region', look: () => checkRegion(flags.region, found.baseArn, endpointOf(flags.region)) },
     {
       name: 'identity',
       limitMs: 30_000,
       look: async (signal) => {
-        if (aws.assumeRole !== '' && found.baseArn === undefined && !aws.assumeRole.startsWith('arn:')) {
+        if (flags.assumeRoleArn !== '' && found.baseArn === undefined && !flags.assumeRoleArn.startsWith('arn:')) {
           return [cannotTell('without a base ARN --assume-role-arn means nothing', 'see the line `base ARN`')];
         }
         const { roleArn, own, options } = open();
         const base = roleArn === '' ? own : createOwnCredentials({ ...options, assumeRoleArn: '' });
         const assumed = roleArn === '' ? undefined : { roleArn, credentials: own };
         const { baseArn } = found;
-        return checkIdentity({ base, assumed, baseArn, endpoint: endpointOf(aws.region), signal });
+        return checkIdentity({ base, assumed, baseArn, endpoint: endpointOf(flags.region), signal });
       },
     },
     {
@@ -139,8 +133,8 @@ function awsChecks(
         if (contents === undefined || typeof contents === 'string') {
           return [cannotTell('which roles are in use is not known', 'see the line `access`')];
         }
-        if (!assumesRoles) return [cannotTell('with --no-assume-roles no role is tried', 'leave it out')];
-        const identities = identitiesInUse(contents, aws.sessionName);
+        if (!flags.assumeRoles) return [cannotTell('with --no-assume-roles no role is tried', 'leave it out')];
+        const identities = identitiesInUse(contents, flags.session);
         return checkRoles({ own: open().own, identities, clock: systemClock, logger: QUIET, signal });
       },
     },

@@ -1,33 +1,22 @@
-import { AGENT_OPTIONS } from './agent-options.ts';
-import { agentFlags, agentProblems } from './agent.ts';
-import type { AgentFlags } from './agent.ts';
-import { EXPLAIN_ARGUMENT, EXPLAIN_OPTIONS, explainFlags, explainProblems } from './explain.ts';
-import type { ExplainFlags } from './explain.ts';
-import { DOCTOR_OPTIONS, readDoctor } from './doctor.ts';
-import type { DoctorFlags, DoctorTarget } from './doctor.ts';
-import { HEALTH_OPTIONS, healthFlags } from './health.ts';
-import type { HealthFlags } from './health.ts';
+import { COMMANDS, type CommandName, DOCTOR, DOCTOR_DESCRIPTION, type DoctorTarget } from './commands.ts';
 import { commandHelp, programHelp } from './help.ts';
 import type { Options } from './option.ts';
-import { PKI_OPTIONS, pkiFlags, pkiProblems } from './pki.ts';
-import type { PkiFlags } from './pki.ts';
-import { readOptions, show, splitWords } from './read-options.ts';
-import type { Words } from './read-options.ts';
-import { SERVER_OPTIONS } from './server-options.ts';
-import { serverFlags, serverProblems, serverWarnings } from './server.ts';
-import type { ServerFlags } from './server.ts';
-import { strayWords } from './stray-words.ts';
+import { type Environment, show } from './read-flags.ts';
+import { splitWords, type Words } from './words.ts';
 
-export type CommandName = 'agent' | 'server' | 'health' | 'pki' | 'explain' | 'doctor';
+type AskedOf<
+  Table extends Readonly<Record<string, { readonly read: (...words: never[]) => { readonly asked: unknown } }>>,
+> = {
+  [Name in keyof Table]: ReturnType<Table[Name]['read']>['asked'];
+}[keyof Table];
 
-/** What a command line asks for. Each text is to be printed as it is; warnings and problems are one line each. */
+/** What is wrong with a daemon's own flags is one of the things that the doctor finds; `given` are the arguments as given. */
+export type DoctorLine = AskedOf<typeof DOCTOR> & { readonly problems: readonly string[]; readonly given: string };
+
+/** What a command line asks for. Each text is to be printed as it is; problems are one line each. */
 export type CommandLine =
-  | { readonly kind: 'agent'; readonly flags: AgentFlags; readonly warnings: readonly string[] }
-  | { readonly kind: 'server'; readonly flags: ServerFlags; readonly warnings: readonly string[] }
-  | { readonly kind: 'health'; readonly flags: HealthFlags; readonly warnings: readonly string[] }
-  | { readonly kind: 'pki'; readonly flags: PkiFlags; readonly warnings: readonly string[] }
-  | { readonly kind: 'explain'; readonly flags: ExplainFlags; readonly warnings: readonly string[] }
-  | { readonly kind: 'doctor'; readonly flags: DoctorFlags }
+  | AskedOf<typeof COMMANDS>
+  | { readonly kind: 'doctor'; readonly doctor: DoctorLine }
   | { readonly kind: 'help'; readonly text: string }
   | { readonly kind: 'version'; readonly text: string }
   | { readonly kind: 'problems'; readonly problems: readonly string[] };
@@ -40,171 +29,81 @@ export interface CommandLineOptions {
   readonly doctorTargets?: readonly DoctorTarget[];
 }
 
-type Environment = Readonly<Record<string, string | undefined>>;
-
-interface Command {
-  readonly options: Options;
-  readonly describe: string;
-  /** What stands after the command's name; most commands take flags alone. */
-  readonly argument?: string;
-}
-
-const COMMANDS: Readonly<Record<CommandName, Command>> = {
-  agent: { options: AGENT_OPTIONS, describe: 'Answer the metadata API for the pods of this node' },
-  server: { options: SERVER_OPTIONS, describe: 'Decide which pod may have which role, and assume roles at STS' },
-  health: { options: HEALTH_OPTIONS, describe: 'Ask a server whether it is well; exit 0 or 1' },
-  pki: { options: PKI_OPTIONS, describe: 'Make the certificates of both daemons, and print them as two Secrets' },
-  explain: {
-    options: EXPLAIN_OPTIONS,
-    describe: 'Say what credentials one pod gets, and why',
-    argument: EXPLAIN_ARGUMENT,
-  },
-  doctor: {
-    options: DOCTOR_OPTIONS.cluster,
-    describe: 'Look at everything that can be wrong and say how to mend it; exit 0 or 1',
-  },
-};
-
 const ALL_COMMANDS: readonly CommandName[] = ['agent', 'server', 'health', 'pki', 'explain', 'doctor'];
 
-const ALL_TARGETS: readonly DoctorTarget[] = ['agent', 'server', 'pod', 'cluster'];
+export const DOCTOR_TARGETS: readonly DoctorTarget[] = ['agent', 'server', 'pod', 'cluster'];
 
-/** Every flag of every command: a name means the same kind of value everywhere. */
-const ALL_OPTIONS: Options = {
-  ...AGENT_OPTIONS,
-  ...SERVER_OPTIONS,
-  ...HEALTH_OPTIONS,
-  ...PKI_OPTIONS,
-  ...EXPLAIN_OPTIONS,
-  ...DOCTOR_OPTIONS.agent,
-  ...DOCTOR_OPTIONS.server,
-  ...DOCTOR_OPTIONS.cluster,
-};
+/** Who has which flags: those of the doctor are what is not a daemon's. */
+const OWNERS: readonly { readonly name: string; readonly options: Options }[] = [
+  ...Object.entries(COMMANDS).map(([name, { options }]) => ({ name, options })),
+  ...Object.values(DOCTOR).map(({ options }) => ({ name: 'doctor', options })),
+];
 
 /**
- * Reads the arguments after the program's name (SPEC 2). Total: it neither prints nor exits, and names every problem at once,
- * where Kiam stops at the first. Files that flags name are looked at, nothing else.
+ * Reads the arguments after the program's name (docs/specification.md, 2). Total: it neither prints nor exits, and names every
+ * problem at once, where Kiam stops at the first. Files that flags name are looked at, nothing else.
  */
 export async function parseCommandLine(
   argv: readonly string[],
   env: Environment,
-  { version, commands = ALL_COMMANDS, doctorTargets = ALL_TARGETS }: CommandLineOptions,
+  { version, commands = ALL_COMMANDS, doctorTargets = DOCTOR_TARGETS }: CommandLineOptions,
 ): Promise<CommandLine> {
-  const words = splitWords(argv, { ...ALL_OPTIONS, ...INFORMATION });
-  const asksHelp = words.flags.get('help') === true || words.positionals[0] === 'help';
-  const positionals = words.positionals[0] === 'help' ? words.positionals.slice(1) : words.positionals;
-  const command = commands.find((name) => name === positionals[0]);
-  if (asksHelp && command === 'doctor') return { kind: 'help', text: await doctorHelp(positionals[1], doctorTargets) };
-  if (asksHelp) return { kind: 'help', text: await helpText(command, commands) };
-  if (words.flags.get('version') === true) return { kind: 'version', text: `kiam ${version}` };
-  if (command === undefined) return { kind: 'problems', problems: [commandProblem(positionals[0], commands)] };
-  if (command === 'doctor') return doctorCommand(words, env, doctorTargets);
-  const read = READERS[command](words, env);
-  const { options, argument } = COMMANDS[command];
-  const known = { options, positionals: argument === undefined ? 1 : 2, others: OWNERS };
-  const problems = [...strayWords(words, known), ...read.problems];
-  return problems.length > 0 ? { kind: 'problems', problems } : read.result;
+  const words = splitWords(argv, isSwitch);
+  const [first, ...others] = words.positionals;
+  const asksHelp = words.flags.get('help')?.text === 'true' || first === 'help';
+  const [word, second] = first === 'help' ? others : words.positionals;
+  const name = commands.find((offered) => offered === word);
+  if (asksHelp) return { kind: 'help', text: await helpText(name, second, commands, doctorTargets) };
+  if (words.flags.get('version')?.text === 'true') return { kind: 'version', text: `kiam ${version}` };
+  if (name === undefined) return { kind: 'problems', problems: [commandProblem(word, commands)] };
+  if (name === 'doctor') return doctorLine(words, env, doctorTargets);
+  const { options, read } = COMMANDS[name];
+  const { asked, problems } = read(words, env);
+  const positionals = Object.values(options).some(isPositional) ? 2 : 1;
+  const found = [...unknownArguments(words, options, positionals), ...problems];
+  return found.length > 0 ? { kind: 'problems', problems: found } : asked;
 }
 
-/** Only the type of these matters: they are looked for before any flag is read. */
-const INFORMATION: Options = {
-  help: { ...AGENT_OPTIONS['json-log'] },
-  version: { ...AGENT_OPTIONS['json-log'] },
-};
-
-interface ReadCommand {
-  readonly problems: readonly string[];
-  /** Of use only without problems. */
-  readonly result: CommandLine;
+function isPositional(option: Options[string]): boolean {
+  return option.positional !== undefined;
 }
 
-const READERS: Readonly<Record<Exclude<CommandName, 'doctor'>, (words: Words, env: Environment) => ReadCommand>> = {
-  agent: readAgent,
-  server: readServer,
-  health: readHealth,
-  pki: readPki,
-  explain: readExplain,
-};
-
-function readAgent(words: Words, env: Environment): ReadCommand {
-  const { values, missing, problems, warnings } = readOptions(AGENT_OPTIONS, words, env);
-  // The guard needs neither certificates nor an address: it refuses, whoever asks and whatever for.
-  const needed = values['guard-only'] ? [] : missing;
-  return {
-    problems: [...missingProblems(needed), ...problems, ...agentProblems(values)],
-    result: { kind: 'agent', flags: agentFlags(values), warnings },
-  };
+/** A name means a switch, or a flag with a value, in every command alike. */
+function isSwitch(name: string): boolean | undefined {
+  if (name === 'help' || name === 'version') return true;
+  const owner = OWNERS.find(({ options }) => Object.hasOwn(options, name));
+  const option = owner?.options[name];
+  return option === undefined || isPositional(option) ? undefined : option.isSwitch;
 }
 
-function readServer(words: Words, env: Environment): ReadCommand {
-  const { values, given, missing, problems, warnings } = readOptions(SERVER_OPTIONS, words, env);
-  return {
-    problems: [...missingProblems(missing), ...problems, ...serverProblems(values, given)],
-    result: { kind: 'server', flags: serverFlags(values), warnings: [...warnings, ...serverWarnings(values)] },
-  };
+/** One problem for each word that the command does not know. */
+function unknownArguments({ positionals, flags, unknown }: Words, options: Options, known: number): string[] {
+  const problems = positionals.slice(known).map((word) => `unexpected argument ${show(word)}`);
+  problems.push(...[...unknown].map((word) => `unknown flag ${show(word)}`));
+  for (const [name, { asGiven }] of flags) {
+    if (Object.hasOwn(options, name) || name === 'help' || name === 'version') continue;
+    const owner = OWNERS.find((other) => Object.hasOwn(other.options, name))?.name ?? '';
+    problems.push(`unknown flag ${show(asGiven)} (it belongs to ${owner})`);
+  }
+  return problems;
 }
-
-function readHealth(words: Words, env: Environment): ReadCommand {
-  const { values, missing, problems, warnings } = readOptions(HEALTH_OPTIONS, words, env);
-  return {
-    problems: [...missingProblems(missing), ...problems],
-    result: { kind: 'health', flags: healthFlags(values), warnings },
-  };
-}
-
-function readPki(words: Words, env: Environment): ReadCommand {
-  const { values, problems, warnings } = readOptions(PKI_OPTIONS, words, env);
-  return {
-    problems: [...problems, ...pkiProblems(values)],
-    result: { kind: 'pki', flags: pkiFlags(values), warnings },
-  };
-}
-
-function readExplain(words: Words, env: Environment): ReadCommand {
-  const { values, given, problems, warnings } = readOptions(EXPLAIN_OPTIONS, words, env);
-  const argument = words.positionals[1] ?? '';
-  return {
-    problems: [...problems, ...explainProblems(values, given, argument)],
-    result: { kind: 'explain', flags: explainFlags(values, argument), warnings },
-  };
-}
-
-function missingProblems(missing: readonly string[]): string[] {
-  return missing.map((name) => `--${name} must be given`);
-}
-
-/** Whose a flag is that another command does not know. */
-const OWNERS = ALL_COMMANDS.map((name) => ({ name, options: COMMANDS[name].options }));
 
 /** Without a target it looks at the cluster, where this program can. */
-function doctorCommand(words: Words, env: Environment, targets: readonly DoctorTarget[]): CommandLine {
+function doctorLine(words: Words, env: Environment, targets: readonly DoctorTarget[]): CommandLine {
   const word = words.positionals[1] ?? 'cluster';
   const target = targets.find((name) => name === word);
   if (target === undefined) {
     const problem = `doctor ${show(word)} is not in this program: it looks from ${targets.join(', ')}`;
     return { kind: 'problems', problems: [problem] };
   }
-  const stray = strayWords(words, { options: DOCTOR_OPTIONS[target], positionals: 2, others: OWNERS });
-  const { flags, problems } = readDoctor(target, words, env, stray);
-  return problems.length > 0 ? { kind: 'problems', problems } : { kind: 'doctor', flags };
+  const { options, read } = DOCTOR[target];
+  const { asked, problems } = read(words, env);
+  const found = [...unknownArguments(words, options, 2), ...problems];
+  const isDaemon = asked.kind === 'agent' || asked.kind === 'server';
+  if (found.length > 0 && !isDaemon) return { kind: 'problems', problems: found };
+  const given = words.given.filter((token) => token !== 'doctor').join(' ');
+  return { kind: 'doctor', doctor: { ...asked, problems: found, given } };
 }
-
-async function doctorHelp(word: string | undefined, targets: readonly DoctorTarget[]): Promise<string> {
-  const target = targets.find((name) => name === (word ?? 'cluster')) ?? targets[0] ?? 'cluster';
-  const usage = targets.map((name) => `  kiam doctor ${name.padEnd(8)} ${TARGETS[name]}`);
-  const describe = [COMMANDS.doctor.describe, '', ...usage, '', DOCTOR_ALONE].join('\n');
-  return commandHelp(`doctor ${target}`, describe, DOCTOR_OPTIONS[target]);
-}
-
-const TARGETS: Readonly<Record<DoctorTarget, string>> = {
-  agent: 'this node, with the flags of its agent',
-  server: "the server's own container, with the flags of the server",
-  pod: "any pod's own way to its credentials",
-  cluster: 'pods and namespaces, by a kubeconfig or the service account of a pod',
-};
-
-const DOCTOR_ALONE =
-  "In a daemon's own container `kiam doctor` is enough: it takes the daemon's flags. Elsewhere it means cluster.";
 
 function commandProblem(word: string | undefined, commands: readonly CommandName[]): string {
   const offered = commands.join(', ');
@@ -214,10 +113,22 @@ function commandProblem(word: string | undefined, commands: readonly CommandName
   return `unknown command ${show(word)}: it must be one of ${offered}`;
 }
 
-async function helpText(command: CommandName | undefined, commands: readonly CommandName[]): Promise<string> {
-  if (command === undefined) {
-    return programHelp(commands.map((name) => ({ name, describe: COMMANDS[name].describe })));
+const DOCTOR_ALONE =
+  "In a daemon's own container `kiam doctor` is enough: it takes the daemon's flags. Elsewhere it means cluster.";
+
+async function helpText(
+  name: CommandName | undefined,
+  word: string | undefined,
+  commands: readonly CommandName[],
+  targets: readonly DoctorTarget[],
+): Promise<string> {
+  if (name === undefined) {
+    const describe = { ...COMMANDS, doctor: { describe: DOCTOR_DESCRIPTION } };
+    return programHelp(commands.map((offered) => ({ name: offered, describe: describe[offered].describe })));
   }
-  const { argument, describe, options } = COMMANDS[command];
-  return commandHelp(argument === undefined ? command : `${command} ${argument}`, describe, options);
+  if (name !== 'doctor') return commandHelp(name, COMMANDS[name].describe, COMMANDS[name].options);
+  const target = targets.find((known) => known === (word ?? 'cluster')) ?? targets[0] ?? 'cluster';
+  const usage = targets.map((known) => `  kiam doctor ${known.padEnd(8)} ${DOCTOR[known].describe}`);
+  const describe = [DOCTOR_DESCRIPTION, '', ...usage, '', DOCTOR_ALONE].join('\n');
+  return commandHelp(`doctor ${target}`, describe, DOCTOR[target].options);
 }

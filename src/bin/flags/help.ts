@@ -1,42 +1,35 @@
 import yargs from 'yargs';
-import type { Option, Options } from './option.ts';
+import type { Options } from './option.ts';
 
 const WIDTH = 110;
 
 /** The help of one command, its flags in groups. */
 export async function commandHelp(command: string, describe: string, options: Options): Promise<string> {
+  const entries = Object.entries(options);
+  const [word] = entries.flatMap(([, { positional }]) => (positional === undefined ? [] : [` ${positional}`]));
   let page = yargs([], '/')
     .scriptName('kiam')
     .locale('en')
     .exitProcess(false)
     .help(false)
     .version(false)
-    .usage(`kiam ${command} [flags]\n\n${describe}`)
+    .usage(`kiam ${command}${word ?? ''} [flags]\n\n${describe}`)
     .wrap(WIDTH);
-  for (const [name, option] of Object.entries(options)) page = page.option(name, helpOf(option));
+  for (const [name, option] of entries) {
+    if (option.positional !== undefined) continue;
+    const shown = option.defaultText;
+    page = page.option(name, {
+      type: option.isSwitch ? 'boolean' : 'string',
+      describe: option.describe,
+      group: `${option.group}:`,
+      demandOption: option.required === true,
+      deprecated: option.deprecated !== undefined,
+      ...(shown === undefined ? {} : { default: shown, defaultDescription: shown }),
+    });
+  }
   page = page.option('help', { type: 'boolean', describe: 'Show this help', group: 'Help:' });
   page = page.option('version', { type: 'boolean', describe: 'Show the version', group: 'Help:' });
   return page.epilogue("Durations are Go's: 300ms, 90s, 1m30s, 1.5h. Each switch has a --no- form.").getHelp();
-}
-
-function helpOf(option: Option<unknown>): {
-  type: 'boolean' | 'string';
-  describe: string;
-  group: string;
-  demandOption: boolean;
-  deprecated: boolean;
-  defaultDescription?: string;
-  default?: string;
-} {
-  const shown = option.defaultText === 'false' || option.defaultText === '' ? undefined : option.defaultText;
-  return {
-    type: option.type === 'boolean' ? 'boolean' : 'string',
-    describe: option.describe,
-    group: `${option.group}:`,
-    demandOption: option.required,
-    deprecated: option.deprecated !== undefined,
-    ...(shown === undefined ? {} : { default: shown, defaultDescription: shown }),
-  };
 }
 
 export interface CommandSummary {

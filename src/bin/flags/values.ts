@@ -1,12 +1,11 @@
 import { accessSync, constants, statSync } from 'node:fs';
 import { isAbsolute } from 'node:path';
 import { RE2JS } from 're2js';
-import { parseHostInterface } from '#agent/interception/host-interface.ts';
-import type { HostInterface } from '#agent/interception/host-interface.ts';
+import { type HostInterface, parseHostInterface } from '#agent/interception/host-interface.ts';
 import { canonicalAddress } from '#domain/address.ts';
-import { parseListenAddress } from '#telemetry/listen-address.ts';
-import type { ListenAddress } from '#telemetry/listen-address.ts';
-import type { Parsed } from './option.ts';
+import { type ListenAddress, parseListenAddress } from '#telemetry/listen-address.ts';
+import { parseDuration } from '#runtime/duration.ts';
+import type { Parsed, Parser } from './option.ts';
 
 /** Where to connect to. */
 export interface ServerAddress {
@@ -15,6 +14,52 @@ export interface ServerAddress {
   readonly port: number;
   /** `host:port`. */
   readonly text: string;
+}
+
+export function anyText(text: string): Parsed<string> {
+  return { ok: true, value: text };
+}
+
+export function parseName(text: string): Parsed<string> {
+  return text === '' ? { ok: false, reason: 'is empty' } : { ok: true, value: text };
+}
+
+/** A Go duration in milliseconds, within bounds that are given as Go durations as well. */
+export function duration(least: string, most: string): Parser<number, 'Ms'> {
+  const leastMs = boundMs(least);
+  const mostMs = boundMs(most);
+  const parse = (text: string): Parsed<number> => {
+    const valueMs = parseDuration(text);
+    if (valueMs === undefined) return { ok: false, reason: 'is not a duration such as 300ms, 90s, 1m30s or 1.5h' };
+    if (valueMs < leastMs) return { ok: false, reason: `is less than ${least}` };
+    return valueMs > mostMs ? { ok: false, reason: `is more than ${most}` } : { ok: true, value: valueMs };
+  };
+  return Object.assign(parse, { unit: 'Ms' as const });
+}
+
+function boundMs(text: string): number {
+  const valueMs = parseDuration(text);
+  if (valueMs === undefined) throw new Error(`${text} is not a duration`);
+  return valueMs;
+}
+
+export function integer(least: number, most: number): Parser<number> {
+  return (text) => {
+    const value = /^[+-]?\d{1,15}$/.test(text) ? Number(text) : Number.NaN;
+    return value >= least && value <= most
+      ? { ok: true, value }
+      : { ok: false, reason: `is not a whole number from ${least} to ${most}` };
+  };
+}
+
+/** One of some words, each with what it stands for. */
+export function choice<T extends string>(meanings: Readonly<Record<string, T>>): Parser<T> {
+  return (text) => {
+    const value = Object.hasOwn(meanings, text) ? meanings[text] : undefined;
+    return value === undefined
+      ? { ok: false, reason: `is none of ${Object.keys(meanings).join(', ')}` }
+      : { ok: true, value };
+  };
 }
 
 /** A file that can be read now. */
@@ -133,4 +178,42 @@ export function parseRegion(text: string): Parsed<string> {
   return text === '' || /^[a-z]{2,}(-[a-z0-9]+)+$/.test(text)
     ? { ok: true, value: text }
     : { ok: false, reason: 'is not the name of a region such as eu-west-1' };
+}
+
+/** https://kubernetes.io/docs/concepts/overview/working-with-objects/names/#dns-label-names */
+export function parseNamespace(text: string): Parsed<string> {
+  return /^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$/.test(text)
+    ? { ok: true, value: text }
+    : { ok: false, reason: 'is no name of a namespace' };
+}
+
+/** DNS names and IP addresses, separated by commas. */
+export function parseNameList(text: string): Parsed<readonly string[]> {
+  const names = text.split(',').filter((name) => name !== '');
+  const wrong = names.find((name) => canonicalAddress(name) === undefined && !isDnsName(name));
+  return wrong === undefined
+    ? { ok: true, value: names.map((name) => canonicalAddress(name) ?? name) }
+    : { ok: false, reason: 'is not a list of DNS names and IP addresses' };
+}
+
+/** RFC 1035, 2.3.1; a `*` may stand for the first label. */
+function isDnsName(name: string): boolean {
+  return /^(?=.{1,253}$)(\*\.)?[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?(\.[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?)*$/.test(
+    name,
+  );
+}
+
+export interface PodName {
+  readonly namespace: string;
+  readonly name: string;
+}
+
+/** https://kubernetes.io/docs/concepts/overview/working-with-objects/names/ */
+const POD = /^([a-z0-9](?:[-a-z0-9]{0,61}[a-z0-9])?)\/([a-z0-9](?:[-.a-z0-9]{0,251}[a-z0-9])?)$/;
+
+export function parsePodName(text: string): Parsed<PodName> {
+  const [, namespace, name] = POD.exec(text) ?? [];
+  return namespace === undefined || name === undefined
+    ? { ok: false, reason: 'is not of the form NAMESPACE/POD' }
+    : { ok: true, value: { namespace, name } };
 }

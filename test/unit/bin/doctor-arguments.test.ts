@@ -43,8 +43,8 @@ for (const [name, argv, first, expected] of CASES) {
 
 test('mistakes in the flags of a daemon are findings, mistakes in its own flags are refused', async () => {
   const agent = await parseCommandLine(['doctor', 'agent', '--iptable', '--cert=/nowhere'], {}, { version: '1' });
-  assert.ok(agent.kind === 'doctor' && agent.flags.target === 'agent');
-  assert.deepEqual(agent.flags.problems, [
+  assert.ok(agent.kind === 'doctor' && agent.doctor.kind === 'agent');
+  assert.deepEqual(agent.doctor.problems, [
     'unknown flag --iptable',
     '--host must be given',
     '--key must be given',
@@ -66,8 +66,8 @@ test('an init container with the guard alone needs no more flags than the guard'
     {},
     { version: '1' },
   );
-  assert.ok(line.kind === 'doctor' && line.flags.target === 'agent');
-  assert.deepEqual(line.flags.problems, []);
+  assert.ok(line.kind === 'doctor' && line.doctor.kind === 'agent');
+  assert.deepEqual(line.doctor.problems, []);
 });
 
 test('a program says from where its doctor looks', async () => {

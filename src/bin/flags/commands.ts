@@ -1,0 +1,57 @@
+import { agentProblems } from './agent.ts';
+import { command } from './command.ts';
+import { explainProblems } from './explain.ts';
+import { pkiProblems } from './pki.ts';
+import { serverProblems, serverWarnings } from './server.ts';
+import {
+  AGENT_OPTIONS,
+  DOCTOR_AGENT_OPTIONS,
+  DOCTOR_CLUSTER_OPTIONS,
+  DOCTOR_POD_OPTIONS,
+  DOCTOR_SERVER_OPTIONS,
+  EXPLAIN_OPTIONS,
+  HEALTH_OPTIONS,
+  PKI_OPTIONS,
+  SERVER_OPTIONS,
+} from './table.ts';
+
+const AGENT_RULES = {
+  problems: agentProblems,
+  // The guard needs neither certificates nor an address: it rejects whoever asks and whatever for.
+  needsNothing: ({ guardOnly }: { readonly guardOnly: boolean }): boolean => guardOnly,
+};
+
+/** Every command but the doctor. */
+export const COMMANDS = {
+  agent: command('agent', 'Answer the metadata API for the pods of this node', AGENT_OPTIONS, AGENT_RULES),
+  server: command('server', 'Decide which pod may have which role, and assume roles at STS', SERVER_OPTIONS, {
+    problems: serverProblems,
+    warnings: serverWarnings,
+  }),
+  health: command('health', 'Ask a server whether it is well; exit 0 or 1', HEALTH_OPTIONS),
+  pki: command('pki', 'Make the certificates of both daemons, and print them as two Secrets', PKI_OPTIONS, {
+    problems: pkiProblems,
+  }),
+  explain: command('explain', 'Say what credentials one pod gets, and why', EXPLAIN_OPTIONS, {
+    problems: explainProblems,
+  }),
+};
+
+/** From where the doctor looks: a node, a server's container, a pod, or wherever the API server can be asked. */
+export const DOCTOR = {
+  agent: command('agent', 'this node, with the flags of its agent', DOCTOR_AGENT_OPTIONS, AGENT_RULES),
+  server: command('server', "the server's own container, with the flags of the server", DOCTOR_SERVER_OPTIONS, {
+    problems: serverProblems,
+  }),
+  pod: command('pod', "any pod's own way to its credentials", DOCTOR_POD_OPTIONS),
+  cluster: command(
+    'cluster',
+    'pods and namespaces, by a kubeconfig or the service account of a pod',
+    DOCTOR_CLUSTER_OPTIONS,
+  ),
+};
+
+export const DOCTOR_DESCRIPTION = 'Check everything that can be wrong and say how to fix it; exit 0 or 1';
+
+export type DoctorTarget = keyof typeof DOCTOR;
+export type CommandName = keyof typeof COMMANDS | 'doctor';

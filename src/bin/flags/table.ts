@@ -1,0 +1,391 @@
+import type { LogLevel } from '#telemetry/logger.ts';
+import { argument, type Option, optional, required, toggle, value } from './option.ts';
+import {
+  anyText,
+  choice,
+  duration,
+  integer,
+  parseAddressList,
+  parseAssumedRole,
+  parseExpression,
+  parseFile,
+  parseHttpOrigin,
+  parseInterface,
+  parseListen,
+  parseListenHost,
+  parseName,
+  parseNameList,
+  parseNamespace,
+  parseOptionalFile,
+  parseOptionalListen,
+  parsePodName,
+  parseRegion,
+  parseRoleBaseArn,
+  parseServerAddress,
+  parseSocketPath,
+} from './values.ts';
+
+/*
+ * Every flag of every command, once. The name of a flag, its type, its default and its text stand here and nowhere else: the
+ * help, docs/flags.md (`npm run docs`) and the object that a command gets (`FlagsOf`) derive from it.
+ */
+
+/** How an agent is limited to the pods of its own node. */
+export type AgentIdentityMode = 'off' | 'auto' | 'host-ip' | 'token';
+
+const LOG = 'Logs';
+const LEVELS = choice<LogLevel>({ debug: 'debug', info: 'info', warn: 'warn', warning: 'warn', error: 'error' });
+
+export const LOG_OPTIONS = {
+  'json-log': toggle(LOG, 'Write log lines as JSON instead of text, on standard error'),
+  level: value(LOG, LEVELS, 'info', 'debug, info, warn or error'),
+};
+
+const TLS = 'TLS';
+
+export const TLS_OPTIONS = {
+  cert: required(TLS, parseFile, '', "PEM file of this program's own certificate; a changed file is read again"),
+  key: required(TLS, parseFile, '', 'PEM file of its private key; a changed file is read again'),
+  ca: required(TLS, parseFile, '', "PEM file of the authorities that must have issued the other side's certificate"),
+};
+
+const GRPC = 'gRPC';
+const PING = duration('1ms', '24h');
+const CONNECTION_BOUND = duration('1ms', '8760h');
+const NO_REFRESH = 'has no effect: the name is resolved again whenever a connection is lost';
+
+export const KEEPALIVE_OPTIONS = {
+  'grpc-keepalive-time-duration': value(GRPC, PING, '10s', 'Ping a connection after it was quiet for this long'),
+  'grpc-keepalive-timeout-duration': value(GRPC, PING, '2s', 'Close it when the ping is not answered in this time'),
+};
+
+export const GATEWAY_OPTIONS = {
+  'server-address': value(
+    GRPC,
+    parseServerAddress,
+    'localhost:9610',
+    "host:port of the server; its certificate must have the host's name, and every address of the host is used",
+  ),
+  'server-address-refresh': value(GRPC, duration('0s', '24h'), '0s', `Deprecated, ${NO_REFRESH}`, {
+    deprecated: `is deprecated and ${NO_REFRESH}`,
+  }),
+  'gateway-timeout-creation': value(
+    GRPC,
+    duration('1ms', '24h'),
+    '1s',
+    'How long the first connection to a server may take; the agent keeps running without one and is not ready',
+  ),
+  'grpc-keepalive-permit-without-stream': toggle(GRPC, 'Ping also while no call is in progress'),
+};
+
+const MONITORING = 'Monitoring';
+
+export const MONITORING_OPTIONS = {
+  'prometheus-listen-addr': optional(
+    MONITORING,
+    parseOptionalListen,
+    'off',
+    'host:port that serves /metrics, /live and /ready, such as localhost:9620',
+  ),
+  'prometheus-sync-interval': value(
+    MONITORING,
+    duration('0s', '24h'),
+    '5s',
+    "Accepted for Kiam's sake, has no effect: metrics are always current",
+  ),
+  'pprof-listen-addr': optional(
+    MONITORING,
+    parseOptionalListen,
+    'off',
+    "host:port that serves /debug/pprof/profile?seconds=N and /debug/pprof/heap for Chrome's developer tools; a loopback address",
+  ),
+  'pprof-allow-remote': toggle(
+    MONITORING,
+    'Let --pprof-listen-addr be any address: whoever reaches it can slow this program down',
+  ),
+};
+
+const ADMIN_SOCKET = optional(
+  MONITORING,
+  parseSocketPath,
+  '/dev/shm/kiam-<user>/<process>.sock',
+  'Unix socket on which the server answers kiam explain; empty for none',
+);
+
+const METADATA = 'Metadata API';
+
+const METADATA_ENDPOINT = value(METADATA, parseHttpOrigin, 'http://169.254.169.254', 'The real metadata service');
+
+const INTERCEPTION = 'Interception';
+const LIMITS = 'Limits for each pod';
+const NODE = 'Node store';
+
+export const AGENT_OPTIONS = {
+  port: value(METADATA, integer(0, 65_535), '3100', "HTTP port for pods' requests"),
+  'listen-address': value(METADATA, parseListenHost, '', 'IP address to listen on; empty for all'),
+  'allow-route-regexp': value(
+    METADATA,
+    parseExpression,
+    '^$',
+    'Which other metadata paths are proxied: an RE2 expression, searched for in the canonical path; ' +
+      'paths below iam/ and identity-credentials/ are never proxied',
+  ),
+  'allow-ip-query': toggle(
+    METADATA,
+    "Let ?ip= stand for the client's address; for development, refused unless listening on loopback",
+  ),
+  'metadata-endpoint': METADATA_ENDPOINT,
+  'require-imdsv2': toggle(METADATA, 'Answer only requests with a token that this agent issued'),
+  wait: value(METADATA, duration('0s', '1m'), '900ms', 'How long a request waits for its pod to become known'),
+  iptables: toggle(INTERCEPTION, 'Keep the redirect and the guard in place'),
+  host: required<readonly string[]>(
+    INTERCEPTION,
+    parseAddressList,
+    [],
+    'IP address of the node, the target of the redirect; a comma-separated list where it has IPv4 and IPv6 [env HOST_IP]',
+    { environmentVariable: 'HOST_IP' },
+  ),
+  'host-interface': value(
+    INTERCEPTION,
+    parseInterface,
+    'docker0',
+    'Interface whose packets are redirected: cali+ for every cali..., !eth0 for all but eth0, + for all',
+  ),
+  'guard-interface': value(
+    INTERCEPTION,
+    parseInterface,
+    '+',
+    'Interface whose packets the guard rejects when they are forwarded to the metadata service; + for all. ' +
+      'Narrow it only where something other than a pod must reach the service by way of the node',
+  ),
+  'iptables-remove': toggle(INTERCEPTION, 'Remove the redirect at exit'),
+  'iptables-remove-guard': toggle(
+    INTERCEPTION,
+    'Remove the guard at exit as well: pods then reach the identity of the node',
+  ),
+  'guard-only': toggle(INTERCEPTION, 'Install the guard and exit, for an init container; needs no certificate'),
+  'pod-concurrency': value(LIMITS, integer(0, 100_000), '16', 'Requests at a time; 0 for no limit'),
+  'pod-rate': value(
+    LIMITS,
+    integer(0, 1_000_000),
+    '100',
+    'Requests a second, with bursts of twice as many; 0 for no limit',
+  ),
+  'node-store': toggle(NODE, "Have the server send what this node's pods may have, and answer from memory", {
+    absent: true,
+  }),
+  'serve-stale': value(
+    NODE,
+    duration('0s', '12h'),
+    '30s',
+    'How long to answer from memory after the server is lost; 0s for not at all',
+  ),
+  'agent-token-file': optional(
+    NODE,
+    parseName,
+    undefined,
+    "Projected service account token that proves this agent's node to a server with --agent-identity=token",
+  ),
+  ...GATEWAY_OPTIONS,
+  ...KEEPALIVE_OPTIONS,
+  ...LOG_OPTIONS,
+  ...TLS_OPTIONS,
+  ...MONITORING_OPTIONS,
+};
+
+const KUBERNETES = 'Kubernetes';
+const AWS = 'AWS';
+
+const ROLE_BASE_ARN = optional(
+  AWS,
+  parseRoleBaseArn,
+  undefined,
+  'Prefix of short role names: arn:aws:iam::123456789012:role/',
+);
+const SESSION = value(AWS, parseName, 'kiam', 'Session name of pods that annotate none');
+
+const POLICY = 'Policy';
+
+const DISABLE_STRICT = toggle(POLICY, "Let a namespace's expression match a part of the ARN");
+
+export const SERVER_OPTIONS = {
+  kubeconfig: value(
+    KUBERNETES,
+    parseOptionalFile,
+    '',
+    'File that says how to reach the API server; empty inside a cluster',
+  ),
+  sync: value(
+    KUBERNETES,
+    duration('1s', '24h'),
+    '1m',
+    "Accepted for Kiam's sake, has no effect: the watch misses nothing",
+  ),
+  'max-view-age': value(
+    KUBERNETES,
+    duration('1s', '1h'),
+    '30s',
+    'How long it counts, for agents too, that the API server said who has an address, where no kernel shows it; ' +
+      'then the server is asked again, and a pod is refused while it does not answer',
+  ),
+  'role-base-arn': ROLE_BASE_ARN,
+  'role-base-arn-autodetect': toggle(
+    AWS,
+    'Read the prefix from the instance profile of the node; takes precedence over --role-base-arn. One of the two is required',
+  ),
+  'metadata-endpoint': { ...METADATA_ENDPOINT, group: AWS, describe: 'Metadata service that the profile is read from' },
+  'assume-role-arn': value(
+    AWS,
+    parseAssumedRole,
+    '',
+    'Role that the server assumes first; sessions then last at most 1h',
+  ),
+  region: value(AWS, parseRegion, '', 'Region of the STS endpoint; empty for the global one, sts.amazonaws.com'),
+  session: SESSION,
+  'session-duration': value(
+    AWS,
+    duration('15m', '12h'),
+    '1h',
+    'How long credentials last: 15m to 12h, as far as the role allows',
+  ),
+  'session-refresh': optional(
+    AWS,
+    duration('0s', '12h'),
+    'half of --session-duration',
+    'How long before they expire credentials are replaced',
+  ),
+  fetchers: value(AWS, integer(1, 1000), '8', 'Identities prefetched at a time'),
+  'prefetch-buffer-size': value(
+    AWS,
+    integer(0, 1_000_000_000),
+    '1000',
+    "Accepted for Kiam's sake, has no effect: no pod is dropped from the prefetch",
+  ),
+  'disable-strict-namespace-regexp': DISABLE_STRICT,
+  'agent-identity': value(
+    POLICY,
+    choice<AgentIdentityMode>({ off: 'off', auto: 'auto', 'host-ip': 'host-ip', token: 'token' }),
+    'auto',
+    'How an agent is limited to the pods of its own node: off, auto, host-ip or token',
+  ),
+  'admin-socket': ADMIN_SOCKET,
+  bind: value(GRPC, parseListen, 'localhost:9610', 'host:port where agents connect'),
+  'grpc-max-connection-idle-duration': value(
+    GRPC,
+    CONNECTION_BOUND,
+    '15m',
+    'Close a connection that has had no calls for this long',
+  ),
+  'grpc-max-connection-age-duration': value(GRPC, CONNECTION_BOUND, '15m', 'Ask agents to reconnect after this long'),
+  'grpc-max-connection-age-grace-duration': value(
+    GRPC,
+    CONNECTION_BOUND,
+    '15m',
+    'How long calls that are in progress may then still take',
+  ),
+  ...KEEPALIVE_OPTIONS,
+  ...LOG_OPTIONS,
+  ...TLS_OPTIONS,
+  ...MONITORING_OPTIONS,
+};
+
+const WHOLE_CHECK = duration('1ms', '24h');
+
+export const HEALTH_OPTIONS = {
+  ...LOG_OPTIONS,
+  ...TLS_OPTIONS,
+  ...KEEPALIVE_OPTIONS,
+  ...GATEWAY_OPTIONS,
+  timeout: value('Check', WHOLE_CHECK, '1s', 'How long the whole check may take'),
+};
+
+const OUTPUT = 'Output';
+const STEP = 'Step';
+const CERTIFICATES = 'Certificates';
+
+export const PKI_OPTIONS = {
+  out: optional(
+    OUTPUT,
+    parseName,
+    'none',
+    'Folder that keeps the CA, its key and both pairs; without it the key of the CA is not kept',
+  ),
+  manifests: toggle(OUTPUT, 'Print the two Secrets for kubectl apply -f -', { absent: true }),
+  namespace: value(OUTPUT, parseNamespace, 'kube-system', 'Namespace of the Secrets and of the server'),
+  renew: toggle(STEP, 'Keep the CA and issue both pairs again'),
+  'rotate-ca': optional(
+    STEP,
+    choice<'begin' | 'finish'>({ begin: 'begin', finish: 'finish' }),
+    'no',
+    'begin: trust a new CA beside the old one. finish, once all pods have read that: issue by the new one',
+  ),
+  ca: optional(STEP, parseName, undefined, 'PEM file of the CA to renew by, with --ca-key'),
+  'ca-key': optional(STEP, parseName, undefined, 'PEM file of its private key'),
+  'server-names': value(
+    CERTIFICATES,
+    parseNameList,
+    '',
+    'Names of the server in addition to kiam-server, its long forms, localhost and 127.0.0.1; separated by commas',
+  ),
+  'valid-for': value(CERTIFICATES, duration('1m', '87600h'), '8760h', 'How long both pairs are valid'),
+  'ca-valid-for': value(CERTIFICATES, duration('1m', '876000h'), '87600h', 'How long a new CA is valid'),
+};
+
+const ASKED = 'Server';
+const API = 'Without a server';
+
+export const EXPLAIN_OPTIONS = {
+  pod: argument('NAMESPACE/POD', parsePodName, { namespace: '', name: '' }, 'The pod'),
+  json: toggle(OUTPUT, 'Print JSON'),
+  timeout: value(ASKED, WHOLE_CHECK, '5s', 'How long the whole answer may take'),
+  'admin-socket': {
+    ...ADMIN_SOCKET,
+    group: ASKED,
+    describe: 'Unix socket of the server to ask; a server that runs here is found',
+    defaultText: 'automatic',
+  },
+  kubeconfig: value(API, parseOptionalFile, '', 'Read the API server by this file, and ask no server of Kiam'),
+  'role-base-arn': {
+    ...ROLE_BASE_ARN,
+    group: API,
+    describe: "The servers' --role-base-arn; without it the ARN of a short name is not known",
+  },
+  session: { ...SESSION, group: API, describe: "The servers' --session" },
+  'disable-strict-namespace-regexp': { ...DISABLE_STRICT, group: API, describe: "The servers' flag of this name" },
+};
+
+const DOCTOR = 'Doctor';
+
+/** Files are looked at by the checks, which say more about them than that they do not exist. */
+const anyPath = (option: Option<string>): Option<string> => ({ ...option, parse: anyText });
+
+const DOCTOR_OPTIONS = { json: toggle(DOCTOR, 'Print one JSON document instead of lines') };
+
+const ANY_TLS_FILES = { cert: anyPath(TLS_OPTIONS.cert), key: anyPath(TLS_OPTIONS.key), ca: anyPath(TLS_OPTIONS.ca) };
+
+export const DOCTOR_AGENT_OPTIONS = {
+  ...AGENT_OPTIONS,
+  ...DOCTOR_OPTIONS,
+  'before-start': toggle(DOCTOR, 'For an init container: do not miss yet what the agent itself puts in place'),
+  ...ANY_TLS_FILES,
+};
+
+export const DOCTOR_SERVER_OPTIONS = {
+  ...SERVER_OPTIONS,
+  ...DOCTOR_OPTIONS,
+  'assume-roles': toggle(DOCTOR, 'Really assume each role in use, for 15 minutes and without any permission', {
+    absent: true,
+  }),
+  ...ANY_TLS_FILES,
+  kubeconfig: anyPath(SERVER_OPTIONS.kubeconfig),
+};
+
+export const DOCTOR_POD_OPTIONS = { ...DOCTOR_OPTIONS, 'metadata-endpoint': METADATA_ENDPOINT };
+
+export const DOCTOR_CLUSTER_OPTIONS = {
+  ...DOCTOR_OPTIONS,
+  'compare-kiam': toggle(DOCTOR, 'Before a migration: say which pods and namespaces uswitch/kiam answers differently'),
+  kubeconfig: anyPath(SERVER_OPTIONS.kubeconfig),
+  'role-base-arn': ROLE_BASE_ARN,
+  'disable-strict-namespace-regexp': DISABLE_STRICT,
+};
