@@ -20,8 +20,8 @@ export type ClientOf = (socket: Socket, query: string) => Client | undefined;
 const NAMED: Evidence = { kind: 'none', reason: 'the client was named by ?ip=' };
 
 /**
- * Who sent a request: the TCP source address in canonical form, and nothing that the client can write (SPEC 3). The kernel is
- * asked about it once for each connection, as it is accepted: a connection never passes from one pod to another.
+ * Who sent a request: the TCP source address in canonical form, and nothing that a client writes (docs/specification.md, 3).
+ * The kernel is asked about it once for each connection, as it is accepted: a connection never passes from one pod to another.
  */
 export function createClients(server: Server, { clock, allowIpQuery, readEvidence }: ClientsOptions): ClientOf {
   const clients = new WeakMap<Socket, Client>();

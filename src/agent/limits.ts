@@ -9,7 +9,7 @@ export interface PodLimits {
   readonly burst: number;
 }
 
-/** SPEC 2: no SDK comes near them. */
+/** docs/specification.md, 2: no SDK comes near them. */
 export const DEFAULT_POD_LIMITS: PodLimits = { concurrency: 16, ratePerSecond: 100, burst: 200 };
 
 /** What one address has used. */

@@ -6,8 +6,8 @@ export type Route =
 export type RouteName = Route['name'];
 
 /**
- * Finds the route of a path in canonical form, decoded (SPEC 3). `{version}` is any one segment. A trailing slash after a
- * role is ignored.
+ * Finds the route of a path in canonical form, decoded (docs/specification.md, 3). `{version}` is any one segment. A trailing
+ * slash after a role is ignored.
  */
 export function routeOf(path: string): Route {
   const iam = IAM.exec(path);

@@ -12,7 +12,7 @@ export interface HttpTimeouts {
   readonly checkIntervalMs: number;
 }
 
-/** SPEC 3. The longest wait for an answer is under a second, so a stalled connection is a dead one. */
+/** docs/specification.md, 3. The longest wait for an answer is under a second, so a stalled connection is a dead one. */
 export const DEFAULT_TIMEOUTS: HttpTimeouts = {
   headersMs: 5000,
   idleMs: 10_000,

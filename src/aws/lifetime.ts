@@ -1,6 +1,6 @@
 import type { StsSuccess } from './sts.ts';
 
-/** Nothing with less life than this is served: an SDK would find it expired before it is used (SPEC 8.6). */
+/** Nothing with less life than this is served: an SDK would find it expired before it is used (docs/specification.md, 8.6). */
 export const SHORTEST_SERVED_LIFE_MS = 60_000;
 
 /** A clock that is off by less than this is nothing to speak of; AWS accepts signatures within it. */

@@ -53,8 +53,8 @@ export function stsFailure(facts: StsErrorFacts): StsFailure {
 }
 
 /**
- * The same failure without an external id, which is half a secret (SPEC 11). STS quotes what it was sent where it calls that
- * malformed, and the quotation may be cut: of such an answer only the code is kept.
+ * The same failure without an external id, which is half a secret (docs/specification.md, 11). STS quotes what it was sent
+ * where it calls that malformed, and the quotation may be cut: of such an answer only the code is kept.
  */
 export function withoutExternalId(failure: StsFailure, externalId: string): StsFailure {
   if (externalId === '') return failure;

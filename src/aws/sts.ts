@@ -17,7 +17,7 @@ export type StsCategory =
 
 export interface StsFailure {
   readonly ok: false;
-  /** For the pod: holds STS's code but not its text, which names the server's own role (SPEC 3). */
+  /** For the pod: holds STS's code but not its text, which names the server's own role (docs/specification.md, 3). */
   readonly failure: Failure;
   /** For the log and the pod's Event: `<Code>: <message>`, or the message alone where there is no code, as Kiam shows it. */
   readonly detail: string;

@@ -30,7 +30,7 @@ import { redirectTargetsOf, runGuardOnly, startInterception } from './intercepti
 import { clientKeepalive } from './keepalive.ts';
 import { startMonitoring } from './monitoring.ts';
 
-/** SPEC 12: what is under way may take this long to finish. */
+/** docs/specification.md, 12: what is under way may take this long to finish. */
 const DRAIN_LIMIT_MS = 5000;
 
 export function runAgent({

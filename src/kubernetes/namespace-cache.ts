@@ -5,7 +5,7 @@ import { createListeners, type Listeners } from './listeners.ts';
 import { namespacesDiffer, type StoredNamespace } from './namespace-record.ts';
 import { ObjectStore, type Change } from './object-store.ts';
 
-/** The namespaces of the cluster as the API server last told them, by name (SPEC 6). */
+/** The namespaces of the cluster as the API server last told them, by name (docs/specification.md, 6). */
 export class NamespaceCache {
   readonly #store = new ObjectStore<StoredNamespace>();
   readonly #listeners: Listeners<NamespaceRecord>;

@@ -19,7 +19,10 @@ export interface Asker {
 /** Beyond this many waits, `waitFor` answers at once: every wait is bounded by the caller's signal as well. */
 const MOST_WAITS = 10_000;
 
-/** The pods of the cluster as the API server last told them, by UID and by address (SPEC 6). All answers come from memory. */
+/**
+ * The pods of the cluster as the API server last told them, by UID and by address (docs/specification.md, 6). All answers come
+ * from memory.
+ */
 export class PodCache implements ListWatchTarget<PodRecord> {
   readonly #store = new ObjectStore<PodRecord>();
   readonly #index = new AddressIndex();

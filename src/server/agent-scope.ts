@@ -41,8 +41,9 @@ export interface AgentScopeOptions {
 const MOST_WARNINGS = 1000;
 
 /**
- * Holds an agent to the pods of its own node (SPEC 6): a stolen agent certificate is then worth one node's roles and not the
- * cluster's. An agent shares its node's address (hostNetwork), so the address that it calls from is `status.hostIP` of its pods.
+ * Holds an agent to the pods of its own node (docs/specification.md, 6): a stolen agent certificate is then worth one node's
+ * roles and not the cluster's. An agent shares its node's address (hostNetwork), so the address that it calls from is
+ * `status.hostIP` of its pods.
  */
 export class AgentScope {
   readonly #options: AgentScopeOptions;

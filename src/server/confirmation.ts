@@ -24,7 +24,10 @@ export type Verdict =
   /** Who asked could not wait for it. */
   | { readonly kind: 'late' };
 
-/** After this long the API server cannot be asked: a pod that waits for its first credentials waits for this as well, beside AssumeRole. */
+/**
+ * After this long the API server cannot be asked: a pod that waits for its first credentials waits for this as well, beside
+ * AssumeRole.
+ */
 const READ_LIMIT_MS = 500;
 
 /** What the API server said, and when it was asked, in monotonic milliseconds. */
@@ -45,7 +48,7 @@ interface Confirmed {
  * Makes sure that an address is still the pod's that the watch says has it. A watch is always behind, and what it delivered
  * lately proves nothing: one that is late delivers what was so some time ago. So the API server is asked for the pod by name,
  * for each pod and address, and again whenever the agent has reason to doubt or nothing at the node holds the two together
- * (SPEC 6).
+ * (docs/specification.md, 6).
  */
 export class Confirmation {
   readonly #options: ConfirmationOptions;

@@ -1,8 +1,8 @@
 import type { Fields } from './logger.ts';
 
 /**
- * Builders for the names that Kiam gives facts in its lines (SPEC 11; Kiam, `pkg/k8s/pod.go`, `pkg/aws/sts/credentials.go`,
- * `pkg/server/server.go`). Fields that would be empty are left out where Kiam leaves them out.
+ * Builders for the names that Kiam gives facts in its lines (docs/specification.md, 11; Kiam, `pkg/k8s/pod.go`,
+ * `pkg/aws/sts/credentials.go`, `pkg/server/server.go`). Fields that would be empty are left out where Kiam leaves them out.
  */
 
 export interface PodFacts {

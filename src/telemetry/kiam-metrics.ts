@@ -5,7 +5,7 @@ import type { HotCounter, HotHistogram } from './hot-metrics.ts';
 
 /**
  * Kiam's own metrics: names, types, labels and buckets are kept to the letter, so that dashboards and alerts go on working
- * (SPEC 11). Both daemons create all of them, as Kiam does by linking the same packages into one program.
+ * (docs/specification.md, 11). Both daemons create all of them, as Kiam does by linking the same packages into one program.
  */
 
 /** Go's `ExponentialBuckets(0.001, 2, 13)`, written out: computed ones can print as 0.0640000001. */

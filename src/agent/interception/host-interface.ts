@@ -26,7 +26,7 @@ const LONGEST_NAME = 15;
  */
 const NAME = /^[A-Za-z0-9_.][A-Za-z0-9_.-]*\+?$/;
 
-/** Reads the value of `--host-interface` (SPEC section 2): `docker0`, `eni+`, `!eth0`, or `+` for every interface. */
+/** Reads the value of `--host-interface` (docs/specification.md, 2): `docker0`, `eni+`, `!eth0`, or `+` for every interface. */
 export function parseHostInterface(text: string): HostInterfaceResult {
   const inverted = text.startsWith('!');
   const name = inverted ? text.slice(1) : text;

@@ -52,8 +52,8 @@ const BACKEND_INTERVAL_MS = 120_000;
 const REMOVAL_LIMIT_MS = 4000;
 
 /**
- * Keeps the redirect and the guard in place from `start` to `close`, and by default beyond (SPEC section 4). All is done in
- * the background: nothing here throws, and nobody needs to wait for it.
+ * Keeps the redirect and the guard in place from `start` to `close`, and by default beyond (docs/specification.md, 4). All is
+ * done in the background: nothing here throws, and nobody needs to wait for it.
  */
 export class Interception {
   readonly #options: InterceptionOptions;

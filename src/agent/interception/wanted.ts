@@ -7,7 +7,10 @@ import type { Match, Rule } from './rules.ts';
 export type Family = 'ipv4' | 'ipv6';
 export type RuleName = 'redirect' | 'guard' | 'backstop';
 
-/** Where pods would find the node's identity (https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/instancedata-data-retrieval.html). */
+/**
+ * Where pods would find the node's identity
+ * (https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/instancedata-data-retrieval.html).
+ */
 export const METADATA_ADDRESSES = { ipv4: '169.254.169.254', ipv6: 'fd00:ec2::254' } as const;
 
 /** What a chain must hold before anything else that could decide about the same packets. */
@@ -53,7 +56,10 @@ export function wantedRules({ hostAddresses, port, hostInterface, guardInterface
   return [...kept, ...families.map((family) => wantedBackstop({ family, hostInterface: guardInterface }))];
 }
 
-/** Kiam's own rule, to the letter (Kiam, pkg/iptables/iptables.go; SPEC section 4), so that either program recognises the other's. */
+/**
+ * Kiam's own rule, to the letter (Kiam, pkg/iptables/iptables.go; docs/specification.md, 4), so that either program recognises
+ * the other's.
+ */
 export function wantedRedirect(
   options: WantedOptions & { readonly address: string; readonly port: number },
 ): WantedRules {

@@ -24,7 +24,7 @@ export interface NodeSourceOptions {
   readonly metrics: NodeMetrics;
 }
 
-/** Nothing with less life than this is served (SPEC 8.6). */
+/** Nothing with less life than this is served (docs/specification.md, 8.6). */
 const SHORTEST_LIFE_MS = 60_000;
 
 /** Where the memory would do, servers that are away are tried for so long: the most impatient SDK waits half a second. */

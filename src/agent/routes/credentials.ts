@@ -20,7 +20,7 @@ export interface CredentialsRouteOptions {
 
 const HANDLER = { handler: 'credentials' };
 
-/** The credentials of the pod that asks, in the form of the metadata API (SPEC 8.4), if it may have the role. */
+/** The credentials of the pod that asks, in the form of the metadata API (docs/specification.md, 8.4), if it may have the role. */
 export function createCredentialsRoute({
   source,
   clock,

@@ -33,7 +33,7 @@ export const ADMIN_RULES: readonly Rule[] = [
   { nonResourceURLs: ['*'], verbs: ['*'] },
 ];
 
-/** Kiam's server: SPEC section 11. */
+/** Kiam's server: docs/specification.md, 11. */
 export const SERVER_RULES: readonly Rule[] = [
   { apiGroups: [''], resources: ['pods', 'namespaces'], verbs: ['get', 'list', 'watch'] },
   { apiGroups: [''], resources: ['events'], verbs: ['create', 'patch'] },

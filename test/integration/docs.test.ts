@@ -11,6 +11,8 @@ const files = ['README.md', ...(await readdir(`${ROOT}docs`)).map((name) => `doc
   file.endsWith('.md'),
 );
 const pages = await Promise.all(files.map(async (file) => ({ file, text: await readFile(ROOT + file, 'utf8') })));
+const names = (await readdir(`${ROOT}src`, { recursive: true })).filter((name) => name.endsWith('.ts'));
+const sources = (await Promise.all(names.map((name) => readFile(`${ROOT}src/${name}`, 'utf8')))).join('\n');
 const iam = await readFile(`${ROOT}docs/iam.md`, 'utf8');
 
 /** The flags that the daemons print with --help, or that a command prints. */
@@ -41,6 +43,18 @@ describe('the pages', () => {
     }
   });
 
+  it('have every section of the specification that the code cites', () => {
+    const specification = pages.find(({ file }) => file === 'docs/specification.md')?.text ?? '';
+    const cited = new Set(Array.from(sources.matchAll(/docs\/specification\.md, (\d+)(?:\.(\d+))?/g), ([all]) => all));
+    assert.ok(cited.size > 5);
+    for (const citation of cited) {
+      const [, section = '', item] = /(\d+)(?:\.(\d+))?$/.exec(citation) ?? [];
+      const [, text] = specification.split(new RegExp(`^## ${section}\\. `, 'm'));
+      assert.ok(text !== undefined, citation);
+      if (item !== undefined) assert.match(text.split(/^## /m)[0] ?? '', new RegExp(`^${item}\\. `, 'm'), citation);
+    }
+  });
+
   it('have commands of kubectl that kubectl takes', (t) => {
     if (spawnSync('kubectl', ['version', '--client']).status !== 0)
       return t.skip('NOT TESTED: kubectl is not on the PATH');
@@ -66,11 +80,9 @@ describe('the pages', () => {
     }
   });
 
-  it('quote of logs, answers and the doctor only what the program says', async () => {
+  it('quote of logs, answers and the doctor only what the program says', () => {
     const { text = '' } = pages.find(({ file }) => file === 'docs/troubleshooting.md') ?? {};
     const [, after = ''] = text.split(/^## 404/m);
-    const names = (await readdir(`${ROOT}src`, { recursive: true })).filter((name) => name.endsWith('.ts'));
-    const sources = (await Promise.all(names.map((name) => readFile(`${ROOT}src/${name}`, 'utf8')))).join('\n');
     const quoted = Array.from(after.matchAll(/`([^`\n]+)`/g), ([, quote = '']) => quote).filter(
       (quote) => quote.includes(' ') && !/^(?:kubectl|kiam|aws|curl|dnsPolicy)\b/.test(quote),
     );
