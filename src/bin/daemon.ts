@@ -4,6 +4,7 @@ import { createLogger, type Logger, type ProcessLogger } from '#telemetry/logger
 
 import type { FlagsOf } from './flags/option.ts';
 import type { LOG_OPTIONS } from './flags/table.ts';
+import { logForeignLines } from './foreign-lines.ts';
 
 /** What a daemon is built from and ends by. */
 export interface Daemon {
@@ -30,6 +31,7 @@ export function runDaemon(
   const shutdown = new Shutdown(systemClock);
   // A timer of the clock never keeps the process alive; this does, until it exits.
   setInterval(() => {}, 0x7fffffff);
+  logForeignLines(logger);
   exitOnDefect(logger);
   stopOnSignal(logger, shutdown);
   for (const warning of warnings) logger.warn(warning);

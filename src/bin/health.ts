@@ -1,7 +1,8 @@
 import { status } from '@grpc/grpc-js';
 
 import { CertificateWatcher } from '#rpc/certificate-watcher.ts';
-import { type CallResult, KiamClient } from '#rpc/client.ts';
+import type { CallResult } from '#rpc/calls.ts';
+import { KiamClient } from '#rpc/client.ts';
 import { type HealthStatus, loadContract } from '#rpc/contract.ts';
 import { sleep, systemClock } from '#runtime/clock.ts';
 import { startDeadline } from '#runtime/deadline.ts';
@@ -10,6 +11,7 @@ import { createLogger } from '#telemetry/logger.ts';
 import { createRegistry } from '#telemetry/registry.ts';
 
 import type { CommandLine } from './flags/command-line.ts';
+import { logForeignLines } from './foreign-lines.ts';
 import { clientKeepalive } from './keepalive.ts';
 import { certificateFiles } from './certificates.ts';
 
@@ -27,6 +29,7 @@ export async function runHealth({
   warnings: readonly string[];
 }): Promise<void> {
   const logger = createLogger({ json: flags.jsonLog, level: flags.level });
+  logForeignLines(logger);
   for (const warning of warnings) logger.warn(warning);
   const outcome = await checkHealth(flags);
   if (outcome.ok) {

@@ -21,7 +21,8 @@ export type DoctorCommands = {
 };
 
 /** Reads the command line and runs its command; help and problems are printed, and problems exit 1. */
-export async function main({ agent, server, health, pki, explain, doctor }: Commands): Promise<void> {
+export async function main(commands: Commands): Promise<void> {
+  const { agent, server, health, pki, explain, doctor } = commands;
   const offered: readonly (readonly [CommandName, unknown])[] = [
     ['agent', agent],
     ['server', server],
@@ -35,6 +36,16 @@ export async function main({ agent, server, health, pki, explain, doctor }: Comm
     commands: offered.filter(([, run]) => run !== undefined).map(([name]) => name),
     doctorTargets: DOCTOR_TARGETS.filter((target) => doctor?.[target] !== undefined),
   });
+  // No timer of the clock keeps a process alive, and so none that a command waits for.
+  const alive = setInterval(() => {}, 0x7fffffff);
+  try {
+    return await run(command, commands);
+  } finally {
+    clearInterval(alive);
+  }
+}
+
+async function run(command: CommandLine, { agent, server, health, pki, explain, doctor }: Commands): Promise<void> {
   switch (command.kind) {
     case 'agent':
       return agent?.(command);

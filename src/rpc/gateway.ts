@@ -4,7 +4,8 @@ import { createBackoff } from '#runtime/backoff.ts';
 import { type Clock, sleep } from '#runtime/clock.ts';
 import { createSlots } from '#runtime/slots.ts';
 
-import type { CallResult, KiamClient } from './client.ts';
+import type { CallResult } from './calls.ts';
+import type { KiamClient } from './client.ts';
 import {
   CONFIRM,
   type Confirm,

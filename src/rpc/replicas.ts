@@ -60,20 +60,22 @@ export class Replicas {
     return best?.name;
   }
 
-  asked(name: string): void {
+  /**
+   * A call to it begins. What is returned is to be called once, when that call has ended: `isAnswered` says whether by the
+   * replica or its connection, and not because time ran out. It counts for the replica as it was known when the call began,
+   * and for no other that has its name later.
+   */
+  asked(name: string): (isAnswered: boolean) => void {
     const replica = this.#replica(name);
     if (replica.pending === 0 && this.#silenceMs(name) === 0) replica.silentSinceMs = undefined;
     replica.silentSinceMs ??= this.#clock.monotonic();
     replica.pending += 1;
-  }
-
-  /** A call to it has ended: `isAnswered` says whether by the replica or its connection, and not because time ran out. */
-  ended(name: string, isAnswered: boolean): void {
-    const replica = this.#replica(name);
-    const nowMs = this.#clock.monotonic();
-    replica.pending -= 1;
-    replica.lastEndMs = nowMs;
-    if (isAnswered) replica.silentSinceMs = replica.pending === 0 ? undefined : nowMs;
+    return (isAnswered) => {
+      const nowMs = this.#clock.monotonic();
+      replica.pending -= 1;
+      replica.lastEndMs = nowMs;
+      if (isAnswered) replica.silentSinceMs = replica.pending === 0 ? undefined : nowMs;
+    };
   }
 
   /** It was found silent by other means than a call. */

@@ -4,7 +4,7 @@ import { describe, it } from 'node:test';
 import { Metadata, status } from '@grpc/grpc-js';
 
 import type { FailureKind } from '#domain/failure.ts';
-import type { CallResult } from '#rpc/client.ts';
+import type { CallResult } from '#rpc/calls.ts';
 import type { MethodName, Methods } from '#rpc/contract.ts';
 import { createGateway } from '#rpc/gateway.ts';
 import { statusOf } from '#rpc/status.ts';

@@ -3,12 +3,14 @@ import { describe, it } from 'node:test';
 
 import { Metadata, status } from '@grpc/grpc-js';
 
-import type { CallOptions, CallResult } from '#rpc/client.ts';
+import type { CallResult } from '#rpc/calls.ts';
+import type { CallOptions } from '#rpc/client.ts';
 import type { MethodName, Methods } from '#rpc/contract.ts';
 import { createGateway } from '#rpc/gateway.ts';
 import { Replicas } from '#rpc/replicas.ts';
 
 import { ManualClock } from '../../support/manual-clock.ts';
+import { repeatableRandom } from '../aws/scripted-sts.ts';
 
 const NONE = new Set<string>();
 const HUNG = Number.POSITIVE_INFINITY;
@@ -38,7 +40,7 @@ class ScriptedReplicas {
     const name = this.replicas.choose(tried) ?? '';
     this.calls.push(name);
     tried.add(name);
-    this.replicas.asked(name);
+    const ended = this.replicas.asked(name);
     this.#underWay += 1;
     this.mostUnderWay = Math.max(this.mostUnderWay, this.#underWay);
     const latencyMs = this.latencyMs.get(name) ?? HUNG;
@@ -46,7 +48,7 @@ class ScriptedReplicas {
       this.clock.after(Math.min(latencyMs, timeoutMs), () => {
         const isAnswered = latencyMs <= timeoutMs;
         this.#underWay -= 1;
-        this.replicas.ended(name, isAnswered);
+        ended(isAnswered);
         if (isAnswered) resolve({ ok: true, response: { name: 'reader', uid: '', role_arn: '', view_age_ms: 0 } });
         else resolve({ ok: false, code: status.DEADLINE_EXCEEDED, details: '', metadata: new Metadata() });
       });
@@ -56,12 +58,7 @@ class ScriptedReplicas {
   /** Pods that ask one question after another, with a pause between; how many ended in failure, and how long each took. */
   async load({ pods, pauseMs, durationMs }: { pods: number; pauseMs: number; durationMs: number }) {
     const { clock } = this;
-    let seed = 1;
-    const random = (): number => {
-      seed = (seed * 48_271) % 2_147_483_647;
-      return seed / 2_147_483_647;
-    };
-    const gateway = createGateway({ client: this, clock, waitMs: 900, random });
+    const gateway = createGateway({ client: this, clock, waitMs: 900, random: repeatableRandom() });
     const endMs = clock.monotonic() + durationMs;
     let failed = 0;
     const tookMs: number[] = [];
@@ -189,6 +186,35 @@ describe('the replicas of a server', () => {
     replicas.update(new Set(['b']), ['b']);
     replicas.update(new Set(['a', 'b']), ['a', 'b']);
     assert.deepEqual(new Set([replicas.choose(NONE), replicas.choose(NONE)]), new Set(['a', 'b']));
+  });
+
+  it('share calls evenly after any history of calls, losses and returns, once all calls have ended', async () => {
+    const random = repeatableRandom();
+    for (let history = 0; history < 200; history += 1) {
+      const { replicas, clock } = new ScriptedReplicas({ a: 0, b: 0, c: 0 });
+      const underWay: ((isAnswered: boolean) => void)[] = [];
+      for (let step = 0; step < 60; step += 1) {
+        const kind = random();
+        if (kind < 0.5) underWay.push(replicas.asked(replicas.choose(NONE) ?? 'a'));
+        else if (kind < 0.75) underWay.splice(Math.floor(random() * underWay.length), 1)[0]?.(random() < 0.8);
+        else if (kind < 0.85) await clock.advance(random() * 1000);
+        else {
+          const known = ['a', 'b', 'c'].filter(() => random() < 0.7);
+          const connected = known.filter(() => random() < 0.8);
+          replicas.update(new Set(known), connected);
+        }
+      }
+      for (const ended of underWay) ended(random() < 0.8);
+      replicas.update(new Set(['a', 'b', 'c']), ['a', 'b', 'c']);
+      await clock.advance(10_000);
+      // Each of these calls stays under way: they go where the fewest are.
+      const chosen = Array.from({ length: 30 }, () => {
+        const name = replicas.choose(NONE) ?? '';
+        replicas.asked(name);
+        return name;
+      });
+      assert.deepEqual(askedOf(chosen), { a: 10, b: 10, c: 10 }, `history ${history}`);
+    }
   });
 
   it('are none while nothing is connected', () => {
