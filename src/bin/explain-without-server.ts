@@ -24,7 +24,7 @@ export async function explainWithoutServer(flags: ExplainFlags, signal: AbortSig
     source: `as ${connection.server} says; what STS answers and what agents hold, only a running server knows`,
     pods,
     knowsAddress: (address) => knownAddresses.has(address),
-    asksByNode: true,
+    nodeOf: ({ nodeName }) => ({ by: 'name', name: nodeName }),
     namespaces,
     resolve: (role) => resolveWithoutServer(role, ofServers),
     decide: (pod) => decideWithoutServer(pod, namespaces, ofServers),

@@ -1,9 +1,12 @@
 import { hostname } from 'node:os';
 
 import type { StsCredentialCache } from '#aws/credential-cache.ts';
+import type { NodeId } from '#domain/node.ts';
+import type { PodRecord } from '#domain/pod.ts';
 import { resolveRole } from '#domain/role.ts';
 import type { Kubernetes } from '#kubernetes/kubernetes.ts';
 import type { Confirmation } from '#server/confirmation.ts';
+import type { AgentIdentityMode } from '#server/agent-scope.ts';
 import { collectFacts, type CollectOptions } from '#server/explain/collect.ts';
 import { explain } from '#server/explain/explain.ts';
 import type { ExplainRouteOptions } from '#server/explain/route.ts';
@@ -41,7 +44,7 @@ export function createExplainer({
     source: `as ${hostname()} holds it in memory (process ${process.pid}); other replicas have memories of their own`,
     pods: kubernetes.pods,
     knowsAddress: () => true,
-    asksByNode: agentIdentity !== 'off',
+    nodeOf: (pod) => nodeAsProven(pod, agentIdentity),
     namespaces: kubernetes.namespaces,
     resolve: (role) => resolveRole(role, baseArn),
     decide: (pod) => policy.decide(pod, pod.role),
@@ -49,4 +52,11 @@ export function createExplainer({
     running: (pod, identity) => runningFacts({ ...sources, view, agentIdentity }, pod, identity),
   };
   return (namespace, name) => explain(collectFacts(options, namespace, name));
+}
+
+/** The node of a pod as its agent proves it; undefined where agents prove none. */
+function nodeAsProven({ nodeName, hostIps: [address] }: PodRecord, mode: AgentIdentityMode): NodeId | undefined {
+  if (mode === 'off') return undefined;
+  if (mode === 'token') return { by: 'name', name: nodeName };
+  return address === undefined ? undefined : { by: 'address', address };
 }

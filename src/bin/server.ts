@@ -111,11 +111,12 @@ async function startServer(flags: ServerFlags, daemon: Daemon): Promise<void> {
   });
   const scope = new AgentScope({
     mode: flags.agentIdentity,
+    serviceAccount: flags.agentServiceAccount,
     index,
     pods,
     reviewToken: createTokenReviewer({ connection, clock, logger }),
     logger,
-    unproven: createServerMetrics(registry, () => wholeSets.waiting).unprovenAgents,
+    countUnproven: createServerMetrics(registry, () => wholeSets.waiting).countUnproven,
   });
   const server = new KiamServer({
     contract: loadContract(),

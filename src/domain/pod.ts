@@ -3,6 +3,12 @@ export const ROLE_ANNOTATION = 'iam.amazonaws.com/role';
 export const SESSION_NAME_ANNOTATION = 'iam.amazonaws.com/session-name';
 export const EXTERNAL_ID_ANNOTATION = 'iam.amazonaws.com/external-id';
 
+/**
+ * Marks the copy that a kubelet makes in the API of a pod that it runs from a file
+ * (https://kubernetes.io/docs/tasks/configure-pod-container/static-pod/). No update may add, change or remove it.
+ */
+export const MIRROR_ANNOTATION = 'kubernetes.io/config.mirror';
+
 /** What is kept of a pod: the fields that a decision, a log line or an Event needs, and no more. */
 export interface PodRecord {
   readonly uid: string;
@@ -10,10 +16,14 @@ export interface PodRecord {
   readonly name: string;
   /** Every address of `status.podIPs` in canonical form; empty until the pod has one. */
   readonly addresses: readonly string[];
-  /** `status.hostIP`: the address of the node it runs on, `''` until it is scheduled. */
-  readonly hostIp: string;
+  /** `spec.nodeName`: the node it runs on, `''` until it is scheduled. */
+  readonly nodeName: string;
+  /** The addresses of that node in canonical form, as its kubelet wrote them: `status.hostIPs` and `status.hostIP`. */
+  readonly hostIps: readonly string[];
   readonly phase: string;
   readonly hostNetwork: boolean;
+  /** True for a mirror pod: its node's kubelet chose its namespace, its annotations and everything else of it. */
+  readonly mirror: boolean;
   /** True once `metadata.deletionTimestamp` is set. */
   readonly terminating: boolean;
   readonly resourceVersion: string;
@@ -27,8 +37,9 @@ export interface PodRecord {
 
 /**
  * Whether an address in its status may be taken for this pod: it has not ended, and the address is its own.
- * A pod with hostNetwork shows the node's address, which is every other such pod's as well.
+ * A pod with hostNetwork shows the node's address, which is every other such pod's as well. A mirror pod may show any address
+ * and any role: whoever has a kubelet's credentials can make one.
  */
 export function ownsItsAddress(pod: PodRecord): boolean {
-  return pod.phase !== 'Succeeded' && pod.phase !== 'Failed' && !pod.hostNetwork;
+  return pod.phase !== 'Succeeded' && pod.phase !== 'Failed' && !pod.hostNetwork && !pod.mirror;
 }

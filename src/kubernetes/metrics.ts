@@ -46,7 +46,7 @@ export function createKubernetesMetrics(registry: Registry): KubernetesMetrics {
   viewGauge('objects', 'Objects held in memory', ({ objects }) => objects);
   const contested = new Gauge({
     name: 'kiam_k8s_ambiguous_addresses',
-    help: 'Addresses that more than one live pod claims: none of them is served',
+    help: 'Addresses that more than one live pod claims: served only to an agent whose node is known and has one of those pods',
     registers,
     collect() {
       this.set(countAmbiguous());

@@ -1,3 +1,4 @@
+import { isOnNode, type NodeId } from '#domain/node.ts';
 import type { PodRecord } from '#domain/pod.ts';
 import type { Logger } from '#telemetry/logger.ts';
 import { AddressIndex } from './address-index.ts';
@@ -12,8 +13,8 @@ export type PodLookup =
   | { readonly kind: 'ambiguous'; readonly pods: readonly PodRecord[] };
 
 export interface Asker {
-  /** The address of the node that asks, in canonical form. */
-  readonly hostIp?: string;
+  /** The node that asks, where that is known. */
+  readonly node?: NodeId | undefined;
 }
 
 /** Beyond this many waits, `waitFor` answers at once: every wait is bounded by the caller's signal as well. */
@@ -44,16 +45,19 @@ export class PodCache implements ListWatchTarget<PodRecord> {
   }
 
   /**
-   * The live pod that owns an address in canonical form. Two that claim it are `ambiguous`, unless the asking node's address
-   * is given and exactly one of them is on that node and not terminating.
+   * The live pod that owns an address in canonical form. For a node that is given only its own pods count, whatever others
+   * claim. Two that claim the address are `ambiguous`, unless the node is given and exactly one of them is not terminating.
    */
-  find(address: string, { hostIp }: Asker = {}): PodLookup {
-    const pods = this.#index.claimants(address);
+  find(address: string, { node }: Asker = {}): PodLookup {
+    const claimants = this.#index.claimants(address);
+    const pods = node === undefined ? claimants : claimants.filter((pod) => isOnNode(pod, node));
     const [first, second] = pods;
     if (first === undefined) return { kind: 'none' };
     if (second === undefined) return { kind: 'found', pod: first };
-    const [local, another] = pods.filter((pod) => hostIp !== undefined && pod.hostIp === hostIp && !pod.terminating);
-    return local !== undefined && another === undefined ? { kind: 'found', pod: local } : { kind: 'ambiguous', pods };
+    const [staying, another] = node === undefined ? [] : pods.filter(({ terminating }) => !terminating);
+    return staying !== undefined && another === undefined
+      ? { kind: 'found', pod: staying }
+      : { kind: 'ambiguous', pods };
   }
 
   /** As `find`, but waits for a pod to appear, woken by the change that brings it, until `signal` aborts. Never rejects. */

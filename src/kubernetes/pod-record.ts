@@ -1,6 +1,12 @@
 import { canonicalAddress } from '#domain/address.ts';
-import { EXTERNAL_ID_ANNOTATION, ROLE_ANNOTATION, SESSION_NAME_ANNOTATION, type PodRecord } from '#domain/pod.ts';
-import { createInterner } from './interner.ts';
+import {
+  EXTERNAL_ID_ANNOTATION,
+  MIRROR_ANNOTATION,
+  ROLE_ANNOTATION,
+  SESSION_NAME_ANNOTATION,
+  type PodRecord,
+} from '#domain/pod.ts';
+import { createInterner, createListInterner } from './interner.ts';
 import { field, listField, textField } from './json-fields.ts';
 
 /**
@@ -21,9 +27,11 @@ const MOST_ADDRESSES = 8;
  */
 export function createPodParser(): (value: unknown) => PodRecord | undefined {
   const intern = createInterner();
+  const internList = createListInterner();
   return (value) => {
     const metadata = field(value, 'metadata');
     const annotations = field(metadata, 'annotations');
+    const spec = field(value, 'spec');
     const status = field(value, 'status');
     const uid = textField(metadata, 'uid');
     const name = textField(metadata, 'name');
@@ -33,10 +41,12 @@ export function createPodParser(): (value: unknown) => PodRecord | undefined {
       uid,
       namespace: intern(namespace),
       name,
-      addresses: addressesOf(status),
-      hostIp: intern(canonicalAddress(textField(status, 'hostIP')) ?? ''),
+      addresses: addressesOf(status, 'podIPs', 'podIP'),
+      nodeName: intern(textField(spec, 'nodeName')),
+      hostIps: internList(addressesOf(status, 'hostIPs', 'hostIP')),
       phase: intern(textField(status, 'phase').slice(0, 64)),
-      hostNetwork: isSet(field(field(value, 'spec'), 'hostNetwork')),
+      hostNetwork: isSet(field(spec, 'hostNetwork')),
+      mirror: field(annotations, MIRROR_ANNOTATION) !== undefined,
       terminating: isSet(field(metadata, 'deletionTimestamp')),
       resourceVersion: textField(metadata, 'resourceVersion'),
       role: intern(textField(annotations, ROLE_ANNOTATION).slice(0, KEPT_OF_ROLE)),
@@ -54,23 +64,29 @@ export function podsDiffer(left: PodRecord, right: PodRecord): boolean {
     left.sessionName !== right.sessionName ||
     left.externalId !== right.externalId ||
     left.terminating !== right.terminating ||
-    left.hostIp !== right.hostIp ||
+    left.nodeName !== right.nodeName ||
     left.hostNetwork !== right.hostNetwork ||
+    left.mirror !== right.mirror ||
     left.name !== right.name ||
     left.namespace !== right.namespace ||
-    left.addresses.length !== right.addresses.length ||
-    left.addresses.some((address, index) => address !== right.addresses[index])
+    listsDiffer(left.hostIps, right.hostIps) ||
+    listsDiffer(left.addresses, right.addresses)
   );
 }
 
-function addressesOf(status: unknown): readonly string[] {
+function listsDiffer(left: readonly string[], right: readonly string[]): boolean {
+  return left !== right && (left.length !== right.length || left.some((text, index) => text !== right[index]));
+}
+
+/** The addresses of the list and the one beside it, which older kubelets set alone. */
+function addressesOf(status: unknown, list: string, single: string): readonly string[] {
   const addresses: string[] = [];
   const add = (text: string): void => {
     const address = canonicalAddress(text);
     if (address !== undefined && !addresses.includes(address)) addresses.push(address);
   };
-  for (const entry of listField(status, 'podIPs').slice(0, MOST_ADDRESSES)) add(textField(entry, 'ip'));
-  add(textField(status, 'podIP'));
+  for (const entry of listField(status, list).slice(0, MOST_ADDRESSES)) add(textField(entry, 'ip'));
+  add(textField(status, single));
   return addresses;
 }
 

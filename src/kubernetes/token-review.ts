@@ -5,8 +5,9 @@ import { createJoined } from '#runtime/joined.ts';
 import type { Logger } from '#telemetry/logger.ts';
 import { createHash } from 'node:crypto';
 
-import { field, listField, parseJson } from './json-fields.ts';
 import type { KubernetesConnection } from './connection.ts';
+import { field, listField, parseJson, textField } from './json-fields.ts';
+import { createReviewLimit, type ReviewSource } from './review-limit.ts';
 
 export interface TokenReviewerOptions {
   readonly connection: KubernetesConnection;
@@ -15,14 +16,14 @@ export interface TokenReviewerOptions {
 }
 
 export type TokenReview =
-  /** The token was made for the pod with this UID. */
-  | { readonly kind: 'pod'; readonly uid: string }
+  /** The token was made for the pod with this UID and its account `user`; `nodeName` is its node's, `''` before Kubernetes 1.30. */
+  | { readonly kind: 'pod'; readonly uid: string; readonly user: string; readonly nodeName: string }
   | { readonly kind: 'refused' }
-  /** The API server cannot be asked. */
+  /** The API server cannot be asked, or not for this source now. */
   | { readonly kind: 'unavailable' };
 
 /** Asks which pod a service account token was made for. Never rejects. */
-export type TokenReviewer = (token: string, signal: AbortSignal) => Promise<TokenReview>;
+export type TokenReviewer = (token: string, source: ReviewSource, signal: AbortSignal) => Promise<TokenReview>;
 
 const REFUSED: TokenReview = { kind: 'refused' };
 const UNAVAILABLE: TokenReview = { kind: 'unavailable' };
@@ -45,8 +46,10 @@ interface Remembered {
 /**
  * Proves who an agent is by a TokenReview
  * (https://kubernetes.io/docs/reference/kubernetes-api/authentication-resources/token-review-v1/). A projected token names the
- * pod that it was made for. Answers are remembered under the token's hash for five minutes, and a good one for the token's life
- * while the API server cannot be asked: the token itself is not kept.
+ * pod that it was made for and, from Kubernetes 1.30 on, that pod's node
+ * (https://kubernetes.io/docs/reference/access-authn-authz/service-accounts-admin/). Answers are remembered under the token's hash for
+ * five minutes, and a good one for the token's life while the API server cannot be asked: the token itself is not kept. How many
+ * tokens that nobody has found good are asked about is limited by where they come from.
  */
 export function createTokenReviewer({ connection, clock, logger }: TokenReviewerOptions): TokenReviewer {
   const remembered = new Map<string, Remembered>();
@@ -74,18 +77,27 @@ export function createTokenReviewer({ connection, clock, logger }: TokenReviewer
     }
   };
 
+  const limit = createReviewLimit(clock);
+  const askWithinLimit = async (token: string, key: string, source: ReviewSource): Promise<TokenReview> => {
+    if (!limit.take(source)) return UNAVAILABLE;
+    const answer = await ask(token, key);
+    if (answer.kind === 'pod') limit.giveBack(source);
+    return answer;
+  };
+
   // All calls of an agent that begin at once are one review, which goes on for the others when one of them leaves.
   const joined = createJoined<TokenReview>();
 
-  return async (token, signal) => {
+  return async (token, source, signal) => {
     if (token.length > LONGEST_TOKEN) return REFUSED;
     const key = createHash('sha256').update(token).digest('base64');
     const known = remembered.get(key);
     if (known !== undefined && known.untilMs > clock.monotonic()) return known.answer;
-    const { result } = joined(key, () => ask(token, key));
+    const wasGood = known?.answer.kind === 'pod';
+    const { result } = joined(key, () => (wasGood ? ask(token, key) : askWithinLimit(token, key, source)));
     const answer = (await Promise.race([result, untilAborted(signal)])) ?? UNAVAILABLE;
     if (answer.kind !== 'unavailable') return answer;
-    return known?.answer.kind === 'pod' && clock.now() < expiryOf(token) ? known.answer : answer;
+    return wasGood && clock.now() < expiryOf(token) ? known.answer : answer;
   };
 }
 
@@ -97,6 +109,7 @@ function expiryOf(token: string): number {
 }
 
 const POD_UID = 'authentication.kubernetes.io/pod-uid';
+const NODE_NAME = 'authentication.kubernetes.io/node-name';
 
 const NEVER = new AbortController().signal;
 
@@ -122,6 +135,15 @@ async function review(connection: KubernetesConnection, token: string): Promise<
   // A token for others must not do, or every pod's own token would make it an agent.
   const isForUs = listField(status, 'audiences').includes(AGENT_TOKEN_AUDIENCE);
   if (field(status, 'authenticated') !== true || !isForUs) return REFUSED;
-  const [uid] = listField(field(field(status, 'user'), 'extra'), POD_UID);
-  return typeof uid === 'string' && uid !== '' ? { kind: 'pod', uid } : REFUSED;
+  const user = field(status, 'user');
+  const uid = soleText(user, POD_UID);
+  return uid === ''
+    ? REFUSED
+    : { kind: 'pod', uid, user: textField(user, 'username'), nodeName: soleText(user, NODE_NAME) };
+}
+
+/** What a user's `extra` says under a key; `''` unless that is one text. */
+function soleText(user: unknown, key: string): string {
+  const [text, ...others] = listField(field(user, 'extra'), key);
+  return typeof text === 'string' && others.length === 0 ? text : '';
 }

@@ -4,12 +4,16 @@ import type { NodeUpdate, WatchNodeRequest } from './contract.ts';
 
 /** The open end of one agent's stream. */
 export interface NodeStream {
-  /** Aborts when the agent has gone. */
+  /** Aborts when the agent has gone, or the stream has given way to another. */
   readonly signal: AbortSignal;
   /** The agent's address and port, as the socket tells them. */
   readonly peer: string;
   /** The service account token that came with the call; `''` for none. */
   readonly token: string;
+  /** The fingerprint of the certificate that the connection was opened with; `''` when it is not known. */
+  readonly certificate: () => string;
+  /** Ends the stream for a newer one's sake: `signal` aborts, and the agent is told so. */
+  giveWay(): void;
   /** Sends one update; false when the agent is slow to read, and no more should be sent until `drained`. */
   send(update: NodeUpdate): boolean;
   /** Resolves when the agent has read on, or has gone. */
@@ -27,7 +31,13 @@ export type StreamOutcome = 'ended' | 'unproven' | 'unknown';
 
 export type NodeCall = ServerWritableStream<WatchNodeRequest, NodeUpdate>;
 
-export function openStream(call: NodeCall, onSent: () => void): NodeStream {
+/** A stream, and how it ended. */
+export interface OpenStream extends NodeStream {
+  readonly hasGivenWay: () => boolean;
+}
+
+export function openStream(call: NodeCall, onSent: () => void): OpenStream {
+  let hasGivenWay = false;
   const controller = new AbortController();
   call.on('cancelled', () => controller.abort());
   call.on('error', () => controller.abort());
@@ -35,6 +45,12 @@ export function openStream(call: NodeCall, onSent: () => void): NodeStream {
     signal: controller.signal,
     peer: call.getPeer(),
     token: tokenOf(call.metadata),
+    certificate: () => certificateOf(call),
+    hasGivenWay: () => hasGivenWay,
+    giveWay: () => {
+      hasGivenWay = true;
+      controller.abort();
+    },
     send: (update) => {
       if (controller.signal.aborted) return false;
       onSent();
@@ -52,6 +68,11 @@ export function openStream(call: NodeCall, onSent: () => void): NodeStream {
         if (controller.signal.aborted) finish();
       }),
   };
+}
+
+/** The fingerprint of the certificate that a call's connection was opened with; `''` when it is not known. */
+export function certificateOf(call: Pick<NodeCall, 'getAuthContext'>): string {
+  return call.getAuthContext().sslPeerCertificate?.fingerprint256 ?? '';
 }
 
 /** The service account token that came with a call; `''` for none. */

@@ -2,6 +2,7 @@ import { type sendUnaryData, Server, ServerCredentials, type ServerUnaryCall, st
 
 import type { Failure, Outcome } from '#domain/failure.ts';
 import type { Clock } from '#runtime/clock.ts';
+import { createPlaces } from '#runtime/places.ts';
 import { describeError } from '#telemetry/log-values.ts';
 import type { GrpcMetrics } from '#telemetry/grpc-metrics.ts';
 import type { ListenAddress } from '#telemetry/listen-address.ts';
@@ -10,7 +11,14 @@ import type { Logger } from '#telemetry/logger.ts';
 import type { CertificateWatcher } from './certificate-watcher.ts';
 import type { Contract, MethodName, Methods } from './contract.ts';
 import { type HandshakeMetrics, methodCounts } from './metrics.ts';
-import { type NodeCall, openStream, type StreamOutcome, tokenOf, type WatchNodeHandler } from './node-stream.ts';
+import {
+  certificateOf,
+  type NodeCall,
+  openStream,
+  type StreamOutcome,
+  tokenOf,
+  type WatchNodeHandler,
+} from './node-stream.ts';
 import { statusOf, type WireStatus } from './status.ts';
 import { TlsListener } from './tls-listener.ts';
 
@@ -24,6 +32,8 @@ export interface CallContext {
   readonly peer: string;
   /** The service account token that came with the call; `''` for none. */
   readonly token: string;
+  /** The fingerprint of the certificate that the connection was opened with; `''` when it is not known. */
+  readonly certificate: () => string;
 }
 
 /** The service as this program answers it. A handler returns what it expects to go wrong; a throw is a defect. */
@@ -52,7 +62,14 @@ export interface KiamServerOptions {
 const DEFECT: Failure = { kind: 'internal', message: 'internal error' };
 
 const UNPROVEN = { code: status.UNIMPLEMENTED, details: 'the node of the agent is not proven' };
+const REPLACED = { code: status.RESOURCE_EXHAUSTED, details: 'a newer stream has taken the place of this one' };
 const UNKNOWN = { code: status.UNAVAILABLE, details: 'it is not certain who the agent is' };
+
+/** An agent opens one stream on a connection. */
+const MOST_STREAMS_OF_CONNECTION = 2;
+
+/** Calls and streams of one connection at a time. An agent with more to ask than this waits for the first answers. */
+const MOST_CALLS_OF_CONNECTION = 1000;
 
 /** A request holds an address and a role: a larger message is no request of this contract. */
 const LARGEST_REQUEST_BYTES = 64 * 1024;
@@ -67,6 +84,7 @@ export class KiamServer {
     this.#options = options;
     this.#server = new Server({
       'grpc.max_receive_message_length': LARGEST_REQUEST_BYTES,
+      'grpc.max_concurrent_streams': MOST_CALLS_OF_CONNECTION,
       'grpc.keepalive_time_ms': options.keepalive.timeMs,
       'grpc.keepalive_timeout_ms': options.keepalive.timeoutMs,
       'grpc.max_connection_idle_ms': options.maxConnectionIdleMs,
@@ -125,6 +143,7 @@ export class KiamServer {
         remainingMs: remainingMs(call.getDeadline()),
         peer: call.getPeer(),
         token: tokenOf(call.metadata),
+        certificate: () => certificateOf(call),
       };
       const refuse = (failure: Failure): void => {
         const answer = statusOf(failure);
@@ -152,6 +171,7 @@ export class KiamServer {
   #watchNode() {
     const { counters, logger, watchNode } = this.#options;
     const counts = methodCounts(counters, 'WatchNode', 'server_stream');
+    const takePlace = createPlaces(MOST_STREAMS_OF_CONNECTION);
     return (call: NodeCall): void => {
       counts.started();
       counts.received();
@@ -159,16 +179,18 @@ export class KiamServer {
         counts.handled(answer.code);
         call.emit('error', answer);
       };
+      const stream = openStream(call, () => counts.sent());
+      const leave = takePlace(stream.peer, () => stream.giveWay());
       const end = (outcome: StreamOutcome): void => {
+        leave();
+        if (stream.hasGivenWay()) return fail(REPLACED);
         if (outcome !== 'ended') return fail(outcome === 'unproven' ? UNPROVEN : UNKNOWN);
         counts.handled(status.OK);
         call.end();
         return undefined;
       };
-      watchNode(
-        call.request,
-        openStream(call, () => counts.sent()),
-      ).then(end, (error: unknown) => {
+      watchNode(call.request, stream).then(end, (error: unknown) => {
+        leave();
         logger.error('a stream failed on a defect', { 'grpc.method': 'WatchNode', error: describeError(error) });
         fail(statusOf(DEFECT));
       });

@@ -1,13 +1,14 @@
 import { canonicalAddress } from '#domain/address.ts';
+import type { NodeId } from '#domain/node.ts';
 import type { Logger } from '#telemetry/logger.ts';
 
 import type { NodeIndex } from './node-index.ts';
-import type { PodCache, TokenReview } from './ports.ts';
+import type { PodCache, ReviewSource, TokenReview } from './ports.ts';
 
 /** Which pods an agent may ask for. */
 export type Scope =
-  /** Those of its node, which is proven. */
-  | { readonly kind: 'node'; readonly hostIp: string }
+  /** Those of its node, which is proven; `agentUid` is the agent's own pod, where its token says so. */
+  | { readonly kind: 'node'; readonly node: NodeId; readonly agentUid?: string }
   /** All, as with Kiam: who it is cannot be told. */
   | { readonly kind: 'any' }
   | { readonly kind: 'refused' }
@@ -22,6 +23,8 @@ export interface Caller {
   readonly peer: string;
   /** The service account token that came with the call; `''` for none. */
   readonly token: string;
+  /** The fingerprint of the certificate that the connection was opened with. */
+  readonly certificate: () => string;
   /** What it says its node's address is, where it says so. For people alone. */
   readonly hostIp?: string;
 }
@@ -29,12 +32,14 @@ export interface Caller {
 export interface AgentScopeOptions {
   /** `--agent-identity` */
   readonly mode: AgentIdentityMode;
+  /** `--agent-service-account`: whose tokens prove an agent's node, as the API server names the user. */
+  readonly serviceAccount: string;
   readonly index: Pick<NodeIndex, 'isNode'>;
   readonly pods: Pick<PodCache, 'find' | 'byUid'>;
-  readonly reviewToken: (token: string, signal: AbortSignal) => Promise<TokenReview>;
+  readonly reviewToken: (token: string, source: ReviewSource, signal: AbortSignal) => Promise<TokenReview>;
   readonly logger: Logger;
-  /** Counts calls whose caller's node is not known. */
-  readonly unproven: { inc(labels: { address: string }): void };
+  /** Counts a call whose caller's node is not known, by the caller's address. */
+  readonly countUnproven: (address: string) => void;
 }
 
 /** How many addresses are warned about, each once. */
@@ -42,8 +47,8 @@ const MOST_WARNINGS = 1000;
 
 /**
  * Holds an agent to the pods of its own node (docs/specification.md, 6): a stolen agent certificate is then worth one node's
- * roles and not the cluster's. An agent shares its node's address (hostNetwork), so the address that it calls from is
- * `status.hostIP` of its pods.
+ * roles and not the cluster's. A token proves the node by name. Without one, an agent shares its node's address (hostNetwork), so
+ * the address that it calls from is among `status.hostIPs` of its pods: no proof against whoever is root on another node.
  */
 export class AgentScope {
   readonly #options: AgentScopeOptions;
@@ -63,12 +68,12 @@ export class AgentScope {
     const { index, pods } = this.#options;
     const address = addressOf(peer);
     const expected = canonicalAddress(hostIp);
-    if (index.isNode(address)) return { kind: 'node', hostIp: address };
+    if (index.isNode(address)) return { kind: 'node', node: { by: 'address', address } };
     if (pods.find(address).kind !== 'none') {
       this.#warnOnce(address, 'a pod without hostNetwork calls as an agent: refused');
       return { kind: 'refused' };
     }
-    this.#options.unproven.inc({ address });
+    this.#options.countUnproven(address);
     if (mode === 'host-ip') {
       this.#warnOnce(
         address,
@@ -85,22 +90,34 @@ export class AgentScope {
     return { kind: 'any' };
   }
 
-  async #byToken({ peer, token }: Caller, signal: AbortSignal): Promise<Scope> {
-    const review: TokenReview = token === '' ? { kind: 'refused' } : await this.#options.reviewToken(token, signal);
+  async #byToken({ peer, token, certificate }: Caller, signal: AbortSignal): Promise<Scope> {
+    const { pods, index, reviewToken, serviceAccount } = this.#options;
+    const address = addressOf(peer);
+    if (token === '') return this.#refuse(address, 'an agent calls without a token');
+    const review = await reviewToken(token, { address, isNode: index.isNode(address), certificate }, signal);
     if (review.kind === 'unavailable') return { kind: 'unknown' };
-    const pod = review.kind === 'pod' ? this.#options.pods.byUid(review.uid) : undefined;
-    // The watch may not have told of an agent that has just started.
+    if (review.kind === 'pod' && review.user !== serviceAccount) {
+      return this.#refuse(address, 'an agent calls with a token of another account than --agent-service-account');
+    }
+    const pod = review.kind === 'pod' ? pods.byUid(review.uid) : undefined;
+    // The watch may not have told of an agent that has just started, or has told of its end.
     if (review.kind === 'pod' && pod === undefined) return { kind: 'unknown' };
+    const name = review.kind === 'pod' && review.nodeName !== '' ? review.nodeName : (pod?.nodeName ?? '');
     // An agent shares its node's network; a pod that does not is none.
-    if (pod?.hostNetwork === true && pod.hostIp !== '') return { kind: 'node', hostIp: pod.hostIp };
-    const why = token === '' ? 'without a token' : 'with a token that proves no node';
-    this.#warnOnce(addressOf(peer), `an agent calls ${why}: refused by --agent-identity=token`);
+    if (pod?.hostNetwork === true && name !== '') {
+      return { kind: 'node', node: { by: 'name', name }, agentUid: pod.uid };
+    }
+    return this.#refuse(address, 'an agent calls with a token that proves no node');
+  }
+
+  #refuse(address: string, what: string): Scope {
+    this.#warnOnce(address, `${what}: refused by --agent-identity=token`);
     return { kind: 'refused' };
   }
 
-  /** Once for each address, and once more when the agent says which address it should have called from. */
+  /** Once for each address and reason, and once more when the agent says which address it should have called from. */
   #warnOnce(address: string, message: string, expected?: string): void {
-    const key = `${address} ${expected ?? ''}`;
+    const key = `${address} ${message} ${expected ?? ''}`;
     if (this.#warned.has(key) || this.#warned.size >= MOST_WARNINGS) return;
     this.#warned.add(key);
     this.#options.logger.warn(message, {

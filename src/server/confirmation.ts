@@ -126,6 +126,6 @@ function isSame(pod: PodRecord, now: PodRecord, how: Confirm): boolean {
 }
 
 /** What has to be the same: the addresses, and the node where they lead to. */
-function bindingOf({ addresses, hostIp }: PodRecord): string {
-  return JSON.stringify([hostIp, ...addresses]);
+function bindingOf({ addresses, nodeName, hostIps }: PodRecord): string {
+  return JSON.stringify([nodeName, hostIps, addresses]);
 }

@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto';
 
 import { type Identity, identityKey } from '#domain/identity.ts';
 import { type Credentials, metadataCredentials } from '#domain/credentials.ts';
+import { isOnNode, type NodeId } from '#domain/node.ts';
 import { ownsItsAddress, type PodRecord } from '#domain/pod.ts';
 import { type PodBinding, wireCredentials } from '#rpc/contract.ts';
 import type { NodeStream } from '#rpc/node-stream.ts';
@@ -13,8 +14,8 @@ import type { NodeIndex } from './node-index.ts';
 import type { CredentialCache, NamespaceCache, PodCache } from './ports.ts';
 
 export interface NodeFeedOptions {
-  /** The node's address, which is `status.hostIP` of its pods. */
-  readonly hostIp: string;
+  /** The node that is proven of the agent. */
+  readonly node: NodeId;
   readonly stream: NodeStream;
   readonly index: Pick<NodeIndex, 'podsOn' | 'subscribe'>;
   readonly pods: Pick<PodCache, 'byUid' | 'find'>;
@@ -104,13 +105,13 @@ export class NodeFeed {
 
   /** Feeds the agent until it goes, its time is up or the server stops. Never rejects. */
   async run(): Promise<void> {
-    const { hostIp, stream, index, namespaces, credentials, pods, clock, lifetimeMs, closing } = this.#options;
+    const { node, stream, index, namespaces, credentials, pods, clock, lifetimeMs, closing } = this.#options;
     const endMs = clock.monotonic() + lifetimeMs;
     const unsubscribe = [
-      index.subscribe(hostIp, (uid) => this.#podChanged(uid)),
+      index.subscribe(node, (uid) => this.#podChanged(uid)),
       namespaces.subscribe(({ previous, current }) => {
         const name = (current ?? previous)?.name;
-        for (const uid of index.podsOn(hostIp)) if (pods.byUid(uid)?.namespace === name) this.#podChanged(uid);
+        for (const uid of index.podsOn(node)) if (pods.byUid(uid)?.namespace === name) this.#podChanged(uid);
       }),
       credentials.subscribe((identity) => this.#issued(identity)),
     ];
@@ -134,7 +135,7 @@ export class NodeFeed {
 
   /** Waits for its turn, in which the agent hears that the stream lives, and tells what all of the node's pods are. */
   async #tellWholeSet(): Promise<void> {
-    const { clock, hostIp, index, stream, closing, wholeSets } = this.#options;
+    const { clock, node, index, stream, closing, wholeSets } = this.#options;
     const begun = new AbortController();
     const told = new AbortController();
     void wholeSets.run(() => {
@@ -147,7 +148,7 @@ export class NodeFeed {
         if (begun.signal.aborted || stream.signal.aborted || closing.aborted) break;
         await this.#beat();
       }
-      for (const uid of index.podsOn(hostIp)) this.#changedPods.add(uid);
+      for (const uid of index.podsOn(node)) this.#changedPods.add(uid);
       await this.#flush();
       await this.#send({ synced: { max_view_age_ms: this.#options.maxViewAgeMs } });
       this.#isSynced = true;
@@ -242,10 +243,10 @@ export class NodeFeed {
 
   /** The addresses that are the pod's alone, as an agent of its node may see it. */
   #ownAddresses(pod: PodRecord): readonly string[] {
-    const { hostIp, pods } = this.#options;
-    if (pod.hostIp !== hostIp || !ownsItsAddress(pod)) return [];
+    const { node, pods } = this.#options;
+    if (!isOnNode(pod, node) || !ownsItsAddress(pod)) return [];
     return pod.addresses.filter((address) => {
-      const lookup = pods.find(address, { hostIp });
+      const lookup = pods.find(address, { node });
       return lookup.kind === 'found' && lookup.pod.uid === pod.uid;
     });
   }

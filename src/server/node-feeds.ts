@@ -1,3 +1,6 @@
+import { type NodeId, nodeKey, nodeKeysOf } from '#domain/node.ts';
+import type { PodRecord } from '#domain/pod.ts';
+
 import type { FeedInspection } from './node-feed.ts';
 
 /** What can be looked at of a feed. */
@@ -5,21 +8,23 @@ export interface InspectableFeed {
   inspect(uid: string): FeedInspection;
 }
 
-/** The streams that agents have open to this server, by their node's address. A node has two while its agent changes over. */
+/** The streams that agents have open to this server, by their node. A node has two while its agent changes over. */
 export class NodeFeeds {
   readonly #byNode = new Map<string, Set<InspectableFeed>>();
 
   /** The returned function takes the feed away, at its end. */
-  add(hostIp: string, feed: InspectableFeed): () => void {
-    const feeds = this.#byNode.get(hostIp) ?? new Set();
-    this.#byNode.set(hostIp, feeds.add(feed));
+  add(node: NodeId, feed: InspectableFeed): () => void {
+    const key = nodeKey(node);
+    const feeds = this.#byNode.get(key) ?? new Set();
+    this.#byNode.set(key, feeds.add(feed));
     return () => {
       feeds.delete(feed);
-      if (feeds.size === 0 && this.#byNode.get(hostIp) === feeds) this.#byNode.delete(hostIp);
+      if (feeds.size === 0 && this.#byNode.get(key) === feeds) this.#byNode.delete(key);
     };
   }
 
-  on(hostIp: string): readonly InspectableFeed[] {
-    return [...(this.#byNode.get(hostIp) ?? [])];
+  /** Those of the node that a pod is on. */
+  ofPod(pod: Pick<PodRecord, 'nodeName' | 'hostIps'>): readonly InspectableFeed[] {
+    return [...new Set(nodeKeysOf(pod).flatMap((key) => [...(this.#byNode.get(key) ?? [])]))];
   }
 }

@@ -1,17 +1,23 @@
+import { isOnNode, type NodeId, nodeKey, nodeKeysOf } from '#domain/node.ts';
 import { ownsItsAddress, type PodRecord } from '#domain/pod.ts';
 
 import type { PodCache } from './ports.ts';
 
 type Listener = (uid: string) => void;
 
+interface Subscription {
+  readonly node: NodeId;
+  readonly listener: Listener;
+}
+
 /**
- * Which pods are on which node, and who wants to know of changes there. A change also concerns the pods that claim the same
- * address elsewhere, since of two claimants neither may be served.
+ * Which pods are on which node, and who wants to know of changes there. A change also concerns the pods of the same node that
+ * claim the same address, since of two claimants neither may be served.
  */
 export class NodeIndex {
   readonly #pods: Pick<PodCache, 'find' | 'pods' | 'subscribe'>;
   readonly #byNode = new Map<string, Set<string>>();
-  readonly #listeners = new Map<string, Set<Listener>>();
+  readonly #subscriptions = new Map<string, Set<Subscription>>();
   readonly #unsubscribe: () => void;
 
   constructor(pods: Pick<PodCache, 'find' | 'pods' | 'subscribe'>) {
@@ -20,23 +26,25 @@ export class NodeIndex {
     this.#unsubscribe = pods.subscribe(({ previous, current }) => this.#change(previous, current));
   }
 
-  /** The UIDs of the pods on a node, by the node's address. */
-  podsOn(hostIp: string): ReadonlySet<string> {
-    return this.#byNode.get(hostIp) ?? new Set();
+  /** The UIDs of the pods on a node. */
+  podsOn(node: NodeId): ReadonlySet<string> {
+    return this.#byNode.get(nodeKey(node)) ?? new Set();
   }
 
   /** Whether any pod is known to be on a node with this address. */
   isNode(address: string): boolean {
-    return this.#byNode.has(address);
+    return this.#byNode.has(nodeKey({ by: 'address', address }));
   }
 
   /** Calls `listener` with the UID of each pod of the node that may have changed. The returned function ends it. */
-  subscribe(hostIp: string, listener: Listener): () => void {
-    const listeners = this.#listeners.get(hostIp) ?? new Set();
-    this.#listeners.set(hostIp, listeners.add(listener));
+  subscribe(node: NodeId, listener: Listener): () => void {
+    const key = nodeKey(node);
+    const subscriptions = this.#subscriptions.get(key) ?? new Set();
+    const subscription = { node, listener };
+    this.#subscriptions.set(key, subscriptions.add(subscription));
     return () => {
-      listeners.delete(listener);
-      if (listeners.size === 0 && this.#listeners.get(hostIp) === listeners) this.#listeners.delete(hostIp);
+      subscriptions.delete(subscription);
+      if (subscriptions.size === 0 && this.#subscriptions.get(key) === subscriptions) this.#subscriptions.delete(key);
     };
   }
 
@@ -46,28 +54,42 @@ export class NodeIndex {
 
   #change(previous: PodRecord | undefined, current: PodRecord | undefined): void {
     this.#place(previous, current);
-    for (const pod of [previous, current]) if (pod !== undefined) this.#tell(pod.hostIp, pod.uid);
-    if (this.#listeners.size === 0) return;
-    for (const address of addressesOf(previous, current)) {
+    if (this.#subscriptions.size === 0) return;
+    const keys = new Set([previous, current].flatMap((pod) => (pod === undefined ? [] : nodeKeysOf(pod))));
+    const uid = (current ?? previous)?.uid ?? '';
+    for (const { node, listener } of [...keys].flatMap((key) => [...(this.#subscriptions.get(key) ?? [])])) {
+      listener(uid);
+      for (const other of this.#claimants(node, addressesOf(previous, current))) if (other !== uid) listener(other);
+    }
+  }
+
+  /** The UIDs of a node's pods that claim one of the addresses. */
+  #claimants(node: NodeId, addresses: ReadonlySet<string>): ReadonlySet<string> {
+    const uids = new Set<string>();
+    for (const address of addresses) {
       const lookup = this.#pods.find(address);
       const claimants = lookup.kind === 'ambiguous' ? lookup.pods : lookup.kind === 'found' ? [lookup.pod] : [];
-      for (const claimant of claimants) this.#tell(claimant.hostIp, claimant.uid);
+      for (const pod of claimants) if (isOnNode(pod, node)) uids.add(pod.uid);
     }
+    return uids;
   }
 
   #place(previous: PodRecord | undefined, current: PodRecord | undefined): void {
-    if (previous !== undefined && previous.hostIp !== current?.hostIp) {
-      const pods = this.#byNode.get(previous.hostIp);
-      pods?.delete(previous.uid);
-      if (pods?.size === 0) this.#byNode.delete(previous.hostIp);
-    }
-    if (current === undefined || current.hostIp === '') return;
-    const pods = this.#byNode.get(current.hostIp) ?? new Set();
-    this.#byNode.set(current.hostIp, pods.add(current.uid));
+    const before = previous === undefined ? [] : nodeKeysOf(previous);
+    const now = current === undefined ? [] : nodeKeysOf(current);
+    for (const key of before) if (previous !== undefined && !now.includes(key)) this.#remove(key, previous.uid);
+    for (const key of now) if (current !== undefined && !before.includes(key)) this.#add(key, current.uid);
   }
 
-  #tell(hostIp: string, uid: string): void {
-    for (const listener of this.#listeners.get(hostIp) ?? []) listener(uid);
+  #add(key: string, uid: string): void {
+    const pods = this.#byNode.get(key) ?? new Set();
+    this.#byNode.set(key, pods.add(uid));
+  }
+
+  #remove(key: string, uid: string): void {
+    const pods = this.#byNode.get(key);
+    pods?.delete(uid);
+    if (pods?.size === 0) this.#byNode.delete(key);
   }
 }
 

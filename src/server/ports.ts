@@ -2,6 +2,7 @@ import type { Credentials } from '#domain/credentials.ts';
 import type { Failure } from '#domain/failure.ts';
 import type { Identity } from '#domain/identity.ts';
 import type { NamespaceRecord } from '#domain/namespace.ts';
+import type { NodeId } from '#domain/node.ts';
 import type { PodRecord } from '#domain/pod.ts';
 
 export type PodLookup =
@@ -20,9 +21,9 @@ export interface NamespaceChange {
   readonly current: NamespaceRecord | undefined;
 }
 
-/** Who asks, where that is known: a pod of the asker's own node goes before one of another with the same address. */
+/** Who asks. Where the node is known, only its own pods count. */
 export interface Asker {
-  readonly hostIp?: string | undefined;
+  readonly node?: NodeId | undefined;
 }
 
 /** The pods of the cluster as the API server last told them. Every method answers from memory. */
@@ -92,10 +93,20 @@ export interface PodReader {
   viewAgeMs(): number;
 }
 
+/** Where a token comes from: whoever sends many that are not valid is not answered for all of them. */
+export interface ReviewSource {
+  /** In canonical form; `''` when it is not known. */
+  readonly address: string;
+  /** Whether pods say that a node has the address. */
+  readonly isNode: boolean;
+  /** The fingerprint of the certificate that the connection was opened with. */
+  readonly certificate: () => string;
+}
+
 /** What is known of a service account token. */
 export type TokenReview =
-  /** It was made for the pod with this UID. */
-  | { readonly kind: 'pod'; readonly uid: string }
+  /** It was made for the pod with this UID, which has the account `user`; `nodeName` is `''` where the API server does not name the pod's node. */
+  | { readonly kind: 'pod'; readonly uid: string; readonly user: string; readonly nodeName: string }
   | { readonly kind: 'refused' }
-  /** The API server cannot be asked. */
+  /** The API server cannot be asked, or not for this caller now. */
   | { readonly kind: 'unavailable' };

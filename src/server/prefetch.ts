@@ -203,7 +203,9 @@ function differs(previous: PodRecord, current: PodRecord): boolean {
     previous.externalId !== current.externalId ||
     previous.phase !== current.phase ||
     previous.hostNetwork !== current.hostNetwork ||
-    previous.hostIp !== current.hostIp ||
+    previous.mirror !== current.mirror ||
+    previous.nodeName !== current.nodeName ||
+    previous.hostIps.join() !== current.hostIps.join() ||
     previous.addresses.join() !== current.addresses.join()
   );
 }

@@ -2,12 +2,13 @@ import { canonicalAddress } from '#domain/address.ts';
 import { metadataCredentials } from '#domain/credentials.ts';
 import { failed, type Outcome, succeeded } from '#domain/failure.ts';
 import { identityOf } from '#domain/identity.ts';
+import type { NodeId } from '#domain/node.ts';
 import type { PodRecord } from '#domain/pod.ts';
 import type { Decision } from '#domain/policy.ts';
 import { CONFIRM, type Confirm, type Role, type WireCredentials, wireCredentials } from '#rpc/contract.ts';
 import type { CallContext, ServiceHandlers } from '#rpc/server.ts';
 import type { Clock } from '#runtime/clock.ts';
-import { startDeadline, untilAborted } from '#runtime/deadline.ts';
+import { startDeadline } from '#runtime/deadline.ts';
 import { denialFields, podFields } from '#telemetry/fields.ts';
 import type { Logger } from '#telemetry/logger.ts';
 
@@ -38,7 +39,7 @@ const ANSWER_MARGIN_MS = 50;
 interface Question {
   readonly address: string;
   /** The node that the agent is held to; undefined when it is held to none. */
-  readonly hostIp: string | undefined;
+  readonly node: NodeId | undefined;
   readonly confirm: Confirm;
   readonly signal: AbortSignal;
 }
@@ -62,8 +63,8 @@ export function createService(options: ServiceOptions): ServiceHandlers {
       if (agent.kind === 'unknown') return failed('view-stale', 'it is not certain who the agent is');
       const address = canonicalAddress(ip);
       if (address === undefined) return failed('pod-not-found', notFound);
-      const hostIp = agent.kind === 'node' ? agent.hostIp : undefined;
-      const outcome = await answer({ address, hostIp, confirm: confirmOf(confirm), signal: deadline.signal });
+      const node = agent.kind === 'node' ? agent.node : undefined;
+      const outcome = await answer({ address, node, confirm: confirmOf(confirm), signal: deadline.signal });
       if (outcome.ok || outcome.failure.kind !== 'pod-not-found') return outcome;
       logger.error('error finding pod: pod not found', { 'pod.ip': ip });
       return failed('pod-not-found', notFound);
@@ -73,30 +74,23 @@ export function createService(options: ServiceOptions): ServiceHandlers {
   };
 
   /** The pod with the address, if need be waited for. A pod of another node is none, and takes as long to be none. */
-  const podAt = async ({ address, hostIp, signal }: Question): Promise<Outcome<PodRecord>> => {
-    const lookup = await pods.waitFor(address, signal, { hostIp });
-    if (lookup.kind === 'ambiguous' && hostIp !== undefined && lookup.pods.every((pod) => pod.hostIp !== hostIp)) {
-      // What is no business of the asking node is told as late as what does not exist.
-      await untilAborted(signal);
-      return NOT_FOUND;
-    }
+  const podAt = async ({ address, node, signal }: Question): Promise<Outcome<PodRecord>> => {
+    const lookup = await pods.waitFor(address, signal, { node });
     if (lookup.kind === 'ambiguous') {
       logger.error('error finding pod: multiple running pods found', { 'pod.ip': address });
       return failed('multiple-pods', 'multiple running pods found');
     }
-    if (lookup.kind === 'found' && (hostIp === undefined || lookup.pod.hostIp === hostIp)) return succeeded(lookup.pod);
-    if (lookup.kind === 'found') await untilOther(pods, address, lookup.pod.uid, signal);
-    return NOT_FOUND;
+    return lookup.kind === 'found' ? succeeded(lookup.pod) : NOT_FOUND;
   };
 
   /** Makes sure of what the watch says: how long ago it was so for certain. When the API server says otherwise, the watch is late: it is waited for. */
-  const confirmed = async (pod: PodRecord, { address, confirm, signal }: Question): Promise<Outcome<number>> => {
+  const confirmed = async (pod: PodRecord, { address, node, confirm, signal }: Question): Promise<Outcome<number>> => {
     const verdict = await confirmation.confirm(pod, confirm, signal);
     if (verdict.kind === 'holds') return succeeded(verdict.ageMs);
     if (verdict.kind === 'late') return failed('timed-out', 'the API server did not answer in time');
     if (verdict.kind === 'unsure') return failed('view-stale', 'it is not certain who has the address');
     logger.info('an address has changed hands before the watch said so', { ...podFields(pod), 'pod.ip': address });
-    await untilOther(pods, address, pod.uid, signal);
+    await untilOther(pods, { address, node, uid: pod.uid }, signal);
     return NOT_FOUND;
   };
 
@@ -107,8 +101,8 @@ export function createService(options: ServiceOptions): ServiceHandlers {
   };
 
   /** Whether what was found for a pod may still go to the address: it may have changed hands, or its annotations. */
-  const isStillEntitled = (pod: PodRecord, requestedRole: string, { address, hostIp }: Question): boolean => {
-    const lookup = pods.find(address, { hostIp });
+  const isStillEntitled = (pod: PodRecord, requestedRole: string, { address, node }: Question): boolean => {
+    const lookup = pods.find(address, { node });
     return (
       lookup.kind === 'found' &&
       lookup.pod.uid === pod.uid &&
@@ -149,7 +143,7 @@ export function createService(options: ServiceOptions): ServiceHandlers {
     const certainty = await confirmed(found.value, question);
     if (!certainty.ok) return certainty;
     // As it is now: the address may have changed hands meanwhile, or the annotation.
-    const lookup = pods.find(question.address, { hostIp: question.hostIp });
+    const lookup = pods.find(question.address, { node: question.node });
     if (lookup.kind !== 'found' || lookup.pod.uid !== found.value.uid) return NOT_FOUND;
     const { uid, role } = lookup.pod;
     const decision = role === '' ? undefined : policy.decide(lookup.pod, role);
@@ -183,13 +177,12 @@ function confirmOf(number: number | undefined): Confirm {
 /** Resolves when another pod than this one, or none, has the address, or when `signal` aborts. */
 function untilOther(
   pods: Pick<PodCache, 'find' | 'subscribe'>,
-  address: string,
-  uid: string,
+  { address, node, uid }: { readonly address: string; readonly node: NodeId | undefined; readonly uid: string },
   signal: AbortSignal,
 ): Promise<void> {
   return new Promise((resolve) => {
     const look = (): void => {
-      const lookup = pods.find(address);
+      const lookup = pods.find(address, { node });
       if (lookup.kind === 'found' && lookup.pod.uid === uid && !signal.aborted) return;
       end();
       signal.removeEventListener('abort', look);

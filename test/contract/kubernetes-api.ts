@@ -29,6 +29,7 @@ const MERGE = { 'content-type': 'application/merge-patch+json' };
 const STRATEGIC = { 'content-type': 'application/strategic-merge-patch+json' };
 const JSON_PATCH = { 'content-type': 'application/json-patch+json' };
 const ROLE = 'iam.amazonaws.com/role';
+const MIRROR = 'kubernetes.io/config.mirror';
 
 function podObject(name: string, metadata: JsonObject = {}): JsonObject {
   return {
@@ -233,6 +234,28 @@ function describePatches(api: () => ApiUnderTest): void {
     assert.equal(again.status, 422);
     const unknown = await admin.call('PATCH', path, { headers: { 'content-type': 'text/plain' } });
     assert.equal(unknown.status, 415);
+  });
+
+  test('the mark of a mirror pod is never added, changed or removed, and other annotations change by the status too', async () => {
+    const { admin } = api();
+    const { pods, put } = await place(admin);
+    await put('plain');
+    await put('mirror', { annotations: { [MIRROR]: 'hash' } });
+    const marks: readonly (readonly [string, string | null])[] = [
+      ['plain', 'hash'],
+      ['mirror', 'other'],
+      ['mirror', null],
+    ];
+    for (const [name, value] of marks) {
+      for (const path of [`${pods}/${name}`, `${pods}/${name}/status`]) {
+        const body = { metadata: { annotations: { [MIRROR]: value } } };
+        const answer = await admin.call('PATCH', path, { body, headers: MERGE });
+        assert.deepEqual([answer.status, textAt(answer.body, 'reason')], [422, 'Invalid'], path);
+        assert.match(textAt(answer.body, 'message'), /mirror pod annotation$/);
+      }
+    }
+    const answer = await admin.call('PATCH', `${pods}/plain/status`, { body: annotated('admin'), headers: MERGE });
+    assert.deepEqual([answer.status, roleOf(answer.body)], [200, 'admin']);
   });
 
   test('a merge patch removes the fields that it sets to null', async () => {

@@ -48,7 +48,6 @@ describeKubernetesApi(() => ({
         serviceAccount: 'default',
         audiences: [audience],
         pod,
-        node: { name: NODE_NAME, uid: 'node' },
       }),
     ),
   compact: () => {

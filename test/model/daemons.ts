@@ -34,6 +34,7 @@ import { recordingLogger } from '../support/recording-logger.ts';
 import { type Truth, View } from './truth.ts';
 
 export const NODE = '198.51.100.1';
+export const NODE_NAME = 'node-1';
 const BASE_ARN = 'arn:aws:iam::123456789012:role/';
 const NEVER = new AbortController().signal;
 
@@ -85,7 +86,7 @@ export function startReplica(setting: Setting, watchDelayMs: number): Replica {
     return truth.read(name);
   };
   const confirmation = new Confirmation({ reader: { readPod, viewAgeMs }, pods, clock, maxViewAgeMs: 30_000 });
-  const scope = { of: (): Promise<Scope> => Promise.resolve({ kind: 'node', hostIp: NODE }) };
+  const scope = { of: (): Promise<Scope> => Promise.resolve({ kind: 'node', node: { by: 'name', name: NODE_NAME } }) };
   const identify = (pod: PodRecord): Identity | undefined => {
     const decision = policy.decide(pod, pod.role);
     return decision.allowed ? identityOf(pod, decision.roleArn, 'kiam') : undefined;
@@ -222,7 +223,7 @@ function createClient({ clock, random, replicas }: ClientOptions) {
       const replica = some();
       await travel();
       if (replica === undefined || replica.death.signal.aborted) return UNAVAILABLE;
-      const context = { signal, remainingMs: timeoutMs, peer: `${NODE}:40000`, token: '' };
+      const context = { signal, remainingMs: timeoutMs, peer: `${NODE}:40000`, token: '', certificate: () => '' };
       const outcome = await replica.handlers[method](request, context);
       await travel();
       if (replica.death.signal.aborted) return UNAVAILABLE;
@@ -245,6 +246,8 @@ function createClient({ clock, random, replicas }: ClientOptions) {
         signal: broken,
         peer: `${NODE}:40000`,
         token: '',
+        certificate: () => '',
+        giveWay: () => {},
         send: (update) => {
           // All take the same time, so that none overtakes another.
           clock.after(delayMs, () => {

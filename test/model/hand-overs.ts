@@ -3,7 +3,7 @@ import type { Client } from '#agent/ports.ts';
 import { ManualClock } from '../support/manual-clock.ts';
 import { podRecord } from '../support/pods.ts';
 import { repeatableRandom } from '../unit/aws/scripted-sts.ts';
-import { type Agent, NODE, type Replica, type Sabotage, startAgent, startReplica } from './daemons.ts';
+import { type Agent, NODE_NAME, type Replica, type Sabotage, startAgent, startReplica } from './daemons.ts';
 import { Truth } from './truth.ts';
 
 export interface ModelOptions {
@@ -232,15 +232,13 @@ export class Model {
     slot.owner = owner;
     slot.nextMs = nowMs + 5000 + this.#random() * 100_000;
     this.#truth.plug(slot.address);
-    this.#truth.put(podRecord({ uid, name: owner.name, role: owner.role, hostIp: NODE, addresses: [] }));
+    this.#truth.put(podRecord({ uid, name: owner.name, role: owner.role, addresses: [] }));
   }
 
   #show({ address }: Slot, owner: Owner): void {
     if (owner.shownMs !== Number.POSITIVE_INFINITY) return;
     owner.shownMs = this.#clock.monotonic();
-    this.#truth.put(
-      podRecord({ uid: owner.uid, name: owner.name, role: owner.role, hostIp: NODE, addresses: [address] }),
-    );
+    this.#truth.put(podRecord({ uid: owner.uid, name: owner.name, role: owner.role, addresses: [address] }));
   }
 
   /** Asks for the name of the role and then for its credentials, or goes for a role that it had heard of. */
@@ -332,7 +330,7 @@ export class Model {
 }
 
 function knows(view: Replica['view'], { address }: Slot, { uid }: Owner): boolean {
-  const lookup = view.pods.find(address, { hostIp: NODE });
+  const lookup = view.pods.find(address, { node: { by: 'name', name: NODE_NAME } });
   return lookup.kind === 'found' && lookup.pod.uid === uid;
 }
 

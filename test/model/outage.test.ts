@@ -4,7 +4,7 @@ import { describe, it } from 'node:test';
 import { ManualClock } from '../support/manual-clock.ts';
 import { podRecord } from '../support/pods.ts';
 import { repeatableRandom } from '../unit/aws/scripted-sts.ts';
-import { NODE, type Replica, startAgent, startReplica } from './daemons.ts';
+import { type Replica, startAgent, startReplica } from './daemons.ts';
 import { Truth } from './truth.ts';
 
 const PODS = 200;
@@ -20,7 +20,7 @@ function nodeOf({ hasEvidence, seed = 1 }: { readonly hasEvidence: boolean; read
   const addressOf = new Map(names.map((name, index) => [name, `192.0.2.${index + 1}`]));
   for (const [name, address] of addressOf) {
     truth.plug(address);
-    truth.put(podRecord({ uid: `uid-${name}`, name, role: `role-${name}`, addresses: [address], hostIp: NODE }));
+    truth.put(podRecord({ uid: `uid-${name}`, name, role: `role-${name}`, addresses: [address] }));
   }
   const setting = { truth, clock, random, hasEvidence, sabotage: 'none', sessionMs: 60 * MINUTE_MS } as const;
   let replicas: Replica[] = [startReplica(setting, 0)];

@@ -22,7 +22,7 @@ export interface Command<Kind extends string = string, O extends Options = Optio
 interface Rules<O extends Options> {
   /** What is wrong with several flags together; `given` are the names of the flags that are given. */
   readonly problems?: (flags: FlagsOf<O>, given: ReadonlySet<string>) => readonly string[];
-  readonly warnings?: (flags: FlagsOf<O>) => readonly string[];
+  readonly warnings?: (flags: FlagsOf<O>, given: ReadonlySet<string>) => readonly string[];
   /** Whether required flags may be missing. */
   readonly needsNothing?: (flags: FlagsOf<O>) => boolean;
 }
@@ -40,7 +40,7 @@ export function command<Kind extends string, O extends Options>(
       const { flags, given, missing, problems, warnings } = readFlags(options, words, env);
       const needed = rules.needsNothing?.(flags) === true ? [] : missing;
       return {
-        asked: { kind, flags, warnings: [...warnings, ...(rules.warnings?.(flags) ?? [])] },
+        asked: { kind, flags, warnings: [...warnings, ...(rules.warnings?.(flags, given) ?? [])] },
         problems: [...needed, ...problems, ...(rules.problems?.(flags, given) ?? [])],
       };
     },

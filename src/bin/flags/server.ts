@@ -26,10 +26,18 @@ function refreshTakesTooLong({ sessionDurationMs, sessionRefreshMs = 0 }: Durati
   return sessionRefreshMs >= sessionDurationMs;
 }
 
-export function serverWarnings(flags: ServerFlags): string[] {
-  if (!refreshTakesTooLong(flags)) return [];
-  return ['--session-refresh is not below --session-duration: half of the duration is used instead'];
+export function serverWarnings(flags: ServerFlags, given: ReadonlySet<string>): string[] {
+  const warnings: string[] = [];
+  if (refreshTakesTooLong(flags)) {
+    warnings.push('--session-refresh is not below --session-duration: half of the duration is used instead');
+  }
+  if (!given.has('agent-identity')) warnings.push(WHAT_AUTO_LEAVES_OPEN);
+  return warnings;
 }
+
+const WHAT_AUTO_LEAVES_OPEN =
+  '--agent-identity is not given, so auto: an agent certificate that is used from an address which is no node’s gets the ' +
+  'credentials of every pod, and so does whoever is root on a node; --agent-identity=token holds each agent to its node';
 
 /** How long before they expire credentials are replaced: as given where that is possible, else half of the duration. */
 export function refreshBeforeExpiryMs(flags: Durations): number {

@@ -22,6 +22,7 @@ import {
   parseRegion,
   parseRoleBaseArn,
   parseServerAddress,
+  parseServiceAccount,
   parseSocketPath,
 } from './values.ts';
 
@@ -267,6 +268,12 @@ export const SERVER_OPTIONS = {
     choice<AgentIdentityMode>({ off: 'off', auto: 'auto', 'host-ip': 'host-ip', token: 'token' }),
     'auto',
     'How an agent is limited to the pods of its own node: off, auto, host-ip or token',
+  ),
+  'agent-service-account': value(
+    POLICY,
+    parseServiceAccount,
+    'system:serviceaccount:kube-system:kiam-agent',
+    'Whose tokens prove the node of an agent with --agent-identity=token; those of other accounts are refused',
   ),
   'admin-socket': ADMIN_SOCKET,
   bind: value(GRPC, parseListen, 'localhost:9610', 'host:port where agents connect'),

@@ -94,7 +94,7 @@ function createKiamMatcher(strict: boolean): (expression: string, arn: string) =
 function createHere({ pods, baseArn = '', strict }: Cluster) {
   const expressionOf = createExpressions(strict);
   const owners = pods.filter(ownsItsAddress);
-  const holders = Map.groupBy(owners, ({ addresses: [first = ''], hostIp }) => `${hostIp} ${first}`);
+  const holders = Map.groupBy(owners, ({ addresses: [first = ''], nodeName }) => `${nodeName} ${first}`);
   return (pod: PodRecord, namespace: NamespaceRecord | undefined): OurAnswer => {
     const [address = ''] = pod.addresses;
     const refuse = (reason: string, mend: string): OurAnswer => ({ served: false, reason, mend });
@@ -102,7 +102,11 @@ function createHere({ pods, baseArn = '', strict }: Cluster) {
       const mend = 'give its nodes’ role what it needs, or take hostNetwork away';
       return refuse('it has hostNetwork, and so the address of its node', mend);
     }
-    if (address !== '' && (holders.get(`${pod.hostIp} ${address}`)?.length ?? 0) > 1) {
+    if (pod.mirror) {
+      const advice = 'run it by a DaemonSet or a Deployment instead of from a file of the node';
+      return refuse('it is a mirror pod, which any kubelet can make', advice);
+    }
+    if (address !== '' && (holders.get(`${pod.nodeName} ${address}`)?.length ?? 0) > 1) {
       return refuse('multiple running pods found', 'delete the pod that does not run any more');
     }
     const expression = expressionOf(namespace?.permitted ?? '');

@@ -74,7 +74,7 @@ function createAddressJudge(all: readonly PodRecord[]): (pod: PodRecord) => Prob
   return (pod) => {
     if (!ownsItsAddress(pod)) return undefined;
     const shared = pod.addresses.find((address) => (holders.get(address)?.length ?? 0) > 1);
-    const other = holders.get(shared ?? '')?.find((holder) => holder !== pod && holder.hostIp === pod.hostIp);
+    const other = holders.get(shared ?? '')?.find((holder) => holder !== pod && holder.nodeName === pod.nodeName);
     if (shared === undefined || other === undefined) return undefined;
     const mend = 'delete the one that does not run any more: usually its node has died with it';
     return { says: `has the address ${shared}, and so has ${other.namespace}/${other.name}: neither is served`, mend };

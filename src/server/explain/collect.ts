@@ -1,4 +1,5 @@
 import { type Identity, identityOf } from '#domain/identity.ts';
+import type { NodeId } from '#domain/node.ts';
 import { ownsItsAddress, type PodRecord } from '#domain/pod.ts';
 import type { Decision } from '#domain/policy.ts';
 import type { RoleResolution } from '#domain/role.ts';
@@ -12,8 +13,8 @@ export interface CollectOptions {
   readonly pods: Pick<PodCache, 'find'> & { byName(namespace: string, name: string): PodRecord | undefined };
   /** Whether all pods that claim an address are among those. */
   readonly knowsAddress: (address: string) => boolean;
-  /** Agents are held to their nodes: of two pods with one address theirs is found. */
-  readonly asksByNode: boolean;
+  /** How the agent of a pod's node is told from others: of the pods with one address its own is found. Undefined for not at all. */
+  readonly nodeOf: (pod: PodRecord) => NodeId | undefined;
   readonly namespaces: Pick<NamespaceCache, 'get'>;
   /** Of a role that is not empty; undefined where that cannot be told. */
   readonly resolve: (role: string) => RoleResolution | undefined;
@@ -49,10 +50,10 @@ export function collectFacts(options: CollectOptions, namespace: string, name: s
   };
 }
 
-function addressFacts({ pods, knowsAddress, asksByNode }: CollectOptions, pod: PodRecord): readonly AddressFacts[] {
+function addressFacts({ pods, knowsAddress, nodeOf }: CollectOptions, pod: PodRecord): readonly AddressFacts[] {
   if (!ownsItsAddress(pod)) return [];
   return pod.addresses.map((address) => {
-    const found = pods.find(address, asksByNode ? { hostIp: pod.hostIp } : {});
+    const found = pods.find(address, { node: nodeOf(pod) });
     const claimants = pods.find(address);
     const others = claimants.kind === 'ambiguous' ? claimants.pods.filter(({ uid }) => uid !== pod.uid) : [];
     return {

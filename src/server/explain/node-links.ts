@@ -1,4 +1,5 @@
 import { type Identity, identityKey } from '#domain/identity.ts';
+import { nodeTextOf } from '#domain/node.ts';
 import type { PodRecord } from '#domain/pod.ts';
 
 import type { FeedInspection } from '../node-feed.ts';
@@ -21,7 +22,8 @@ export function confirmedLink({ confirmedAgoMs }: RunningFacts): Link {
 /** What the agent of the pod's node has been told on its stream to this server. */
 export function agentLink(pod: PodRecord, { streams, proof }: RunningFacts, identity: Identity | undefined): Link {
   const link = 'agent';
-  const facts = { node: pod.hostIp, streams: streams.length, proof: proof ?? null };
+  const node = nodeTextOf(pod);
+  const facts = { node, streams: streams.length, proof: proof ?? null };
   if (proof === undefined) {
     const text = 'with --agent-identity=off no agent is told anything ahead: it asks for each answer';
     return { link, verdict: 'note', text, facts };
@@ -29,7 +31,7 @@ export function agentLink(pod: PodRecord, { streams, proof }: RunningFacts, iden
   // Of two, the agent is changing over to the one that was opened last.
   const [stream] = streams.toSorted((left, right) => left.openForMs - right.openForMs);
   if (stream === undefined) {
-    const text = `no stream of an agent on the node ${pod.hostIp} to this replica: it may have one to another, or none`;
+    const text = `no stream of an agent on the node ${node} to this replica: it may have one to another, or none`;
     return { link, verdict: 'note', text, facts };
   }
   const told = toldOf(stream, identity);

@@ -1,4 +1,5 @@
-import { ownsItsAddress, type PodRecord } from '#domain/pod.ts';
+import { nodeTextOf } from '#domain/node.ts';
+import { MIRROR_ANNOTATION, ownsItsAddress, type PodRecord } from '#domain/pod.ts';
 
 import { inSeconds, type Link, spoken } from './explanation.ts';
 import type { AddressFacts, ExplainFacts, RunningFacts } from './facts.ts';
@@ -20,19 +21,22 @@ export function podLink({ pod, running }: ExplainFacts): Link {
     const who = running === undefined ? 'the API server' : 'this server';
     return { link: 'pod', verdict: 'no', text: `${who} knows no such pod`, facts: { found: false } };
   }
-  const { uid, phase, hostNetwork, terminating, hostIp } = pod;
+  const { uid, phase, hostNetwork, mirror, terminating } = pod;
   return {
     link: 'pod',
     verdict: ownsItsAddress(pod) ? 'ok' : 'no',
     text: stateOf(pod),
-    facts: { found: true, uid, phase, hostNetwork, terminating, node: hostIp },
+    facts: { found: true, uid, phase, hostNetwork, mirror, terminating, node: nodeTextOf(pod) },
   };
 }
 
-function stateOf({ phase, hostNetwork, terminating, hostIp }: PodRecord): string {
+function stateOf(pod: PodRecord): string {
+  const { phase, hostNetwork, mirror, terminating } = pod;
   if (phase === 'Succeeded' || phase === 'Failed') return `it has ended (${phase})`;
   if (hostNetwork) return 'it has hostNetwork: it shares the address of its node, and is never served';
-  const where = hostIp === '' ? 'on no node yet' : `on the node ${hostIp}`;
+  if (mirror) return `it is a mirror pod (${MIRROR_ANNOTATION}): any kubelet can make one, so none is served`;
+  const node = nodeTextOf(pod);
+  const where = node === '' ? 'on no node yet' : `on the node ${node}`;
   const end = terminating ? '; it is being deleted, and served until it is gone' : '';
   return `${phase} ${where}${end}`;
 }

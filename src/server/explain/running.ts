@@ -11,7 +11,7 @@ export interface RunningOptions {
   readonly view: () => Pick<RunningFacts, 'viewAgeMs' | 'viewProblem'>;
   readonly confirmation: Pick<Confirmation, 'confirmedAgoMs'>;
   readonly credentials: { inspect(identity: Identity): CredentialInspection };
-  readonly feeds: Pick<NodeFeeds, 'on'>;
+  readonly feeds: Pick<NodeFeeds, 'ofPod'>;
   readonly agentIdentity: AgentIdentityMode;
 }
 
@@ -25,7 +25,7 @@ export function runningFacts(
     ...view(),
     confirmedAgoMs: pod === undefined ? undefined : confirmation.confirmedAgoMs(pod),
     credentials: identity === undefined ? undefined : credentials.inspect(identity),
-    streams: pod === undefined ? [] : feeds.on(pod.hostIp).map((feed) => feed.inspect(pod.uid)),
+    streams: pod === undefined ? [] : feeds.ofPod(pod).map((feed) => feed.inspect(pod.uid)),
     proof: agentIdentity === 'off' ? undefined : agentIdentity === 'token' ? 'token' : 'address',
   };
 }

@@ -2,6 +2,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import { createServer } from 'node:https';
 import type { Authority } from '#pki/authority.ts';
 import { type HttpListener, type ListenAddress, listen, LOOPBACK_ANY_PORT } from '../http-listener.ts';
+import { textAt } from '../json.ts';
 import { Access, ADMIN_RULES, type Rule } from './access.ts';
 import { boundRules } from './bound-rules.ts';
 import { ApiControls } from './controls.ts';
@@ -102,6 +103,15 @@ export async function startKubernetesApi(options: KubernetesApiOptions): Promise
     });
     return config(name, { token });
   };
+  /** A token for a pod names the pod's node as well (Kubernetes, `pkg/registry/core/serviceaccount/storage/token.go`). */
+  const serviceAccountToken = (request: ServiceAccountToken): string => {
+    const { namespace, pod } = request;
+    const content = pod === undefined ? undefined : pods.get(namespace, pod.name)?.object.content;
+    const nodeName = content === undefined ? '' : textAt(content, 'spec', 'nodeName');
+    const uid = objects.collection(NODES).get('', nodeName)?.object.metadata.uid ?? '';
+    const node = nodeName === '' ? undefined : { name: nodeName, uid };
+    return issueServiceAccountToken(access, clock, { ...request, node });
+  };
   return {
     ...directAccess(objects),
     url,
@@ -115,9 +125,8 @@ export async function startKubernetesApi(options: KubernetesApiOptions): Promise
     },
     adminKubeconfig: () => identity('admin', ADMIN_RULES),
     grant: (userName, rules) => access.grant(userName, rules),
-    serviceAccountToken: (request) => issueServiceAccountToken(access, clock, request),
-    serviceAccountKubeconfig: (request) =>
-      config(request.serviceAccount, { token: issueServiceAccountToken(access, clock, request) }),
+    serviceAccountToken,
+    serviceAccountKubeconfig: (request) => config(request.serviceAccount, { token: serviceAccountToken(request) }),
     followServices: (listener) => {
       const tell = (): void => listener(serviceAddresses(objects));
       onServiceAddresses(objects, tell);

@@ -1,4 +1,5 @@
 import { randomBytes } from 'node:crypto';
+import { MIRROR_ANNOTATION } from '#domain/pod.ts';
 import { at, type JsonObject, textAt } from '../json.ts';
 import { conflict, invalid } from './api-error.ts';
 import type { StoredObject } from './objects.ts';
@@ -23,6 +24,7 @@ export function merged(
     deletionGracePeriodSeconds,
   };
   const metadata = { ...wanted.metadata, ...own };
+  if (resource === PODS) checkMirrorMark(current, wanted);
   if (subresource === 'status')
     return { metadata, content: { ...current.content, status: at(wanted.content, 'status') } };
   if (resource === PODS) {
@@ -42,6 +44,16 @@ export function merged(
     metadata: { ...metadata, others },
     content: { ...wanted.content, ...(status === undefined ? {} : { status }) },
   };
+}
+
+/** Kubernetes, `ValidatePodSpecificAnnotationUpdates` in `pkg/apis/core/validation/validation.go`; the status is no way round it. */
+function checkMirrorMark(current: StoredObject, wanted: StoredObject): void {
+  const before = current.metadata.annotations?.[MIRROR_ANNOTATION];
+  const after = wanted.metadata.annotations?.[MIRROR_ANNOTATION];
+  if (before === after) return;
+  const what =
+    before === undefined ? 'may not add mirror pod annotation' : 'may not remove or update mirror pod annotation';
+  throw invalid(PODS, current.metadata.name, `metadata.annotations[${MIRROR_ANNOTATION}]`, `Forbidden: ${what}`);
 }
 
 /** The generation counts the changes of a spec, so that a status can say which of them it has seen. */

@@ -75,7 +75,6 @@ export interface ServiceAccountToken {
   readonly audiences?: readonly string[];
   /** Binds the token to a pod: it is valid as long as the pod is there. */
   readonly pod?: { readonly name: string; readonly uid: string };
-  readonly node?: { readonly name: string; readonly uid: string };
   /** Default one hour. */
   readonly lifetimeMs?: number;
 }
@@ -84,7 +83,11 @@ export interface ServiceAccountToken {
  * Issues a token as the kubelet projects it into a pod, in the form of a JWT:
  * https://kubernetes.io/docs/reference/access-authn-authz/service-accounts-admin/#bound-service-account-tokens
  */
-export function issueServiceAccountToken(access: Access, clock: Clock, request: ServiceAccountToken): string {
+export function issueServiceAccountToken(
+  access: Access,
+  clock: Clock,
+  request: ServiceAccountToken & { readonly node: { readonly name: string; readonly uid: string } | undefined },
+): string {
   const { namespace, serviceAccount, audiences = [API_AUDIENCE], pod, node, lifetimeMs = 3_600_000 } = request;
   const expiresAtMs = clock.now() + lifetimeMs;
   const id = randomBytes(16).toString('hex');

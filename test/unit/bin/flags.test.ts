@@ -121,7 +121,10 @@ test("The arguments of Kiam's server manifest mean what they meant", async () =>
     ...TLS,
     '--prometheus-listen-addr=0.0.0.0:9620',
   ]);
-  assert.deepEqual(warnings, []);
+  assert.deepEqual(
+    warnings.map((warning) => warning.split(':')[0]),
+    ['--agent-identity is not given, so auto'],
+  );
   const tls = { cert: pem, key: pem, ca: pem };
   const grpc = {
     bind: { host: '0.0.0.0', port: 443 },
@@ -162,6 +165,7 @@ test("The arguments of Kiam's server manifest mean what they meant", async () =>
     maxViewAgeMs: 30_000,
     disableStrictNamespaceRegexp: false,
     agentIdentity: 'auto',
+    agentServiceAccount: 'system:serviceaccount:kube-system:kiam-agent',
   });
   assert.equal(refreshBeforeExpiryMs(flags), 1_800_000);
 });
@@ -270,12 +274,21 @@ for (const [words, durationMinutes, refreshMinutes, warningCount] of SESSIONS) {
       assert.equal((await problems([...SERVER, ...words])).length, 1);
       return;
     }
-    const { flags, warnings } = await server([...SERVER, ...words]);
+    const { flags, warnings } = await server([...SERVER, '--agent-identity=auto', ...words]);
     assert.equal(flags.sessionDurationMs, durationMinutes * 60_000);
     assert.equal(refreshBeforeExpiryMs(flags), refreshMinutes * 60_000);
     assert.equal(warnings.length, warningCount);
   });
 }
+
+test('A server that is not told how agents prove their nodes says what that leaves open, and one that is told says nothing', async () => {
+  const { warnings } = await server(SERVER);
+  assert.equal(warnings.length, 1);
+  assert.match(warnings[0] ?? '', /every pod, and so does whoever is root on a node; --agent-identity=token holds/);
+  for (const mode of ['off', 'auto', 'host-ip', 'token']) {
+    assert.deepEqual((await server([...SERVER, `--agent-identity=${mode}`])).warnings, []);
+  }
+});
 
 test('Where both base ARN flags are given, autodetection wins', async () => {
   const { flags } = await server([...SERVER, '--role-base-arn-autodetect']);
@@ -364,6 +377,10 @@ const REFUSED: readonly (readonly [readonly string[], RegExp])[] = [
   [[...SERVER, '--bind=0.0.0.0'], /^--bind=0.0.0.0 is not of the form host:port/],
   [[...SERVER, '--fetchers=0'], /^--fetchers=0 is not a whole number from 1/],
   [[...SERVER, '--kubeconfig=/does/not/exist'], /does not exist$/],
+  [
+    [...SERVER, '--agent-service-account=kiam-agent'],
+    /^--agent-service-account=kiam-agent is not of the form system:service/,
+  ],
   [[...SERVER, '--agent-identity=maybe'], /^--agent-identity=maybe is none of off, auto, host-ip, token$/],
   [[...SERVER, '--grpc-max-connection-age-duration=-1s'], /is less than 1ms$/],
   [[], /^no command is given: it must be one of agent, server, health, pki, explain, doctor$/],

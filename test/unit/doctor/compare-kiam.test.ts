@@ -81,11 +81,17 @@ const ROWS: readonly Row[] = [
     told: ['ok all pods'],
   },
   {
+    name: 'a mirror pod',
+    permitted: '.*',
+    pods: [{ role: 'app', mirror: true }],
+    told: ['wrong team/pod: Kiam serves app; here it is refused: it is a mirror pod, which any kubelet can make'],
+  },
+  {
     name: 'one address on two nodes',
     permitted: '.*',
     pods: [
-      { role: 'app', addresses: ['198.51.100.7'], hostIp: '192.0.2.1' },
-      { name: 'dead', role: 'app', addresses: ['198.51.100.7'], hostIp: '192.0.2.2' },
+      { role: 'app', addresses: ['198.51.100.7'], nodeName: 'node-1' },
+      { name: 'dead', role: 'app', addresses: ['198.51.100.7'], nodeName: 'node-2' },
     ],
     told: [
       'ok team/pod: Kiam refuses app (multiple running pods found); here it is served',

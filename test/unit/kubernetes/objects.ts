@@ -9,7 +9,9 @@ export interface PodFields {
   readonly phase?: string;
   readonly role?: unknown;
   readonly annotations?: unknown;
+  readonly nodeName?: string;
   readonly hostIp?: string;
+  readonly hostIps?: readonly string[];
   readonly hostNetwork?: boolean;
   readonly terminating?: boolean;
 }
@@ -28,10 +30,14 @@ export function podObject(fields: PodFields = {}): unknown {
       ...(fields.terminating === true ? { deletionTimestamp: '2026-01-01T00:00:00Z' } : {}),
       annotations: fields.annotations ?? { 'iam.amazonaws.com/role': fields.role ?? 'reader' },
     },
-    spec: { nodeName: 'node-1', ...(fields.hostNetwork === undefined ? {} : { hostNetwork: fields.hostNetwork }) },
+    spec: {
+      nodeName: fields.nodeName ?? 'node-1',
+      ...(fields.hostNetwork === undefined ? {} : { hostNetwork: fields.hostNetwork }),
+    },
     status: {
       phase,
       hostIP: fields.hostIp ?? '198.51.100.1',
+      ...(fields.hostIps === undefined ? {} : { hostIPs: fields.hostIps.map((ip) => ({ ip })) }),
       ...(ips[0] === undefined ? {} : { podIP: ips[0], podIPs: ips.map((ip) => ({ ip })) }),
     },
   };

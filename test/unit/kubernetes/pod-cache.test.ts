@@ -40,7 +40,7 @@ test('A pod is found by each of its addresses and no longer by one that it gave 
   assert.equal(cache.find('192.0.2.7').kind, 'found');
 });
 
-for (const fields of [{ phase: 'Succeeded' }, { phase: 'Failed' }, { hostNetwork: true }]) {
+for (const fields of [{ phase: 'Succeeded' }, { phase: 'Failed' }, { hostNetwork: true }, { mirror: true }]) {
   test(`A pod with ${JSON.stringify(fields)} owns no address, and stands in the way of no other.`, () => {
     const cache = cacheOf(podRecord({ ...fields, uid: 'x', name: 'x' }), first);
     const lookup = cache.find(ADDRESS);
@@ -61,23 +61,33 @@ test('Two live pods with one address are ambiguous until one of them is gone.', 
   assert.equal(cache.ambiguousAddresses, 0);
 });
 
-for (const [what, ours, theirs, hostIp, expected] of [
-  ['only one is on the node that asks', { hostIp: 'a' }, { hostIp: 'b' }, 'a', 'found'],
-  ['neither is on the node that asks', { hostIp: 'a' }, { hostIp: 'b' }, 'c', 'ambiguous'],
-  ['both are on the node that asks', { hostIp: 'a' }, { hostIp: 'a' }, 'a', 'ambiguous'],
-  ['the other one on the node is terminating', { hostIp: 'a' }, { hostIp: 'a', terminating: true }, 'a', 'found'],
-  ['the only one on the node is terminating', { hostIp: 'a', terminating: true }, { hostIp: 'b' }, 'a', 'ambiguous'],
+const ON_A = { nodeName: 'a', hostIps: ['198.51.100.1', '2001:db8::a'] };
+const ON_B = { nodeName: 'b', hostIps: ['198.51.100.2'] };
+const FOUND_OUT = { by: 'address', address: '2001:db8::a' } as const;
+const nodeCalled = (name: string) => ({ by: 'name', name }) as const;
+
+for (const [what, ours, theirs, node, expected] of [
+  ['only one is on the node that asks', ON_A, ON_B, nodeCalled('a'), 'found'],
+  ['only one is on the node that asks, by the second of its addresses', ON_A, ON_B, FOUND_OUT, 'found'],
+  ['neither is on the node that asks', ON_A, ON_B, nodeCalled('c'), 'none'],
+  ['no node has a name that is known', ON_A, ON_B, nodeCalled(''), 'none'],
+  ['both are on the node that asks', ON_A, ON_A, nodeCalled('a'), 'ambiguous'],
   [
-    'no node is named and one is terminating',
-    { hostIp: 'a' },
-    { hostIp: 'a', terminating: true },
-    undefined,
-    'ambiguous',
+    'the other only says that it is on the node that asks',
+    ON_A,
+    { ...ON_B, hostIps: ON_A.hostIps },
+    nodeCalled('a'),
+    'found',
   ],
+  ['the other one on the node is terminating', ON_A, { ...ON_A, terminating: true }, nodeCalled('a'), 'found'],
+  ['the only one on the node is terminating', { ...ON_A, terminating: true }, ON_B, nodeCalled('a'), 'found'],
+  ['no node is named and one is terminating', ON_A, { ...ON_A, terminating: true }, undefined, 'ambiguous'],
+  ['the other is a mirror pod of the same node', ON_A, { ...ON_A, mirror: true }, nodeCalled('a'), 'found'],
+  ['the other is a mirror pod and no node is named', ON_A, { ...ON_B, mirror: true }, undefined, 'found'],
 ] as const) {
   test(`Of two pods with one address, ${what}: ${expected}.`, () => {
     const cache = cacheOf({ ...first, ...ours }, { ...second, ...theirs });
-    const lookup = cache.find(ADDRESS, hostIp === undefined ? {} : { hostIp });
+    const lookup = cache.find(ADDRESS, { node });
     assert.equal(lookup.kind, expected);
     if (lookup.kind === 'found') assert.equal(lookup.pod.uid, 'one');
   });

@@ -21,9 +21,11 @@ test('A pod is read down to the fields that are used.', () => {
     namespace: 'default',
     name: 'pod-1',
     addresses: ['192.0.2.1', '2001:db8::1'],
-    hostIp: '198.51.100.1',
+    nodeName: 'node-1',
+    hostIps: ['198.51.100.1'],
     phase: 'Running',
     hostNetwork: false,
+    mirror: false,
     terminating: false,
     resourceVersion: '12',
     role: '/team/app',
@@ -48,6 +50,33 @@ for (const [what, status, addresses] of [
 ] as const) {
   test(`Addresses: ${what}.`, () => {
     assert.deepEqual(parse({ ...base, status })?.addresses, addresses);
+  });
+}
+
+for (const [what, status, hostIps] of [
+  ['hostIP alone, from an older kubelet', { hostIP: '192.0.2.1' }, ['192.0.2.1']],
+  [
+    'both families',
+    { hostIP: '192.0.2.1', hostIPs: [{ ip: '192.0.2.1' }, { ip: '2001:DB8:0::1' }] },
+    ['192.0.2.1', '2001:db8::1'],
+  ],
+  ['texts that are no address', { hostIP: 'node', hostIPs: [{ ip: 'x' }, null] }, []],
+] as const) {
+  test(`Addresses of the node: ${what}.`, () => {
+    assert.deepEqual(parse({ ...base, status })?.hostIps, hostIps);
+  });
+}
+
+test('Pods of one node share the text of its name and the list of its addresses.', () => {
+  const [one, two] = ['one', 'two'].map((name) => parse(podObject({ name, hostIps: ['198.51.100.1', '2001:db8::a'] })));
+  assert.ok(one !== undefined && one.hostIps === two?.hostIps);
+});
+
+for (const mark of ['', 'hash', null, 5, false]) {
+  test(`A pod is a mirror pod when it is annotated as one, with ${JSON.stringify(mark)} as well.`, () => {
+    const annotations = { 'kubernetes.io/config.mirror': mark, 'iam.amazonaws.com/role': 'admin' };
+    assert.equal(parse(podObject({ annotations }))?.mirror, true);
+    assert.equal(parse(podObject())?.mirror, false);
   });
 }
 
@@ -118,6 +147,9 @@ test('Two states of a pod differ by what is used, not by their versions.', () =>
     { phase: 'Failed' },
     { terminating: true },
     { hostNetwork: true },
+    { nodeName: 'node-9' },
+    { hostIps: ['198.51.100.1', '2001:db8::a'] },
+    { annotations: { 'iam.amazonaws.com/role': 'reader', 'kubernetes.io/config.mirror': 'x' } },
   ]) {
     assert.equal(podsDiffer(read({}), read(fields)), true);
   }

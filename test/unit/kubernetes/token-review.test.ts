@@ -11,14 +11,30 @@ const GOOD = {
   status: {
     authenticated: true,
     audiences: ['kiam-server'],
-    user: { extra: { 'authentication.kubernetes.io/pod-uid': ['uid-1'] } },
+    user: {
+      username: 'system:serviceaccount:kube-system:kiam-agent',
+      extra: {
+        'authentication.kubernetes.io/pod-uid': ['uid-1'],
+        'authentication.kubernetes.io/node-name': ['node-1'],
+      },
+    },
   },
 };
+
+const AGENT = 'system:serviceaccount:kube-system:kiam-agent';
+const POD = { kind: 'pod', uid: 'uid-1', user: AGENT, nodeName: 'node-1' };
+const SOURCE = { address: '192.0.2.1', isNode: true, certificate: () => 'certificate-1' };
 
 /** A token as the API server makes them, which ends at `expiresAtMs`; nobody checks its signature here. */
 function tokenUntil(expiresAtMs: number): string {
   const claims = Buffer.from(JSON.stringify({ exp: Math.floor(expiresAtMs / 1000) })).toString('base64url');
   return `e30.${claims}.c2ln`;
+}
+
+/** A good answer with what the user's `extra` says beside the pod's UID. */
+function withExtra(extra: object = {}): object {
+  const user = { username: AGENT, extra: { 'authentication.kubernetes.io/pod-uid': ['uid-1'], ...extra } };
+  return { status: { ...GOOD.status, user } };
 }
 
 function reviewerThat() {
@@ -31,15 +47,15 @@ function reviewerThat() {
     clock,
     lines,
     api,
-    ask: (token: string, within = signal) => review(token, within),
+    ask: (token: string, within = signal, source = SOURCE) => review(token, source, within),
     /** Asks, and answers the API server's part. */
     asked: async (token: string, status: number, body: unknown) => {
-      const asking = review(token, signal);
+      const asking = review(token, SOURCE, signal);
       (await api.next('other')).answer(status, body);
       return asking;
     },
     refused: async (token: string) => {
-      const asking = review(token, signal);
+      const asking = review(token, SOURCE, signal);
       (await api.next('other')).refuse(new Error('connect ECONNREFUSED'));
       return asking;
     },
@@ -48,7 +64,13 @@ function reviewerThat() {
 
 describe('the review of tokens', () => {
   const answers: readonly (readonly [string, unknown, object])[] = [
-    ['a good token', GOOD, { kind: 'pod', uid: 'uid-1' }],
+    ['a good token', GOOD, POD],
+    ['a good token from before Kubernetes 1.30', withExtra(), { ...POD, nodeName: '' }],
+    [
+      'a token that names two nodes',
+      withExtra({ 'authentication.kubernetes.io/node-name': ['node-1', 'node-2'] }),
+      { ...POD, nodeName: '' },
+    ],
     ['a token that is not authenticated', { status: { ...GOOD.status, authenticated: false } }, { kind: 'refused' }],
     ['what is nearly a yes', { status: { ...GOOD.status, authenticated: 'true' } }, { kind: 'refused' }],
     [
@@ -113,7 +135,7 @@ describe('the review of tokens', () => {
     const token = tokenUntil(clock.now() + 3_600_000);
     await asked(token, 201, GOOD);
     await clock.advance(3_599_000);
-    assert.deepEqual(await refused(token), { kind: 'pod', uid: 'uid-1' });
+    assert.deepEqual(await refused(token), POD);
     await clock.advance(1000);
     assert.deepEqual(await refused(token), { kind: 'unavailable' });
   });
@@ -140,7 +162,7 @@ describe('the review of tokens', () => {
     const { logger, lines } = recordingLogger();
     const review = createTokenReviewer({ connection: scriptedApi(clock), clock, logger });
     const controller = new AbortController();
-    const asking = review('token', controller.signal);
+    const asking = review('token', SOURCE, controller.signal);
     await settle();
     controller.abort();
     assert.deepEqual(await asking, { kind: 'unavailable' });
@@ -162,5 +184,73 @@ describe('the review of tokens', () => {
     assert.deepEqual(await other, { kind: 'refused' });
     await settle();
     assert.ok(!api.isWaiting('other'));
+  });
+});
+
+describe('tokens that nobody has found good', () => {
+  const BAD = { status: { authenticated: false } };
+  const node = (number: number) => ({ address: `198.51.100.${number}`, isNode: true, certificate: () => 'shared' });
+  const stranger = (number: number) => ({ address: `203.0.113.${number}`, isNode: false, certificate: () => 'shared' });
+
+  /** A reviewer whose API server finds nothing good but tokens that begin with `good`. */
+  function limitedReviewer() {
+    const reviewer = reviewerThat();
+    let answering = Promise.resolve();
+    const ask = async (token: string, source: ReturnType<typeof node>): Promise<string> => {
+      const asking = reviewer.ask(token, undefined, source);
+      await settle();
+      if (reviewer.api.isWaiting('other')) {
+        answering = answering.then(async () => {
+          (await reviewer.api.next('other')).answer(201, token.startsWith('good') ? GOOD : BAD);
+        });
+        await answering;
+      }
+      return (await asking).kind;
+    };
+    const flood = async (count: number, sources: readonly ReturnType<typeof node>[]): Promise<void> => {
+      for (let index = 0; index < count; index += 1) {
+        const source = sources[index % sources.length];
+        if (source !== undefined) await ask(`bad-${index}-${reviewer.clock.monotonic()}`, source);
+      }
+    };
+    return { ...reviewer, ask, flood };
+  }
+
+  it('are asked about ten times at once and then once a second for each address', async () => {
+    const { api, clock, flood } = limitedReviewer();
+    await flood(500, [node(1)]);
+    assert.equal(api.calls.length, 10);
+    await clock.advance(3000);
+    await flood(500, [node(1)]);
+    assert.equal(api.calls.length, 13);
+  });
+
+  it('are asked about a hundred times at once and then ten times a second for a certificate, from all addresses that are no node’s', async () => {
+    const { api, clock, flood } = limitedReviewer();
+    const strangers = Array.from({ length: 200 }, (_, index) => stranger(index + 1));
+    await flood(1000, strangers);
+    assert.equal(api.calls.length, 100);
+    await clock.advance(3000);
+    await flood(1000, strangers);
+    assert.equal(api.calls.length, 130);
+  });
+
+  it('do not keep a node’s agent from being known, nor one that has been found good from going on', async () => {
+    const { api, clock, ask, flood } = limitedReviewer();
+    assert.equal(await ask('good-early', node(2)), 'pod');
+    await flood(500, [node(1), ...Array.from({ length: 50 }, (_, index) => stranger(index + 1))]);
+    assert.equal(await ask('good-late', node(3)), 'pod');
+    await flood(50, [node(2)]);
+    await clock.advance(300_000);
+    await flood(50, [node(2)]);
+    assert.equal(await ask('good-early', node(2)), 'pod');
+    const { length } = api.calls;
+    assert.equal(await ask('bad-more', node(2)), 'unavailable', 'which is no refusal');
+    assert.equal(api.calls.length, length);
+  });
+
+  it('cost nothing when they turn out to be good', async () => {
+    const { ask } = limitedReviewer();
+    for (let index = 0; index < 300; index += 1) assert.equal(await ask(`good-${index}`, stranger(1)), 'pod');
   });
 });

@@ -11,36 +11,56 @@ import { recordingLogger } from '../../support/recording-logger.ts';
 
 const NODE = '198.51.100.1';
 
-/** A cluster with a pod and an agent on one node, and one node that is known by its IPv6 address alone. */
+const AGENTS = 'system:serviceaccount:kube-system:kiam-agent';
+
+/** What the API server says of a token that was made for a pod. */
+function tokenOf(uid: string, { user = AGENTS, nodeName = '' } = {}): TokenReview {
+  return { kind: 'pod', uid, user, nodeName };
+}
+
+/** A cluster with a pod and an agent on one dual-stack node, and one node that is known by its IPv6 address alone. */
 function scopeThat(mode: AgentIdentityMode) {
   const { logger, lines } = recordingLogger();
   const pods = new PodCache({ logger });
-  pods.upsert(podRecord({ addresses: ['192.0.2.1', '2001:db8::1'] }));
+  pods.upsert(podRecord({ addresses: ['192.0.2.1', '2001:db8::1'], hostIps: [NODE, '2001:db8::b'] }));
   pods.upsert(podRecord({ uid: 'ended', name: 'ended', addresses: ['192.0.2.3'], phase: 'Succeeded' }));
   pods.upsert(podRecord({ uid: 'agent', name: 'agent', addresses: [NODE], hostNetwork: true }));
-  pods.upsert(podRecord({ uid: 'v6', name: 'v6', addresses: ['2001:db8::2'], hostIp: '2001:db8::a' }));
-  pods.upsert(podRecord({ uid: 'pending', name: 'pending', addresses: [], hostIp: '', hostNetwork: true }));
+  pods.upsert(podRecord({ uid: 'v6', name: 'v6', addresses: ['2001:db8::2'], hostIps: ['2001:db8::a'] }));
+  const nowhere = { addresses: [], nodeName: '', hostIps: [], hostNetwork: true };
+  pods.upsert(podRecord({ uid: 'pending', name: 'pending', ...nowhere }));
+  // Its kubelet says that it is on another node than it is.
+  pods.upsert(podRecord({ uid: 'liar', name: 'liar', nodeName: 'node-2', addresses: [NODE], hostNetwork: true }));
   const unproven: string[] = [];
   const reviews: Record<string, TokenReview> = {
-    'token-of-agent': { kind: 'pod', uid: 'agent' },
-    'token-of-pod': { kind: 'pod', uid: 'uid-1' },
-    'token-of-pending': { kind: 'pod', uid: 'pending' },
-    'token-of-unknown': { kind: 'pod', uid: 'unknown' },
+    'token-of-agent': tokenOf('agent', { nodeName: 'node-1' }),
+    'old-token-of-agent': tokenOf('agent'),
+    'token-of-liar': tokenOf('liar', { nodeName: 'node-2' }),
+    'old-token-of-liar': tokenOf('liar'),
+    'token-of-other-account': tokenOf('agent', { user: 'system:serviceaccount:team:default', nodeName: 'node-1' }),
+    'token-of-pod': tokenOf('uid-1', { nodeName: 'node-1' }),
+    'token-of-pending': tokenOf('pending'),
+    'token-of-unknown': tokenOf('unknown', { nodeName: 'node-1' }),
     'token-in-outage': { kind: 'unavailable' },
   };
   const scope = new AgentScope({
     mode,
+    serviceAccount: AGENTS,
     index: new NodeIndex(pods),
     pods,
     reviewToken: (token) => Promise.resolve(reviews[token] ?? { kind: 'refused' }),
     logger,
-    unproven: { inc: ({ address }) => unproven.push(address) },
+    countUnproven: (address) => void unproven.push(address),
   });
   const { signal } = new AbortController();
-  return { lines, unproven, of: (peer: string, token = '', hostIp = '') => scope.of({ peer, token, hostIp }, signal) };
+  return {
+    lines,
+    unproven,
+    of: (peer: string, token = '', hostIp = '') => scope.of({ peer, token, hostIp, certificate: () => '' }, signal),
+  };
 }
 
-const HELD = { kind: 'node', hostIp: NODE };
+const heldTo = (address: string) => ({ kind: 'node', node: { by: 'address', address } });
+const HELD = heldTo(NODE);
 const ANY = { kind: 'any' };
 const REFUSED = { kind: 'refused' };
 
@@ -50,17 +70,13 @@ describe('the scope of an agent by its address', () => {
     ['an agent of the host network', `${NODE}:40000`, HELD, HELD],
     ['the same, in IPv6 clothes', `[::ffff:${NODE}]:40000`, HELD, HELD],
     ['the same, without brackets', `::ffff:${NODE}:40000`, HELD, HELD],
+    ['an agent on an IPv6 node', '[2001:DB8::A]:40000', heldTo('2001:db8::a'), heldTo('2001:db8::a')],
+    ['the same, as Node writes it', '2001:db8::a:40000', heldTo('2001:db8::a'), heldTo('2001:db8::a')],
     [
-      'an agent on an IPv6 node',
-      '[2001:DB8::A]:40000',
-      { kind: 'node', hostIp: '2001:db8::a' },
-      { kind: 'node', hostIp: '2001:db8::a' },
-    ],
-    [
-      'the same, as Node writes it',
-      '2001:db8::a:40000',
-      { kind: 'node', hostIp: '2001:db8::a' },
-      { kind: 'node', hostIp: '2001:db8::a' },
+      'an agent that dials by the other family of its node',
+      '[2001:db8::b]:1',
+      heldTo('2001:db8::b'),
+      heldTo('2001:db8::b'),
     ],
     ['a pod', '192.0.2.1:40000', REFUSED, REFUSED],
     ['a pod by IPv6', '2001:db8::1:40000', REFUSED, REFUSED],
@@ -113,8 +129,13 @@ describe('the scope of an agent by its address', () => {
 });
 
 describe('the scope of an agent by its token', () => {
+  const provenAs = (name: string, agentUid: string) => ({ kind: 'node', node: { by: 'name', name }, agentUid });
   const tokens = [
-    ['token-of-agent', HELD],
+    ['token-of-agent', provenAs('node-1', 'agent')],
+    ['old-token-of-agent', provenAs('node-1', 'agent')],
+    ['token-of-liar', provenAs('node-2', 'liar')],
+    ['old-token-of-liar', provenAs('node-2', 'liar')],
+    ['token-of-other-account', REFUSED],
     ['token-of-pod', REFUSED],
     ['token-of-pending', REFUSED],
     ['token-of-unknown', { kind: 'unknown' }],

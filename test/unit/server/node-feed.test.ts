@@ -17,8 +17,8 @@ import { ManualClock, settle } from '../../support/manual-clock.ts';
 import { podRecord } from '../../support/pods.ts';
 import { recordingLogger } from '../../support/recording-logger.ts';
 
-const NODE = '198.51.100.1';
-const OTHER_NODE = '198.51.100.2';
+const NODE = 'node-1';
+const OTHER_NODE = 'node-2';
 
 /** A feed of one node, an agent's store at its other end, and everything that was sent on the way. */
 function feedThat(...records: readonly PodRecord[]) {
@@ -46,11 +46,13 @@ function feedBeside(wholeSets: Slots, ...records: readonly PodRecord[]) {
       return () => listeners.delete(listener);
     };
   const feed = new NodeFeed({
-    hostIp: NODE,
+    node: { by: 'name', name: NODE },
     stream: {
       signal: gone.signal,
       peer: '',
       token: '',
+      certificate: () => '',
+      giveWay: () => {},
       send: (update) => {
         if (gone.signal.aborted) return false;
         sent.push(update);
@@ -143,8 +145,8 @@ describe('the feed of a node', () => {
   it('says the whole set, then that it was, then how the watch is', async () => {
     const node = feedThat(
       podRecord(),
-      podRecord({ uid: 'elsewhere', name: 'a', addresses: ['192.0.2.9'], hostIp: OTHER_NODE }),
-      podRecord({ uid: 'host', name: 'b', addresses: [NODE], hostNetwork: true }),
+      podRecord({ uid: 'elsewhere', name: 'a', addresses: ['192.0.2.9'], nodeName: OTHER_NODE }),
+      podRecord({ uid: 'host', name: 'b', addresses: ['198.51.100.1'], hostNetwork: true }),
       podRecord({ uid: 'ended', name: 'c', addresses: ['192.0.2.3'], phase: 'Failed' }),
       podRecord({ uid: 'unborn', name: 'd', addresses: [] }),
       podRecord({ uid: 'plain', name: 'e', addresses: ['192.0.2.4'], role: '' }),
@@ -216,7 +218,7 @@ describe('the feed of a node', () => {
     ['is deleted', (node) => node.pods.remove('uid-1')],
     ['ends', (node) => node.pods.upsert(podRecord({ phase: 'Succeeded', resourceVersion: '2' }))],
     ['loses its address', (node) => node.pods.upsert(podRecord({ addresses: [], resourceVersion: '2' }))],
-    ['moves to another node', (node) => node.pods.upsert(podRecord({ hostIp: OTHER_NODE, resourceVersion: '2' }))],
+    ['moves to another node', (node) => node.pods.upsert(podRecord({ nodeName: OTHER_NODE, resourceVersion: '2' }))],
     [
       'shares its address with another of the node',
       (node) => node.pods.upsert({ ...SECOND, addresses: ['192.0.2.1'] }),
@@ -267,17 +269,30 @@ describe('the feed of a node', () => {
     node.gone.abort();
   });
 
-  it('holds its own pod before one of another node with the same address, but not while its own is being deleted', async () => {
-    const node = feedThat(podRecord(), podRecord({ uid: 'rival', name: 'rival', hostIp: OTHER_NODE }));
+  it('holds its own pod, whatever pods of other nodes claim its address, also while its own is being deleted', async () => {
+    const node = feedThat(podRecord(), podRecord({ uid: 'rival', name: 'rival', nodeName: OTHER_NODE }));
     await node.issue('reader');
     await node.start();
     assert.equal(node.keyAt('192.0.2.1'), 'ASIA-reader');
+    node.news();
     node.pods.upsert(podRecord({ terminating: true, resourceVersion: '2' }));
-    await settle();
-    assert.equal(node.keyAt('192.0.2.1'), undefined);
-    node.pods.remove('rival');
+    node.pods.upsert(
+      podRecord({ uid: 'rival', name: 'rival', nodeName: OTHER_NODE, phase: 'x', resourceVersion: '3' }),
+    );
     await settle();
     assert.equal(node.keyAt('192.0.2.1'), 'ASIA-reader');
+    assert.ok(!node.news().some((update) => update.includes('rival')));
+    node.gone.abort();
+  });
+
+  it('of two pods of its own with one address holds none, or the one that stays', async () => {
+    const node = feedThat(podRecord(), podRecord({ uid: 'twin', name: 'twin', terminating: true }));
+    await node.issue('reader');
+    await node.start();
+    assert.equal(node.store.find('192.0.2.1')?.uid, 'uid-1');
+    node.pods.upsert(podRecord({ terminating: true, resourceVersion: '2' }));
+    await settle();
+    assert.equal(node.store.find('192.0.2.1'), undefined);
     node.gone.abort();
   });
 

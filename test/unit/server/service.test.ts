@@ -5,11 +5,12 @@ import type { Credentials } from '#domain/credentials.ts';
 import { failed } from '#domain/failure.ts';
 import type { Identity } from '#domain/identity.ts';
 import type { NamespaceRecord } from '#domain/namespace.ts';
+import { isOnNode } from '#domain/node.ts';
 import type { PodRecord } from '#domain/pod.ts';
 import { NamespacePolicy } from '#server/namespace-policy.ts';
 import type { Scope } from '#server/agent-scope.ts';
 import type { Verdict } from '#server/confirmation.ts';
-import type { CredentialOutcome, PodLookup } from '#server/ports.ts';
+import type { Asker, CredentialOutcome, PodLookup } from '#server/ports.ts';
 import { createService } from '#server/service.ts';
 
 import { ManualClock } from '../../support/manual-clock.ts';
@@ -33,17 +34,18 @@ function world() {
   let sts: (identity: Identity) => Promise<CredentialOutcome> = (identity) =>
     Promise.resolve({ ok: true, value: credentialsOf(identity) });
 
-  const find = (address: string): PodLookup => {
-    const [pod, ...others] = pods.get(address) ?? [];
+  const find = (address: string, { node }: Asker = {}): PodLookup => {
+    const claimants = pods.get(address) ?? [];
+    const [pod, ...others] = node === undefined ? claimants : claimants.filter((one) => isOnNode(one, node));
     if (pod === undefined) return { kind: 'none' };
     return others.length === 0 ? { kind: 'found', pod } : { kind: 'ambiguous', pods: [pod, ...others] };
   };
-  const waitFor = (address: string, signal: AbortSignal): Promise<PodLookup> =>
+  const waitFor = (address: string, signal: AbortSignal, asker?: Asker): Promise<PodLookup> =>
     new Promise((resolve) => {
       const look = (): void => {
-        if (find(address).kind === 'none' && !signal.aborted) return;
+        if (find(address, asker).kind === 'none' && !signal.aborted) return;
         waiting.delete(look);
-        resolve(find(address));
+        resolve(find(address, asker));
       };
       waiting.add(look);
       signal.addEventListener('abort', look);
@@ -85,7 +87,13 @@ function world() {
     clock,
     sessionName: 'kiam',
   });
-  const context = { signal: new AbortController().signal, remainingMs: 900, peer: '198.51.100.1:40000', token: '' };
+  const context = {
+    signal: new AbortController().signal,
+    remainingMs: 900,
+    peer: '198.51.100.1:40000',
+    token: '',
+    certificate: () => '',
+  };
   return {
     clock,
     asked,
@@ -307,15 +315,15 @@ describe('what the watch says of an address is made sure of', () => {
 describe('an agent that is held to its node', () => {
   it('gets the pods of that node', async () => {
     const server = world();
-    server.put(podRecord({ hostIp: '198.51.100.1' }));
-    server.holdAgentTo({ kind: 'node', hostIp: '198.51.100.1' });
+    server.put(podRecord({ nodeName: 'node-1' }));
+    server.holdAgentTo({ kind: 'node', node: { by: 'name', name: 'node-1' } });
     assert.ok((await server.credentials('192.0.2.1', 'reader')).ok);
   });
 
   it('gets for a pod of another node what it gets for none, and as late', async () => {
     const server = world();
-    server.put(podRecord({ hostIp: '198.51.100.2' }));
-    server.holdAgentTo({ kind: 'node', hostIp: '198.51.100.1' });
+    server.put(podRecord({ nodeName: 'node-2' }));
+    server.holdAgentTo({ kind: 'node', node: { by: 'name', name: 'node-1' } });
     const answers: unknown[] = [];
     for (const address of ['192.0.2.1', '192.0.2.99']) {
       void server
@@ -335,19 +343,13 @@ describe('an agent that is held to its node', () => {
 
   it('is not told that two pods of other nodes share an address', async () => {
     const server = world();
-    server.put(
-      podRecord({ hostIp: '198.51.100.2' }),
-      podRecord({ uid: 'uid-2', name: 'pod-2', hostIp: '198.51.100.3' }),
-    );
-    server.holdAgentTo({ kind: 'node', hostIp: '198.51.100.1' });
+    server.put(podRecord({ nodeName: 'node-2' }), podRecord({ uid: 'uid-2', name: 'pod-2', nodeName: 'node-3' }));
+    server.holdAgentTo({ kind: 'node', node: { by: 'name', name: 'node-1' } });
     const asking = server.credentials('192.0.2.1', 'reader');
     await server.clock.advance(850);
     assert.deepEqual(await asking, failed('pod-not-found', 'no pod found'));
-    server.holdAgentTo({ kind: 'node', hostIp: '198.51.100.2' });
-    assert.deepEqual(
-      await server.credentials('192.0.2.1', 'reader'),
-      failed('multiple-pods', 'multiple running pods found'),
-    );
+    server.holdAgentTo({ kind: 'node', node: { by: 'name', name: 'node-2' } });
+    assert.ok((await server.credentials('192.0.2.1', 'reader')).ok, 'of its own node there is one');
   });
 
   it('gets nothing when it is refused', async () => {

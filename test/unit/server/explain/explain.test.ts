@@ -86,7 +86,7 @@ describe('the explanation of a pod', () => {
       `default/pod-1 gets credentials: ${BASE}reader
 
   ok  view         the server's view of pods and namespaces is 1.0s old at most
-  ok  pod          Running on the node 198.51.100.1
+  ok  pod          Running on the node node-1
   ok  address      192.0.2.1
   ok  role         "reader" is ${BASE}reader
   ok  policy       ".*" (iam.amazonaws.com/permitted of namespace default) matches the ARN
@@ -156,7 +156,7 @@ as a test says
     const [stream] = factsOf().running?.streams ?? [];
     assert.ok(stream !== undefined);
     const cases: readonly (readonly [RunningFacts['streams'], RegExp])[] = [
-      [[], /^no stream of an agent on the node 198\.51\.100\.1 to this replica: /],
+      [[], /^no stream of an agent on the node node-1 to this replica: /],
       [
         [stream, { ...stream, openForMs: 5, identityKey: undefined }],
         /^has not been told of the pod, .*open for 0\.0s/,
@@ -200,6 +200,11 @@ as a test says
         'it has hostNetwork: it shares the address of its node, and is never served',
         ['view', 'pod', 'role', 'policy', 'session'],
       ],
+      [
+        factsOf({ pod: podRecord({ mirror: true }), addresses: [] }),
+        'it is a mirror pod (kubernetes.io/config.mirror): any kubelet can make one, so none is served',
+        ['view', 'pod', 'role', 'policy', 'session'],
+      ],
     ];
     for (const [facts, because, links] of chains) {
       const explanation = explain(facts);
@@ -215,7 +220,7 @@ as a test says
     const ending = explain(factsOf({ pod: podRecord({ terminating: true }) }));
     assert.equal(ending.outcome, 'gets credentials');
     assert.match(linkOf(ending, 'pod').text, /it is being deleted, and served until it is gone$/);
-    const unborn = explain(factsOf({ pod: podRecord({ addresses: [], hostIp: '', phase: 'Pending' }) }));
+    const unborn = explain(factsOf({ pod: podRecord({ addresses: [], nodeName: '', hostIps: [], phase: 'Pending' }) }));
     assert.deepEqual([unborn.outcome, unborn.because], ['gets nothing', 'it has no address yet']);
     assert.equal(linkOf(unborn, 'pod').text, 'Pending on no node yet');
   });

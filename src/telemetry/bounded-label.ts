@@ -1,0 +1,13 @@
+/** The value under which whatever comes after the first `most` values is counted. */
+export const OTHER = 'other';
+
+/** Makes a bound for the values of a label that others choose: each value is a time series, and is kept for ever. */
+export function createBoundedLabel(most: number): (value: string) => string {
+  const known = new Set<string>();
+  return (value) => {
+    if (known.has(value)) return value;
+    if (known.size >= most) return OTHER;
+    known.add(value);
+    return value;
+  };
+}
