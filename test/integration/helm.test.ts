@@ -276,6 +276,15 @@ describe('the Helm chart', { skip: renderer.skip }, () => {
     assert.deepEqual(find(objects, 'Service', 'kiam-server').spec.selector, deployment.spec.template.metadata.labels);
   });
 
+  it('tells the servers which account the agents have, under the name that they are given', () => {
+    const accountOf = (values: object): string | undefined =>
+      argsOf(render(values), 'kiam-server').find((flag) => flag.startsWith('--agent-service-account='));
+    const namespace = 'kube-system';
+    assert.equal(accountOf({}), `--agent-service-account=system:serviceaccount:${namespace}:kiam-agent`);
+    const serviceAccounts = { agent: { create: false, name: 'ours' } };
+    assert.equal(accountOf({ serviceAccounts }), `--agent-service-account=system:serviceaccount:${namespace}:ours`);
+  });
+
   it('refuses values that it does not know, and half a set of certificate files', () => {
     assert.match(renderer.run({ agent: { hots: {} } }).stderr, /hots/);
     assert.match(renderer.run({ server: { agentIdentity: 'tokens' } }).stderr, /agentIdentity/);
