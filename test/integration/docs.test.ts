@@ -6,6 +6,8 @@ import { dirname, join } from 'node:path';
 import { describe, it } from 'node:test';
 import { fileURLToPath } from 'node:url';
 
+import { countedRows } from '../support/line-counts.ts';
+
 const ROOT = fileURLToPath(new URL('../../', import.meta.url));
 const files = ['README.md', ...(await readdir(`${ROOT}docs`)).map((name) => `docs/${name}`)].filter((file) =>
   file.endsWith('.md'),
@@ -52,6 +54,25 @@ describe('the pages', () => {
       const [, text] = specification.split(new RegExp(`^## ${section}\\. `, 'm'));
       assert.ok(text !== undefined, citation);
       if (item !== undefined) assert.match(text.split(/^## /m)[0] ?? '', new RegExp(`^${item}\\. `, 'm'), citation);
+    }
+  });
+
+  it('name files of the project that exist', () => {
+    const { text = '' } = pages.find(({ file }) => file === 'docs/architecture.md') ?? {};
+    const named = Array.from(text.matchAll(/`((?:src|test|proto)\/[\w./-]+)`/g), ([, path = '']) => path);
+    assert.ok(named.length > 30);
+    for (const path of named) assert.ok(existsSync(join(ROOT, path)), path);
+  });
+
+  it('count the lines of what is made by hand, within a quarter', async () => {
+    const { text = '' } = pages.find(({ file }) => file === 'docs/architecture.md') ?? {};
+    const rows = await countedRows(text);
+    assert.ok(rows.length > 10);
+    for (const { files, written, counted } of rows) {
+      assert.ok(
+        Math.abs(written - counted) <= counted / 4,
+        `${files.join()}: ${written}, not ${counted}: npm run docs`,
+      );
     }
   });
 
