@@ -24,6 +24,10 @@ export interface KernelNodeOptions {
   /** What the node's kubelet uses. */
   readonly backend: 'nft' | 'legacy';
   readonly topology?: NetworkOptions['topology'];
+  /** How the network differs from `createNetwork`'s defaults. */
+  readonly network?: Pick<NetworkOptions, 'interfacePrefix' | 'uplink' | 'bridgeNetfilter'>;
+  /** `--host-interface`; the pods' own by default. */
+  readonly hostInterface?: string;
   /** What the server may do in Kubernetes. */
   readonly serverRules?: WorldOptions['serverRules'];
   /** Gives each pod's interface another address to lead to, so that the kernel does not show whose it is. */
@@ -82,6 +86,7 @@ export async function createKernelNode(options: KernelNodeOptions): Promise<Kern
     pid: process.pid,
     label: options.label,
     topology: options.topology ?? 'routed',
+    ...options.network,
   });
   const inside = listenInside(network.metadata, [process.execPath, LISTEN_INSIDE], { PATH: SYSTEM_PATH });
   const pods = new Map<string, readonly string[]>();
@@ -138,7 +143,7 @@ export async function createKernelNode(options: KernelNodeOptions): Promise<Kern
   const { ca, serverCertificate, serverKey, agentCertificate, agentKey } = world.certificates;
   const agentFlags: KernelNode['agentFlags'] = ({ flags = [], port = 3100, hasBadCertificate = false } = {}) => [
     '--iptables',
-    `--host-interface=${network.hostInterface}`,
+    `--host-interface=${options.hostInterface ?? network.hostInterface}`,
     `--host=${network.node.address},${network.node.address6}`,
     `--port=${port}`,
     `--server-address=${network.node.address}:${SERVER_PORT}`,
@@ -156,7 +161,7 @@ export async function createKernelNode(options: KernelNodeOptions): Promise<Kern
     nodeExec: onNodeExec,
     agentFlags,
     startAgent: (options) => start('agent', agentFlags(options)),
-    guardOnly: () => start('agent', ['--guard-only', `--host-interface=${network.hostInterface}`]).exited,
+    guardOnly: () => start('agent', ['--guard-only']).exited,
     startServer: async () => {
       const child = start(
         'server',

@@ -32,6 +32,10 @@ export interface NetworkOptions {
   readonly topology: Topology;
   /** What the names of the node's pod interfaces begin with: at most 8 letters. Default `veth`. */
   readonly interfacePrefix?: string;
+  /** The node's own interface, by which it reaches the world. Default `eth0`. */
+  readonly uplink?: string;
+  /** Whether iptables sees what goes from port to port of a bridge, as kube-proxy and many CNI plugins want it. Default false. */
+  readonly bridgeNetfilter?: boolean;
   /** Also gives the caller's own namespace a link to the node and to the metadata namespace. Default false. */
   readonly hostLinks?: boolean;
 }
@@ -93,7 +97,7 @@ export async function createNetwork(options: NetworkOptions): Promise<Network> {
   try {
     await make(names.node);
     await make(names.metadata);
-    await buildNode(names, options.topology);
+    await buildNode(names, options);
     if (options.hostLinks === true) host = await linkHost(names, options.pid);
   } catch (error) {
     await remove();
@@ -158,7 +162,7 @@ const BRIDGE_MAC = '02:00:c6:12:01:01';
  */
 async function buildNode(
   names: { readonly node: string; readonly metadata: string },
-  topology: Topology,
+  { topology, uplink = 'eth0', bridgeNetfilter = false }: NetworkOptions,
 ): Promise<void> {
   const forwarding = {
     'net/ipv4/ip_forward': '1',
@@ -168,6 +172,7 @@ async function buildNode(
     'net/ipv4/conf/default/rp_filter': '0',
   };
   await Promise.all([setParameters(names.node, forwarding), setParameters(names.metadata, forwarding)]);
+  if (topology === 'bridge' && bridgeNetfilter) await filterBridge(names.node);
   const bridge = [
     `link add ${BRIDGE} address ${BRIDGE_MAC} type bridge`,
     `addr add ${POD_SUBNET}.1/24 dev ${BRIDGE}`,
@@ -175,11 +180,11 @@ async function buildNode(
     `link set ${BRIDGE} up`,
   ];
   await configure(names.node, [
-    `link add eth0 address ${NODE_MAC} type veth peer name eth0 address ${WORLD_MAC} netns ${names.metadata}`,
-    `addr add ${NODE_ADDRESS}/24 dev eth0`,
-    `addr add ${NODE_ADDRESS_6}/64 dev eth0 nodad`,
-    'link set eth0 up',
-    `neigh add ${WORLD_ADDRESS_6} lladdr ${WORLD_MAC} dev eth0 nud permanent`,
+    `link add ${uplink} address ${NODE_MAC} type veth peer name eth0 address ${WORLD_MAC} netns ${names.metadata}`,
+    `addr add ${NODE_ADDRESS}/24 dev ${uplink}`,
+    `addr add ${NODE_ADDRESS_6}/64 dev ${uplink} nodad`,
+    `link set ${uplink} up`,
+    `neigh add ${WORLD_ADDRESS_6} lladdr ${WORLD_MAC} dev ${uplink} nud permanent`,
     ...(topology === 'bridge' ? bridge : []),
   ]);
   await configure(names.metadata, [
@@ -196,4 +201,9 @@ async function buildNode(
     `route add ${METADATA_ADDRESS}/32 via ${WORLD_ADDRESS}`,
     `route add ${METADATA_ADDRESS_6}/128 via ${WORLD_ADDRESS_6}`,
   ]);
+}
+
+/** br_netfilter: https://www.kernel.org/doc/html/latest/networking/ip-sysctl.html#proc-sys-net-bridge-variables */
+async function filterBridge(node: string): Promise<void> {
+  await setParameters(node, { 'net/bridge/bridge-nf-call-iptables': '1', 'net/bridge/bridge-nf-call-ip6tables': '1' });
 }
