@@ -64,6 +64,17 @@ describe('the pages', () => {
     for (const path of named) assert.ok(existsSync(join(ROOT, path)), path);
   });
 
+  it('name for each threat that is stopped the tests that try it', () => {
+    const { text = '' } = pages.find(({ file }) => file === 'docs/SECURITY.md') ?? {};
+    const rows = Array.from(text.matchAll(/^\| (?!threat |---)([^|]+) \| ([^|]+) \| ([^|]+) \|$/gm));
+    assert.ok(rows.length > 15);
+    for (const [, threat = '', outcome = '', triedBy = ''] of rows) {
+      const tests = Array.from(triedBy.matchAll(/`(test\/[\w./-]+)`/g), ([, path = '']) => path);
+      assert.ok(tests.length > 0 || outcome.startsWith('**not stopped**'), `${threat}: tried by nothing`);
+      for (const path of tests) assert.ok(existsSync(join(ROOT, path)), path);
+    }
+  });
+
   it('count the lines of what is made by hand, within a quarter', async () => {
     const { text = '' } = pages.find(({ file }) => file === 'docs/architecture.md') ?? {};
     const rows = await countedRows(text);
