@@ -10,7 +10,7 @@ import { createTokenReviewer } from '#kubernetes/token-review.ts';
 import { loadContract } from '#rpc/contract.ts';
 import { createHandshakeMetrics } from '#rpc/metrics.ts';
 import { KiamServer } from '#rpc/server.ts';
-import { createPortions } from '#runtime/portions.ts';
+import { createTurnBudget } from '#runtime/turn-budget.ts';
 import { createSlots } from '#runtime/slots.ts';
 import { AgentScope } from '#server/agent-scope.ts';
 import { Confirmation } from '#server/confirmation.ts';
@@ -144,7 +144,7 @@ async function startServer(flags: ServerFlags, daemon: Daemon): Promise<void> {
       maxViewAgeMs: flags.maxViewAgeMs,
       clock,
       wholeSets,
-      awaitPortion: createPortions(UPDATES_IN_TURN),
+      awaitTurn: createTurnBudget(UPDATES_IN_TURN),
       lifetimeMs: flags.grpcMaxConnectionAgeDurationMs * STREAM_SHARE,
       closing: shutdown.signal,
     }),

@@ -1,7 +1,7 @@
 import { AGENT_TOKEN_AUDIENCE } from '#domain/agent-token.ts';
 import type { Clock } from '#runtime/clock.ts';
 import { untilAborted } from '#runtime/deadline.ts';
-import { createJoined } from '#runtime/joined.ts';
+import { createSingleFlight } from '#runtime/single-flight.ts';
 import type { Logger } from '#telemetry/logger.ts';
 import { createHash } from 'node:crypto';
 
@@ -86,7 +86,7 @@ export function createTokenReviewer({ connection, clock, logger }: TokenReviewer
   };
 
   // All calls of an agent that begin at once are one review, which goes on for the others when one of them leaves.
-  const joined = createJoined<TokenReview>();
+  const share = createSingleFlight<TokenReview>();
 
   return async (token, source, signal) => {
     if (token.length > LONGEST_TOKEN) return REFUSED;
@@ -94,7 +94,7 @@ export function createTokenReviewer({ connection, clock, logger }: TokenReviewer
     const known = remembered.get(key);
     if (known !== undefined && known.untilMs > clock.monotonic()) return known.answer;
     const wasGood = known?.answer.kind === 'pod';
-    const { result } = joined(key, () => (wasGood ? ask(token, key) : askWithinLimit(token, key, source)));
+    const { result } = share(key, () => (wasGood ? ask(token, key) : askWithinLimit(token, key, source)));
     const answer = (await Promise.race([result, untilAborted(signal)])) ?? UNAVAILABLE;
     if (answer.kind !== 'unavailable') return answer;
     return wasGood && clock.now() < expiryOf(token) ? known.answer : answer;

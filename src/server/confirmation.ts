@@ -2,7 +2,7 @@ import { ownsItsAddress, type PodRecord } from '#domain/pod.ts';
 import type { Confirm } from '#rpc/contract.ts';
 import type { Clock } from '#runtime/clock.ts';
 import { startDeadline, untilAborted } from '#runtime/deadline.ts';
-import { createShareNext } from '#runtime/share-next.ts';
+import { createNextFlight } from '#runtime/next-flight.ts';
 
 import type { PodCache, PodReader, PodReading } from './ports.ts';
 
@@ -55,7 +55,7 @@ export class Confirmation {
   /** What was confirmed, by UID. Entries leave with their pods. */
   readonly #confirmed = new Map<string, Confirmed>();
   /** A crowd's questions about one pod cost two reads: what began before a question says nothing about its moment. */
-  readonly #share = createShareNext<Read>();
+  readonly #share = createNextFlight<Read>();
 
   constructor(options: ConfirmationOptions) {
     this.#options = options;

@@ -7,7 +7,7 @@ import { ownsItsAddress, type PodRecord } from '#domain/pod.ts';
 import { type PodBinding, wireCredentials } from '#rpc/contract.ts';
 import type { NodeStream } from '#rpc/node-stream.ts';
 import { type Clock, sleep } from '#runtime/clock.ts';
-import type { AwaitPortion } from '#runtime/portions.ts';
+import type { AwaitTurn } from '#runtime/turn-budget.ts';
 import type { Slots } from '#runtime/slots.ts';
 
 import type { NodeIndex } from './node-index.ts';
@@ -33,7 +33,7 @@ export interface NodeFeedOptions {
   /** For how many agents the whole set is put together at a time: after an outage all of them ask for it at once. */
   readonly wholeSets: Pick<Slots, 'run'>;
   /** Awaited before each pod and set of credentials: what changes for many nodes at once must not hold up the event loop. */
-  readonly awaitPortion: AwaitPortion;
+  readonly awaitTurn: AwaitTurn;
   /** After this long the agent is asked to open another stream, before the connection's age cuts this one. */
   readonly lifetimeMs: number;
   /** Ends the stream as planned, when the server stops. */
@@ -187,12 +187,12 @@ export class NodeFeed {
     while (this.#changedPods.size + this.#changedIdentities.size > 0) {
       // What a pod may no longer have goes first, then what it needs anew.
       for (const uid of this.#changedPods) {
-        await this.#options.awaitPortion();
+        await this.#options.awaitTurn();
         this.#changedPods.delete(uid);
         await this.#sendPod(uid);
       }
       for (const [key, identity] of this.#changedIdentities) {
-        await this.#options.awaitPortion();
+        await this.#options.awaitTurn();
         this.#changedIdentities.delete(key);
         const credentials = this.#options.credentials.peek(identity);
         if (credentials === undefined || !this.#holders.has(key)) continue;

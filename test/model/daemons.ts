@@ -19,7 +19,7 @@ import type { WatchNodeHandler } from '#rpc/node-stream.ts';
 import type { ServiceHandlers } from '#rpc/server.ts';
 import { statusOf } from '#rpc/status.ts';
 import { sleep } from '#runtime/clock.ts';
-import { createPortions } from '#runtime/portions.ts';
+import { createTurnBudget } from '#runtime/turn-budget.ts';
 import { createSlots } from '#runtime/slots.ts';
 import { Confirmation } from '#server/confirmation.ts';
 import { NamespacePolicy } from '#server/namespace-policy.ts';
@@ -123,7 +123,7 @@ export function startReplica(setting: Setting, watchDelayMs: number): Replica {
       maxViewAgeMs: 30_000,
       clock,
       wholeSets: createSlots(8),
-      awaitPortion: createPortions(100),
+      awaitTurn: createTurnBudget(100),
       lifetimeMs: 45_000,
       closing: NEVER,
     }),

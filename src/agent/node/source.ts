@@ -4,7 +4,7 @@ import type { Confirm, Holder } from '#rpc/contract.ts';
 import type { Gateway } from '#rpc/gateway.ts';
 import { isOutOfReach, isWorthAnotherAttempt } from '#rpc/passing-failures.ts';
 import type { Clock } from '#runtime/clock.ts';
-import { createJoined, type Joined } from '#runtime/joined.ts';
+import { createSingleFlight, type SingleFlight } from '#runtime/single-flight.ts';
 
 import type { Client, CredentialSource, PodRole } from '../ports.ts';
 import type { NodeMetrics } from './metrics.ts';
@@ -81,7 +81,7 @@ export function createNodeSource(options: NodeSourceOptions): CredentialSource {
    */
   const ask = async <T extends Holder>(
     client: Client,
-    joined: Joined<Outcome<T>>,
+    flight: SingleFlight<Outcome<T>>,
     {
       what,
       known,
@@ -93,7 +93,7 @@ export function createNodeSource(options: NodeSourceOptions): CredentialSource {
     const { address, evidence, acceptedMs } = client;
     const key = JSON.stringify([address, evidence.kind === 'none' ? acceptedMs : evidence.key, what]);
     for (;;) {
-      const { isFirst, result } = joined(key, () => askServer(client, (confirm) => question(confirm, giveUpAfterMs)));
+      const { isFirst, result } = flight(key, () => askServer(client, (confirm) => question(confirm, giveUpAfterMs)));
       const outcome = await result;
       if (outcome.ok || isFirst || signal.aborted || !isWorthAnotherAttempt(outcome.failure)) return outcome;
       if (known !== undefined && isNobodyThere(outcome.failure)) return outcome;
@@ -107,8 +107,8 @@ export function createNodeSource(options: NodeSourceOptions): CredentialSource {
     return value === undefined ? outcome : succeeded(value);
   };
 
-  const roles = createJoined<Outcome<Holder & PodRole>>();
-  const credentials = createJoined<Outcome<Holder & { readonly credentials: MetadataCredentials }>>();
+  const roles = createSingleFlight<Outcome<Holder & PodRole>>();
+  const credentials = createSingleFlight<Outcome<Holder & { readonly credentials: MetadataCredentials }>>();
 
   /** By both clocks: the wall clock may be set to anything, and the monotonic one does not see the machine asleep. */
   const lifeLeftMs = ({ expiresAtMs, deadAtMs }: StoredCredentials): number =>

@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 
-import { createJoined } from '#runtime/joined.ts';
-import { createShareNext } from '#runtime/share-next.ts';
+import { createSingleFlight } from '#runtime/single-flight.ts';
+import { createNextFlight } from '#runtime/next-flight.ts';
 
 import { settle } from '../../support/manual-clock.ts';
 
@@ -20,7 +20,7 @@ function work() {
 describe('work that is joined', () => {
   it('is done once for all who come while it lasts, and anew for who comes after', async () => {
     const { begun, start } = work();
-    const joined = createJoined<string>();
+    const joined = createSingleFlight<string>();
     const [first, second, other] = [joined('a', start), joined('a', start), joined('b', start)];
     assert.deepEqual([first.isFirst, second.isFirst, other.isFirst], [true, false, true]);
     begun[0]?.resolve('done');
@@ -33,7 +33,7 @@ describe('work that is joined', () => {
 describe('work that begins after everybody who shares it came', () => {
   it('is done at once for the first, and once more for all who come meanwhile', async () => {
     const { begun, start } = work();
-    const share = createShareNext<string>();
+    const share = createNextFlight<string>();
     const first = share('a', start);
     const [second, third] = [share('a', start), share('a', start)];
     await settle();
@@ -53,7 +53,7 @@ describe('work that begins after everybody who shares it came', () => {
 
   it('is not held up by other keys, nor by what fails', async () => {
     const { begun, start } = work();
-    const share = createShareNext<string>();
+    const share = createNextFlight<string>();
     const failing = share('a', start);
     const next = share('a', start);
     void share('b', start);

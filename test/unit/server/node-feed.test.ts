@@ -7,7 +7,7 @@ import { type Identity, identityKey, identityOf } from '#domain/identity.ts';
 import type { PodRecord } from '#domain/pod.ts';
 import { PodCache } from '#kubernetes/pod-cache.ts';
 import type { NodeUpdate } from '#rpc/contract.ts';
-import { createPortions } from '#runtime/portions.ts';
+import { createTurnBudget } from '#runtime/turn-budget.ts';
 import { createSlots, type Slots } from '#runtime/slots.ts';
 import { NodeFeed } from '#server/node-feed.ts';
 import { NodeIndex } from '#server/node-index.ts';
@@ -78,7 +78,7 @@ function feedBeside(wholeSets: Slots, ...records: readonly PodRecord[]) {
     maxViewAgeMs: 30_000,
     clock,
     wholeSets,
-    awaitPortion: createPortions(100),
+    awaitTurn: createTurnBudget(100),
     lifetimeMs: 60_000,
     closing: closing.signal,
   });

@@ -3,7 +3,7 @@ import { describe, it } from 'node:test';
 
 import { PodCache } from '#kubernetes/pod-cache.ts';
 import type { NodeUpdate } from '#rpc/contract.ts';
-import { createPortions } from '#runtime/portions.ts';
+import { createTurnBudget } from '#runtime/turn-budget.ts';
 import { createSlots } from '#runtime/slots.ts';
 import type { Scope } from '#server/agent-scope.ts';
 import { NodeFeeds } from '#server/node-feeds.ts';
@@ -45,7 +45,7 @@ function watchThat() {
     maxViewAgeMs: 30_000,
     clock,
     wholeSets: createSlots(8),
-    awaitPortion: createPortions(100),
+    awaitTurn: createTurnBudget(100),
     lifetimeMs: 3_600_000,
     closing: closing.signal,
   });

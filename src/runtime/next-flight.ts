@@ -1,11 +1,11 @@
 /** Has `start` run for a key, for everybody who asks before it has begun. */
-export type ShareNext<T> = (key: string, start: () => Promise<T>) => Promise<T>;
+export type NextFlight<T> = (key: string, start: () => Promise<T>) => Promise<T>;
 
 /**
  * Lets callers share what is started for them after they came, one at a time for each key: whoever comes while it is under way
  * shares the next, for the one under way may know less than it has to. `start` must settle by itself.
  */
-export function createShareNext<T>(): ShareNext<T> {
+export function createNextFlight<T>(): NextFlight<T> {
   const underWay = new Map<string, Promise<T>>();
   const next = new Map<string, Promise<T>>();
   return (key, start) => {

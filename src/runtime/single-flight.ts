@@ -1,11 +1,11 @@
 /** Starts what a key stands for, or joins it where it is under way already; `isFirst` says which. */
-export type Joined<T> = (
+export type SingleFlight<T> = (
   key: string,
   start: () => Promise<T>,
 ) => { readonly isFirst: boolean; readonly result: Promise<T> };
 
 /** So that a crowd with one question costs one answer. Nothing is kept of what has ended. */
-export function createJoined<T>(): Joined<T> {
+export function createSingleFlight<T>(): SingleFlight<T> {
   const underWay = new Map<string, Promise<T>>();
   return (key, start) => {
     const present = underWay.get(key);

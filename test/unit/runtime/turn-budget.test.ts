@@ -1,16 +1,16 @@
 import assert from 'node:assert/strict';
 import { it } from 'node:test';
 
-import { createPortions } from '#runtime/portions.ts';
+import { createTurnBudget } from '#runtime/turn-budget.ts';
 
 const nextTurn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
 
-it('portions: so many pieces in a turn of the event loop, whoever asks, in the order of asking', async () => {
-  const awaitPortion = createPortions(10);
+it('a turn budget lets so many pieces of work run in one turn of the event loop, whoever asks, in the order of asking', async () => {
+  const awaitTurn = createTurnBudget(10);
   let done: number[] = [];
   const workers = Array.from({ length: 25 }, async (_, worker) => {
     for (let piece = 0; piece < 2; piece += 1) {
-      await awaitPortion();
+      await awaitTurn();
       done.push(worker);
     }
   });
@@ -32,13 +32,13 @@ it('portions: so many pieces in a turn of the event loop, whoever asks, in the o
   );
 });
 
-it('portions: a quiet turn gives back what was taken', async () => {
-  const awaitPortion = createPortions(2);
+it('a turn without work fills a turn budget again', async () => {
+  const awaitTurn = createTurnBudget(2);
   for (let round = 0; round < 3; round += 1) {
     let done = 0;
-    void awaitPortion().then(() => (done += 1));
-    void awaitPortion().then(() => (done += 1));
-    void awaitPortion().then(() => (done += 1));
+    void awaitTurn().then(() => (done += 1));
+    void awaitTurn().then(() => (done += 1));
+    void awaitTurn().then(() => (done += 1));
     await Promise.resolve();
     assert.equal(done, 2);
     await nextTurn();

@@ -1,12 +1,12 @@
 /** Resolves when the next small piece of work may be done. */
-export type AwaitPortion = () => Promise<void>;
+export type AwaitTurn = () => Promise<void>;
 
 /** Lets so many pieces of work be done in one turn of the event loop, whoever asks; the others wait in the order of asking. */
-export function createPortions(piecesPerTurn: number): AwaitPortion {
+export function createTurnBudget(piecesPerTurn: number): AwaitTurn {
   const waiting: (() => void)[] = [];
   let left = piecesPerTurn;
   let isTurnDue = false;
-  const awaitTurn = (): void => {
+  const scheduleTurn = (): void => {
     if (isTurnDue) return;
     isTurnDue = true;
     setImmediate(() => {
@@ -14,11 +14,11 @@ export function createPortions(piecesPerTurn: number): AwaitPortion {
       const next = waiting.splice(0, piecesPerTurn);
       left = piecesPerTurn - next.length;
       for (const proceed of next) proceed();
-      if (next.length > 0) awaitTurn();
+      if (next.length > 0) scheduleTurn();
     });
   };
   return () => {
-    awaitTurn();
+    scheduleTurn();
     if (left > 0) {
       left -= 1;
       return Promise.resolve();
