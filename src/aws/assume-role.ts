@@ -1,14 +1,23 @@
-import type { STSClient } from '@aws-sdk/client-sts';
 import { AssumeRoleCommand } from '@aws-sdk/client-sts';
 import type { Clock } from '#runtime/clock.ts';
 import type { Logger } from '#telemetry/logger.ts';
+import { externalIdProblem, isSessionOf, roleArnProblem, sessionNameProblem } from '#domain/iam-grammar.ts';
+import { isOwnException, type RenewableClient } from './renewable-client.ts';
 import type { SessionDurations } from './session-durations.ts';
 import { isSessionTooLong } from './session-durations.ts';
 import type { StsOutcome } from './sts.ts';
-import { readStsError, stsFailure, unavailable, withoutExternalId } from './sts-failure.ts';
+import {
+  defect,
+  invalidRequest,
+  readStsError,
+  stsFailure,
+  unavailable,
+  withoutExternalId,
+  wrongIdentity,
+} from './sts-failure.ts';
 
 export interface AssumeRoleOptions {
-  readonly client: STSClient;
+  readonly client: Pick<RenewableClient, 'use'>;
   readonly durations: SessionDurations;
   readonly clock: Clock;
   readonly logger: Logger;
@@ -26,7 +35,7 @@ export interface RoleRequest {
 
 /**
  * Assumes a role, for as long as STS allows up to the wanted length: a refused length is remembered for the role, said once and
- * shortened. Never rejects.
+ * shortened. A request that STS would refuse is not sent, and credentials of another role or session are dropped. Never rejects.
  */
 export async function assumeRole(
   options: AssumeRoleOptions,
@@ -34,6 +43,8 @@ export async function assumeRole(
   signal: AbortSignal,
 ): Promise<StsOutcome> {
   const { durations, logger } = options;
+  const problem = problemOf(request);
+  if (problem !== undefined) return invalidRequest(problem);
   let seconds: number | undefined = durations.secondsFor(request.roleArn);
   for (;;) {
     const outcome = await assumeRoleOnce(options, request, seconds, signal);
@@ -55,6 +66,12 @@ export async function assumeRole(
   }
 }
 
+/** What STS would refuse; checked for a pod's values before it gets here, so that this is the last of two barriers. */
+function problemOf({ roleArn, sessionName, externalId, policy = '' }: RoleRequest): string | undefined {
+  const isWhole = policy.isWellFormed() ? undefined : 'the session policy is no text';
+  return roleArnProblem(roleArn) ?? sessionNameProblem(sessionName) ?? externalIdProblem(externalId) ?? isWhole;
+}
+
 async function assumeRoleOnce(
   { client, clock }: AssumeRoleOptions,
   { roleArn, sessionName, externalId, policy }: RoleRequest,
@@ -70,10 +87,20 @@ async function assumeRoleOnce(
     ...(policy === undefined ? {} : { Policy: policy }),
   });
   try {
-    const { Credentials: given } = await client.send(command, { abortSignal: signal });
+    const {
+      AssumedRoleUser,
+      Credentials: given,
+      clockOffsetMs,
+    } = await client.use(async (sts) => ({
+      ...(await sts.send(command, { abortSignal: signal })),
+      // The SDK learns it from the Date header of STS's answers, to sign with the right time.
+      clockOffsetMs: sts.config.systemClockOffset,
+    }));
     if (!given?.AccessKeyId || !given.SecretAccessKey || !given.SessionToken || given.Expiration === undefined) {
       return unavailable('AWS STS answered without credentials');
     }
+    const sessionArn = AssumedRoleUser?.Arn ?? '';
+    if (!isSessionOf(sessionArn, roleArn, sessionName)) return wrongIdentity(sessionArn);
     return {
       ok: true,
       value: {
@@ -84,10 +111,11 @@ async function assumeRoleOnce(
         issuedAtMs,
       },
       grantedMs: seconds * 1000,
-      // The SDK learns it from the Date header of STS's answers, to sign with the right time.
-      clockOffsetMs: client.config.systemClockOffset,
+      clockOffsetMs,
     };
   } catch (error) {
-    return stsFailure(readStsError(error));
+    const facts = readStsError(error);
+    // Where STS answered, whatever it was, the exception comes from reading that.
+    return isOwnException(error) && facts.status === undefined ? defect(error) : stsFailure(facts);
   }
 }

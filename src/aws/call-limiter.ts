@@ -9,8 +9,11 @@ import type { StsCategory } from './sts.ts';
 export type Rank = 'request' | 'urgent' | 'prefetch' | 'refresh';
 const RANKS = ['request', 'urgent', 'prefetch', 'refresh'] as const;
 
-/** How a call ended, as far as the account is concerned: `answered` includes a refusal, for STS was there to refuse. */
-export type Verdict = 'answered' | Extract<StsCategory, 'throttled' | 'unavailable' | 'own-credentials'>;
+/**
+ * How a call ended, as far as the account is concerned: `answered` includes a refusal, for STS was there to refuse; `nothing` says
+ * neither that STS is there nor that it is not.
+ */
+export type Verdict = 'answered' | 'nothing' | Extract<StsCategory, 'throttled' | 'unavailable' | 'own-credentials'>;
 
 /** A call that has been let through. */
 interface StartedCall {
@@ -183,7 +186,7 @@ export class CallLimiter {
     if (call.rank === 'refresh') this.#refreshesInFlight -= 1;
     if (verdict === 'answered') this.#onAnswer();
     else if (verdict === 'throttled') this.#onThrottled(call);
-    else this.#onFailure(call, verdict === 'own-credentials');
+    else if (verdict !== 'nothing') this.#onFailure(call, verdict === 'own-credentials');
     this.#pump();
   }
 

@@ -1,7 +1,8 @@
-import { GetCallerIdentityCommand, type STSClient } from '@aws-sdk/client-sts';
+import { GetCallerIdentityCommand } from '@aws-sdk/client-sts';
 
+import { isOwnException, type RenewableClient } from './renewable-client.ts';
 import type { StsFailure } from './sts.ts';
-import { readStsError, stsFailure, unavailable } from './sts-failure.ts';
+import { defect, readStsError, stsFailure, unavailable } from './sts-failure.ts';
 
 export interface CallerIdentity {
   readonly ok: true;
@@ -10,11 +11,17 @@ export interface CallerIdentity {
 }
 
 /** Asks STS whose credentials these are, which needs no permission. Never rejects. */
-export async function callerIdentity(client: STSClient, signal: AbortSignal): Promise<CallerIdentity | StsFailure> {
+export async function callerIdentity(
+  client: Pick<RenewableClient, 'use'>,
+  signal: AbortSignal,
+): Promise<CallerIdentity | StsFailure> {
   try {
-    const { Arn: arn, Account: account } = await client.send(new GetCallerIdentityCommand({}), { abortSignal: signal });
+    const { Arn: arn, Account: account } = await client.use((sts) =>
+      sts.send(new GetCallerIdentityCommand({}), { abortSignal: signal }),
+    );
     return arn && account ? { ok: true, arn, account } : unavailable('AWS STS answered without an identity');
   } catch (error) {
-    return stsFailure(readStsError(error));
+    const facts = readStsError(error);
+    return isOwnException(error) && facts.status === undefined ? defect(error) : stsFailure(facts);
   }
 }

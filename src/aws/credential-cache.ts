@@ -270,9 +270,20 @@ export class StsCredentialCache {
   }
 }
 
-/** A refusal of one role shows that STS is there to refuse. */
-function verdictOf({ category }: StsFailure): Verdict {
-  return category === 'denied' || category === 'bad-request' ? 'answered' : category;
+/** A refusal of one role shows that STS is there to refuse; what went wrong on our own side shows nothing. */
+function verdictOf({ category, code }: StsFailure): Verdict {
+  switch (category) {
+    case 'denied':
+      return 'answered';
+    case 'bad-request':
+      // Without a code of STS the request was not sent.
+      return code === '' ? 'nothing' : 'answered';
+    case 'defect':
+    case 'wrong-identity':
+      return 'nothing';
+    default:
+      return category;
+  }
 }
 
 function shuttingDown(): StsFailure {

@@ -7,7 +7,7 @@ import { visibleIdentity } from './credential-fields.ts';
 import { lifetimeOf } from './lifetime.ts';
 import type { CredentialCacheMetrics, KiamStsMetrics } from './metrics.ts';
 import type { Sts, StsFailure, StsOutcome, StsSuccess } from './sts.ts';
-import { unavailable } from './sts-failure.ts';
+import { defect, unavailable } from './sts-failure.ts';
 import { withinLimit } from './within-limit.ts';
 
 export interface IssuerOptions {
@@ -66,7 +66,7 @@ function callSts({ clock, callLimitMs, signal, sts }: IssuerOptions, identity: I
     signal,
     task: (callSignal) => sts.assumeRole(identity, callSignal),
     onLimit: () => unavailable('AWS STS did not answer in time'),
-    onError: () => unavailable('the call to AWS STS broke off'),
+    onError: defect,
   });
 }
 

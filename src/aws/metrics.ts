@@ -45,7 +45,7 @@ export function createCredentialCacheMetrics(registry: Registry): CredentialCach
   });
   const calls = new Counter({
     name: 'kiam_sts_calls_total',
-    help: 'AssumeRole calls for pods by outcome and reason',
+    help: 'AssumeRole calls for pods by outcome and reason: throttled, denied, unavailable, own-credentials, bad-request, defect, wrong-identity',
     labelNames: ['outcome', 'reason'],
     registers,
   });

@@ -1,6 +1,7 @@
 import type { Clock } from '#runtime/clock.ts';
 import type { Logger } from '#telemetry/logger.ts';
 
+import type { StsClientOptions } from './sts-client.ts';
 import { createChainCredentials, createRoleCredentials, type ServerCredentials } from './server-credentials.ts';
 
 export interface OwnCredentialsOptions {
@@ -20,6 +21,8 @@ export interface OwnCredentialsOptions {
   readonly endpoint?: string | undefined;
   /** The PEM text of the file that `AWS_CA_BUNDLE` names. */
   readonly caBundle?: string | undefined;
+  /** In place of connections to STS. */
+  readonly requestHandler?: StsClientOptions['requestHandler'];
   /** A number in [0, 1). */
   readonly random?: () => number;
 }
@@ -29,11 +32,11 @@ export interface OwnCredentialsOptions {
  * is one. Both are kept fresh in the background from now on, until they are closed.
  */
 export function createOwnCredentials(options: OwnCredentialsOptions): ServerCredentials {
-  const { region, endpoint, caBundle, clock, logger, assumeRoleArn, random } = options;
+  const { region, endpoint, caBundle, requestHandler, clock, logger, assumeRoleArn, random } = options;
   // STS takes whole seconds; a flag may say 900.5 of them.
   const sessionDurationSeconds = Math.floor(options.sessionDurationSeconds);
   const remaining = options.remaining ?? { set: () => {} };
-  const shared = { client: { region, endpoint, caBundle }, clock, logger };
+  const shared = { client: { region, endpoint, caBundle, requestHandler }, clock, logger };
   const isChained = assumeRoleArn !== '';
   const chainRegion = region === '' ? (options.environmentRegion ?? '') : region;
   const base = createChainCredentials({ ...shared, chainRegion, remaining: isChained ? { set: () => {} } : remaining });

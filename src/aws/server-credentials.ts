@@ -1,10 +1,10 @@
-import type { STSClient } from '@aws-sdk/client-sts';
 import type { Clock } from '#runtime/clock.ts';
 import type { Identity } from '#domain/identity.ts';
 import type { Fields, Logger } from '#telemetry/logger.ts';
 import { assumeRole } from './assume-role.ts';
 import { StsCredentialCache } from './credential-cache.ts';
 import { createSessionDurations } from './session-durations.ts';
+import { createRenewableClient, type RenewableClient } from './renewable-client.ts';
 import type { StsClientOptions } from './sts-client.ts';
 import { createStsClient } from './sts-client.ts';
 import type { StsFailure } from './sts.ts';
@@ -13,7 +13,7 @@ import { ownCredentialsFailure, readStsError, unavailable } from './sts-failure.
 /** What the server itself has to show to STS. */
 export interface ServerCredentials {
   /** Signs with the server's credentials. */
-  readonly client: STSClient;
+  readonly client: RenewableClient;
   /** Waits until there are credentials to sign with; what is wrong when there are none. Never rejects. */
   ready(signal: AbortSignal): Promise<StsFailure | undefined>;
   /** STS did not take them: get others as soon as may be. */
@@ -43,14 +43,16 @@ export interface ChainCredentialsOptions extends ServerCredentialsOptions {
 export function createChainCredentials(options: ChainCredentialsOptions): ServerCredentials {
   const { clock, logger, remaining } = options;
   const chain = createStsClient({ ...options.client, region: options.chainRegion });
-  const client = createStsClient({ ...options.client, credentials: chain.config.credentials });
+  const client = createRenewableClient(() =>
+    createStsClient({ ...options.client, credentials: chain.config.credentials }),
+  );
   let isFailing = false;
   let isClosed = false;
   let cancelLook = (): void => {};
 
   const load = async (forceRefresh: boolean): Promise<StsFailure | undefined> => {
     try {
-      const { expiration } = await client.config.credentials(forceRefresh ? { forceRefresh } : {});
+      const { expiration } = await client.current.config.credentials(forceRefresh ? { forceRefresh } : {});
       if (expiration !== undefined) remaining.set((expiration.getTime() - clock.now()) / 1000);
       isFailing = false;
       return undefined;
@@ -124,10 +126,8 @@ export function createRoleCredentials(options: RoleCredentialsOptions): ServerCr
       },
     },
   });
-  const client = createStsClient({
-    ...options.client,
-    credentials: signingCredentials(cache, identity, closing.signal),
-  });
+  const credentials = signingCredentials(cache, identity, closing.signal);
+  const client = createRenewableClient(() => createStsClient({ ...options.client, credentials }));
   let cancelLook = (): void => {};
   const look = (): void => {
     const leftMs = cache.remainingMs(identity);

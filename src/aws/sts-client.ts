@@ -4,6 +4,8 @@ import { getCACertificates } from 'node:tls';
 import type { STSClientConfig } from '@aws-sdk/client-sts';
 import { STSClient } from '@aws-sdk/client-sts';
 
+import { sendOnlyWholeRequests } from './whole-request.ts';
+
 export interface StsClientOptions {
   /** `''` is the global endpoint, signed for us-east-1; otherwise the region's own endpoint, in any partition. */
   readonly region: string;
@@ -13,6 +15,8 @@ export interface StsClientOptions {
   readonly caBundle?: string | undefined;
   /** Without it the SDK's default chain: environment, profiles, web identity, container and instance credentials. */
   readonly credentials?: STSClientConfig['credentials'];
+  /** In place of connections to STS. */
+  readonly requestHandler?: STSClientConfig['requestHandler'];
 }
 
 /** More calls than the cache lets through at once need no socket. */
@@ -21,15 +25,21 @@ const CONNECT_LIMIT_MS = 3000;
 const ANSWER_LIMIT_MS = 10_000;
 
 /** A client for STS that tries once: when to try again is the credential cache's to decide. Its owner destroys it. */
-export function createStsClient({ region, endpoint, caBundle, credentials }: StsClientOptions): STSClient {
+export function createStsClient({
+  region,
+  endpoint,
+  caBundle,
+  credentials,
+  requestHandler,
+}: StsClientOptions): STSClient {
   const sockets = { keepAlive: true, maxSockets: MOST_SOCKETS } as const;
-  return new STSClient({
+  const client = new STSClient({
     // AWS keeps the global endpoint in us-east-1: https://docs.aws.amazon.com/IAM/latest/UserGuide/id_credentials_temp_enable-regions.html
     ...(region === '' ? { region: 'us-east-1', useGlobalEndpoint: true } : { region }),
     ...(endpoint === undefined ? {} : { endpoint }),
     ...(credentials === undefined ? {} : { credentials }),
     maxAttempts: 1,
-    requestHandler: {
+    requestHandler: requestHandler ?? {
       httpAgent: new HttpAgent(sockets),
       httpsAgent: new Agent(
         caBundle === undefined ? sockets : { ...sockets, ca: [...getCACertificates('default'), caBundle] },
@@ -39,4 +49,6 @@ export function createStsClient({ region, endpoint, caBundle, credentials }: Sts
       throwOnRequestTimeout: true,
     },
   });
+  sendOnlyWholeRequests(client);
+  return client;
 }

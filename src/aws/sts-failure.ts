@@ -1,7 +1,7 @@
-import { failed } from '#domain/failure.ts';
+import { failed, type FailureKind } from '#domain/failure.ts';
+import { beginningOf, shortened } from '#runtime/text.ts';
 import { MASK } from '#telemetry/fields.ts';
 import type { StsCategory, StsFailure } from './sts.ts';
-import { isTransient } from './sts.ts';
 
 /** What is known of an error once it has been read: see {@link readStsError}. */
 export interface StsErrorFacts {
@@ -72,13 +72,41 @@ export function unavailable(detail: string): StsFailure {
   return failureOf('unavailable', '', detail);
 }
 
+/** A request that STS would refuse was not sent. `problem` repeats no external id. */
+export function invalidRequest(problem: string): StsFailure {
+  return failureOf('bad-request', '', problem);
+}
+
+/** An exception of our own side; its text stays with us, for it may quote what the call was made of. */
+export function defect(error: unknown): StsFailure {
+  const name = error instanceof Error && NAMES_WITHOUT_MEANING.has(error.name) ? error.name : 'an exception';
+  return failureOf('defect', '', `the server failed to ask AWS STS: ${name}`);
+}
+
+/** STS answered for another role or session; `sessionArn` is whose credentials they are. */
+export function wrongIdentity(sessionArn: string): StsFailure {
+  return failureOf(
+    'wrong-identity',
+    '',
+    `AWS STS answered with credentials of ${JSON.stringify(shortened(sessionArn, 200))}`,
+  );
+}
+
 function failureOf(category: StsCategory, code: string, detail: string): StsFailure {
   const suffix = code === '' ? '' : `: ${code}`;
-  const { failure } = isTransient(category)
-    ? failed('sts-unavailable', `${TEXT_BY_CATEGORY[category]}${suffix}`)
-    : failed('sts-refused', `${TEXT_BY_CATEGORY[category]}${suffix}`);
+  const { failure } = failed(KIND_BY_CATEGORY[category], `${TEXT_BY_CATEGORY[category]}${suffix}`);
   return { ok: false, failure, detail, category, code };
 }
+
+const KIND_BY_CATEGORY: Readonly<Record<StsCategory, FailureKind>> = {
+  throttled: 'sts-unavailable',
+  denied: 'sts-refused',
+  unavailable: 'sts-unavailable',
+  'own-credentials': 'sts-unavailable',
+  'bad-request': 'sts-refused',
+  defect: 'internal',
+  'wrong-identity': 'internal',
+};
 
 const TEXT_BY_CATEGORY: Readonly<Record<StsCategory, string>> = {
   throttled: 'AWS STS throttles requests',
@@ -86,6 +114,8 @@ const TEXT_BY_CATEGORY: Readonly<Record<StsCategory, string>> = {
   unavailable: 'AWS STS is not available',
   'own-credentials': "the server's own AWS credentials do not work",
   'bad-request': 'AWS STS refused the request',
+  defect: 'the server failed to ask AWS STS',
+  'wrong-identity': 'AWS STS answered for another role',
 };
 
 function categoryOf({ code, status }: StsErrorFacts): StsCategory {
@@ -108,6 +138,9 @@ const NAMES_WITHOUT_MEANING = new Set([
   'AggregateError',
   'AbortError',
   'SyntaxError',
+  'URIError',
+  'ReferenceError',
+  'EvalError',
   'Unknown',
 ]);
 
@@ -123,7 +156,7 @@ export function readStsError(error: unknown): StsErrorFacts {
 function messageOf(error: unknown): string {
   const message = property(error, 'message');
   const text = typeof message === 'string' && message !== '' ? message : property(error, 'code');
-  return typeof text === 'string' ? text.replaceAll(/\s+/g, ' ').slice(0, 1000) : 'unknown error';
+  return typeof text === 'string' ? beginningOf(text.replaceAll(/\s+/g, ' '), 1000) : 'unknown error';
 }
 
 function property(value: unknown, name: string): unknown {

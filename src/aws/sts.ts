@@ -12,8 +12,12 @@ export type StsCategory =
   | 'unavailable'
   /** The server's own credentials are missing, expired or unknown to AWS: no role can be had. */
   | 'own-credentials'
-  /** STS calls the request malformed: an ARN, a session name or an external id that it does not take. */
-  | 'bad-request';
+  /** The request is malformed: an ARN, a session name or an external id that STS does not accept. */
+  | 'bad-request'
+  /** An exception of our own side, in the call for this identity: it says nothing about STS or other identities. */
+  | 'defect'
+  /** STS answered with the credentials of another role or session than was asked for; they are dropped. */
+  | 'wrong-identity';
 
 export interface StsFailure {
   readonly ok: false;
@@ -44,5 +48,5 @@ export interface Sts {
 
 /** Whether asking again soon may help without anybody changing anything. */
 export function isTransient(category: StsCategory): boolean {
-  return category !== 'denied' && category !== 'bad-request';
+  return category === 'throttled' || category === 'unavailable' || category === 'own-credentials';
 }

@@ -1,6 +1,8 @@
+import { shortened } from '#runtime/text.ts';
 import type { Expression } from './expression.ts';
 import type { NamespaceRecord } from './namespace.ts';
-import type { PodRecord } from './pod.ts';
+import { externalIdProblem } from './iam-grammar.ts';
+import { EXTERNAL_ID_ANNOTATION, type PodRecord } from './pod.ts';
 import { resolveRole } from './role.ts';
 
 export type Decision =
@@ -20,14 +22,15 @@ export interface PolicyQuestion {
 }
 
 /**
- * Whether a pod may have a role: the role must be the one that it is annotated with, and its namespace's expression must
- * match that role's ARN. Total: every doubt is a refusal. The explanations are Kiam's (`pkg/server/policy.go`).
+ * Whether a pod may have a role: the role must be the one that it is annotated with, its namespace's expression must match that
+ * role's ARN, and what it annotates must be valid for AWS. Total: every doubt is a refusal. The explanations are Kiam's
+ * (`pkg/server/policy.go`) wherever Kiam refuses.
  */
 export function decide({ pod, requestedRole, namespace, expression, baseArn }: PolicyQuestion): Decision {
-  const requested = resolveRole(requestedRole, baseArn);
-  if (!requested.ok) return refuse(requested.reason);
   const annotated = resolveRole(pod.role, baseArn);
   if (!annotated.ok) return refuse(annotated.reason);
+  const requested = resolveRole(requestedRole, baseArn);
+  if (!requested.ok) return refuse(requested.reason);
   if (requested.role.arn !== annotated.role.arn) {
     return refuse(`requested '${requested.role.name}' but annotated with '${annotated.role.name}', forbidden`);
   }
@@ -36,19 +39,16 @@ export function decide({ pod, requestedRole, namespace, expression, baseArn }: P
     return refuse(`namespace policy expression '(empty)' forbids role '${requestedRole}'`);
   }
   if (!expression.ok) {
-    return refuse(`namespace policy expression '${shorten(expression.text)}' is invalid: ${expression.reason}`);
+    return refuse(`namespace policy expression '${shortened(expression.text, 200)}' is invalid: ${expression.reason}`);
   }
   if (!expression.matches(annotated.role.arn)) {
     return refuse(`namespace policy expression '${expression.text}' forbids role '${annotated.role.arn}'`);
   }
+  const problem = externalIdProblem(pod.externalId);
+  if (problem !== undefined) return refuse(`${EXTERNAL_ID_ANNOTATION} is not valid: ${problem}`);
   return { allowed: true, roleArn: annotated.role.arn };
 }
 
 function refuse(explanation: string): Decision {
   return { allowed: false, explanation };
-}
-
-/** Explanations reach logs and Events, which a refused text must not fill. */
-function shorten(text: string): string {
-  return text.length > 200 ? `${text.slice(0, 200)}…` : text;
 }

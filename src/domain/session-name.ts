@@ -1,5 +1,10 @@
 /** RoleSessionName may have 2 to 64 characters of this set: https://docs.aws.amazon.com/STS/latest/APIReference/API_AssumeRole.html */
 const LONGEST_BYTES = 64;
+
+/** For people: what an annotated session name should be, so that it is used as it is. */
+export const SESSION_NAME_RULE =
+  'with its prefix kiam- a session name has at most 64 letters, digits and +=,.@_-; others are replaced, and a longer one is cut';
+
 const FORBIDDEN = /[^\w+=,.@-]/g;
 
 /**

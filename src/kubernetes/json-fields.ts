@@ -3,10 +3,13 @@ export function field(value: unknown, name: string): unknown {
   return isObject(value) && Object.hasOwn(value, name) ? value[name] : undefined;
 }
 
-/** As {@link field}, for text: `''` where there is none or where it is of another type. */
+/**
+ * As {@link field}, for text: `''` where there is none or where it is of another type. JSON can express half a character
+ * (`"\\ud83d"`), on which encoders throw: it becomes U+FFFD, as Go reads it.
+ */
 export function textField(value: unknown, name: string): string {
   const found = field(value, name);
-  return typeof found === 'string' ? found : '';
+  return typeof found === 'string' ? found.toWellFormed() : '';
 }
 
 /** As {@link field}, for a list: empty where there is none or where it is of another type. */

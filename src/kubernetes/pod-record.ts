@@ -1,4 +1,5 @@
 import { canonicalAddress } from '#domain/address.ts';
+import { LONGEST_EXTERNAL_ID, LONGEST_ROLE_ARN } from '#domain/iam-grammar.ts';
 import {
   EXTERNAL_ID_ANNOTATION,
   MIRROR_ANNOTATION,
@@ -6,17 +7,22 @@ import {
   SESSION_NAME_ANNOTATION,
   type PodRecord,
 } from '#domain/pod.ts';
+import { beginningOf } from '#runtime/text.ts';
 import { createInterner, createListInterner } from './interner.ts';
 import { field, listField, textField } from './json-fields.ts';
 
 /**
- * Annotations may have 256 KiB. Of each, more is kept than AWS takes, so that what is too long is still refused for its
- * length and never cut into something that means another thing: a role of over 2048 characters is refused by `resolveRole`,
- * an external id of over 1224 by STS, and only the first 63 bytes of a session name are ever sent.
+ * Annotations may have 256 KiB, and ten thousand pods must not keep that. A value is kept whole or not at all: a role or an
+ * external id that is longer than AWS accepts is replaced by a text that is refused for its length, whatever the rest of it says.
+ * The exception is the session name, of which Kiam itself sends no more than the first 63 bytes (`domain/session-name.ts`): so many
+ * characters as that can hold are kept.
  */
-const KEPT_OF_ROLE = 2050;
+const TOO_LONG_FOR_A_ROLE = '(too long) '.repeat(190);
+const TOO_LONG_FOR_AN_EXTERNAL_ID = '(too long) '.repeat(115);
 const KEPT_OF_SESSION_NAME = 128;
-const KEPT_OF_EXTERNAL_ID = 1225;
+
+/** No phase of Kubernetes is longer: https://kubernetes.io/docs/concepts/workloads/pods/pod-lifecycle/#pod-phase */
+const LONGEST_PHASE = 64;
 
 /** A dual-stack pod has two (https://kubernetes.io/docs/concepts/services-networking/dual-stack/). */
 const MOST_ADDRESSES = 8;
@@ -44,16 +50,22 @@ export function createPodParser(): (value: unknown) => PodRecord | undefined {
       addresses: addressesOf(status, 'podIPs', 'podIP'),
       nodeName: intern(textField(spec, 'nodeName')),
       hostIps: internList(addressesOf(status, 'hostIPs', 'hostIP')),
-      phase: intern(textField(status, 'phase').slice(0, 64)),
+      phase: intern(wholeOr('Unknown', textField(status, 'phase'), LONGEST_PHASE)),
       hostNetwork: isSet(field(spec, 'hostNetwork')),
       mirror: field(annotations, MIRROR_ANNOTATION) !== undefined,
       terminating: isSet(field(metadata, 'deletionTimestamp')),
       resourceVersion: textField(metadata, 'resourceVersion'),
-      role: intern(textField(annotations, ROLE_ANNOTATION).slice(0, KEPT_OF_ROLE)),
-      sessionName: intern(textField(annotations, SESSION_NAME_ANNOTATION).slice(0, KEPT_OF_SESSION_NAME)),
-      externalId: intern(textField(annotations, EXTERNAL_ID_ANNOTATION).slice(0, KEPT_OF_EXTERNAL_ID)),
+      role: intern(wholeOr(TOO_LONG_FOR_A_ROLE, textField(annotations, ROLE_ANNOTATION), LONGEST_ROLE_ARN)),
+      sessionName: intern(beginningOf(textField(annotations, SESSION_NAME_ANNOTATION), KEPT_OF_SESSION_NAME)),
+      externalId: intern(
+        wholeOr(TOO_LONG_FOR_AN_EXTERNAL_ID, textField(annotations, EXTERNAL_ID_ANNOTATION), LONGEST_EXTERNAL_ID),
+      ),
     };
   };
+}
+
+function wholeOr(replacement: string, text: string, mostUnits: number): string {
+  return text.length > mostUnits ? replacement : text;
 }
 
 /** Whether two records of a pod differ in anything but the resource version, which moves with every condition and heartbeat. */

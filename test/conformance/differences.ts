@@ -137,6 +137,13 @@ export const DIFFERENCES: readonly Difference[] = [
   },
   {
     sentence:
+      'A role, an account or an external id that AWS cannot have is refused with 403 before STS is asked, and the Event on the pod says what to change; Kiam asks STS.',
+    of: 'server',
+    applies: named('creds spaces', 'creds unicode'),
+    ours: text(403, 'error fetching credentials: forbidden by policy\n'),
+  },
+  {
+    sentence:
       'Tokens of IMDSv2 are issued by the agent and bound to the pod; Kiam passes every PUT on to the real service. `--require-imdsv2` refuses requests without one.',
     of: 'agent',
     applies: ({ request: { method, path } }) => method === 'PUT' && path.endsWith('/api/token'),

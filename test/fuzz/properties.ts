@@ -15,6 +15,7 @@ import { systemClock } from '#runtime/clock.ts';
 import { podRecord } from '../support/pods.ts';
 import { headers } from './headers.ts';
 import type { Property } from './property.ts';
+import { clientCalls, stsCalls } from './sts-calls.ts';
 import { watchLine, watchObject } from './watch.ts';
 import { STALL_MS, within } from './within.ts';
 
@@ -61,7 +62,8 @@ function oracleAllows(annotated: string, asked: string, permitted: string): bool
     role.startsWith('arn:') ? role : BASE + (role[0] === '/' ? role.slice(1) : role);
   const arn = arnOf(annotated);
   if (annotated === '' || asked === '' || arn !== arnOf(asked)) return false;
-  if (!/^arn:[^:]*:iam::[^:]*:role\/./s.test(arn) || permitted === '') return false;
+  if (!/^arn:aws:iam::[0-9]{12}:role\/(?:[!-~]+\/|\/)?[a-zA-Z0-9_+=,.@-]{1,64}$/.test(arn) || permitted === '')
+    return false;
   return new RegExp(`^(?:${permitted})$`, 'u').test(arn);
 }
 
@@ -213,5 +215,11 @@ export const PROPERTIES: readonly Property[] = [
   { name: 'no line of a watch does harm, torn or not', property: watchLine, share: 1 },
   { name: 'no header changes who asks, what is asked or what is answered', property: headers, share: 0.5 },
   { name: 'names that STS is given are names', property: identity, share: 2 },
+  {
+    name: 'STS is sent the call of a pod and nothing else, whatever the pod annotates',
+    property: stsCalls,
+    share: 0.1,
+  },
+  { name: 'a client of STS sends no part of another call, whatever it is given', property: clientCalls, share: 0.1 },
   { name: 'no token can be guessed', property: forgery, share: 1 },
 ];

@@ -396,9 +396,20 @@ export const MISTAKES: readonly Mistake[] = [
       await world.pod({ namespace: 'sound', name: 'blank', role: 'reader ' });
     },
     check: 'pods',
-    says: /sound\/blank: its role cannot exist: "arn:aws:iam::123456789012:role\/reader "/,
+    says: /sound\/blank: its role cannot work: "'reader ' cannot be the name of a role/,
     mend: /letters, digits/,
     remove: ({ world }) => world.api.removePod('sound', 'blank'),
+  },
+  {
+    name: 'an external id that AWS does not accept',
+    target: 'cluster',
+    plant: async ({ world }) => {
+      await world.pod({ namespace: 'sound', name: 'with-id', role: 'reader', externalId: 'half a secret' });
+    },
+    check: 'pods',
+    says: /sound\/with-id: its external id is not valid, and so it gets nothing/,
+    mend: /iam\.amazonaws\.com\/external-id: an external id has 2 to 1224 letters, digits/,
+    remove: ({ world }) => world.api.removePod('sound', 'with-id'),
   },
   {
     name: 'a namespace without an expression',

@@ -1,8 +1,10 @@
 import { compileAsKiam } from '#domain/expression.ts';
+import { externalIdProblem } from '#domain/iam-grammar.ts';
 import { type NamespaceRecord, PERMITTED_ANNOTATION } from '#domain/namespace.ts';
 import { ownsItsAddress, type PodRecord } from '#domain/pod.ts';
 import { decide } from '#domain/policy.ts';
 import { resolveRole } from '#domain/role.ts';
+import { shortened } from '#runtime/text.ts';
 
 import { type Observation, cannotTell, ok, wrong } from '../finding.ts';
 import { type Cluster, createExpressions, isShort, podsWithRole } from './cluster.ts';
@@ -70,6 +72,9 @@ function createKiam({ pods, baseArn = '', strict }: Cluster) {
     }
     const resolved = resolveRole(pod.role, baseArn);
     if (!resolved.ok) return { served: false, reason: resolved.reason };
+    // Kiam asks STS all the same, which refuses it.
+    const problem = externalIdProblem(pod.externalId);
+    if (problem !== undefined) return { served: false, reason: problem };
     const permitted = namespace?.permitted ?? '';
     if (permitted !== '' && matches(permitted, resolved.role.arn)) return { served: true };
     return { served: false, reason: 'forbidden by policy' };
@@ -124,7 +129,7 @@ const MEND_SHORTEN =
 /** Namespaces that no pod of today tells apart. */
 function compareNamespace({ name, permitted }: NamespaceRecord, strict: boolean): Observation[] {
   if (permitted === '') return [];
-  const shown = permitted.length > 100 ? `${permitted.slice(0, 100)}…` : permitted;
+  const shown = shortened(permitted, 100);
   const expression = createExpressions(strict)(permitted);
   if (!expression.ok && compileAsKiam(permitted, strict) !== undefined) {
     const says = `${name}: Kiam takes '${shown}', which is refused here: ${expression.reason}`;

@@ -4,6 +4,7 @@ import { type NamespaceRecord, PERMITTED_ANNOTATION } from '#domain/namespace.ts
 import type { PodRecord } from '#domain/pod.ts';
 import { decide } from '#domain/policy.ts';
 import { resolveRole } from '#domain/role.ts';
+import { shortened } from '#runtime/text.ts';
 
 import { type Observation, cannotTell, ok, wrong } from '../finding.ts';
 import { type Cluster, createExpressions, isShort, namesOf, servedPodsByNamespace } from './cluster.ts';
@@ -54,17 +55,13 @@ function forbidden(
   for (const alike of Map.groupBy(judged, (pod) => pod.role).values()) {
     const [pod] = alike;
     const resolved = resolveRole(pod?.role ?? '', baseArn ?? '');
-    if (pod === undefined || !resolved.ok || permits(pod, namespace, expression, baseArn)) continue;
+    if (pod === undefined || !resolved.ok || expression.matches(resolved.role.arn)) continue;
     const { arn } = resolved.role;
     const kiam = expression.matchesAsKiam(arn) ? '; Kiam would have permitted it' : '';
     const says = `${name}: ${quote(permitted)} does not match ${arn}, the role of ${namesOf(alike)}${kiam}`;
     observations.push(wrong(says, `${PERMITTED_ANNOTATION} must match the whole ARN of a role, from arn: to its name`));
   }
   return observations;
-}
-
-function permits(pod: PodRecord, namespace: NamespaceRecord, expression: Expression, baseArn = ''): boolean {
-  return decide({ pod, requestedRole: pod.role, namespace, expression, baseArn }).allowed;
 }
 
 /** What the server assumes for pods that policy allows, each identity once. */
@@ -85,5 +82,5 @@ export function identitiesInUse(cluster: Cluster, defaultSessionName: string): I
 }
 
 function quote(text: string): string {
-  return `'${text.length > 100 ? `${text.slice(0, 100)}…` : text}'`;
+  return `'${shortened(text, 100)}'`;
 }

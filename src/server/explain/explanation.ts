@@ -1,3 +1,5 @@
+import { shortened } from '#runtime/text.ts';
+
 /** `no` breaks the chain; `unknown` leaves it open; `note` is worth knowing and changes nothing. */
 export type LinkVerdict = 'ok' | 'no' | 'unknown' | 'note';
 
@@ -33,7 +35,7 @@ const LONGEST_QUOTE = 300;
 
 /** A text that others wrote, in quotes. */
 export function quoted(text: string): string {
-  return JSON.stringify(text.length > LONGEST_QUOTE ? `${text.slice(0, LONGEST_QUOTE)}...` : text);
+  return JSON.stringify(shortened(text, LONGEST_QUOTE, '...'));
 }
 
 /** A time for people: `0.4s`, `12s`, `4m12s`, `1h3m`. */

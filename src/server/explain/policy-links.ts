@@ -1,7 +1,7 @@
 import type { Identity } from '#domain/identity.ts';
 import { PERMITTED_ANNOTATION } from '#domain/namespace.ts';
 import { EXTERNAL_ID_ANNOTATION, type PodRecord, ROLE_ANNOTATION } from '#domain/pod.ts';
-import { stsSessionName } from '#domain/session-name.ts';
+import { SESSION_NAME_RULE, stsSessionName } from '#domain/session-name.ts';
 import { MASK } from '#telemetry/fields.ts';
 
 import { type Link, quoted } from './explanation.ts';
@@ -43,10 +43,12 @@ export function policyLink({ namespace, permitted, decision }: ExplainFacts): Li
 export function sessionLink({ sessionName, externalId }: Identity): Link {
   const name = stsSessionName(sessionName);
   const has = externalId !== '';
+  const isChanged = name !== `kiam-${sessionName}`;
+  const given = isChanged ? `${name} instead of ${quoted(`kiam-${sessionName}`)} (${SESSION_NAME_RULE})` : name;
   return {
     link: 'session',
-    verdict: 'ok',
-    text: has ? `${name}, with the external id ${MASK} (${EXTERNAL_ID_ANNOTATION})` : `${name}, without an external id`,
+    verdict: isChanged ? 'note' : 'ok',
+    text: `${given}, ${has ? `with the external id ${MASK} (${EXTERNAL_ID_ANNOTATION})` : 'without an external id'}`,
     facts: { name, externalId: has ? MASK : null },
   };
 }

@@ -1,3 +1,5 @@
+import { shortened } from '#runtime/text.ts';
+
 import type { Explanation, LinkVerdict } from './explanation.ts';
 
 const MARKS: Readonly<Record<LinkVerdict, string>> = { ok: 'ok', no: 'NO', unknown: '??', note: '--' };
@@ -18,7 +20,7 @@ export function explanationJson(explanation: Explanation): string {
 
 /** Annotations may hold what a terminal takes for commands. */
 function printable(line: string): string {
-  const cut = line.length > LONGEST_LINE ? `${line.slice(0, LONGEST_LINE)}...` : line;
+  const cut = shortened(line, LONGEST_LINE, '...');
   return escaped(cut, /[^\x20-\x7e]/g);
 }
 

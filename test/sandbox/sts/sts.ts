@@ -34,6 +34,10 @@ export interface Sts {
   role(roleArn: string, behaviour: RoleBehaviour | undefined): void;
   /** Sets how calls for every role are treated; a role's own behaviour goes before it. */
   everywhere(behaviour: RoleBehaviour): void;
+  /** Changes the ARN of the session in answers of AssumeRole; undefined changes nothing. */
+  answerAs(change: ((sessionArn: string) => string) | undefined): void;
+  /** Of a parameter that is there twice the first is taken, as by some stand-ins for STS; AWS refuses the request. */
+  takeFirstOfTwo(isTolerant: boolean): void;
   limitCallsPerSecond(limit: number | undefined): void;
   /** Sessions live so long, whatever was asked for; undefined goes back to what is asked. */
   overrideLifetimeMs(lifetimeMs: number | undefined): void;
@@ -48,6 +52,8 @@ export async function startSts(options: StsOptions): Promise<Sts> {
   const behaviours = new Behaviours(clock);
   const calls = new CallLog();
   let lifetimeMs: number | undefined;
+  let isTolerant = false;
+  let changedArn = (sessionArn: string): string => sessionArn;
   const service: StsService = {
     clock,
     identities,
@@ -55,6 +61,8 @@ export async function startSts(options: StsOptions): Promise<Sts> {
     calls,
     checkRequestTime: options.checkRequestTime ?? true,
     lifetimeMs: (seconds) => lifetimeMs ?? seconds * 1000,
+    isTolerant: () => isTolerant,
+    changedArn: (sessionArn) => changedArn(sessionArn),
   };
   const onRequest = (request: IncomingMessage, response: ServerResponse): void => {
     handle(service, request, response).catch(() => response.destroy());
@@ -73,6 +81,12 @@ export async function startSts(options: StsOptions): Promise<Sts> {
     identify: (accessKeyId) => identities.find(accessKeyId)?.identity,
     role: (roleArn, behaviour) => behaviours.setRole(roleArn, behaviour),
     everywhere: (behaviour) => behaviours.setEverywhere(behaviour),
+    answerAs: (change) => {
+      changedArn = change ?? ((sessionArn) => sessionArn);
+    },
+    takeFirstOfTwo: (tolerant) => {
+      isTolerant = tolerant;
+    },
     limitCallsPerSecond: (limit) => behaviours.limit(limit),
     overrideLifetimeMs: (override) => {
       lifetimeMs = override;
@@ -88,6 +102,8 @@ interface StsService {
   readonly calls: CallLog;
   readonly checkRequestTime: boolean;
   lifetimeMs(askedSeconds: number): number;
+  isTolerant(): boolean;
+  changedArn(sessionArn: string): string;
 }
 
 async function handle(service: StsService, request: IncomingMessage, response: ServerResponse): Promise<void> {
@@ -111,6 +127,11 @@ async function handle(service: StsService, request: IncomingMessage, response: S
   const call = callOf(parameters, verification.ok ? verification.key.identity.arn : '', service.clock.now());
   if (!verification.ok) {
     finish(service, response, call, verification.error);
+    return;
+  }
+  const names = [...parameters.keys()];
+  if (!service.isTolerant() && new Set(names).size < names.length) {
+    finish(service, response, call, { status: 400, code: 'MalformedInput', message: 'Duplicate parameter' });
     return;
   }
   const caller = verification.key.identity;
@@ -153,7 +174,8 @@ function assumeRole(
       externalId: input.externalId,
       lifetimeMs: service.lifetimeMs(input.durationSeconds),
     });
-    finish(service, response, call, assumeRoleAnswer(identity, credentials));
+    const answered = { ...identity, arn: service.changedArn(identity.arn) };
+    finish(service, response, call, assumeRoleAnswer(answered, credentials));
   };
   if (behaviour.delayMs === undefined) answer();
   else service.clock.after(behaviour.delayMs, answer);

@@ -390,16 +390,33 @@ test('a cache that is closed lets everybody go and calls nobody', async () => {
   assert.equal(world.sts.calls.length, 1);
 });
 
-test('an STS that throws is a failure like any other', async () => {
+test('an exception in the call for one role is the failure of that role, told without its text, and no outage', async () => {
   for (const assumeRole of [
-    () => Promise.reject(new Error('a defect')),
+    () => Promise.reject(new URIError('URI malformed: half a secret')),
     () => {
-      throw new Error('a defect');
+      throw new TypeError('half a secret');
     },
   ]) {
-    using world = cacheWorld({ sts: { assumeRole } });
-    const outcome = await askPatiently(world, role('a'));
-    assert.ok(!outcome.ok);
-    assert.equal(outcome.failure.kind, 'sts-unavailable');
+    using world = cacheWorld();
+    const { sts } = world;
+    using faulty = cacheWorld({
+      clock: world.clock,
+      sts: {
+        assumeRole: (identity, signal) =>
+          identity.roleArn.includes('/bad-') ? assumeRole() : sts.assumeRole(identity, signal),
+      },
+    });
+    const { cache, lines } = faulty;
+    const asker = { ...world, cache };
+    for (let second = 0; second < 20; second += 1) {
+      for (const bad of ['bad-1', 'bad-2', 'bad-3']) {
+        const outcome = await cache.get(role(bad), 'request', PATIENT);
+        assert.ok(!outcome.ok);
+        assert.equal(outcome.failure.kind, 'internal');
+      }
+      assert.equal((await askPatiently(asker, role(`well-${second}`))).ok, true);
+      assert.equal(cache.inspect(role('bad-1')).isPaused, false);
+    }
+    assert.doesNotMatch(JSON.stringify(lines), /half a secret/);
   }
 });

@@ -42,6 +42,7 @@ async function bodyOf(request: IncomingMessage): Promise<string> {
   return text;
 }
 
+const SESSION_ARN = 'arn:aws:sts::123456789012:assumed-role/a/kiam-kiam';
 const ENDS = new Date(Date.now() + 3_600_000).toISOString();
 
 function answer(request: IncomingMessage, body: string, response: ServerResponse): void {
@@ -67,7 +68,7 @@ function keys(accessKeyId: string): string {
 
 function assumed(action: string, accessKeyId: string): string {
   return (
-    `<${action}Response xmlns="https://sts.amazonaws.com/doc/2011-06-15/"><${action}Result><Credentials>` +
+    `<${action}Response xmlns="https://sts.amazonaws.com/doc/2011-06-15/"><${action}Result><AssumedRoleUser><Arn>${SESSION_ARN}</Arn></AssumedRoleUser><Credentials>` +
     `<AccessKeyId>${accessKeyId}</AccessKeyId><SecretAccessKey>s</SecretAccessKey><SessionToken>t</SessionToken>` +
     `<Expiration>${ENDS}</Expiration></Credentials></${action}Result></${action}Response>`
   );

@@ -1,12 +1,15 @@
 import assert from 'node:assert/strict';
 import { after, before, beforeEach, test } from 'node:test';
 import type { OwnCredentialsOptions } from '#aws/own-credentials.ts';
+import { StsCredentialCache } from '#aws/credential-cache.ts';
+import { createCredentialCacheMetrics } from '#aws/metrics.ts';
 import { createStsGateway } from '#aws/sts-gateway.ts';
 import { systemClock } from '#runtime/clock.ts';
 import type { Sts as SandboxSts } from '#sandbox/sts/sts.ts';
 import { startSts } from '#sandbox/sts/sts.ts';
 import { ManualClock } from '../../support/manual-clock.ts';
 import { recordingLogger } from '../../support/recording-logger.ts';
+import { Registry } from 'prom-client';
 
 const ROLE = 'arn:aws:iam::123456789012:role/reader';
 const OWN_ROLE = 'arn:aws:iam::123456789012:role/kiam-server';
@@ -116,12 +119,64 @@ for (const [behaviour, category, code] of [
   });
 }
 
-test('an external id that STS does not take is in no word of the refusal', async () => {
+test('what STS would refuse is not sent, and an external id is in no word of the refusal', async () => {
   using world = gatewayWith();
-  const outcome = await world.gateway.assumeRole({ ...identity, externalId: 'half a secret' }, PATIENT);
-  assert.ok(!outcome.ok);
-  assert.deepEqual([outcome.category, outcome.detail], ['bad-request', 'ValidationError']);
-  assert.doesNotMatch(JSON.stringify([outcome, world.lines]), /half/);
+  for (const invalid of [
+    { externalId: 'half a secret' },
+    { externalId: `half a secret${'😀'.slice(0, 1)}` },
+    { roleArn: 'arn:aws:iam::123456789012:user/half' },
+    { roleArn: `${ROLE}${'😀'.slice(0, 1)}` },
+  ]) {
+    const outcome = await world.gateway.assumeRole({ ...identity, ...invalid }, PATIENT);
+    assert.ok(!outcome.ok);
+    assert.deepEqual([outcome.category, outcome.code], ['bad-request', '']);
+    if ('externalId' in invalid) assert.doesNotMatch(JSON.stringify([outcome, world.lines]), /half/);
+  }
+  assert.equal(sts.calls.count(), 0);
+});
+
+for (const [what, change] of [
+  ['another role', (arn: string) => arn.replace('reader', 'writer')],
+  ['a role of another account', (arn: string) => arn.replace('123456789012', '210987654321')],
+  ['another session', (arn: string) => `${arn}x`],
+  ['a longer role name', (arn: string) => arn.replace('reader', 'reader-admin')],
+  ['another partition', (arn: string) => arn.replace('arn:aws:', 'arn:aws-cn:')],
+  ['nobody', () => ''],
+] as const) {
+  test(`credentials of ${what} are dropped, counted and logged as an error`, async (t) => {
+    sts.answerAs(change);
+    t.after(() => sts.answerAs(undefined));
+    using world = gatewayWith();
+    const { logger, lines } = recordingLogger();
+    const registry = new Registry();
+    const cache = new StsCredentialCache({
+      sts: world.gateway,
+      clock: systemClock,
+      logger,
+      sessionRefreshMs: 0,
+      defaultSessionName: 'kiam',
+      metrics: createCredentialCacheMetrics(registry),
+    });
+    t.after(() => cache.close());
+    const outcome = await cache.get(identity, 'request', PATIENT);
+    assert.ok(!outcome.ok);
+    assert.deepEqual(outcome.failure, { kind: 'internal', message: 'AWS STS answered for another role' });
+    assert.equal(cache.peek(identity), undefined);
+    assert.match(await registry.metrics(), /kiam_sts_calls_total{outcome="failure",reason="wrong-identity"} 1/);
+    assert.equal(
+      lines.filter(({ level, fields }) => level === 'error' && fields['reason'] === 'wrong-identity').length,
+      1,
+    );
+  });
+}
+
+test('the case of a role and its path do not matter in the ARN of its session: no two roles differ by them alone', async () => {
+  using world = gatewayWith();
+  for (const roleArn of [ROLE, 'arn:aws:iam::123456789012:role/team/deep/Reader']) {
+    sts.answerAs((arn) => arn.replace('Reader', 'reader'));
+    assert.equal((await world.gateway.assumeRole({ ...identity, roleArn }, PATIENT)).ok, true);
+  }
+  sts.answerAs(undefined);
 });
 
 test('a call that hangs ends when its signal aborts', async () => {

@@ -8,9 +8,9 @@ import { podRecord } from '../../support/pods.ts';
 
 const BASE = 'arn:aws:iam::123456789012:role/';
 
-function decideFor(role: string, requestedRole: string, permitted: string | undefined, strict = true) {
+function decideFor(role: string, requestedRole: string, permitted: string | undefined, strict = true, externalId = '') {
   return decide({
-    pod: podRecord({ role, namespace: 'team' }),
+    pod: podRecord({ role, externalId, namespace: 'team' }),
     requestedRole,
     namespace: permitted === undefined ? undefined : { name: 'team', permitted },
     expression: compileExpression(permitted ?? '', strict),
@@ -33,10 +33,10 @@ describe('a role is allowed', () => {
     ['by either side of an alternation', 'writer', 'writer', `${BASE}reader|${BASE}writer`, `${BASE}writer`],
     [
       'in another account',
-      'arn:aws:iam::9:role/x',
-      'arn:aws:iam::9:role/x',
-      'arn:aws:iam::9:role/.*',
-      'arn:aws:iam::9:role/x',
+      'arn:aws:iam::999999999999:role/x',
+      'arn:aws:iam::999999999999:role/x',
+      'arn:aws:iam::999999999999:role/.*',
+      'arn:aws:iam::999999999999:role/x',
     ],
   ] as const) {
     it(what, () => {
@@ -55,7 +55,7 @@ describe('a role is refused, and the explanation says why', () => {
     ['case differs', 'reader', 'READER', '.*', "requested 'READER' but annotated with 'reader', forbidden"],
     [
       'the bare name of a full ARN is asked (Kiam shows the name on both sides)',
-      'arn:aws:iam::9:role/other-account',
+      'arn:aws:iam::999999999999:role/other-account',
       'other-account',
       '.*',
       "requested 'other-account' but annotated with 'other-account', forbidden",
@@ -85,9 +85,34 @@ describe('a role is refused, and the explanation says why', () => {
     ],
     ['no role is annotated', '', 'reader', '.*', "role can't be empty"],
     ['what is annotated is no role', 'arn:x', 'arn:x', '.*', "'arn:x' is not the ARN of a role"],
+    [
+      'what is annotated can be no role of IAM',
+      'my role',
+      'my role',
+      '.*',
+      "'my role' cannot be the name of a role: that has 1 to 64 letters, digits and +=,.@_-",
+    ],
   ] as const) {
     it(what, () => {
       assert.deepEqual(decideFor(role, asked, permitted), { allowed: false, explanation });
+    });
+  }
+
+  for (const [what, externalId] of [
+    ['one character', 'x'],
+    ['a blank', 'half a secret'],
+    ['a line break', 'id\n'],
+    ['another script', 'ключ'],
+    ['half a character', `id${'😀'.slice(0, 1)}`],
+    ['1225 characters', 'x'.repeat(1225)],
+  ] as const) {
+    it(`the external id is ${what}, and the explanation does not repeat it`, () => {
+      const decision = decideFor('reader', 'reader', '.*', true, externalId);
+      assert.deepEqual(decision, {
+        allowed: false,
+        explanation:
+          'iam.amazonaws.com/external-id is not valid: an external id has 2 to 1224 letters, digits and +=,.@:/_-',
+      });
     });
   }
 

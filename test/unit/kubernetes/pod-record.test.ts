@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import test from 'node:test';
 import fc from 'fast-check';
+import { externalIdProblem } from '#domain/iam-grammar.ts';
 import { resolveRole } from '#domain/role.ts';
 import { stsSessionName } from '#domain/session-name.ts';
 import { parseNamespace } from '#kubernetes/namespace-record.ts';
@@ -112,20 +113,42 @@ test('A role of the longest length that is allowed is kept whole.', () => {
   assert.equal(parse(podObject({ role }))?.role, role);
 });
 
+test('A role that is longer than AWS accepts is kept in no part: what its beginning says must not come into use.', () => {
+  const role = `arn:aws:iam::123456789012:role/admin${'x'.repeat(2048)}`;
+  assert.doesNotMatch(parse(podObject({ role }))?.role ?? '', /arn|admin/);
+});
+
 test('A bounded session name gives STS the same name as the whole one would.', () => {
   const check = (name: string): void => {
     const annotations = { 'iam.amazonaws.com/session-name': name };
-    assert.equal(stsSessionName(parse(podObject({ annotations }))?.sessionName ?? ''), stsSessionName(name));
+    const kept = parse(podObject({ annotations }))?.sessionName ?? '';
+    assert.equal(stsSessionName(kept), stsSessionName(name));
+    assert.ok(kept.length <= 128 && kept.isWellFormed());
   };
   check('x'.repeat(300));
-  check('🔑'.repeat(300));
+  for (let before = 0; before < 4; before += 1) check(`${'x'.repeat(before)}${'🔑'.repeat(300)}`);
   fc.assert(fc.property(fc.string({ unit: 'binary', minLength: 100, maxLength: 300 }), check), { numRuns: 200 });
 });
 
-test('A bounded external id is never one that STS would take.', () => {
-  const annotations = { 'iam.amazonaws.com/external-id': 'x'.repeat(1300) };
+for (const [what, externalId] of [
+  ['too long', 'x'.repeat(1300)],
+  ['too long by half a character', `${'x'.repeat(1224)}😀`],
+  ['half a character', `id${'😀'.slice(0, 1)}`],
+  ['one character', 'x'],
+] as const) {
+  test(`An external id that is ${what} is kept in a form that is refused, with no half of a character in it.`, () => {
+    const annotations = { 'iam.amazonaws.com/external-id': externalId };
+    const kept = parse(podObject({ annotations }))?.externalId ?? '';
+    assert.ok(kept.length < 1300 && kept.isWellFormed());
+    assert.notEqual(externalIdProblem(kept), undefined);
+  });
+}
+
+test('An external id of the longest length that is allowed is kept whole.', () => {
+  const annotations = { 'iam.amazonaws.com/external-id': 'x'.repeat(1224) };
   const kept = parse(podObject({ annotations }))?.externalId ?? '';
-  assert.ok(kept.length > 1224 && kept.length < 1300);
+  assert.equal(kept, 'x'.repeat(1224));
+  assert.equal(externalIdProblem(kept), undefined);
 });
 
 test('A bounded expression stays one that is refused unread.', () => {

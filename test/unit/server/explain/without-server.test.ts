@@ -35,7 +35,7 @@ describe('a decision without a server', () => {
       const decision = decideWithoutServer(pod, namespaces, { baseArn: undefined, strict: true });
       if (decision === undefined) open += 1;
       else {
-        for (const baseArn of [BASE, 'arn:aws-cn:iam::1:role/team/']) {
+        for (const baseArn of [BASE, 'arn:aws-cn:iam::210987654321:role/team/']) {
           const policy = new NamespacePolicy({ namespaces, baseArn, strict: true, logger: recordingLogger().logger });
           assert.deepEqual(decision, policy.decide(pod, pod.role), `${pod.role} ${JSON.stringify(namespace)}`);
         }

@@ -1,0 +1,12 @@
+/** The beginning of a text, of at most so many UTF-16 units; it never ends in the middle of a character. */
+export function beginningOf(text: string, mostUnits: number): string {
+  if (text.length <= mostUnits) return text;
+  const last = text.charCodeAt(mostUnits - 1);
+  const splitsPair = last >= 0xd800 && last <= 0xdbff;
+  return text.slice(0, splitsPair ? mostUnits - 1 : mostUnits);
+}
+
+/** A text for people: where it is longer, its beginning and an ellipsis. */
+export function shortened(text: string, mostUnits: number, ellipsis = '…'): string {
+  return text.length > mostUnits ? beginningOf(text, mostUnits) + ellipsis : text;
+}

@@ -1,0 +1,34 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+
+import { checkPods } from '#doctor/cluster/pods.ts';
+import type { PodRecord } from '#domain/pod.ts';
+
+import { podRecord } from '../../support/pods.ts';
+
+function look(...pods: readonly Partial<PodRecord>[]) {
+  return checkPods({
+    pods: pods.map((fields, index) => podRecord({ uid: `${index}`, addresses: [`192.0.2.${index + 1}`], ...fields })),
+    namespaces: [],
+    baseArn: 'arn:aws:iam::123456789012:role/',
+    strict: true,
+  });
+}
+
+test('a session name that AWS does not accept is told with what AWS is given, once for replicas, and is nothing wrong', () => {
+  const observations = look({ name: 'a', sessionName: 'my name/1' }, { name: 'b', sessionName: 'my name/1' }, {});
+  assert.deepEqual(
+    observations.map(({ verdict }) => verdict),
+    ['ok', 'ok'],
+  );
+  assert.match(
+    observations[1]?.says ?? '',
+    /^default\/a and 1 more: iam\.amazonaws\.com\/session-name is "my name\/1", and AWS is given kiam-my-name-1: /,
+  );
+});
+
+test('an external id that AWS does not accept is wrong, and is not repeated', () => {
+  const [observation] = look({ externalId: 'half a secret' });
+  assert.equal(observation?.verdict, 'wrong');
+  assert.doesNotMatch(JSON.stringify(observation), /half/);
+});
