@@ -1,6 +1,6 @@
 import { StsCredentialCache } from '#aws/credential-cache.ts';
 import { createCredentialCacheMetrics, createServerCredentialsMetric } from '#aws/metrics.ts';
-import { createStsGateway } from '#aws/sts-gateway.ts';
+import { createStsGateway, type StsGateway } from '#aws/sts-gateway.ts';
 import { type Identity, identityOf } from '#domain/identity.ts';
 import type { PodRecord } from '#domain/pod.ts';
 import { createConnection } from '#kubernetes/connection.ts';
@@ -64,10 +64,11 @@ async function startServer(flags: ServerFlags, daemon: Daemon): Promise<void> {
 
   const waitingFor = new Set(['the base ARN of roles', 'the pods and namespaces of the cluster', 'the gRPC listener']);
   let certificateProblem = (): string | undefined => 'no TLS certificate has been read yet';
-  startMonitoring(flags, daemon, registry, () => {
-    const problem = certificateProblem();
-    return [...[...waitingFor].map((what) => `waiting for ${what}`), ...(problem === undefined ? [] : [problem])];
-  });
+  let identityProblem = (): string | undefined => undefined;
+  startMonitoring(flags, daemon, registry, () => [
+    ...[...waitingFor].map((what) => `waiting for ${what}`),
+    ...[certificateProblem(), identityProblem()].filter((problem) => problem !== undefined),
+  ]);
 
   let explainPod: ExplainRouteOptions['explain'] = () => undefined;
   await startAdmin(flags.adminSocket, daemon, {
@@ -93,7 +94,10 @@ async function startServer(flags: ServerFlags, daemon: Daemon): Promise<void> {
   if (baseArn === undefined) return;
   waitingFor.delete('the base ARN of roles');
   const policy = new NamespacePolicy({ namespaces, baseArn, strict: !flags.disableStrictNamespaceRegexp, logger });
-  const credentials = createCredentials(flags, baseArn, daemon, registry);
+  const { credentials, proof } = createCredentials(flags, baseArn, daemon, registry);
+  void proof.run(shutdown.signal);
+  identityProblem = () =>
+    proof.problem === undefined ? undefined : `AWS has not accepted the server's own identity yet: ${proof.problem}`;
 
   const identifyPod = (pod: PodRecord): Identity | undefined => identify(policy, pod, flags.session);
   const index = new NodeIndex(pods);
@@ -193,7 +197,7 @@ function createCredentials(
   baseArn: string,
   { clock, logger, shutdown }: Daemon,
   registry: Registry,
-): StsCredentialCache {
+): { readonly credentials: StsCredentialCache; readonly proof: StsGateway['proof'] } {
   const sts = createStsGateway({
     ...ownCredentialsOptions(flags, baseArn),
     clock,
@@ -201,7 +205,7 @@ function createCredentials(
     remaining: createServerCredentialsMetric(registry),
   });
   shutdown.add({ name: 'STS gateway', limitMs: 1000, close: () => sts.close() });
-  const cache = new StsCredentialCache({
+  const credentials = new StsCredentialCache({
     sts,
     clock,
     logger,
@@ -210,6 +214,6 @@ function createCredentials(
     kiamMetrics: createStsMetrics(registry),
     metrics: createCredentialCacheMetrics(registry),
   });
-  shutdown.add({ name: 'credential cache', limitMs: 1000, close: () => cache.close() });
-  return cache;
+  shutdown.add({ name: 'credential cache', limitMs: 1000, close: () => credentials.close() });
+  return { credentials, proof: sts.proof };
 }

@@ -155,9 +155,42 @@ describe('what a daemon depends on goes away and comes back', () => {
     await Promise.all([agent.child.stop(), server.child.stop()]);
   });
 
+  it('STS is away at start: the server serves and is not ready until AWS has accepted its identity, and then for good', async () => {
+    const { world } = cluster;
+    await world.sts.listener.stop();
+    const server = await cluster.startServer();
+    const agent = await cluster.startAgent(server.port);
+    await agent.child.line(/the server tells what the pods of this node may have/);
+    await endures(
+      server,
+      /AWS has not accepted the server's own identity yet/,
+      /^AWS has not accepted the server's own identity yet: AWS STS is not available\n$/,
+    );
+    await world.sts.listener.start();
+    await eventually('the server is ready', 15_000, () => isReady(server));
+    await world.sts.listener.stop();
+    await new Promise((resolve) => setTimeout(resolve, A_WHILE_MS));
+    assert.ok(await isReady(server));
+    await world.sts.listener.start();
+    await Promise.all([agent.child.stop(), server.child.stop()]);
+  });
+
+  it("the server's own keys are unknown to AWS: it is not ready and says so, with a pod to serve as without", async () => {
+    const { world } = cluster;
+    const server = await cluster.startServer({ environment: { AWS_ACCESS_KEY_ID: 'AKIAUNKNOWN' } });
+    await world.pod({ namespace: 'team', name: 'broken', role: 'broken' });
+    await endures(
+      server,
+      /AWS has not accepted the server's own identity yet/,
+      /own identity yet: the server's own AWS credentials do not work: InvalidClientTokenId/,
+    );
+    await server.child.stop();
+  });
+
   it('STS is away, and back', async () => {
     const { world } = cluster;
     const server = await cluster.startServer();
+    await eventually('the server is ready', 15_000, () => isReady(server));
     const agent = await cluster.startAgent(server.port);
     await world.sts.listener.stop();
     const { address } = await world.pod({ namespace: 'team', name: 'cold', role: 'cold' });
