@@ -1,3 +1,4 @@
+import type { Environment } from '#proxy/rules.ts';
 import type { Clock } from '#runtime/clock.ts';
 import type { Logger } from '#telemetry/logger.ts';
 
@@ -23,6 +24,8 @@ export interface OwnCredentialsOptions {
   readonly caBundle?: string | undefined;
   /** In place of connections to STS. */
   readonly requestHandler?: StsClientOptions['requestHandler'];
+  /** The process's own, for its proxies. */
+  readonly environment?: Environment | undefined;
   /** A number in [0, 1). */
   readonly random?: () => number;
 }
@@ -32,11 +35,11 @@ export interface OwnCredentialsOptions {
  * is one. Both are kept fresh in the background from now on, until they are closed.
  */
 export function createOwnCredentials(options: OwnCredentialsOptions): ServerCredentials {
-  const { region, endpoint, caBundle, requestHandler, clock, logger, assumeRoleArn, random } = options;
+  const { region, endpoint, caBundle, environment, requestHandler, clock, logger, assumeRoleArn, random } = options;
   // STS takes whole seconds; a flag may say 900.5 of them.
   const sessionDurationSeconds = Math.floor(options.sessionDurationSeconds);
   const remaining = options.remaining ?? { set: () => {} };
-  const shared = { client: { region, endpoint, caBundle, requestHandler }, clock, logger };
+  const shared = { client: { region, endpoint, caBundle, environment, requestHandler }, clock, logger };
   const isChained = assumeRoleArn !== '';
   const chainRegion = region === '' ? (options.environmentRegion ?? '') : region;
   const base = createChainCredentials({ ...shared, chainRegion, remaining: isChained ? { set: () => {} } : remaining });

@@ -1,8 +1,8 @@
-import { Agent } from 'node:https';
-import { Agent as HttpAgent } from 'node:http';
 import { getCACertificates } from 'node:tls';
 import type { STSClientConfig } from '@aws-sdk/client-sts';
 import { STSClient } from '@aws-sdk/client-sts';
+import { createHttpAgent, createHttpsAgent } from '#proxy/agents.ts';
+import { createProxyOf, namesProxy, type Environment } from '#proxy/rules.ts';
 
 import { sendOnlyWholeRequests } from './whole-request.ts';
 
@@ -17,6 +17,8 @@ export interface StsClientOptions {
   readonly credentials?: STSClientConfig['credentials'];
   /** In place of connections to STS. */
   readonly requestHandler?: STSClientConfig['requestHandler'];
+  /** Says through which proxy AWS is asked: the process's own. Default: through none. */
+  readonly environment?: Environment | undefined;
 }
 
 /** More calls than the cache lets through at once need no socket. */
@@ -25,14 +27,8 @@ const CONNECT_LIMIT_MS = 3000;
 const ANSWER_LIMIT_MS = 10_000;
 
 /** A client for STS that tries once: when to try again is the credential cache's to decide. Its owner destroys it. */
-export function createStsClient({
-  region,
-  endpoint,
-  caBundle,
-  credentials,
-  requestHandler,
-}: StsClientOptions): STSClient {
-  const sockets = { keepAlive: true, maxSockets: MOST_SOCKETS } as const;
+export function createStsClient(options: StsClientOptions): STSClient {
+  const { region, endpoint, credentials, requestHandler } = options;
   const client = new STSClient({
     // AWS keeps the global endpoint in us-east-1: https://docs.aws.amazon.com/IAM/latest/UserGuide/id_credentials_temp_enable-regions.html
     ...(region === '' ? { region: 'us-east-1', useGlobalEndpoint: true } : { region }),
@@ -40,10 +36,7 @@ export function createStsClient({
     ...(credentials === undefined ? {} : { credentials }),
     maxAttempts: 1,
     requestHandler: requestHandler ?? {
-      httpAgent: new HttpAgent(sockets),
-      httpsAgent: new Agent(
-        caBundle === undefined ? sockets : { ...sockets, ca: [...getCACertificates('default'), caBundle] },
-      ),
+      ...agentsFor(options),
       connectionTimeout: CONNECT_LIMIT_MS,
       requestTimeout: ANSWER_LIMIT_MS,
       throwOnRequestTimeout: true,
@@ -51,4 +44,21 @@ export function createStsClient({
   });
   sendOnlyWholeRequests(client);
   return client;
+}
+
+/** For the SDK's calls of STS and of what its default chain asks over the network; never for the node's own metadata service. */
+function agentsFor({ caBundle, environment = {}, endpoint }: StsClientOptions) {
+  const sockets = { keepAlive: true, maxSockets: MOST_SOCKETS };
+  const proxyOf = createProxyOf(environment);
+  const chooseProxy = (hostname: string, port: number): URL | undefined =>
+    proxyOf({ protocol: 'https:', hostname, port: String(port) });
+  // AWS itself takes no requests without TLS: only an endpoint of one's own may.
+  const plain = URL.parse(endpoint ?? environment['AWS_ENDPOINT_URL_STS'] ?? environment['AWS_ENDPOINT_URL'] ?? '');
+  return {
+    httpAgent: createHttpAgent(plain?.protocol === 'http:' ? proxyOf(plain) : undefined, sockets),
+    httpsAgent: createHttpsAgent(
+      namesProxy(environment) ? chooseProxy : undefined,
+      caBundle === undefined ? sockets : { ...sockets, ca: [...getCACertificates('default'), caBundle] },
+    ),
+  };
 }

@@ -37,7 +37,7 @@ export async function explainWithoutServer(flags: ExplainFlags, signal: AbortSig
 /** Why there is none, as a text, where the kubeconfig is of no use. */
 function openConnection(kubeconfig: string): KubernetesConnection | string {
   try {
-    return createConnection({ kubeconfig, clock: systemClock });
+    return createConnection({ kubeconfig, clock: systemClock, environment: process.env });
   } catch (error) {
     return `${kubeconfig}: ${error instanceof Error ? error.message : 'it cannot be read'}`;
   }

@@ -16,6 +16,7 @@ export function ownCredentialsOptions(
     sessionDurationSeconds: flags.sessionDurationMs / 1000,
     assumeRoleArn: assumedRoleArn(flags.assumeRoleArn, baseArn),
     caBundle: caBundle(),
+    environment: process.env,
   };
 }
 

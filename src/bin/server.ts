@@ -79,7 +79,7 @@ async function startServer(flags: ServerFlags, daemon: Daemon): Promise<void> {
   const certificates = await watchCertificates(flags, daemon, createTlsMetrics(registry, 'server'));
   certificateProblem = () => certificates.problem;
 
-  const connection = createConnection({ kubeconfig: flags.kubeconfig, clock });
+  const connection = createConnection({ kubeconfig: flags.kubeconfig, clock, environment: process.env });
   const kubernetes = startKubernetes({
     connection,
     clock,

@@ -1,8 +1,12 @@
 import http from 'node:http';
 import https from 'node:https';
-import { KubeConfig } from '@kubernetes/client-node';
+import { createHttpAgent, createHttpsAgent } from '#proxy/agents.ts';
+import { createProxyOf, type Environment, type ProxyOf } from '#proxy/rules.ts';
 import type { Clock } from '#runtime/clock.ts';
 import { SilenceError, limitSilence, readText } from './body.ts';
+import { createExecCredentialSource } from './exec-plugin.ts';
+import { loadClusterConfig, type ClusterConfig } from './kubeconfig.ts';
+import { createTokenFiles } from './token-file.ts';
 
 export interface ApiRequest {
   readonly method: 'GET' | 'POST' | 'PATCH';
@@ -52,88 +56,96 @@ export interface ConnectionOptions {
   /** A kubeconfig's path, as `--kubeconfig`; `''` for the service account that a pod in the cluster has. */
   readonly kubeconfig: string;
   readonly clock: Clock;
+  /** The process's own: says which proxy, and is what a credential plugin inherits. */
+  readonly environment: Environment;
 }
 
 /**
  * Opens the way to the API server; no request is made yet. Throws an Error that says why when there is no usable
- * configuration. Credentials are read as client-node reads them: certificates at every request, token files once a minute.
+ * configuration. Certificates are read at every request, token files once a minute, and a credential plugin is run when what it
+ * gave has expired. `proxy-url` of the cluster or the environment says through which proxy.
  */
-export function createConnection({ kubeconfig, clock }: ConnectionOptions): KubernetesConnection {
-  let config = loadConfig(kubeconfig);
-  const sockets = { keepAlive: true, maxSockets: MOST_SOCKETS } as const;
-  const agents = { http: new http.Agent(sockets), https: new https.Agent(sockets) };
+export function createConnection({ kubeconfig, clock, environment }: ConnectionOptions): KubernetesConnection {
+  const proxyOf = createProxyOf(environment);
+  const tokenFiles = createTokenFiles(clock);
+  const plugin = createExecCredentialSource({ clock, environment });
+  let way = openWay(loadClusterConfig(kubeconfig), proxyOf);
 
-  const optionsOf = async (request: ApiRequest): Promise<https.RequestOptions> => {
-    const headers: http.OutgoingHttpHeaders = { accept: 'application/json', 'user-agent': 'kiam' };
+  const optionsOf = async (request: ApiRequest, { config, agents }: Way): Promise<https.RequestOptions> => {
+    const headers: http.OutgoingHttpHeaders = { accept: 'application/json', 'user-agent': 'kiam', ...config.headers };
     if (request.contentType !== undefined) headers['content-type'] = request.contentType;
     if (request.body !== undefined) headers['content-length'] = Buffer.byteLength(request.body);
     const options: https.RequestOptions = { headers };
     await config.kubeConfig.applyToHTTPSOptions(options);
-    // Token files often end with a line feed, which node:http refuses to send.
+    const given = config.exec === undefined ? undefined : await plugin.get(config.exec);
+    const token = config.tokenFile === undefined ? given?.token : tokenFiles.read(config.tokenFile);
+    if (token !== undefined) headers['Authorization'] = `Bearer ${token}`;
     const { Authorization: authorization } = headers;
+    // A token may end with a line feed, which node:http refuses to send.
     if (typeof authorization === 'string') headers['Authorization'] = authorization.trim();
-    // client-node's own agent keeps the certificates that it was made with, and keeps no connection alive.
-    if (!config.proxied) options.agent = config.url.protocol === 'http:' ? agents.http : agents.https;
-    if (!config.proxied && request.newConnection === true) options.agent = false;
-    return { ...options, method: request.method, signal: request.signal };
+    return {
+      ...options,
+      ...(given?.certificate === undefined
+        ? {}
+        : { cert: given.certificate.certificatePem, key: given.certificate.keyPem }),
+      // client-node's own agent keeps the certificates that it was made with, and keeps no connection alive.
+      agent: request.newConnection === true ? agents.once : agents.kept,
+      method: request.method,
+      signal: request.signal,
+    };
   };
 
   return {
-    server: config.url.origin,
+    server: way.config.url.origin,
     request: async (request) => {
       request.signal.throwIfAborted();
-      const options = await untilAborted(optionsOf(request), request.signal);
-      return send(urlOf(config.url, request), options, request, clock);
+      const present = way;
+      const options = await untilAborted(optionsOf(request, present), request.signal);
+      return send(urlOf(present.config.url, request), options, request, clock);
     },
     renewCredentials: () => {
-      config = reloadConfig(kubeconfig, config);
+      tokenFiles.forget();
+      plugin.forget();
+      way = renewed(way, kubeconfig, proxyOf);
     },
     dropIdleConnections: () => {
-      for (const agent of [agents.http, agents.https]) {
-        for (const sockets of Object.values(agent.freeSockets)) sockets?.forEach((socket) => socket.destroy());
-      }
+      for (const sockets of Object.values(way.agents.kept.freeSockets)) sockets?.forEach((socket) => socket.destroy());
     },
-    close: () => {
-      agents.http.destroy();
-      agents.https.destroy();
-    },
+    close: () => closeWay(way),
   };
 }
 
-interface Config {
-  readonly kubeConfig: KubeConfig;
-  readonly url: URL;
-  readonly proxied: boolean;
+interface Way {
+  readonly config: ClusterConfig;
+  readonly proxy: URL | undefined;
+  readonly agents: { readonly kept: http.Agent; readonly once: http.Agent };
 }
 
-function loadConfig(kubeconfig: string): Config {
-  const kubeConfig = new KubeConfig();
-  if (kubeconfig === '') kubeConfig.loadFromCluster();
-  else kubeConfig.loadFromFile(kubeconfig);
-  const cluster = kubeConfig.getCurrentCluster();
-  const user = kubeConfig.getCurrentUser();
-  if (cluster === null || !URL.canParse(cluster.server) || cluster.server.includes('//undefined')) {
-    throw new Error(
-      kubeconfig === ''
-        ? 'this is no pod of a cluster (KUBERNETES_SERVICE_HOST is not set): give --kubeconfig'
-        : `${kubeconfig} names no cluster with a valid server in its current context`,
-    );
-  }
-  const url = new URL(cluster.server);
-  // client-node refuses plain http unless TLS verification is off, which says nothing there. kubectl does not refuse it.
-  if (url.protocol === 'http:') {
-    const plain = { ...cluster, skipTLSVerify: true };
-    kubeConfig.loadFromClusterAndUser(plain, user ?? { name: 'nobody' });
-  }
-  return { kubeConfig, url, proxied: typeof cluster.proxyUrl === 'string' && cluster.proxyUrl !== '' };
+function openWay(config: ClusterConfig, proxyOf: ProxyOf): Way {
+  const proxy = config.proxy ?? proxyOf(config.url);
+  const create = (keepAlive: boolean): http.Agent => {
+    const options = { keepAlive, maxSockets: MOST_SOCKETS };
+    if (config.url.protocol === 'http:') return createHttpAgent(proxy, options);
+    return createHttpsAgent(proxy && (() => proxy), options);
+  };
+  return { config, proxy, agents: { kept: create(true), once: create(false) } };
+}
+
+function closeWay({ agents }: Way): void {
+  agents.kept.destroy();
+  agents.once.destroy();
 }
 
 /** A file that is being written just now is no reason to lose what works. */
-function reloadConfig(kubeconfig: string, current: Config): Config {
+function renewed(way: Way, kubeconfig: string, proxyOf: ProxyOf): Way {
   try {
-    return loadConfig(kubeconfig);
+    const config = loadClusterConfig(kubeconfig);
+    const next = openWay(config, proxyOf);
+    const isSame = config.url.protocol === way.config.url.protocol && next.proxy?.href === way.proxy?.href;
+    closeWay(isSame ? next : way);
+    return isSame ? { ...way, config } : next;
   } catch {
-    return current;
+    return way;
   }
 }
 
@@ -147,16 +159,28 @@ function urlOf(server: URL, { path, query }: ApiRequest): URL {
 function send(url: URL, options: https.RequestOptions, wanted: ApiRequest, clock: Clock): Promise<ApiResponse> {
   return new Promise((resolve, reject) => {
     const request = (url.protocol === 'http:' ? http : https).request(url, options);
+    const end = (error: Error): void => {
+      request.destroy(error);
+      // A request that still waits for its connection tells nobody that it was destroyed.
+      reject(error);
+      settle();
+    };
+    const onAbort = (): void => end(new Error('aborted'));
     const cancel = clock.after(wanted.headersWithinMs, () => {
-      request.destroy(new SilenceError(`no answer within ${wanted.headersWithinMs} ms`));
+      end(new SilenceError(`no answer within ${wanted.headersWithinMs} ms`));
     });
+    const settle = (): void => {
+      cancel();
+      wanted.signal.removeEventListener('abort', onAbort);
+    };
+    wanted.signal.addEventListener('abort', onAbort, { once: true });
     // These listeners stay: a connection may fail again after its failure was told.
     request.on('error', (error) => {
-      cancel();
+      settle();
       reject(error);
     });
     request.on('response', (response) => {
-      cancel();
+      settle();
       response.on('error', () => {});
       const chunks = (): AsyncIterable<Buffer> => limitSilence(response, clock, wanted.silenceLimitMs);
       resolve({

@@ -34,7 +34,7 @@ await pauseMs(100);
 delay.reset();
 const startedMs = performance.now();
 const kubernetes = startKubernetes({
-  connection: createConnection({ kubeconfig, clock: systemClock }),
+  connection: createConnection({ kubeconfig, clock: systemClock, environment: {} }),
   clock: systemClock,
   logger: { debug: ignore, info: ignore, warn: ignore, error: ignore },
   metrics: createKubernetesMetrics(new Registry()),

@@ -46,7 +46,7 @@ describe('the bundles', () => {
   const inputs = async (name: string): Promise<string[]> => Object.keys((await metafile(name)).inputs);
 
   it('the agent’s holds no AWS and no Kubernetes code, and none of the server’s', async () => {
-    const foreign = /@aws-sdk|@smithy|@kubernetes|^src\/(aws|kubernetes|server|sandbox|doctor\/cluster)\//;
+    const foreign = /@aws-sdk|@smithy|@kubernetes|^src\/(aws|kubernetes|proxy|server|sandbox|doctor\/cluster)\//;
     assert.deepEqual(
       (await inputs('kiam-agent')).filter((path) => foreign.test(path)),
       [],

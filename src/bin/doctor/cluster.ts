@@ -43,7 +43,7 @@ export function connect(kubeconfig: string): {
   readonly check: Check;
 } {
   try {
-    const connection = createConnection({ kubeconfig, clock: systemClock });
+    const connection = createConnection({ kubeconfig, clock: systemClock, environment: process.env });
     return { connection, check: { name: 'kubernetes', look: () => [] } };
   } catch (error) {
     const says = `the API server cannot be asked: ${error instanceof Error ? error.message : String(error)}`;

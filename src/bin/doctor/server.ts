@@ -11,6 +11,7 @@ import { cannotTell, ok, wrong } from '#doctor/finding.ts';
 import { checkMetadataService } from '#doctor/metadata-service.ts';
 import type { KubernetesConnection } from '#kubernetes/connection.ts';
 import { createMetadataClient } from '#metadata/client.ts';
+import { createProxyOf } from '#proxy/rules.ts';
 import { systemClock } from '#runtime/clock.ts';
 import { createLogger } from '#telemetry/logger.ts';
 
@@ -110,7 +111,7 @@ function awsChecks(flags: DoctorServerLine['flags'], found: ServerFound, cluster
     return { roleArn: options.assumeRoleArn, own: createOwnCredentials(options), options };
   };
   return [
-    { name: 'region', look: () => checkRegion(flags.region, found.baseArn, endpointOf(flags.region)) },
+    { name: 'region', look: () => checkRegion(flags.region, found.baseArn, placeOfSts(flags.region)) },
     {
       name: 'identity',
       limitMs: 30_000,
@@ -122,7 +123,7 @@ function awsChecks(flags: DoctorServerLine['flags'], found: ServerFound, cluster
         const base = roleArn === '' ? own : createOwnCredentials({ ...options, assumeRoleArn: '' });
         const assumed = roleArn === '' ? undefined : { roleArn, credentials: own };
         const { baseArn } = found;
-        return checkIdentity({ base, assumed, baseArn, endpoint: endpointOf(flags.region), signal });
+        return checkIdentity({ base, assumed, baseArn, endpoint: placeOfSts(flags.region), signal });
       },
     },
     {
@@ -139,6 +140,14 @@ function awsChecks(flags: DoctorServerLine['flags'], found: ServerFound, cluster
       },
     },
   ];
+}
+
+/** Where STS is asked, and through which proxy. */
+function placeOfSts(region: string): string {
+  const endpoint = endpointOf(region);
+  const url = URL.parse(endpoint);
+  const proxy = url === null ? undefined : createProxyOf(process.env)(url);
+  return proxy === undefined ? endpoint : `${endpoint} through the proxy ${proxy.host}`;
 }
 
 /** As the SDK finds it: https://docs.aws.amazon.com/sdkref/latest/guide/feature-ss-endpoints.html, and then AWS's own. */

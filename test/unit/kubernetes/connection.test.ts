@@ -57,7 +57,7 @@ function get(path: string, fields: Partial<ApiRequest> = {}): ApiRequest {
 }
 
 function connect(context: TestContext, kubeconfig: string, clock = systemClock): KubernetesConnection {
-  const connection = createConnection({ kubeconfig, clock });
+  const connection = createConnection({ kubeconfig, clock, environment: {} });
   context.after(() => connection.close());
   return connection;
 }
@@ -204,7 +204,9 @@ for (const [what, content] of [
   test(`A kubeconfig with ${what} is refused with its name.`, (context) => {
     const file = join(folder(context), 'kubeconfig');
     writeFileSync(file, content);
-    assert.throws(() => createConnection({ kubeconfig: file, clock: systemClock }), { message: new RegExp(file) });
+    assert.throws(() => createConnection({ kubeconfig: file, clock: systemClock, environment: {} }), {
+      message: new RegExp(file),
+    });
   });
 }
 
