@@ -1,6 +1,5 @@
 import type { Clock } from '#runtime/clock.ts';
-import type { CredentialInspection, Credentials } from '#domain/credentials.ts';
-import type { Failure } from '#domain/failure.ts';
+import type { CredentialInspection, Credentials, CredentialOutcome } from '#domain/credentials.ts';
 import type { Identity } from '#domain/identity.ts';
 import { identityKey } from '#domain/identity.ts';
 import type { Logger } from '#telemetry/logger.ts';
@@ -17,11 +16,6 @@ import { inspectEntry } from './entry-inspection.ts';
 import type { CredentialCacheMetrics, KiamStsMetrics } from './metrics.ts';
 import type { Sts, StsFailure } from './sts.ts';
 import { unavailable } from './sts-failure.ts';
-
-/** What a caller gets: the port's outcome, and for an Event what STS said. */
-export type CredentialOutcome =
-  | { readonly ok: true; readonly value: Credentials }
-  | { readonly ok: false; readonly failure: Failure; readonly detail: string };
 
 export interface CredentialCacheOptions {
   readonly sts: Sts;

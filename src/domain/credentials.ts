@@ -1,3 +1,5 @@
+import type { Failure } from './failure.ts';
+
 /** One set of temporary credentials, as STS gave it. */
 export interface Credentials {
   readonly accessKeyId: string;
@@ -83,3 +85,13 @@ export interface NextCall {
   /** False when it is made only for a pod that asks. */
   readonly isAutomatic: boolean;
 }
+
+/** What came of fetching the credentials of an identity. */
+export type CredentialOutcome =
+  | { readonly ok: true; readonly value: Credentials }
+  | {
+      readonly ok: false;
+      readonly failure: Failure;
+      /** What STS said, `<Code>: <message>`, for the Event on the pod. It may name the server's own role: never for the agent. */
+      readonly detail: string;
+    };

@@ -28,3 +28,8 @@ export function nodeKeysOf({ nodeName, hostIps }: Placed): readonly string[] {
 export function nodeTextOf({ nodeName, hostIps: [address = ''] }: Placed): string {
   return nodeName === '' ? address : nodeName;
 }
+
+/** Who asks. Where the node is known, only its own pods count. */
+export interface Asker {
+  readonly node?: NodeId | undefined;
+}

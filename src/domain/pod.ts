@@ -43,3 +43,17 @@ export interface PodRecord {
 export function ownsItsAddress(pod: PodRecord): boolean {
   return pod.phase !== 'Succeeded' && pod.phase !== 'Failed' && !pod.hostNetwork && !pod.mirror;
 }
+
+/** Who has an address. */
+export type PodLookup =
+  | { readonly kind: 'found'; readonly pod: PodRecord }
+  | { readonly kind: 'none' }
+  | { readonly kind: 'ambiguous'; readonly pods: readonly PodRecord[] };
+
+/** What the API server itself says of a pod at this moment. */
+export type PodReading =
+  | { readonly kind: 'found'; readonly pod: PodRecord }
+  /** No pod has this name. */
+  | { readonly kind: 'gone' }
+  /** It could not be asked, or its answer makes no sense. */
+  | { readonly kind: 'unknown'; readonly reason: string };

@@ -1,4 +1,4 @@
-import type { PodRecord } from '#domain/pod.ts';
+import type { PodRecord, PodReading } from '#domain/pod.ts';
 import type { Clock } from '#runtime/clock.ts';
 import { namespaceFields, podFields } from '#telemetry/fields.ts';
 import type { Logger } from '#telemetry/logger.ts';
@@ -11,7 +11,7 @@ import { NamespaceCache } from './namespace-cache.ts';
 import { parseNamespace } from './namespace-record.ts';
 import { PodCache } from './pod-cache.ts';
 import { createPodParser } from './pod-record.ts';
-import { createPodReader, type PodReading } from './pod-reader.ts';
+import { createPodReader } from './pod-reader.ts';
 
 export interface KubernetesOptions {
   readonly connection: KubernetesConnection;

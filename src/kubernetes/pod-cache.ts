@@ -1,21 +1,11 @@
-import { isOnNode, type NodeId } from '#domain/node.ts';
-import type { PodRecord } from '#domain/pod.ts';
+import { isOnNode, type Asker } from '#domain/node.ts';
+import type { PodRecord, PodLookup } from '#domain/pod.ts';
 import type { Logger } from '#telemetry/logger.ts';
 import { AddressIndex } from './address-index.ts';
 import type { ListWatchTarget } from './list-watch.ts';
 import { createListeners, type Listeners } from './listeners.ts';
 import { ObjectStore, type Change } from './object-store.ts';
 import { podsDiffer } from './pod-record.ts';
-
-export type PodLookup =
-  | { readonly kind: 'found'; readonly pod: PodRecord }
-  | { readonly kind: 'none' }
-  | { readonly kind: 'ambiguous'; readonly pods: readonly PodRecord[] };
-
-export interface Asker {
-  /** The node that asks, where that is known. */
-  readonly node?: NodeId | undefined;
-}
 
 /** Beyond this many waits, `waitFor` answers at once: every wait is bounded by the caller's signal as well. */
 const MOST_WAITS = 10_000;

@@ -1,14 +1,5 @@
+import type { ReviewSource } from '#domain/agent-token.ts';
 import type { Clock } from '#runtime/clock.ts';
-
-/** Where a token comes from. */
-export interface ReviewSource {
-  /** In canonical form; `''` when it is not known. */
-  readonly address: string;
-  /** Whether pods say that a node has the address. */
-  readonly isNode: boolean;
-  /** The fingerprint of the certificate that the connection was opened with. */
-  readonly certificate: () => string;
-}
 
 export interface ReviewLimit {
   /** Takes a review from what is left to the source; false when nothing is left to it for now. */

@@ -1,4 +1,4 @@
-import { AGENT_TOKEN_AUDIENCE } from '#domain/agent-token.ts';
+import { AGENT_TOKEN_AUDIENCE, type ReviewSource, type TokenReview } from '#domain/agent-token.ts';
 import type { Clock } from '#runtime/clock.ts';
 import { untilAborted } from '#runtime/deadline.ts';
 import { createSingleFlight } from '#runtime/single-flight.ts';
@@ -7,20 +7,13 @@ import { createHash } from 'node:crypto';
 
 import type { KubernetesConnection } from './connection.ts';
 import { field, listField, parseJson, textField } from './json-fields.ts';
-import { createReviewLimit, type ReviewSource } from './review-limit.ts';
+import { createReviewLimit } from './review-limit.ts';
 
 export interface TokenReviewerOptions {
   readonly connection: KubernetesConnection;
   readonly clock: Clock;
   readonly logger: Logger;
 }
-
-export type TokenReview =
-  /** The token was made for the pod with this UID and its account `user`; `nodeName` is its node's, `''` before Kubernetes 1.30. */
-  | { readonly kind: 'pod'; readonly uid: string; readonly user: string; readonly nodeName: string }
-  | { readonly kind: 'refused' }
-  /** The API server cannot be asked, or not for this source now. */
-  | { readonly kind: 'unavailable' };
 
 /** Asks which pod a service account token was made for. Never rejects. */
 export type TokenReviewer = (token: string, source: ReviewSource, signal: AbortSignal) => Promise<TokenReview>;

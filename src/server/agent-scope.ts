@@ -1,9 +1,10 @@
+import type { ReviewSource, TokenReview } from '#domain/agent-token.ts';
 import { canonicalAddress } from '#domain/address.ts';
 import type { NodeId } from '#domain/node.ts';
 import type { Logger } from '#telemetry/logger.ts';
 
 import type { NodeIndex } from './node-index.ts';
-import type { PodCache, ReviewSource, TokenReview } from './ports.ts';
+import type { PodCache } from './ports.ts';
 
 /** Which pods an agent may ask for. */
 export type Scope =

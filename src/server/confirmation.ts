@@ -1,10 +1,10 @@
-import { ownsItsAddress, type PodRecord } from '#domain/pod.ts';
+import { ownsItsAddress, type PodRecord, type PodReading } from '#domain/pod.ts';
 import type { Confirm } from '#rpc/contract.ts';
 import type { Clock } from '#runtime/clock.ts';
 import { startDeadline, untilAborted } from '#runtime/deadline.ts';
 import { createNextFlight } from '#runtime/next-flight.ts';
 
-import type { PodCache, PodReader, PodReading } from './ports.ts';
+import type { PodCache, PodReader } from './ports.ts';
 
 export interface ConfirmationOptions {
   readonly reader: PodReader;

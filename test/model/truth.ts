@@ -1,7 +1,6 @@
 import type { Evidence } from '#agent/ports.ts';
-import type { PodRecord } from '#domain/pod.ts';
+import type { PodRecord, PodReading } from '#domain/pod.ts';
 import { PodCache } from '#kubernetes/pod-cache.ts';
-import type { PodReading } from '#server/ports.ts';
 
 import type { ManualClock } from '../support/manual-clock.ts';
 import { recordingLogger } from '../support/recording-logger.ts';

@@ -1,4 +1,5 @@
-import type { CredentialCacheOptions, CredentialOutcome } from '#aws/credential-cache.ts';
+import type { CredentialOutcome } from '#domain/credentials.ts';
+import type { CredentialCacheOptions } from '#aws/credential-cache.ts';
 import { StsCredentialCache } from '#aws/credential-cache.ts';
 import type { Identity } from '#domain/identity.ts';
 import { ManualClock, settle } from '../../support/manual-clock.ts';

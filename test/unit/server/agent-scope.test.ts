@@ -1,10 +1,10 @@
 import assert from 'node:assert/strict';
+import type { TokenReview } from '#domain/agent-token.ts';
 import { describe, it } from 'node:test';
 
 import { PodCache } from '#kubernetes/pod-cache.ts';
 import { type AgentIdentityMode, AgentScope } from '#server/agent-scope.ts';
 import { NodeIndex } from '#server/node-index.ts';
-import type { TokenReview } from '#server/ports.ts';
 
 import { podRecord } from '../../support/pods.ts';
 import { recordingLogger } from '../../support/recording-logger.ts';

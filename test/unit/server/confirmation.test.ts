@@ -1,11 +1,10 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 
-import type { PodRecord } from '#domain/pod.ts';
+import type { PodRecord, PodReading } from '#domain/pod.ts';
 import { PodCache } from '#kubernetes/pod-cache.ts';
 import type { Confirm } from '#rpc/contract.ts';
 import { Confirmation } from '#server/confirmation.ts';
-import type { PodReading } from '#server/ports.ts';
 
 import { sleep } from '#runtime/clock.ts';
 

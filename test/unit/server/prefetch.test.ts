@@ -1,10 +1,11 @@
 import assert from 'node:assert/strict';
+import type { CredentialOutcome } from '#domain/credentials.ts';
 import { test } from 'node:test';
 import type { Identity } from '#domain/identity.ts';
 import { identityKey, identityOf } from '#domain/identity.ts';
 import type { NamespaceRecord } from '#domain/namespace.ts';
 import type { PodRecord } from '#domain/pod.ts';
-import type { CredentialCache, CredentialOutcome, NamespaceChange, PodChange, Urgency } from '#server/ports.ts';
+import type { CredentialCache, NamespaceChange, PodChange, Urgency } from '#server/ports.ts';
 import { Prefetch, type PrefetchOptions } from '#server/prefetch.ts';
 import { ManualClock, settle } from '../../support/manual-clock.ts';
 import { podRecord } from '../../support/pods.ts';
@@ -100,7 +101,7 @@ class FakeCredentials implements Pick<CredentialCache, 'get' | 'retain' | 'forgi
   }
 }
 
-const FAILED: CredentialOutcome = { ok: false, failure: { kind: 'sts-unavailable', message: 'away' } };
+const FAILED: CredentialOutcome = { ok: false, failure: { kind: 'sts-unavailable', message: 'away' }, detail: '' };
 
 function world(options: Partial<PrefetchOptions> = {}, prepare: (cluster: FakeCluster) => void = () => {}) {
   const cluster = new FakeCluster();

@@ -1,16 +1,15 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 
-import type { Credentials } from '#domain/credentials.ts';
+import type { Credentials, CredentialOutcome } from '#domain/credentials.ts';
 import { failed } from '#domain/failure.ts';
 import type { Identity } from '#domain/identity.ts';
 import type { NamespaceRecord } from '#domain/namespace.ts';
-import { isOnNode } from '#domain/node.ts';
-import type { PodRecord } from '#domain/pod.ts';
+import { isOnNode, type Asker } from '#domain/node.ts';
+import type { PodRecord, PodLookup } from '#domain/pod.ts';
 import { NamespacePolicy } from '#server/namespace-policy.ts';
 import type { Scope } from '#server/agent-scope.ts';
 import type { Verdict } from '#server/confirmation.ts';
-import type { Asker, CredentialOutcome, PodLookup } from '#server/ports.ts';
 import { createService } from '#server/service.ts';
 
 import { ManualClock } from '../../support/manual-clock.ts';
