@@ -15,7 +15,18 @@ import { type ApiClient, apiClient } from '../support/api-client.ts';
 const READY_LIMIT_MS = 120_000;
 const COMPACTION_INTERVAL_S = 2;
 
-/** etcd and the API server of Kubernetes, without a scheduler, controllers and kubelets: what envtest starts. */
+/** The nodes whose kubelets have credentials of their own. */
+export const NODES = [
+  { name: 'node-1', address: '127.0.0.1' },
+  { name: 'node-2', address: '127.0.0.2' },
+] as const;
+
+export type NodeName = (typeof NODES)[number]['name'];
+
+/**
+ * etcd and the API server of Kubernetes, without a scheduler, controllers and kubelets: what envtest starts, and with the
+ * authorizers and the admission that hold a kubelet to its node.
+ */
 export interface ControlPlane {
   /** For files that go with it. */
   readonly folder: string;
@@ -25,6 +36,8 @@ export interface ControlPlane {
   /** What a client must know to reach the API with the token that a file holds; a path of a kubeconfig. */
   kubeconfigOf(name: string, token: string): Promise<string>;
   as(token: string): ApiClient;
+  /** As the kubelet of a node: what root on that node can do. */
+  asKubelet(node: NodeName): ApiClient;
   /** Resolves once etcd has forgotten everything up to now, so that no watch can go on from here. */
   compacted(): Promise<void>;
   /** Ends the API server at once, as a crash does, and starts it anew. */
@@ -93,6 +106,7 @@ export async function startControlPlane(assets: string): Promise<ControlPlane> {
     adminKubeconfig: await kubeconfigOf('admin', ADMIN_TOKEN),
     kubeconfigOf,
     as,
+    asKubelet: (node) => as(kubeletToken(node)),
     compacted: async () => {
       const pods = '/api/v1/pods?limit=1';
       const { resourceVersion } = (await admin.demand('GET', pods)).metadata;
@@ -111,6 +125,13 @@ export async function startControlPlane(assets: string): Promise<ControlPlane> {
 }
 
 const ADMIN_TOKEN = 'admin';
+const kubeletToken = (node: NodeName): string => `kubelet-of-${node}`;
+
+/** https://kubernetes.io/docs/reference/access-authn-authz/node/ says what makes a user a kubelet. */
+const TOKENS = [
+  `${ADMIN_TOKEN},admin,admin,system:masters`,
+  ...NODES.map(({ name }) => `${kubeletToken(name)},system:node:${name},${name},system:nodes`),
+];
 
 async function apiServerFlags(options: {
   folder: string;
@@ -131,7 +152,7 @@ async function apiServerFlags(options: {
   await writeFile(path('serving.pem'), serving.certificatePem);
   await writeFile(path('serving-key.pem'), serving.privateKeyPem, { mode: 0o600 });
   await writeFile(path('service-accounts.pem'), privateKey.export({ type: 'pkcs8', format: 'pem' }), { mode: 0o600 });
-  await writeFile(path('tokens.csv'), `${ADMIN_TOKEN},admin,admin,system:masters\n`, { mode: 0o600 });
+  await writeFile(path('tokens.csv'), TOKENS.map((line) => `${line}\n`).join(''), { mode: 0o600 });
   return [
     `--etcd-servers=${etcdUrl}`,
     `--etcd-compaction-interval=${COMPACTION_INTERVAL_S}s`,
@@ -142,7 +163,8 @@ async function apiServerFlags(options: {
     `--tls-cert-file=${path('serving.pem')}`,
     `--tls-private-key-file=${path('serving-key.pem')}`,
     `--token-auth-file=${path('tokens.csv')}`,
-    '--authorization-mode=RBAC',
+    '--authorization-mode=Node,RBAC',
+    '--enable-admission-plugins=NodeRestriction',
     '--service-account-issuer=https://kubernetes.default.svc',
     `--service-account-key-file=${path('service-accounts.pem')}`,
     `--service-account-signing-key-file=${path('service-accounts.pem')}`,

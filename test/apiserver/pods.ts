@@ -1,6 +1,7 @@
 import { ROLE_ANNOTATION } from '#domain/pod.ts';
 
 import type { ApiClient } from '../support/api-client.ts';
+import { type NodeName, NODES } from './control-plane.ts';
 
 export interface RunningPod {
   readonly namespace: string;
@@ -16,24 +17,36 @@ export interface PodToRun {
   readonly role?: string;
   readonly hostNetwork?: boolean;
   readonly serviceAccountName?: string;
+  /** Default the first. */
+  readonly node?: NodeName;
+  /** For whom the pod has a projected token: a kubelet may ask for no other. */
+  readonly tokenAudience?: string;
 }
-
-const NODE = { name: 'node-1', address: '127.0.0.1' };
 
 /** Makes a pod and does what a scheduler and a kubelet would: binds it to the node, gives it its address, starts it. */
 export async function runPod(admin: ApiClient, pod: PodToRun): Promise<RunningPod> {
-  const { namespace, name, address, role, hostNetwork = false, serviceAccountName = 'default' } = pod;
+  const { namespace, name, address, role, hostNetwork = false, serviceAccountName = 'default', tokenAudience } = pod;
+  const node = NODES.find((known) => known.name === pod.node) ?? NODES[0];
+  const source = { serviceAccountToken: { path: 'token', audience: tokenAudience, expirationSeconds: 3600 } };
+  const volumes = tokenAudience === undefined ? [] : [{ name: 'token', projected: { sources: [source] } }];
   const made = await admin.demand('POST', `/api/v1/namespaces/${namespace}/pods`, {
     metadata: { name, annotations: role === undefined ? {} : { [ROLE_ANNOTATION]: role } },
     spec: {
-      nodeName: NODE.name,
+      nodeName: node.name,
       hostNetwork,
       serviceAccountName,
+      volumes,
       containers: [{ name: 'main', image: 'example.com/app' }],
     },
   });
   await admin.demand('PATCH', `/api/v1/namespaces/${namespace}/pods/${name}/status`, {
-    status: { phase: 'Running', hostIP: NODE.address, podIP: address, podIPs: [{ ip: address }] },
+    status: {
+      phase: 'Running',
+      hostIP: node.address,
+      hostIPs: [{ ip: node.address }],
+      podIP: address,
+      podIPs: [{ ip: address }],
+    },
   });
   return { namespace, name, uid: made.metadata.uid, address };
 }
