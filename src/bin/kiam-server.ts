@@ -6,6 +6,7 @@ await main({
   health: async (command) => (await import('./health.ts')).runHealth(command),
   explain: async (command) => (await import('./explain.ts')).runExplain(command),
   pki: async (command) => (await import('./pki.ts')).runPki(command),
+  policy: async (command) => (await import('./policy.ts')).runPolicy(command),
   doctor: {
     server: async (flags) => (await import('./doctor/server.ts')).runDoctorServer(flags),
     cluster: async (flags) => (await import('./doctor/cluster.ts')).runDoctorCluster(flags),

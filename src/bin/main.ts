@@ -11,6 +11,7 @@ export interface Commands {
   readonly server?: (command: Of<'server'>) => Promise<void> | void;
   readonly health?: (command: Of<'health'>) => Promise<void> | void;
   readonly pki?: (command: Of<'pki'>) => Promise<void> | void;
+  readonly policy?: (command: Of<'policy'>) => Promise<void> | void;
   readonly explain?: (command: Of<'explain'>) => Promise<void> | void;
   readonly doctor?: DoctorCommands;
 }
@@ -22,12 +23,13 @@ export type DoctorCommands = {
 
 /** Reads the command line and runs its command; help and problems are printed, and problems exit 1. */
 export async function main(commands: Commands): Promise<void> {
-  const { agent, server, health, pki, explain, doctor } = commands;
+  const { agent, server, health, pki, policy, explain, doctor } = commands;
   const offered: readonly (readonly [CommandName, unknown])[] = [
     ['agent', agent],
     ['server', server],
     ['health', health],
     ['pki', pki],
+    ['policy', policy],
     ['explain', explain],
     ['doctor', doctor],
   ];
@@ -45,7 +47,10 @@ export async function main(commands: Commands): Promise<void> {
   }
 }
 
-async function run(command: CommandLine, { agent, server, health, pki, explain, doctor }: Commands): Promise<void> {
+async function run(
+  command: CommandLine,
+  { agent, server, health, pki, policy, explain, doctor }: Commands,
+): Promise<void> {
   switch (command.kind) {
     case 'agent':
       return agent?.(command);
@@ -55,6 +60,8 @@ async function run(command: CommandLine, { agent, server, health, pki, explain, 
       return health?.(command);
     case 'pki':
       return pki?.(command);
+    case 'policy':
+      return policy?.(command);
     case 'explain':
       return explain?.(command);
     case 'doctor':

@@ -10,6 +10,9 @@ Every command prints its flags with \`--help\`. Durations are Go's (\`300ms\`, \
 The server reads \`AWS_ENDPOINT_URL_STS\`, \`AWS_CA_BUNDLE\`, profiles, web identity, container and instance credentials as the AWS SDK documents them.
 `;
 
+/** Their flags stand under the headings that their help has. */
+const DAEMON_COMMANDS: readonly string[] = ['agent', 'server', 'health'];
+
 interface Row {
   readonly name: string;
   readonly option: Option<unknown, string>;
@@ -30,18 +33,14 @@ export function flagsPage(): string {
     }
   }
   const sections = Map.groupBy(rows.values(), ({ option, of: [first = ''] }) =>
-    Object.hasOwn(COMMANDS, first) && first !== 'pki' && first !== 'explain' ? option.group : `kiam ${first}`,
+    DAEMON_COMMANDS.includes(first) ? option.group : `kiam ${first}`,
   );
   return INTRODUCTION + [...sections].map(([title, members]) => section(title, members)).join('');
 }
 
 function allOptions(): readonly (readonly [string, Options])[] {
-  const { agent, server, health, pki, explain } = COMMANDS;
   return [
-    ...Object.entries({ agent, server, health, pki, explain }).map(([name, { options }]): [string, Options] => [
-      name,
-      options,
-    ]),
+    ...Object.entries(COMMANDS).map(([name, { options }]): [string, Options] => [name, options]),
     ...Object.values(DOCTOR).map(({ options }): [string, Options] => ['doctor', options]),
   ];
 }

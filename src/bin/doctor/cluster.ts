@@ -1,4 +1,5 @@
 import type { Check } from '#doctor/check.ts';
+import { checkAdmission } from '#doctor/cluster/admission.ts';
 import { checkAccess, REPORT_ACCESS } from '#doctor/cluster/access.ts';
 import type { Cluster } from '#doctor/cluster/cluster.ts';
 import { compareWithKiam } from '#doctor/cluster/compare-kiam.ts';
@@ -17,13 +18,20 @@ export async function runDoctorCluster({ flags }: Extract<DoctorLine, { kind: 'c
   const { connection, check } = connect(flags.kubeconfig);
   if (connection === undefined) return report([check], flags);
   const access: Check = { name: 'access', look: (signal) => checkAccess(connection, REPORT_ACCESS, signal) };
-  const cluster = readOnce(connection, () => ({
-    baseArn: flags.roleBaseArn,
-    strict: !flags.disableStrictNamespaceRegexp,
-  }));
+  const known = { baseArn: flags.roleBaseArn, strict: !flags.disableStrictNamespaceRegexp };
+  const cluster = readOnce(connection, () => known);
+  const admission: Check = {
+    name: 'admission',
+    look: (signal) => checkAdmission(connection, { ...known, signal }),
+  };
   const checks = flags.compareKiam
     ? [clusterCheck('kiam', cluster, compareWithKiam)]
-    : [clusterCheck('pods', cluster, checkPods), clusterCheck('namespaces', cluster, checkNamespaces), ELSEWHERE];
+    : [
+        clusterCheck('pods', cluster, checkPods),
+        clusterCheck('namespaces', cluster, checkNamespaces),
+        admission,
+        ELSEWHERE,
+      ];
   return report([check, access, ...checks], flags);
 }
 

@@ -29,7 +29,7 @@ export interface CommandLineOptions {
   readonly doctorTargets?: readonly DoctorTarget[];
 }
 
-const ALL_COMMANDS: readonly CommandName[] = ['agent', 'server', 'health', 'pki', 'explain', 'doctor'];
+const ALL_COMMANDS: readonly CommandName[] = ['agent', 'server', 'health', 'pki', 'policy', 'explain', 'doctor'];
 
 export const DOCTOR_TARGETS: readonly DoctorTarget[] = ['agent', 'server', 'pod', 'cluster'];
 

@@ -12,6 +12,7 @@ import {
   EXPLAIN_OPTIONS,
   HEALTH_OPTIONS,
   PKI_OPTIONS,
+  POLICY_OPTIONS,
   SERVER_OPTIONS,
 } from './table.ts';
 
@@ -32,6 +33,7 @@ export const COMMANDS = {
   pki: command('pki', 'Make the certificates of both daemons, and print them as two Secrets', PKI_OPTIONS, {
     problems: pkiProblems,
   }),
+  policy: command('policy', 'Print the admission policy that finds mistakes when objects are applied', POLICY_OPTIONS),
   explain: command('explain', 'Say what credentials one pod gets, and why', EXPLAIN_OPTIONS, {
     problems: explainProblems,
   }),

@@ -338,6 +338,18 @@ export const PKI_OPTIONS = {
   'ca-valid-for': value(CERTIFICATES, duration('1m', '876000h'), '87600h', 'How long a new CA is valid'),
 };
 
+export const POLICY_OPTIONS = {
+  action: value(
+    OUTPUT,
+    choice<'warn' | 'deny'>({ warn: 'warn', deny: 'deny' }),
+    'warn',
+    'What is done with an object that cannot work: warn whoever applies it, or deny it',
+  ),
+  namespace: value(OUTPUT, parseNamespace, 'kube-system', 'Namespace of the ConfigMap with the parameters'),
+  'role-base-arn': required(AWS, parseRoleBaseArn, '', "The servers' prefix of short role names"),
+  'disable-strict-namespace-regexp': { ...DISABLE_STRICT, describe: "The servers' flag of this name" },
+};
+
 const ASKED = 'Server';
 const API = 'Without a server';
 
