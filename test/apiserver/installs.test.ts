@@ -8,7 +8,7 @@ import { promisify } from 'node:util';
 
 import { parseAllDocuments, stringify } from 'yaml';
 
-import { buildHelmRenderer } from '../support/helm.ts';
+import { CHART, findHelm } from '../support/helm.ts';
 import { type ControlPlane, startControlPlane } from './control-plane.ts';
 import { findAssets } from './find-assets.ts';
 import { serviceAccountToken } from './pods.ts';
@@ -62,12 +62,12 @@ describe('the installs, before the API server of Kubernetes', { skip: assets.ski
     assert.deepEqual((await accepted('-f', file)).sort(), objectsWith('deployment.apps'));
   });
 
-  it('the Helm chart, with its own values and with servers by a Deployment: every object is accepted', async (t) => {
-    const renderer = await buildHelmRenderer();
-    t.after(() => renderer.remove());
-    if (renderer.skip !== false) return t.skip(renderer.skip);
-    for (const values of [{}, { server: { deployment: { enabled: true, replicas: 3 } } }]) {
-      const { status, stdout, stderr } = renderer.run(values);
+  it('the Helm chart, with two servers and with one on each node: every object is accepted', async (t) => {
+    const helm = findHelm();
+    t.after(() => helm.remove());
+    if (helm.skip !== false) return t.skip(helm.skip);
+    for (const values of [{}, { server: { deployment: { enabled: false } } }]) {
+      const { status, stdout, stderr } = helm.template({ generateCertificates: 'always', ...values });
       assert.equal(status, 0, stderr);
       const file = join(plane.folder, 'chart.yaml');
       await writeFile(file, stdout);
@@ -75,6 +75,34 @@ describe('the installs, before the API server of Kubernetes', { skip: assets.ski
       assert.equal(names.length, stdout.match(/^kind: /gm)?.length);
       assert.ok(names.includes('daemonset.apps/kiam-agent'), names.join('\n'));
     }
+  });
+
+  it('helm install, upgrade and uninstall: the certificates of the first stay, the CA to the end', async (t) => {
+    const helm = findHelm();
+    t.after(() => helm.remove());
+    if (helm.skip !== false) return t.skip(helm.skip);
+    const run = async (...args: readonly string[]): Promise<void> => {
+      const { status, stderr } = await helm.run([...args, '--namespace', 'kube-system'], plane.adminKubeconfig);
+      assert.equal(status, 0, stderr);
+    };
+    const secrets = async (): Promise<string> =>
+      kubectl(
+        '-n',
+        'kube-system',
+        'get',
+        'secrets',
+        '-l',
+        'app=kiam',
+        '-o',
+        'jsonpath={range .items[*]}{.metadata.name} {.data}{"\\n"}',
+      );
+    await run('install', 'kiam', CHART);
+    const first = await secrets();
+    assert.equal(first.trim().split('\n').length, 3);
+    await run('upgrade', 'kiam', CHART);
+    assert.equal(await secrets(), first);
+    await run('uninstall', 'kiam');
+    assert.match(await secrets(), /^kiam-generated-ca .*\n$/);
   });
 
   it('a field that does not exist is refused, so that the others were looked at', async () => {

@@ -7,18 +7,17 @@ import { fileURLToPath } from 'node:url';
 
 import { parse, parseAllDocuments } from 'yaml';
 
-import { buildHelmRenderer } from '../support/helm.ts';
-
+import { chartReadme } from '../support/chart-readme.ts';
+import { CHART, findHelm } from '../support/helm.ts';
 import { strictFaults } from '../support/strict-fields.ts';
 
 const DEPLOY = fileURLToPath(new URL('../../deploy/', import.meta.url));
-const CHART = `${DEPLOY}helm/kiam`;
 
 /** A manifest's object, as loosely as a test reads it. */
 // oxlint-disable-next-line typescript/no-explicit-any -- any field of any kind of object may be asked for
 type Manifest = any;
 
-const renderer = await buildHelmRenderer();
+const helm = findHelm();
 
 function parseManifests(text: string): Manifest[] {
   return parseAllDocuments(text, { version: '1.1' }).flatMap((document) => {
@@ -28,8 +27,9 @@ function parseManifests(text: string): Manifest[] {
   });
 }
 
+/** With certificates by kiam pki, unless the values say otherwise. */
 function render(values: object): Manifest[] {
-  const { status, stdout, stderr } = renderer.run(values);
+  const { status, stdout, stderr } = helm.template({ generateCertificates: 'never', ...values });
   assert.equal(status, 0, stderr);
   const objects = parseManifests(stdout);
   for (const object of objects) assert.deepEqual(strictFaults(object) ?? [], []);
@@ -41,8 +41,10 @@ function find(objects: readonly Manifest[], kind: string, name: string): Manifes
     objects.find((object) => object.kind === kind && object.metadata.name === name) ?? assert.fail(`${kind} ${name}`)
   );
 }
-const podOf = (objects: readonly Manifest[], name: string): Manifest =>
-  find(objects, 'DaemonSet', name).spec.template.spec;
+const workloadOf = (objects: readonly Manifest[], name: string): Manifest =>
+  objects.find(({ kind, metadata }) => ['DaemonSet', 'Deployment'].includes(kind) && metadata.name === name) ??
+  assert.fail(name);
+const podOf = (objects: readonly Manifest[], name: string): Manifest => workloadOf(objects, name).spec.template.spec;
 const argsOf = (objects: readonly Manifest[], name: string): string[] => podOf(objects, name).containers[0].args;
 
 /** What the chart keeps of Kiam's chart (labels and names of containers) and what Helm adds is left out, and the order of flags. */
@@ -153,8 +155,8 @@ const OF_KIAM = {
   },
 };
 
-describe('the Helm chart', { skip: renderer.skip }, () => {
-  after(() => renderer.remove());
+describe('the Helm chart', { skip: helm.skip }, () => {
+  after(() => helm.remove());
 
   it('renders the objects of deploy/, and nothing else', async () => {
     const plain: Manifest[] = [];
@@ -171,22 +173,14 @@ describe('the Helm chart', { skip: renderer.skip }, () => {
   it('for EKS is what kustomize makes', (t) => {
     const built = spawnSync('kubectl', ['kustomize', `${DEPLOY}eks`], { encoding: 'utf8' });
     if (built.status !== 0) return t.skip('NOT TESTED: kubectl is not on the PATH');
+    const eks = parseManifests(built.stdout);
+    const affinityOf = (name: string): object => podOf(eks, name).affinity;
     const objects = render({
-      agent: { host: { interface: '!eth0' } },
-      server: { sslCertHostPath: '/etc/pki/ca-trust/extracted/pem' },
+      agent: { affinity: affinityOf('kiam-agent') },
+      server: { affinity: affinityOf('kiam-server') },
     });
-    const volumesSorted = (object: Manifest): Manifest => {
-      const pod = object.spec.template.spec;
-      for (const list of [pod.volumes, pod.containers[0].volumeMounts]) {
-        list.sort((a: Manifest, b: Manifest) => (a.name < b.name ? -1 : 1));
-      }
-      return comparable(object);
-    };
     for (const name of ['kiam-agent', 'kiam-server']) {
-      assert.deepEqual(
-        volumesSorted(find(objects, 'DaemonSet', name)),
-        volumesSorted(find(parseManifests(built.stdout), 'DaemonSet', name)),
-      );
+      assert.deepEqual(comparable(workloadOf(objects, name)), comparable(workloadOf(eks, name)));
     }
   });
 
@@ -269,11 +263,75 @@ describe('the Helm chart', { skip: renderer.skip }, () => {
     assert.ok(find(objects, 'Certificate', 'creds-server').spec.dnsNames.includes('creds-server'));
   });
 
-  it('runs the servers as a Deployment when told so, which is what the headless Service selects', () => {
-    const objects = render({ server: { deployment: { enabled: true, replicas: 2 } } });
-    const deployment = find(objects, 'Deployment', 'kiam-server');
-    assert.equal(deployment.spec.replicas, 2);
-    assert.deepEqual(find(objects, 'Service', 'kiam-server').spec.selector, deployment.spec.template.metadata.labels);
+  it('runs two servers on two nodes, which are what the headless Service selects, or as many as it is told', () => {
+    const objects = render({});
+    const { spec } = find(objects, 'Deployment', 'kiam-server');
+    assert.equal(spec.replicas, 2);
+    assert.deepEqual(find(objects, 'Service', 'kiam-server').spec.selector, spec.template.metadata.labels);
+    for (const { labelSelector } of spec.template.spec.topologySpreadConstraints) {
+      assert.deepEqual(labelSelector.matchLabels, spec.template.metadata.labels);
+    }
+    const three = render({ server: { deployment: { replicas: 3 } } });
+    assert.equal(find(three, 'Deployment', 'kiam-server').spec.replicas, 3);
+  });
+
+  it('runs a server on each node that its selector names when it is told so', () => {
+    const nodeSelector = { 'kiam-process': 'server' };
+    const objects = render({ server: { deployment: { enabled: false }, nodeSelector } });
+    const { spec } = find(objects, 'DaemonSet', 'kiam-server');
+    assert.deepEqual(spec.updateStrategy.rollingUpdate, { maxUnavailable: 1, maxSurge: 0 });
+    assert.deepEqual(spec.template.spec.nodeSelector, nodeSelector);
+    assert.equal(spec.template.spec.topologySpreadConstraints, undefined);
+  });
+
+  it('without the host network for servers has no ports of the node, and a NetworkPolicy', () => {
+    const objects = render({ server: { useHostNetwork: false } });
+    const pod = podOf(objects, 'kiam-server');
+    assert.deepEqual([pod.hostNetwork, pod.dnsPolicy], [undefined, undefined]);
+    assert.ok(pod.containers[0].ports.every(({ hostPort }: Manifest) => hostPort === undefined));
+    const { ports } = find(objects, 'NetworkPolicy', 'kiam-server').spec.ingress[0];
+    assert.deepEqual(
+      ports.map(({ port }: Manifest) => port),
+      pod.containers[0].ports.map(({ name }: Manifest) => name),
+    );
+    assert.ok(!render({}).some(({ kind }) => kind === 'NetworkPolicy'));
+  });
+
+  it('takes empty maps where Kiam’s chart took lists, and writes whole numbers as they are', () => {
+    const empty = { extraEnv: {}, extraHostPathMounts: {}, initContainers: {} };
+    const extraArgs = { 'pod-rate': 1_000_000, 'pod-concurrency': 16, wait: '900ms' };
+    const objects = render({ agent: { ...empty, extraArgs }, server: empty });
+    assert.equal(podOf(objects, 'kiam-agent').initContainers.length, 1, 'the guard alone');
+    const args = argsOf(objects, 'kiam-agent');
+    assert.deepEqual(args.slice(-3), ['--pod-concurrency=16', '--pod-rate=1000000', '--wait=900ms']);
+  });
+
+  it('says in plain words what to choose where it cannot see the cluster, and makes certificates when told to', () => {
+    const refused = helm.template({});
+    assert.equal(refused.status, 1);
+    assert.match(refused.stderr, /no cluster can be seen here: it is only rendered/);
+    for (const choice of ['generateCertificates=never', 'certManager.enabled=true', 'generateCertificates=always']) {
+      assert.ok(refused.stderr.includes(choice), choice);
+    }
+    const objects = render({ generateCertificates: 'always' });
+    for (const part of ['agent', 'server']) {
+      const { secretName } = podOf(objects, `kiam-${part}`).volumes[0].secret;
+      const { data } = find(objects, 'Secret', secretName);
+      for (const file of [`${part}.pem`, `${part}-key.pem`, 'ca.pem']) assert.ok(data[file], file);
+      assert.ok(argsOf(objects, `kiam-${part}`).includes(`--cert=/etc/kiam/tls/${part}.pem`));
+    }
+  });
+
+  it('passes helm lint --strict without a remark', async () => {
+    const { status, stdout } = await helm.run(['lint', '--strict', CHART]);
+    assert.equal(status, 0, stdout);
+    assert.doesNotMatch(stdout, /\[(?:INFO|WARNING|ERROR)\]/);
+  });
+
+  it('has a page of its values that is made of values.yaml', async () => {
+    const page = await readFile(`${CHART}/README.md`, 'utf8');
+    assert.equal(page, chartReadme(await readFile(`${CHART}/values.yaml`, 'utf8')), 'run npm run chart-readme');
+    assert.match(page, /^\| `server\.deployment\.replicas` \| `2` \|/m);
   });
 
   it('tells the servers which account the agents have, under the name that they are given', () => {
@@ -286,10 +344,10 @@ describe('the Helm chart', { skip: renderer.skip }, () => {
   });
 
   it('refuses values that it does not know, and half a set of certificate files', () => {
-    assert.match(renderer.run({ agent: { hots: {} } }).stderr, /hots/);
-    assert.match(renderer.run({ server: { agentIdentity: 'tokens' } }).stderr, /agentIdentity/);
+    assert.match(helm.template({ agent: { hots: {} } }).stderr, /hots/);
+    assert.match(helm.template({ server: { agentIdentity: 'tokens' } }).stderr, /agentIdentity/);
     assert.match(
-      renderer.run({ agent: { tlsFiles: { cert: 'YQ==' } } }).stderr,
+      helm.template({ agent: { tlsFiles: { cert: 'YQ==' } } }).stderr,
       /agent\.tlsFiles needs ca, cert and key/,
     );
   });

@@ -1,44 +1,71 @@
-import { spawnSync } from 'node:child_process';
+import { execFile, spawnSync } from 'node:child_process';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import { cp } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
 import { stringify } from 'yaml';
 
-const CHART = fileURLToPath(new URL('../../deploy/helm/kiam', import.meta.url));
+export const CHART = fileURLToPath(new URL('../../deploy/helm/kiam', import.meta.url));
 
-export interface HelmRenderer {
-  /** Why nothing can be rendered here, or false. */
+export interface HelmOutcome {
+  /** The exit code; null when it could not be run or took too long. */
+  readonly status: number | null;
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
+/** Helm's own command line. */
+export interface Helm {
+  /** Why there is none here, or false. */
   readonly skip: string | false;
-  /** Renders the project's chart with values. */
-  run(values: object): { status: number | null; stdout: string; stderr: string };
+  /** Runs a command of it, in the cluster of a kubeconfig where one is given. */
+  run(args: readonly string[], kubeconfig?: string): Promise<HelmOutcome>;
+  /** Renders the project's chart with values, as release `kiam` in `kube-system`, without a cluster. */
+  template(values: object): HelmOutcome;
+  /** Writes values to a file of its own and returns the arguments that name it. */
+  values(values: object): readonly string[];
   remove(): void;
 }
 
-/** Helm's own template engine, in a program of some lines that is built here: the daemons never need Helm or Go. */
-export async function buildHelmRenderer(): Promise<HelmRenderer> {
+/** A Helm that was built by `go install` believes that it is of Kubernetes 1.20. */
+const KUBERNETES = ['--kube-version', '1.34.0'];
+
+/** Finds Helm on the PATH or where `go install` puts it. With KIAM_REQUIRE_HELM=1 it throws where there is none. */
+export function findHelm(): Helm {
   const folder = mkdtempSync(join(tmpdir(), 'kiam-helm-'));
-  await cp(new URL('../integration/helm-renderer/', import.meta.url), folder, { recursive: true });
+  const program = ['helm', goProgram('helm')].find((name) => spawnSync(name, ['version']).status === 0);
+  const skip =
+    program === undefined ? 'NOT TESTED: helm is not on the PATH (go install helm.sh/helm/v3/cmd/helm@latest)' : false;
+  if (skip !== false && process.env['KIAM_REQUIRE_HELM'] === '1') throw new Error(skip);
+  let count = 0;
+  const environment = { PATH: process.env['PATH'] ?? '', HOME: folder };
+  const values: Helm['values'] = (given) => {
+    count += 1;
+    const file = join(folder, `values-${count}.yaml`);
+    writeFileSync(file, stringify(given));
+    return ['--values', file];
+  };
   return {
-    skip: build(folder) ?? false,
-    run: (values) => {
-      const file = join(folder, 'values.yaml');
-      writeFileSync(file, stringify(values));
-      return spawnSync(join(folder, 'render'), [CHART, file], { encoding: 'utf8' });
+    skip,
+    // The cluster may be one of this process, so that nothing here may wait for it in place of serving it.
+    run: (args, kubeconfig) =>
+      new Promise((resolve) => {
+        const env = kubeconfig === undefined ? environment : { ...environment, KUBECONFIG: kubeconfig };
+        execFile(program ?? 'helm', args, { env, timeout: 120_000 }, (error, stdout, stderr) => {
+          resolve({ status: error === null ? 0 : typeof error.code === 'number' ? error.code : null, stdout, stderr });
+        });
+      }),
+    values,
+    template: (given) => {
+      const args = ['template', 'kiam', CHART, '--namespace', 'kube-system', ...KUBERNETES, ...values(given)];
+      return spawnSync(program ?? 'helm', args, { encoding: 'utf8', env: environment, timeout: 60_000 });
     },
     remove: () => rmSync(folder, { recursive: true, force: true }),
   };
 }
 
-function build(folder: string): string | undefined {
-  if (spawnSync('go', ['version']).status !== 0)
-    return 'NOT TESTED: go is not on the PATH, so the chart is not rendered';
-  const { status, stderr } = spawnSync('go', ['build', '-o', join(folder, 'render'), '.'], {
-    cwd: folder,
-    encoding: 'utf8',
-    timeout: 170_000,
-  });
-  return status === 0 ? undefined : `NOT TESTED: Helm's engine could not be built: ${stderr.slice(-300)}`;
+function goProgram(name: string): string {
+  const { stdout } = spawnSync('go', ['env', 'GOPATH'], { encoding: 'utf8' });
+  return join((stdout ?? '').trim() || '/nowhere', 'bin', name);
 }

@@ -4,7 +4,7 @@ import type { Json, JsonObject } from '../json.ts';
 
 /**
  * The few objects that kubectl sends as protobuf whatever is offered (`create namespace`, `create serviceaccount`,
- * `auth can-i`). Field numbers are those of Kubernetes' `generated.proto` files; fields that are not listed are skipped.
+ * `auth can-i`), and Helm for its own records. Field numbers are those of Kubernetes' `generated.proto` files; fields that are not listed are skipped.
  */
 const MESSAGES = `
   syntax = "proto2";
@@ -16,6 +16,7 @@ const MESSAGES = `
     map<string, string> labels = 11; map<string, string> annotations = 12;
   }
   message Namespace { optional ObjectMeta metadata = 1; }
+  message Secret { optional ObjectMeta metadata = 1; map<string, bytes> data = 2; optional string type = 3; }
   message ServiceAccount { optional ObjectMeta metadata = 1; }
   message ResourceAttributes {
     optional string namespace = 1; optional string verb = 2; optional string group = 3; optional string version = 4;
@@ -29,7 +30,7 @@ const MESSAGES = `
   message Preconditions { optional string uid = 1; optional string resourceVersion = 2; }
   message DeleteOptions { optional int64 gracePeriodSeconds = 1; optional Preconditions preconditions = 2; }
 `;
-const KINDS = ['Namespace', 'ServiceAccount', 'SelfSubjectAccessReview', 'DeleteOptions'];
+const KINDS = ['Namespace', 'Secret', 'ServiceAccount', 'SelfSubjectAccessReview', 'DeleteOptions'];
 /** What stands before every object (https://kubernetes.io/docs/reference/using-api/api-concepts/#protobuf-encoding). */
 const MAGIC = Buffer.from([0x6b, 0x38, 0x73, 0x00]);
 
@@ -42,7 +43,10 @@ export function decodeProtobuf(bytes: Buffer): JsonObject | undefined {
     const { apiVersion, kind } = typeMeta ?? {};
     if (!KINDS.includes(kind) || raw === undefined) return undefined;
     const type = root.lookupType(kind);
-    const object: Record<string, Json> = type.toObject(type.decode(Buffer.from(raw, 'base64')), { longs: Number });
+    const object: Record<string, Json> = type.toObject(type.decode(Buffer.from(raw, 'base64')), {
+      longs: Number,
+      bytes: String,
+    });
     return { apiVersion, kind, ...object };
   } catch {
     return undefined;

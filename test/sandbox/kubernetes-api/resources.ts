@@ -50,6 +50,7 @@ export const CLUSTER_ROLE_BINDINGS = resourceOf(RBAC, {
 
 /** Kept, and nothing comes of them here. */
 const PASSIVE: readonly Resource[] = [
+  resourceOf('apps', { name: 'deployments', kind: 'Deployment', shortName: 'deploy' }),
   resourceOf('', { name: 'configmaps', kind: 'ConfigMap', shortName: 'cm' }),
   resourceOf('policy', { name: 'poddisruptionbudgets', kind: 'PodDisruptionBudget', shortName: 'pdb' }),
   resourceOf('networking.k8s.io', { name: 'networkpolicies', kind: 'NetworkPolicy', shortName: 'netpol' }),

@@ -46,12 +46,33 @@ yes
 {{- end -}}
 {{- end -}}
 
+{{/* Whether this chart makes the certificates itself: "yes" or nothing. */}}
+{{- define "kiam.generates" -}}
+{{- $values := .Values -}}
+{{- $given := $values.certManager.enabled -}}
+{{- range $part := list "agent" "server" -}}
+{{- if or (index $values $part).tlsSecret (include "kiam.tlsGiven" (dict "root" $ "part" $part)) (not (index $values $part).enabled) -}}
+{{- $given = true -}}
+{{- end -}}
+{{- end -}}
+{{- if or $given (eq $values.generateCertificates "never") -}}
+{{- else if eq $values.generateCertificates "always" -}}
+yes
+{{- else if not (lookup "v1" "Namespace" "" "kube-system") -}}
+{{- fail "This chart makes the certificates itself and keeps those that are in the cluster, but no cluster can be seen here: it is only rendered (helm template, helm install --dry-run, Argo CD). Choose one of these: make the two Secrets with \"kiam pki\" and set generateCertificates=never; set certManager.enabled=true; give agent.tlsSecret and server.tlsSecret; or set generateCertificates=always, and a new CA is made at each rendering." -}}
+{{- else if not (and (lookup "v1" "Secret" .Release.Namespace "kiam-agent-tls") (lookup "v1" "Secret" .Release.Namespace "kiam-server-tls")) -}}
+yes
+{{- end -}}
+{{- end -}}
+
 {{- define "kiam.secret" -}}
 {{- $values := index .root.Values .part -}}
 {{- if $values.tlsSecret -}}
 {{- $values.tlsSecret -}}
 {{- else if include "kiam.tlsGiven" . -}}
 {{- printf "%s-%s" (include "kiam.fullname" .root) .part -}}
+{{- else if include "kiam.generates" .root -}}
+{{- printf "%s-generated-%s" (include "kiam.fullname" .root) .part -}}
 {{- else -}}
 {{- printf "kiam-%s-tls" .part -}}
 {{- end -}}
@@ -71,12 +92,17 @@ key: {{ default $names.key $values.tlsCerts.keyFileName }}
 ca: {{ default $names.ca $values.tlsCerts.caFileName }}
 {{- end -}}
 
+{{/* A value as text. Helm reads every number as a float64, which would print 1000000 as 1e+06. */}}
+{{- define "kiam.text" -}}
+{{- if and (kindIs "float64" .) (eq (floor .) .) -}}{{ printf "%.0f" . }}{{- else -}}{{ toString . }}{{- end -}}
+{{- end -}}
+
 {{- define "kiam.extraArgs" -}}
 {{- range $key, $value := . }}
 {{- if or (kindIs "invalid" $value) (eq (toString $value) "") }}
 - {{ printf "--%s" $key | quote }}
 {{- else }}
-- {{ printf "--%s=%s" $key (toString $value) | quote }}
+- {{ printf "--%s=%s" $key (include "kiam.text" $value) | quote }}
 {{- end }}
 {{- end }}
 {{- end -}}
