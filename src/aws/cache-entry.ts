@@ -29,7 +29,7 @@ export interface Moment {
 /** A call to STS that is wanted or under way, and who waits for it. */
 export interface Fetch {
   readonly waiters: Set<(outcome: HeldCredentials | StsFailure) => void>;
-  /** Something changed since it was begun: should it fail, that says nothing about the next try. */
+  /** Something changed since it was begun: should it fail, the next try may be made at once. */
   forgiven: boolean;
 }
 
@@ -58,6 +58,9 @@ export function newEntry(key: string, identity: Identity): Entry {
   };
 }
 
+/** Nothing is fetched again in the background sooner than this after it came in, however short its life. */
+const SHORTEST_BETWEEN_CALLS_MS = 30_000;
+
 /** The present by both clocks. */
 export function present(clock: Clock): Moment {
   return { monotonicMs: clock.monotonic(), wallMs: clock.now() };
@@ -72,7 +75,7 @@ export function hold(credentials: Credentials, lifeMs: number, refreshMs: number
   const deadMs = lifeMs - SHORTEST_SERVED_LIFE_MS;
   return {
     credentials,
-    refreshAt: at(Math.min(refreshMs, deadMs)),
+    refreshAt: at(Math.max(SHORTEST_BETWEEN_CALLS_MS, Math.min(refreshMs, deadMs))),
     urgentAt: at(deadMs - urgentBeforeDeathMs(lifeMs)),
     deadAt: at(deadMs),
     endsAt: at(lifeMs),
@@ -95,10 +98,11 @@ export function servable({ held }: Entry, now: Moment): HeldCredentials | undefi
 }
 
 /**
- * With what rank an entry wants a call in the background, unless a failure stands; undefined when it wants none. What has died is
- * wanted by pods that have not asked yet.
+ * With what rank an entry wants a call in the background, unless a failure stands; undefined when it wants none, as without a pod.
+ * What has died is wanted by pods that have not asked yet.
  */
 export function dueAs(entry: Entry, now: Moment): Rank | undefined {
+  if (!entry.retained) return undefined;
   const held = servable(entry, now);
   if (held !== undefined) {
     if (!hasCome(held.refreshAt, now)) return undefined;
@@ -106,13 +110,17 @@ export function dueAs(entry: Entry, now: Moment): Rank | undefined {
   }
   // A refused role with nothing to lose is asked for again when a pod asks; an entry without a past has a caller already.
   if (entry.failure !== undefined) return isTransient(entry.failure.outcome.category) ? 'prefetch' : undefined;
-  return entry.held === undefined ? undefined : 'prefetch';
+  return entry.held === undefined || !hasCome(entry.held.refreshAt, now) ? undefined : 'prefetch';
 }
 
-export type EntryState = 'fresh' | 'due' | 'failed' | 'empty';
+export type EntryState = 'fresh' | 'due' | 'failed' | 'empty' | 'unused';
 
-/** `fresh`: nothing to do; `due`: served but to be renewed; `failed`: nothing to serve and STS refused; `empty`: not yet. */
+/**
+ * `fresh`: nothing to do; `due`: served but to be renewed; `failed`: nothing to serve and STS refused; `empty`: not yet; `unused`:
+ * no pod has the identity, and its set is kept for one that may come.
+ */
 export function stateOf(entry: Entry, now: Moment): EntryState {
+  if (!entry.retained) return 'unused';
   const held = servable(entry, now);
   if (held !== undefined) return hasCome(held.refreshAt, now) ? 'due' : 'fresh';
   return entry.failure === undefined ? 'empty' : 'failed';

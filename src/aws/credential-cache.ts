@@ -15,14 +15,17 @@ import { refreshAfterMs } from './lifetime.ts';
 import { inspectEntry } from './entry-inspection.ts';
 import type { CredentialCacheMetrics, KiamStsMetrics } from './metrics.ts';
 import type { Sts, StsFailure } from './sts.ts';
+import { UnusedEntries } from './unused-entries.ts';
 import { unavailable } from './sts-failure.ts';
 
 export interface CredentialCacheOptions {
   readonly sts: Sts;
   readonly clock: Clock;
   readonly logger: Logger;
-  /** Renew this long before the end, or at half of the life where that is earlier; in milliseconds. */
+  /** Renew this long before the end, or at half of the life where that is earlier; in milliseconds. See `refreshAfterMs`. */
   readonly sessionRefreshMs: number;
+  /** The length of the sessions that are asked for, in milliseconds: a shorter one is renewed at half of its life. */
+  readonly sessionMs?: number;
   /** The session name of pods that annotate none: it is not worth a log field. */
   readonly defaultSessionName: string;
   readonly kiamMetrics?: KiamStsMetrics;
@@ -39,15 +42,16 @@ const SWEEP_INTERVAL_MS = 1000;
 const FORGIVE_INTERVAL_MS = 5000;
 
 /**
- * The credentials of every identity that a live pod has, renewed before anybody asks. A Map owned by this object: an entry
- * leaves when `retain` no longer names it, never for want of room, because a bounded cache would evict credentials that pods
- * live on. Calls to STS belong to the cache: one per identity at a time, shared by all who wait, ended by nobody's going away.
+ * The credentials of every identity that a live pod has, renewed before anybody asks. A Map owned by this object: what a pod lives
+ * on never leaves for want of room. A set whose last pod is gone is kept, without being renewed, until it ends or others have to
+ * be kept in its place. Calls to STS belong to the cache: one per identity at a time, shared by all who wait, ended by nobody's going away.
  */
 export class StsCredentialCache {
   readonly #options: CredentialCacheOptions;
   readonly #clock: Clock;
   readonly #random: () => number;
   readonly #entries = new Map<string, Entry>();
+  readonly #unused = new UnusedEntries();
   readonly #listeners = new Set<(identity: Identity) => void>();
   readonly #limiter: CallLimiter;
   readonly #issue: Issue;
@@ -74,7 +78,7 @@ export class StsCredentialCache {
     const key = identityKey(identity);
     const entry = this.#entries.get(key) ?? this.#add(key, identity);
     // Whoever asks is a live pod, or asks for one: the next call of `retain` knows better.
-    entry.retained = true;
+    this.#use(entry);
     const now = present(this.#clock);
     const held = servable(entry, now);
     if (held !== undefined) {
@@ -105,13 +109,13 @@ export class StsCredentialCache {
     return () => this.#listeners.delete(listener);
   }
 
-  /** Says which identities have a live pod: the others are no longer refreshed and leave the cache. */
+  /** Says which identities have a live pod: the others are no longer refreshed, and kept only while they have a set to serve. */
   retain(identities: Iterable<Identity>): void {
     const keys = new Set<string>();
     for (const identity of identities) keys.add(identityKey(identity));
     for (const entry of this.#entries.values()) {
-      entry.retained = keys.has(entry.key);
-      if (!entry.retained) this.#dropUnlessWanted(entry);
+      if (keys.has(entry.key)) this.#use(entry);
+      else this.#release(entry);
     }
   }
 
@@ -206,35 +210,47 @@ export class StsCredentialCache {
     const issued = await this.#issue(entry.identity);
     if (entry.held !== undefined) this.#options.metrics?.refreshed(issued.ok);
     if (issued.ok) {
-      const { sessionRefreshMs } = this.#options;
-      const refreshMs = refreshAfterMs(issued.lifeMs, { sessionRefreshMs, random: this.#random });
+      const { sessionMs = 0, sessionRefreshMs } = this.#options;
+      const refreshMs = refreshAfterMs(issued.lifeMs, { sessionMs, sessionRefreshMs, random: this.#random });
       entry.held = hold(issued.success.value, issued.lifeMs, refreshMs, present(this.#clock));
       entry.failure = undefined;
       this.#finish(entry, fetch, entry.held);
       for (const listener of this.#listeners) listener(entry.identity);
       return 'answered';
     }
-    if (!fetch.forgiven) {
-      entry.failure = rememberFailure(entry.failure, issued.failure, {
-        nowMs: this.#clock.monotonic(),
-        episode: this.#limiter.episode,
-        random: this.#random,
-      });
-    }
+    const nowMs = this.#clock.monotonic();
+    const { episode } = this.#limiter;
+    const failure = rememberFailure(entry.failure, issued.failure, { nowMs, episode, random: this.#random });
+    entry.failure = fetch.forgiven ? { ...failure, retryAtMs: nowMs } : failure;
     this.#finish(entry, fetch, issued.failure);
     return verdictOf(issued.failure);
   }
 
   #finish(entry: Entry, fetch: Fetch, outcome: HeldCredentials | StsFailure): void {
     entry.fetch = undefined;
-    if (!entry.retained) this.#entries.delete(entry.key);
+    if (!entry.retained) this.#keepOrDrop(entry);
     for (const waiter of fetch.waiters) waiter(outcome);
     fetch.waiters.clear();
   }
 
-  #dropUnlessWanted(entry: Entry): void {
-    if (entry.fetch === undefined) this.#entries.delete(entry.key);
-    else if (entry.fetch.waiters.size === 0 && this.#limiter.cancel(entry.key)) this.#entries.delete(entry.key);
+  /** A live pod has the identity. */
+  #use(entry: Entry): void {
+    entry.retained = true;
+    this.#unused.delete(entry.key);
+  }
+
+  /** No live pod has the identity. */
+  #release(entry: Entry): void {
+    entry.retained = false;
+    if (entry.fetch?.waiters.size === 0 && this.#limiter.cancel(entry.key)) entry.fetch = undefined;
+    if (entry.fetch === undefined) this.#keepOrDrop(entry);
+  }
+
+  #keepOrDrop(entry: Entry): void {
+    const dropped = servable(entry, present(this.#clock)) === undefined ? entry : this.#unused.add(entry);
+    if (dropped === undefined) return;
+    this.#entries.delete(dropped.key);
+    this.#unused.delete(dropped.key);
   }
 
   /**
@@ -244,10 +260,11 @@ export class StsCredentialCache {
   #sweep(): void {
     this.#cancelSweep = this.#clock.after(SWEEP_INTERVAL_MS, () => this.#sweep());
     this.#noticeJump();
-    const counts: Record<EntryState, number> = { fresh: 0, due: 0, failed: 0, empty: 0 };
+    const counts: Record<EntryState, number> = { fresh: 0, due: 0, failed: 0, empty: 0, unused: 0 };
     let size = 0;
     const now = present(this.#clock);
     for (const entry of this.#entries.values()) {
+      if (!entry.retained && entry.fetch === undefined) this.#keepOrDrop(entry);
       const rank = this.#mustNotRetry(entry, now) ? undefined : dueAs(entry, now);
       if (rank !== undefined) this.#fetch(entry, rank);
       counts[stateOf(entry, now)] += 1;

@@ -36,11 +36,15 @@ export function inspectEntry(
 
 /** As the cache's sweep goes about it: {@link import('./cache-entry.ts').dueAs}. */
 function nextCall(entry: Entry, now: Moment, episode: number): NextCall | undefined {
+  // Without a pod nothing is fetched.
+  if (!entry.retained) return undefined;
   const { failure } = entry;
   const standsMs =
     failure !== undefined && stands(failure, now.monotonicMs, episode) ? failure.retryAtMs - now.monotonicMs : 0;
   const held = servable(entry, now);
   if (held !== undefined) return { inMs: Math.max(0, untilMs(held.refreshAt, now), standsMs), isAutomatic: true };
   if (failure !== undefined) return { inMs: standsMs, isAutomatic: isTransient(failure.outcome.category) };
-  return entry.held === undefined ? undefined : { inMs: 0, isAutomatic: true };
+  return entry.held === undefined
+    ? undefined
+    : { inMs: Math.max(0, untilMs(entry.held.refreshAt, now)), isAutomatic: true };
 }

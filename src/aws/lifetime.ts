@@ -3,6 +3,9 @@ import type { StsSuccess } from './sts.ts';
 /** Nothing with less life than this is served: an SDK would find it expired before it is used (docs/specification.md, 8.6). */
 export const SHORTEST_SERVED_LIFE_MS = 60_000;
 
+/** With less life than this a set ends before it has been of use, and would have to be fetched again at once. */
+const SHORTEST_USEFUL_LIFE_MS = 90_000;
+
 /** A clock that is off by less than this is nothing to speak of; AWS accepts signatures within it. */
 const TOLERATED_SKEW_MS = 5 * 60_000;
 
@@ -21,25 +24,36 @@ export type Lifetime =
  */
 export function lifetimeOf({ value, grantedMs, clockOffsetMs }: StsSuccess, nowMs: number): Lifetime {
   const seenMs = value.expiresAtMs - (nowMs + clockOffsetMs);
-  if (!Number.isFinite(seenMs) || seenMs <= SHORTEST_SERVED_LIFE_MS) return { kind: 'refused' };
+  if (!Number.isFinite(seenMs) || seenMs < SHORTEST_USEFUL_LIFE_MS) return { kind: 'refused' };
   if (seenMs <= grantedMs + TOLERATED_SKEW_MS) return { kind: 'believed', lifeMs: Math.min(seenMs, grantedMs) };
   return { kind: 'corrected', lifeMs: grantedMs, absurd: seenMs > LONGEST_BELIEVED_LIFE_MS };
 }
 
 export interface RefreshRule {
-  /** Refresh this long before the end, unless half of the life comes first; in milliseconds. */
+  /** The length of the sessions that are asked for, in milliseconds. */
+  readonly sessionMs: number;
+  /** Renew a session of that length this long before its end, unless half of its life comes first; in milliseconds. */
   readonly sessionRefreshMs: number;
   /** A number in [0, 1). */
   readonly random: () => number;
 }
 
+/** No set is renewed earlier in its life, whatever the flags say, unless half of its life is less. */
+const EARLIEST_RENEWAL_MS = 5 * 60_000;
+
+/** What is shorter than the session that was asked for by more than this part was granted for a shorter time. */
+const AS_ASKED = 0.9;
+
 /**
- * After how much of its life a set is renewed: at half, or `sessionRefreshMs` before its end where that is earlier, and by up to
- * a tenth sooner, so that a cohort fetched together does not come back together. The kubelet renews tokens in this manner.
+ * After how much of its life a set is renewed: at half, or `sessionRefreshMs` before its end where that is earlier. At half in any
+ * case where AWS granted less than was asked for, because the flag is meant for what was, or less than the flag says. Up to a twentieth sooner, so
+ * that a cohort fetched together does not come back together. The kubelet renews tokens in this manner.
  */
-export function refreshAfterMs(lifeMs: number, { sessionRefreshMs, random }: RefreshRule): number {
-  const latestMs = Math.max(0, Math.min(lifeMs / 2, lifeMs - sessionRefreshMs));
-  return latestMs * (1 - random() * 0.1);
+export function refreshAfterMs(lifeMs: number, { sessionMs, sessionRefreshMs, random }: RefreshRule): number {
+  const halfMs = lifeMs / 2;
+  const isMeant = lifeMs >= sessionMs * AS_ASKED && lifeMs > sessionRefreshMs;
+  const latestMs = isMeant ? Math.min(halfMs, Math.max(EARLIEST_RENEWAL_MS, lifeMs - sessionRefreshMs)) : halfMs;
+  return latestMs * (1 - random() * 0.05);
 }
 
 /** How long before it may no longer be served a set's renewal becomes as urgent as a waiting pod. */

@@ -209,6 +209,7 @@ function createCredentials(
     sts,
     clock,
     logger,
+    sessionMs: flags.sessionDurationMs,
     sessionRefreshMs: refreshBeforeExpiryMs(flags),
     defaultSessionName: flags.session,
     kiamMetrics: createStsMetrics(registry),

@@ -46,7 +46,7 @@ export interface CredentialCache {
   peek(identity: Identity): Credentials | undefined;
   /** Calls `listener` with each identity whose credentials have come in anew. The returned function ends it. */
   subscribe(listener: (identity: Identity) => void): () => void;
-  /** Says which identities have a live pod: the others are no longer refreshed and leave the cache. */
+  /** Says which identities have a live pod: the others are no longer refreshed. */
   retain(identities: Iterable<Identity>): void;
   /** Forgets remembered failures of an identity, because something that led to them may have changed. */
   forgive(identity: Identity): void;

@@ -11,6 +11,7 @@ import { measureLatency } from './p2-latency.ts';
 import { measureNewPods } from './p3-new-pod.ts';
 import { measureMemory } from './p4-memory.ts';
 import { measurePods } from './p5-pods.ts';
+import { measureCalls } from './p6-calls.ts';
 import { measureColdCallers } from './r4-cold-callers.ts';
 import { type Figure, printFigure } from './report.ts';
 import type { Setting } from './setting.ts';
@@ -21,6 +22,7 @@ const FIGURES: Readonly<Record<string, (setting: Setting) => Promise<Figure>>> =
   p3: measureNewPods,
   p4: measureMemory,
   p5: measurePods,
+  p6: measureCalls,
   r4: measureColdCallers,
   neighbours: measureNeighbours,
 };

@@ -8,7 +8,7 @@ const SECOND_MS = 1000;
 const MINUTE_MS = 60 * SECOND_MS;
 const HOUR_MS = 60 * MINUTE_MS;
 
-test('credentials are renewed in the last tenth before half of their life, and never fetched twice meanwhile', async () => {
+test('credentials are renewed in the last twentieth before half of their life, and never fetched twice meanwhile', async () => {
   using world = cacheWorld();
   await askPatiently(world, role('a'));
   await world.clock.advance(26 * MINUTE_MS);
@@ -145,26 +145,89 @@ test('what changes while a call is under way is not blamed for its failure', asy
   assert.equal((await askPatiently(world, role('a'))).ok, true);
 });
 
-test('an identity without a live pod leaves the cache and is not renewed', async () => {
+for (const behaviour of ['unavailable', 'throttled'] as const) {
+  test(`a pod that changes while its prefetch is under way, and STS is ${behaviour}: it is fetched again within seconds`, async () => {
+    using world = cacheWorld();
+    world.sts.behave = () => behaviour;
+    void world.cache.get(role('a'), 'prefetch', PATIENT);
+    await world.clock.advance(50);
+    world.cache.forgive(role('a'));
+    await world.clock.advance(60);
+    assert.equal(world.cache.inspect(role('a')).failure?.category, behaviour);
+    world.sts.behave = () => 'well';
+    await world.clock.advance(3 * SECOND_MS);
+    assert.equal((await world.cache.get(role('a'), 'request', IMPATIENT)).ok, true);
+  });
+}
+
+test('an identity without a live pod is not renewed, is kept until its set ends, and is served to a pod that comes back', async () => {
   using world = cacheWorld();
-  await askPatiently(world, role('gone'));
+  const { cache, clock, sts } = world;
+  const first = await askPatiently(world, role('gone'));
   await askPatiently(world, role('kept'));
-  world.cache.retain([role('kept')]);
-  assert.equal((await world.cache.get(role('kept'), 'request', IMPATIENT)).ok, true);
-  await world.clock.advance(2 * HOUR_MS);
-  assert.equal(world.sts.callsOf(role('gone')).length, 1);
-  assert.ok(world.sts.callsOf(role('kept')).length >= 4);
-  assert.equal(world.cache.remainingMs(role('gone')), undefined);
+  cache.retain([role('kept')]);
+  await clock.advance(HOUR_MS - 2 * MINUTE_MS);
+  assert.equal(sts.callsOf(role('gone')).length, 1);
+  assert.ok(sts.callsOf(role('kept')).length >= 2);
+  sts.behave = () => 'unavailable';
+  assert.deepEqual(await cache.get(role('gone'), 'request', IMPATIENT), first, 'a pod that comes back finds it');
+  cache.retain([role('kept')]);
+  await clock.advance(3 * MINUTE_MS);
+  assert.equal(cache.remainingMs(role('gone')), undefined, 'what has ended is not kept');
+  assert.equal(sts.callsOf(role('gone')).length, 1);
 });
 
-test('a call under way for an identity without a pod ends for those who wait, and is not kept', async () => {
+test('a set that a pod comes back to after half of its life is renewed then, and served meanwhile', async () => {
+  using world = cacheWorld();
+  const { cache, clock, sts } = world;
+  await askPatiently(world, role('a'));
+  cache.retain([]);
+  await clock.advance(40 * MINUTE_MS);
+  assert.equal((await cache.get(role('a'), 'request', IMPATIENT)).ok, true);
+  assert.equal(sts.calls.length, 1);
+  await clock.advance(2 * SECOND_MS);
+  assert.equal(sts.calls.length, 2);
+});
+
+test('a call under way for an identity without a pod ends for those who wait, and its set is kept', async () => {
   using world = cacheWorld();
   const waiting = world.cache.get(role('a'), 'request', PATIENT);
   await world.clock.advance(50);
   world.cache.retain([]);
   await world.clock.advance(60);
   assert.equal((await waiting).ok, true);
-  assert.equal(world.cache.remainingMs(role('a')), undefined);
+  await world.clock.advance(40 * MINUTE_MS);
+  assert.equal((await world.cache.get(role('a'), 'request', IMPATIENT)).ok, true);
+  assert.equal(world.sts.calls.length, 1);
+});
+
+test('an identity without a pod whose call failed is forgotten', async () => {
+  using world = cacheWorld();
+  world.sts.behave = () => 'unavailable';
+  void world.cache.get(role('a'), 'request', PATIENT);
+  await world.clock.advance(50);
+  world.cache.retain([]);
+  await world.clock.advance(HOUR_MS);
+  assert.equal(world.sts.calls.length, 1);
+  assert.equal(world.cache.inspect(role('a')).failure, undefined);
+});
+
+test('10,000 sets without a pod are kept, those that were needed last; those of pods are never pushed out', async () => {
+  using world = cacheWorld();
+  const { cache, clock, sts } = world;
+  sts.latencyMs = 1;
+  const many = roles(10_100);
+  for (let begin = 0; begin < many.length; begin += 100) {
+    for (const identity of many.slice(begin, begin + 100)) void cache.get(identity, 'prefetch', PATIENT);
+    await clock.advance(10);
+    // The first five have pods all the time.
+    cache.retain(many.slice(0, 5));
+  }
+  assert.equal(sts.calls.length, many.length);
+  const kept = many.filter((identity) => cache.peek(identity) !== undefined);
+  assert.equal(kept.length, 10_005);
+  assert.deepEqual(kept.slice(0, 5), many.slice(0, 5));
+  assert.deepEqual(kept.slice(5), many.slice(-10_000));
 });
 
 test('a call that hangs ends after its limit, for those who still wait', async () => {
