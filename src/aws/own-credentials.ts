@@ -1,4 +1,4 @@
-import type { Environment } from '#proxy/rules.ts';
+import type { Environment } from '#runtime/environment.ts';
 import type { Clock } from '#runtime/clock.ts';
 import type { Logger } from '#telemetry/logger.ts';
 

@@ -1,8 +1,9 @@
+import type { Environment } from '#runtime/environment.ts';
 import { getCACertificates } from 'node:tls';
 import type { STSClientConfig } from '@aws-sdk/client-sts';
 import { STSClient } from '@aws-sdk/client-sts';
 import { createHttpAgent, createHttpsAgent } from '#proxy/agents.ts';
-import { createProxyOf, namesProxy, type Environment } from '#proxy/rules.ts';
+import { createProxyOf, namesProxy } from '#proxy/rules.ts';
 
 import { sendOnlyWholeRequests } from './whole-request.ts';
 

@@ -1,7 +1,8 @@
 import http from 'node:http';
 import https from 'node:https';
+import type { Environment } from '#runtime/environment.ts';
 import { createHttpAgent, createHttpsAgent } from '#proxy/agents.ts';
-import { createProxyOf, type Environment, type ProxyOf } from '#proxy/rules.ts';
+import { createProxyOf, type ProxyOf } from '#proxy/rules.ts';
 import type { Clock } from '#runtime/clock.ts';
 import { SilenceError, limitSilence, readText } from './body.ts';
 import { createExecCredentialSource } from './exec-plugin.ts';

@@ -5,7 +5,7 @@ import type { Logger } from '#telemetry/logger.ts';
 import type { KubernetesConnection } from './connection.ts';
 import { eventNameOf, newEventBody, repeatedEventPatch, type Occurrence } from './event-body.ts';
 import { createEventLimit, RecentMap } from './event-limits.ts';
-import { failureOf, type ApiFailure } from './list.ts';
+import { apiFailureOf, type ApiFailure } from './list.ts';
 import type { KubernetesMetrics } from './metrics.ts';
 import { createOutageLog } from './outage-log.ts';
 import { cutToBytes } from './text.ts';
@@ -118,7 +118,7 @@ function createSender(options: {
   const call = async (method: 'POST' | 'PATCH', path: string, body: string): Promise<ApiFailure> => {
     const contentType = method === 'POST' ? 'application/json' : 'application/strategic-merge-patch+json';
     const limits = { headersWithinMs: ANSWER_WITHIN_MS, silenceLimitMs: ANSWER_WITHIN_MS, signal };
-    return failureOf(await connection.request({ method, path, body, contentType, ...limits }));
+    return apiFailureOf(await connection.request({ method, path, body, contentType, ...limits }));
   };
 
   const create = async (occurrence: Occurrence, attemptsLeft: number): Promise<SendResult> => {

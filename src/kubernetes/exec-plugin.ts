@@ -1,5 +1,5 @@
+import type { Environment } from '#runtime/environment.ts';
 import { execFile } from 'node:child_process';
-import type { Environment } from '#proxy/rules.ts';
 import type { Clock } from '#runtime/clock.ts';
 import { createSingleFlight } from '#runtime/single-flight.ts';
 import { field, parseJson, textField } from './json-fields.ts';

@@ -8,7 +8,7 @@ import { createPodEvents, type PodEvents } from './events.ts';
 import { ListWatch, type ViewStatus } from './list-watch.ts';
 import type { KubernetesMetrics } from './metrics.ts';
 import { NamespaceCache } from './namespace-cache.ts';
-import { parseNamespace } from './namespace-record.ts';
+import { parseNamespaceObject } from './namespace-record.ts';
 import { PodCache } from './pod-cache.ts';
 import { createPodParser } from './pod-record.ts';
 import { createPodReader } from './pod-reader.ts';
@@ -61,7 +61,7 @@ export function startKubernetes(options: KubernetesOptions): Kubernetes {
   const namespaceWatch = new ListWatch({
     ...options,
     target: namespaces.target,
-    resource: { name: 'namespaces', path: '/api/v1/namespaces', parse: parseNamespace },
+    resource: { name: 'namespaces', path: '/api/v1/namespaces', parse: parseNamespaceObject },
   });
   metrics.showAmbiguousAddresses(() => pods.ambiguousAddresses);
   const events = createPodEvents(options);

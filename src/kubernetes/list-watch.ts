@@ -2,9 +2,9 @@ import { createBackoff, type Backoff } from '#runtime/backoff.ts';
 import { sleep, type Clock } from '#runtime/clock.ts';
 import type { Logger } from '#telemetry/logger.ts';
 import { readLines, SilenceError } from './body.ts';
-import { createConfirmation, type Confirmation } from './confirmation.ts';
+import { createViewAge, type ViewAge } from './view-age.ts';
 import type { ApiResponse, KubernetesConnection } from './connection.ts';
-import { failureOf, listAll, type ApiFailure } from './list.ts';
+import { apiFailureOf, listAll, type ApiFailure } from './list.ts';
 import type { KubernetesMetrics } from './metrics.ts';
 import type { StoredObject } from './object-store.ts';
 import { createOutageLog, type OutageLog } from './outage-log.ts';
@@ -87,7 +87,7 @@ export class ListWatch<R extends StoredObject> {
   readonly #options: ListWatchOptions<R>;
   readonly #random: () => number;
   readonly #outage: OutageLog;
-  readonly #confirmation: Confirmation;
+  readonly #viewAge: ViewAge;
   readonly #ask: AskPatiently;
   readonly #failures: Backoff;
   readonly #relists: Backoff;
@@ -106,7 +106,7 @@ export class ListWatch<R extends StoredObject> {
     const { logger, clock, resource } = options;
     this.#outage = createOutageLog({ logger, clock, resource: resource.name });
     this.#ask = createPatience(options.connection, clock);
-    this.#confirmation = createConfirmation({
+    this.#viewAge = createViewAge({
       ...options,
       ask: createPatience(options.connection, clock),
       path: resource.path,
@@ -132,7 +132,7 @@ export class ListWatch<R extends StoredObject> {
     return {
       synced: this.#position !== undefined,
       silenceMs: this.#lastByteMs === undefined ? Number.POSITIVE_INFINITY : nowMs - this.#lastByteMs,
-      confirmedAgeMs: this.#confirmation.ageMs(),
+      confirmedAgeMs: this.#viewAge.ageMs(),
       lastError: this.#outage.lastError(),
     };
   }
@@ -199,7 +199,7 @@ export class ListWatch<R extends StoredObject> {
     if (outcome.refused > 0) this.#refuseObjects(outcome.refused);
     await target.replace(outcome.records);
     this.#position = outcome.resourceVersion;
-    this.#confirmation.restart(startedMs, outcome.resourceVersion);
+    this.#viewAge.restart(startedMs, outcome.resourceVersion);
     this.#hear();
     this.#synced.resolve();
     return { kind: 'done' };
@@ -222,13 +222,13 @@ export class ListWatch<R extends StoredObject> {
       signal: AbortSignal.any([signal, disproof]),
     });
     if (response.status !== 200) {
-      const failure = await failureOf(response);
+      const failure = await apiFailureOf(response);
       return response.status === 410 ? { kind: 'relist', reason: 'expired' } : { kind: 'failed', failure };
     }
     this.#hear();
     this.#outage.succeeded();
     const startedMs = clock.monotonic();
-    this.#confirmation.read();
+    this.#viewAge.read();
     try {
       const step = await this.#follow(response);
       const early = step.kind === 'done' && clock.monotonic() - startedMs < EARLY_END_MS;
@@ -310,7 +310,7 @@ export class ListWatch<R extends StoredObject> {
   #advance(resourceVersion: string): void {
     if (resourceVersion === '' || this.#isNotNewer(resourceVersion)) return;
     this.#position = resourceVersion;
-    this.#confirmation.reach(resourceVersion);
+    this.#viewAge.reach(resourceVersion);
   }
 
   #isNotNewer(resourceVersion: string): boolean {

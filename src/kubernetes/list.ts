@@ -58,7 +58,7 @@ export async function listAll<R>({ connection, path, parse, signal }: ListOption
       signal,
     });
     if (response.status === 410 && continueToken !== '') return drained(response, { kind: 'expired' });
-    if (response.status !== 200) return { kind: 'failed', failure: await failureOf(response) };
+    if (response.status !== 200) return { kind: 'failed', failure: await apiFailureOf(response) };
     const text = await response.text(LARGEST_ANSWER_BYTES);
     const page = parsePage(parseJson(text));
     if (page === undefined) return { kind: 'failed', failure: notAList(text) };
@@ -80,7 +80,7 @@ export async function listAll<R>({ connection, path, parse, signal }: ListOption
 }
 
 /** Reads the refusing answer's text, as far as it goes. */
-export async function failureOf(response: ApiResponse): Promise<ApiFailure> {
+export async function apiFailureOf(response: ApiResponse): Promise<ApiFailure> {
   const { status, retryAfterMs } = response;
   try {
     return { status, retryAfterMs, message: statusMessage(await response.text(64 * 1024)) };
@@ -90,7 +90,7 @@ export async function failureOf(response: ApiResponse): Promise<ApiFailure> {
 }
 
 async function drained<T>(response: ApiResponse, outcome: T): Promise<T> {
-  await failureOf(response);
+  await apiFailureOf(response);
   return outcome;
 }
 

@@ -3,7 +3,7 @@ import type { Logger } from '#telemetry/logger.ts';
 import type { ListWatchTarget } from './list-watch.ts';
 import { createListeners, type Listeners } from './listeners.ts';
 import { namespacesDiffer, type StoredNamespace } from './namespace-record.ts';
-import { ObjectStore, type Change } from './object-store.ts';
+import { ObjectStore, type ObjectChange } from './object-store.ts';
 
 /** The namespaces of the cluster as the API server last told them, by name (docs/specification.md, 6). */
 export class NamespaceCache {
@@ -19,14 +19,14 @@ export class NamespaceCache {
   }
 
   /** Calls `listener` after the cache holds the change; changes of the resource version alone are not told. */
-  subscribe(listener: (change: Change<NamespaceRecord>) => void): () => void {
+  subscribe(listener: (change: ObjectChange<NamespaceRecord>) => void): () => void {
     return this.#listeners.subscribe(listener);
   }
 
   /** Where the list and the watch of namespaces put what they bring. */
   get target(): ListWatchTarget<StoredNamespace> {
     const store = this.#store;
-    const take = (changes: readonly Change<StoredNamespace>[]): boolean => {
+    const take = (changes: readonly ObjectChange<StoredNamespace>[]): boolean => {
       for (const change of changes.filter(isWorthTelling)) this.#listeners.tell(change);
       return changes.length > 0;
     };
@@ -43,6 +43,6 @@ export class NamespaceCache {
   }
 }
 
-function isWorthTelling({ previous, current }: Change<NamespaceRecord>): boolean {
+function isWorthTelling({ previous, current }: ObjectChange<NamespaceRecord>): boolean {
   return previous === undefined || current === undefined || namespacesDiffer(previous, current);
 }

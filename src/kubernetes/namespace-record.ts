@@ -9,7 +9,10 @@ const KEPT_OF_EXPRESSION = 4097;
 export interface StoredNamespace extends NamespaceRecord, StoredObject {}
 
 /** Reads a namespace as the API server sends it, with so much of its expression; undefined for what has no UID or name. */
-export function parseNamespace(value: unknown, keptOfExpression = KEPT_OF_EXPRESSION): StoredNamespace | undefined {
+export function parseNamespaceObject(
+  value: unknown,
+  keptOfExpression = KEPT_OF_EXPRESSION,
+): StoredNamespace | undefined {
   const metadata = field(value, 'metadata');
   const uid = textField(metadata, 'uid');
   const name = textField(metadata, 'name');

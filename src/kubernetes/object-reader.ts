@@ -1,6 +1,6 @@
 import type { KubernetesConnection } from './connection.ts';
 import { parseJson } from './json-fields.ts';
-import { failureOf } from './list.ts';
+import { apiFailureOf } from './list.ts';
 
 /** What the API server says about one thing at this moment. */
 export type Reading<T> =
@@ -37,7 +37,7 @@ export async function readObject<T>({ connection, path, query, parse, signal }: 
       signal,
     });
     if (response.status !== 200) {
-      const { status, message } = await failureOf(response);
+      const { status, message } = await apiFailureOf(response);
       return status === 404 ? { kind: 'gone' } : { kind: 'unknown', reason: `${status} ${message}` };
     }
     const value = parse(parseJson(await response.text(LARGEST_ANSWER_BYTES)));

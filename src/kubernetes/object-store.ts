@@ -10,7 +10,7 @@ export interface StoredObject {
 }
 
 /** `previous` is undefined for a new object, `current` for one that is gone. */
-export interface Change<R> {
+export interface ObjectChange<R> {
   readonly previous: R | undefined;
   readonly current: R | undefined;
 }
@@ -49,7 +49,7 @@ export class ObjectStore<R extends StoredObject> {
   }
 
   /** Takes a new state of one object. No change means that it says nothing new: a repetition, or an older state. */
-  upsert(record: R): readonly Change<R>[] {
+  upsert(record: R): readonly ObjectChange<R>[] {
     if (this.#deleted.has(record.uid)) return [];
     const previous = this.#byUid.get(record.uid);
     if (previous !== undefined && isNotNewer(record, previous)) return [];
@@ -68,7 +68,7 @@ export class ObjectStore<R extends StoredObject> {
   }
 
   /** Removes the object with this UID and no other of the same name. */
-  remove(uid: string): readonly Change<R>[] {
+  remove(uid: string): readonly ObjectChange<R>[] {
     this.#bury(uid);
     const previous = this.#byUid.get(uid);
     if (previous === undefined) return [];
@@ -79,10 +79,10 @@ export class ObjectStore<R extends StoredObject> {
   }
 
   /** Takes a complete list in place of everything held. What is gone comes first among the changes. */
-  replace(records: readonly R[]): readonly Change<R>[] {
+  replace(records: readonly R[]): readonly ObjectChange<R>[] {
     const next = new ObjectStore<R>();
     for (const record of records) next.upsert(record);
-    const changes: Change<R>[] = [];
+    const changes: ObjectChange<R>[] = [];
     for (const previous of this.#byUid.values()) {
       if (next.get(previous.uid) === undefined) {
         changes.push({ previous, current: undefined });

@@ -4,7 +4,7 @@ import type { Logger } from '#telemetry/logger.ts';
 import { AddressIndex } from './address-index.ts';
 import type { ListWatchTarget } from './list-watch.ts';
 import { createListeners, type Listeners } from './listeners.ts';
-import { ObjectStore, type Change } from './object-store.ts';
+import { ObjectStore, type ObjectChange } from './object-store.ts';
 import { podsDiffer } from './pod-record.ts';
 
 /** Beyond this many waits, `waitFor` answers at once: every wait is bounded by the caller's signal as well. */
@@ -82,7 +82,7 @@ export class PodCache implements ListWatchTarget<PodRecord> {
   }
 
   /** Calls `listener` after the cache holds the change; changes of the resource version alone are not told. */
-  subscribe(listener: (change: Change<PodRecord>) => void): () => void {
+  subscribe(listener: (change: ObjectChange<PodRecord>) => void): () => void {
     return this.#listeners.subscribe(listener);
   }
 
@@ -106,13 +106,13 @@ export class PodCache implements ListWatchTarget<PodRecord> {
     return this.#takeAndTell(this.#store.remove(uid));
   }
 
-  #takeAndTell(changes: readonly Change<PodRecord>[]): boolean {
+  #takeAndTell(changes: readonly ObjectChange<PodRecord>[]): boolean {
     for (const change of this.#take(changes)) this.#listeners.tell(change);
     return changes.length > 0;
   }
 
   /** Brings the index up to the store in one go, wakes who waits, and returns what is worth telling. */
-  #take(changes: readonly Change<PodRecord>[]): readonly Change<PodRecord>[] {
+  #take(changes: readonly ObjectChange<PodRecord>[]): readonly ObjectChange<PodRecord>[] {
     for (const { previous } of changes) if (previous !== undefined) this.#index.remove(previous);
     for (const { current } of changes) if (current !== undefined) this.#index.add(current);
     if (this.#waitCount > 0) for (const { current } of changes) if (current !== undefined) this.#wake(current);

@@ -3,7 +3,7 @@ import type { Logger } from '#telemetry/logger.ts';
 import type { KubernetesConnection } from './connection.ts';
 import { listField } from './json-fields.ts';
 import { NamespaceCache } from './namespace-cache.ts';
-import { parseNamespace } from './namespace-record.ts';
+import { parseNamespaceObject } from './namespace-record.ts';
 import { readObject } from './object-reader.ts';
 import { PodCache } from './pod-cache.ts';
 import { createPodParser } from './pod-record.ts';
@@ -35,7 +35,7 @@ export async function readSurroundings(options: SurroundingsOptions): Promise<Su
   const namespacePath = `/api/v1/namespaces/${encodeURIComponent(namespace)}`;
   const [pod, ownNamespace] = await Promise.all([
     readObject({ connection, path: `${namespacePath}/pods/${encodeURIComponent(name)}`, parse, signal }),
-    readObject({ connection, path: namespacePath, parse: parseNamespace, signal }),
+    readObject({ connection, path: namespacePath, parse: parseNamespaceObject, signal }),
   ]);
   if (pod.kind === 'unknown') return { ok: false, reason: `the pod cannot be read: ${pod.reason}` };
   if (ownNamespace.kind === 'unknown')

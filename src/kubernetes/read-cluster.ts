@@ -3,7 +3,7 @@ import type { PodRecord } from '#domain/pod.ts';
 
 import type { KubernetesConnection } from './connection.ts';
 import { listAll, type ListOptions } from './list.ts';
-import { parseNamespace } from './namespace-record.ts';
+import { parseNamespaceObject } from './namespace-record.ts';
 import { createPodParser } from './pod-record.ts';
 
 export interface ClusterContents {
@@ -20,7 +20,7 @@ export type ClusterReading =
 export async function readCluster(connection: KubernetesConnection, signal: AbortSignal): Promise<ClusterReading> {
   try {
     const pods = await listOnce({ connection, path: '/api/v1/pods', parse: createPodParser(), signal });
-    const parseWhole = (value: unknown) => parseNamespace(value, Number.POSITIVE_INFINITY);
+    const parseWhole = (value: unknown) => parseNamespaceObject(value, Number.POSITIVE_INFINITY);
     const namespaces = await listOnce({ connection, path: '/api/v1/namespaces', parse: parseWhole, signal });
     return { ok: true, contents: { pods, namespaces } };
   } catch (error) {

@@ -1,13 +1,12 @@
+import type { Environment } from '#runtime/environment.ts';
 import { BlockList, isIP, isIPv6 } from 'node:net';
 import { domainToASCII } from 'node:url';
 
 /** What of a request's URL decides whether it goes through a proxy. `hostname` as in a `URL`: IPv6 addresses in brackets. */
-export type Target = Pick<URL, 'protocol' | 'hostname' | 'port'>;
-
-export type Environment = Readonly<Record<string, string | undefined>>;
+export type ProxyTarget = Pick<URL, 'protocol' | 'hostname' | 'port'>;
 
 /** The proxy that a request goes through; undefined for none. Never throws. */
-export type ProxyOf = (target: Target) => URL | undefined;
+export type ProxyOf = (target: ProxyTarget) => URL | undefined;
 
 /** Whether the environment names a proxy at all. */
 export function namesProxy(environment: Environment): boolean {

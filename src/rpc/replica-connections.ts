@@ -2,7 +2,7 @@ import type { Client } from '@grpc/grpc-js';
 
 import { type Clock, sleep } from '#runtime/clock.ts';
 
-import { Connection } from './connection.ts';
+import { AddressConnection } from './address-connection.ts';
 import { Replicas } from './replicas.ts';
 
 export interface ReplicaConnectionsOptions {
@@ -16,14 +16,14 @@ export interface ReplicaConnectionsOptions {
 /** A replica to make a call to. */
 export interface ChosenReplica {
   readonly address: string;
-  readonly connection: Connection;
+  readonly connection: AddressConnection;
 }
 
 /** One connection to each address of the servers' name, all under one certificate, and what is known of the replica behind each. */
 export class ReplicaConnections {
   readonly replicas: Replicas;
   readonly #options: ReplicaConnectionsOptions;
-  readonly #connections = new Map<string, Connection>();
+  readonly #connections = new Map<string, AddressConnection>();
   readonly #retirement = new AbortController();
   #change = new AbortController();
 
@@ -66,7 +66,7 @@ export class ReplicaConnections {
         this.#changed();
         if (this.isTroubled) onTrouble();
       };
-      this.#connections.set(address, new Connection({ open: () => open(address), clock, onChange }));
+      this.#connections.set(address, new AddressConnection({ open: () => open(address), clock, onChange }));
     }
     this.#changed();
   }

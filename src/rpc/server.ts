@@ -18,7 +18,7 @@ import {
   type StreamOutcome,
   tokenOf,
   type WatchNodeHandler,
-} from './node-stream.ts';
+} from './agent-stream.ts';
 import { statusOf, type WireStatus } from './status.ts';
 import { TlsListener } from './tls-listener.ts';
 

@@ -4,7 +4,7 @@ import type { NodeId } from '#domain/node.ts';
 import type { Logger } from '#telemetry/logger.ts';
 
 import type { NodeIndex } from './node-index.ts';
-import type { PodCache } from './ports.ts';
+import type { PodView } from './ports.ts';
 
 /** Which pods an agent may ask for. */
 export type Scope =
@@ -16,6 +16,7 @@ export type Scope =
   /** It cannot be told at this moment. */
   | { readonly kind: 'unknown' };
 
+/** How an agent is limited to the pods of its own node: `--agent-identity`. */
 export type AgentIdentityMode = 'off' | 'auto' | 'host-ip' | 'token';
 
 /** What a call says of its caller. */
@@ -36,7 +37,7 @@ export interface AgentScopeOptions {
   /** `--agent-service-account`: whose tokens prove an agent's node, as the API server names the user. */
   readonly serviceAccount: string;
   readonly index: Pick<NodeIndex, 'isNode'>;
-  readonly pods: Pick<PodCache, 'find' | 'byUid'>;
+  readonly pods: Pick<PodView, 'find' | 'byUid'>;
   readonly reviewToken: (token: string, source: ReviewSource, signal: AbortSignal) => Promise<TokenReview>;
   readonly logger: Logger;
   /** Counts a call whose caller's node is not known, by the caller's address. */

@@ -4,17 +4,17 @@ import type { Clock } from '#runtime/clock.ts';
 import { startDeadline, untilAborted } from '#runtime/deadline.ts';
 import { createNextFlight } from '#runtime/next-flight.ts';
 
-import type { PodCache, PodReader } from './ports.ts';
+import type { PodView, PodReader } from './ports.ts';
 
 export interface ConfirmationOptions {
   readonly reader: PodReader;
-  readonly pods: Pick<PodCache, 'byUid' | 'subscribe'>;
+  readonly pods: Pick<PodView, 'byUid' | 'subscribe'>;
   readonly clock: Clock;
   /** `--max-view-age`: how old knowledge of who has an address may be for it to count, in milliseconds. */
   readonly maxViewAgeMs: number;
 }
 
-export type Verdict =
+export type AddressVerdict =
   /** The pod has the address, or had it so long ago at most; 0 when the API server has just said so. */
   | { readonly kind: 'holds'; readonly ageMs: number }
   /** The API server says otherwise. */
@@ -65,7 +65,7 @@ export class Confirmation {
   }
 
   /** Never rejects; takes the time of two reads at most, or until `signal` aborts. */
-  async confirm(pod: PodRecord, how: Confirm, signal: AbortSignal): Promise<Verdict> {
+  async confirm(pod: PodRecord, how: Confirm, signal: AbortSignal): Promise<AddressVerdict> {
     const { reader, clock, maxViewAgeMs } = this.#options;
     const startedMs = clock.monotonic();
     const remembered = this.#remembered(pod, how, startedMs);

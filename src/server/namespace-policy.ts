@@ -5,10 +5,10 @@ import { resolveRole } from '#domain/role.ts';
 import type { Logger } from '#telemetry/logger.ts';
 import { LRUCache } from 'lru-cache';
 
-import type { NamespaceCache } from './ports.ts';
+import type { NamespaceView } from './ports.ts';
 
 export interface NamespacePolicyOptions {
-  readonly namespaces: Pick<NamespaceCache, 'get'>;
+  readonly namespaces: Pick<NamespaceView, 'get'>;
   readonly baseArn: string;
   /** False with `--disable-strict-namespace-regexp`. */
   readonly strict: boolean;

@@ -5,21 +5,21 @@ import { type Credentials, metadataCredentials } from '#domain/credentials.ts';
 import { isOnNode, type NodeId } from '#domain/node.ts';
 import { ownsItsAddress, type PodRecord } from '#domain/pod.ts';
 import { type PodBinding, wireCredentials } from '#rpc/contract.ts';
-import type { NodeStream } from '#rpc/node-stream.ts';
+import type { AgentStream } from '#rpc/agent-stream.ts';
 import { type Clock, sleep } from '#runtime/clock.ts';
 import type { AwaitTurn } from '#runtime/turn-budget.ts';
 import type { Slots } from '#runtime/slots.ts';
 
 import type { NodeIndex } from './node-index.ts';
-import type { CredentialCache, NamespaceCache, PodCache } from './ports.ts';
+import type { CredentialCache, NamespaceView, PodView } from './ports.ts';
 
 export interface NodeFeedOptions {
   /** The node that is proven of the agent. */
   readonly node: NodeId;
-  readonly stream: NodeStream;
+  readonly stream: AgentStream;
   readonly index: Pick<NodeIndex, 'podsOn' | 'subscribe'>;
-  readonly pods: Pick<PodCache, 'byUid' | 'find'>;
-  readonly namespaces: Pick<NamespaceCache, 'subscribe'>;
+  readonly pods: Pick<PodView, 'byUid' | 'find'>;
+  readonly namespaces: Pick<NamespaceView, 'subscribe'>;
   readonly credentials: Pick<CredentialCache, 'peek' | 'subscribe'>;
   /** What a pod may have; undefined when it has no role or policy denies it. */
   readonly identify: (pod: PodRecord) => Identity | undefined;
@@ -266,7 +266,7 @@ export class NodeFeed {
     }
   }
 
-  async #send(update: Parameters<NodeStream['send']>[0]): Promise<void> {
+  async #send(update: Parameters<AgentStream['send']>[0]): Promise<void> {
     const { stream } = this.#options;
     if (stream.send(update) || stream.signal.aborted) return;
     this.#isBehind = true;

@@ -1,7 +1,7 @@
 import { isOnNode, type NodeId, nodeKey, nodeKeysOf } from '#domain/node.ts';
 import { ownsItsAddress, type PodRecord } from '#domain/pod.ts';
 
-import type { PodCache } from './ports.ts';
+import type { PodView } from './ports.ts';
 
 type Listener = (uid: string) => void;
 
@@ -15,12 +15,12 @@ interface Subscription {
  * claim the same address, since of two claimants neither may be served.
  */
 export class NodeIndex {
-  readonly #pods: Pick<PodCache, 'find' | 'pods' | 'subscribe'>;
+  readonly #pods: Pick<PodView, 'find' | 'pods' | 'subscribe'>;
   readonly #byNode = new Map<string, Set<string>>();
   readonly #subscriptions = new Map<string, Set<Subscription>>();
   readonly #unsubscribe: () => void;
 
-  constructor(pods: Pick<PodCache, 'find' | 'pods' | 'subscribe'>) {
+  constructor(pods: Pick<PodView, 'find' | 'pods' | 'subscribe'>) {
     this.#pods = pods;
     for (const pod of pods.pods()) this.#place(undefined, pod);
     this.#unsubscribe = pods.subscribe(({ previous, current }) => this.#change(previous, current));

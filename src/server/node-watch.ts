@@ -1,5 +1,5 @@
 import { type NodeId, nodeKey } from '#domain/node.ts';
-import type { NodeStream, WatchNodeHandler } from '#rpc/node-stream.ts';
+import type { AgentStream, WatchNodeHandler } from '#rpc/agent-stream.ts';
 import { type Clock, sleep } from '#runtime/clock.ts';
 import { createPlaces } from '#runtime/places.ts';
 
@@ -60,7 +60,7 @@ function followProof(options: {
   readonly clock: Clock;
   readonly caller: Caller;
   readonly agent: Extract<Scope, { kind: 'node' }>;
-  readonly stream: Pick<NodeStream, 'signal'>;
+  readonly stream: Pick<AgentStream, 'signal'>;
 }): Proof {
   const { scope, index, pods, clock, caller, stream } = options;
   const { node, agentUid } = options.agent;

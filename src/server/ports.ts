@@ -16,7 +16,7 @@ export interface NamespaceChange {
 }
 
 /** The pods of the cluster as the API server last told them. Every method answers from memory. */
-export interface PodCache {
+export interface PodView {
   /** The live pod that owns an address in canonical form; `ambiguous` when more than one claims it. */
   find(address: string, asker?: Asker): PodLookup;
   /** As `find`, but waits for a pod to appear, woken by the watch, until `signal` aborts. */
@@ -28,7 +28,7 @@ export interface PodCache {
   subscribe(listener: (change: PodChange) => void): () => void;
 }
 
-export interface NamespaceCache {
+export interface NamespaceView {
   get(name: string): NamespaceRecord | undefined;
   subscribe(listener: (change: NamespaceChange) => void): () => void;
 }
@@ -53,7 +53,7 @@ export interface CredentialCache {
 }
 
 /** Tells people about a pod where they look first: an Event on the pod. Never blocks and never throws. */
-export interface PodEvents {
+export interface PodWarnings {
   warning(pod: PodRecord, reason: 'KiamRoleForbidden' | 'KiamCredentialError', message: string): void;
 }
 

@@ -5,11 +5,11 @@ import type { PodRecord } from '#domain/pod.ts';
 import { ownsItsAddress } from '#domain/pod.ts';
 import { podFields } from '#telemetry/fields.ts';
 import type { Logger } from '#telemetry/logger.ts';
-import type { CredentialCache, NamespaceCache, NamespaceChange, PodCache, PodChange } from './ports.ts';
+import type { CredentialCache, NamespaceView, NamespaceChange, PodView, PodChange } from './ports.ts';
 
 export interface PrefetchOptions {
-  readonly pods: Pick<PodCache, 'byUid' | 'pods' | 'subscribe'>;
-  readonly namespaces: Pick<NamespaceCache, 'subscribe'>;
+  readonly pods: Pick<PodView, 'byUid' | 'pods' | 'subscribe'>;
+  readonly namespaces: Pick<NamespaceView, 'subscribe'>;
   readonly credentials: Pick<CredentialCache, 'get' | 'retain' | 'forgive'>;
   /** What a pod may have; undefined when it has no role or policy denies it. */
   readonly identify: (pod: PodRecord) => Identity | undefined;

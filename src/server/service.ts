@@ -14,15 +14,15 @@ import type { Logger } from '#telemetry/logger.ts';
 
 import type { AgentScope } from './agent-scope.ts';
 import type { Confirmation } from './confirmation.ts';
-import type { CredentialCache, PodCache, PodEvents } from './ports.ts';
+import type { CredentialCache, PodView, PodWarnings } from './ports.ts';
 
 export interface ServiceOptions {
-  readonly pods: PodCache;
+  readonly pods: PodView;
   readonly policy: { decide(pod: PodRecord, requestedRole: string): Decision };
   readonly credentials: Pick<CredentialCache, 'get'>;
   readonly confirmation: Pick<Confirmation, 'confirm'>;
   readonly scope: Pick<AgentScope, 'of'>;
-  readonly events: PodEvents;
+  readonly events: PodWarnings;
   readonly logger: Logger;
   readonly clock: Clock;
   /** The session name of pods that annotate none. */
@@ -127,9 +127,7 @@ export function createService(options: ServiceOptions): ServiceHandlers {
     ]);
     if (!certainty.ok) return certainty;
     if (!issued.ok) {
-      if (issued.detail !== undefined) {
-        events.warning(pod, 'KiamCredentialError', `failed retrieving credentials: ${issued.detail}`);
-      }
+      events.warning(pod, 'KiamCredentialError', `failed retrieving credentials: ${issued.detail}`);
       return issued;
     }
     if (!isStillEntitled(pod, role, question)) return NOT_FOUND;
@@ -176,7 +174,7 @@ function confirmOf(number: number | undefined): Confirm {
 
 /** Resolves when another pod than this one, or none, has the address, or when `signal` aborts. */
 function untilOther(
-  pods: Pick<PodCache, 'find' | 'subscribe'>,
+  pods: Pick<PodView, 'find' | 'subscribe'>,
   { address, node, uid }: { readonly address: string; readonly node: NodeId | undefined; readonly uid: string },
   signal: AbortSignal,
 ): Promise<void> {

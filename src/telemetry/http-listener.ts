@@ -7,7 +7,7 @@ import type { ListenAddress } from './listen-address.ts';
 import type { Logger } from './logger.ts';
 
 /** Answers one request. What it throws or rejects with is logged and answered 500. */
-export type Route = (request: IncomingMessage, response: ServerResponse, url: URL) => Promise<void> | void;
+export type ListenerRoute = (request: IncomingMessage, response: ServerResponse, url: URL) => Promise<void> | void;
 
 export interface HttpListenerOptions {
   /** For the log: `metrics`, `pprof`, `admin`. */
@@ -15,7 +15,7 @@ export interface HttpListenerOptions {
   /** An address, or a Unix socket by its path. */
   readonly address: ListenAddress | { readonly path: string };
   /** By path. GET and HEAD only; anything else is 404 or 405. */
-  readonly routes: Readonly<Record<string, Route>>;
+  readonly routes: Readonly<Record<string, ListenerRoute>>;
   readonly logger: Logger;
   readonly clock: Clock;
 }

@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import fc from 'fast-check';
 
 import { canonicalAddress } from '#domain/address.ts';
-import { parseNamespace } from '#kubernetes/namespace-record.ts';
+import { parseNamespaceObject } from '#kubernetes/namespace-record.ts';
 import { createPodParser } from '#kubernetes/pod-record.ts';
 import { parseWatchEvent, statusMessage } from '#kubernetes/watch-event.ts';
 
@@ -35,7 +35,7 @@ const podJson = fc.record({
 
 export const watchObject = fc.property(fc.oneof(anyJson, podJson), (value) => {
   const pod = within(STALL_MS, 'a pod', nothing, () => parsePod(value));
-  within(STALL_MS, 'a namespace', nothing, () => parseNamespace(value));
+  within(STALL_MS, 'a namespace', nothing, () => parseNamespaceObject(value));
   if (pod === undefined) return;
   for (const field of [pod.uid, pod.name, pod.namespace, pod.role, pod.sessionName, pod.externalId])
     assert.equal(typeof field, 'string');

@@ -15,7 +15,7 @@ import type { CallResult } from '#rpc/calls.ts';
 import type { CallOptions, StreamEnd, WatchOptions } from '#rpc/client.ts';
 import type { MethodName, Methods } from '#rpc/contract.ts';
 import { createGateway } from '#rpc/gateway.ts';
-import type { WatchNodeHandler } from '#rpc/node-stream.ts';
+import type { WatchNodeHandler } from '#rpc/agent-stream.ts';
 import type { ServiceHandlers } from '#rpc/server.ts';
 import { statusOf } from '#rpc/status.ts';
 import { sleep } from '#runtime/clock.ts';

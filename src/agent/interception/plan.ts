@@ -2,7 +2,7 @@ import type { Rule } from './rules.ts';
 import type { WantedRules } from './wanted.ts';
 
 /** What was found wrong with a chain. */
-export type Finding =
+export type RuleProblem =
   /** A rule is not there. */
   | 'missing'
   /** A rule is there more than once. */
@@ -16,7 +16,7 @@ export type Finding =
 
 export interface Plan {
   /** Nothing: all is as it should be. */
-  readonly findings: readonly Finding[];
+  readonly findings: readonly RuleProblem[];
   /** Whether the wanted rules take effect as things are, whatever else there is to tidy up. */
   readonly inForce: boolean;
   /** One of the rules that are foreign or in the way, for the log. */
@@ -41,7 +41,7 @@ export function plan(current: readonly Rule[], wanted: WantedRules): Plan {
   const before = isMissing ? [] : rules.slice(0, Math.max(...firsts));
   const inTheWay = before.filter((rule) => !isWanted(rule, wanted) && wanted.isInTheWay(rule));
   const shadow = inTheWay.find((rule) => !wanted.isRecognised(rule));
-  const findings: Finding[] = [];
+  const findings: RuleProblem[] = [];
   if (isMissing) findings.push('missing');
   if (places.some((found) => found.length > 1)) findings.push('duplicated');
   if (foreign !== undefined) findings.push('foreign');

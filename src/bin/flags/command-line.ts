@@ -1,7 +1,8 @@
+import type { Environment } from '#runtime/environment.ts';
 import { COMMANDS, type CommandName, DOCTOR, DOCTOR_DESCRIPTION, type DoctorTarget } from './commands.ts';
 import { commandHelp, programHelp } from './help.ts';
 import type { Options } from './option.ts';
-import { type Environment, show } from './read-flags.ts';
+import { show } from './read-flags.ts';
 import { splitWords, type Words } from './words.ts';
 
 type AskedOf<

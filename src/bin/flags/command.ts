@@ -1,5 +1,6 @@
+import type { Environment } from '#runtime/environment.ts';
 import type { FlagsOf, Options } from './option.ts';
-import { type Environment, readFlags } from './read-flags.ts';
+import { readFlags } from './read-flags.ts';
 import type { Words } from './words.ts';
 
 /** What a command is asked to do. Warnings are one line each. */

@@ -1,7 +1,6 @@
+import type { Environment } from '#runtime/environment.ts';
 import { type FlagsOf, keyOf, type Option, type Options } from './option.ts';
 import type { Words } from './words.ts';
-
-export type Environment = Readonly<Record<string, string | undefined>>;
 
 export interface ReadFlags<O extends Options> {
   /** Of use only without problems. */

@@ -1,3 +1,4 @@
+import type { AgentIdentityMode } from '#server/agent-scope.ts';
 import type { LogLevel } from '#telemetry/logger.ts';
 import { argument, type Option, optional, required, toggle, value } from './option.ts';
 import {
@@ -30,9 +31,6 @@ import {
  * Every flag of every command, once. The name of a flag, its type, its default and its text stand here and nowhere else: the
  * help, docs/flags.md (`npm run docs`) and the object that a command gets (`FlagsOf`) derive from it.
  */
-
-/** How an agent is limited to the pods of its own node. */
-export type AgentIdentityMode = 'off' | 'auto' | 'host-ip' | 'token';
 
 const LOG = 'Logs';
 const LEVELS = choice<LogLevel>({ debug: 'debug', info: 'info', warn: 'warn', warning: 'warn', error: 'error' });

@@ -1,5 +1,5 @@
 import type { KubernetesConnection } from '#kubernetes/connection.ts';
-import { failureOf } from '#kubernetes/list.ts';
+import { apiFailureOf } from '#kubernetes/list.ts';
 import { field, parseJson, textField } from '#kubernetes/json-fields.ts';
 import type { Clock } from '#runtime/clock.ts';
 import type { ListenAddress } from '#telemetry/listen-address.ts';
@@ -39,8 +39,8 @@ export async function checkWatch(
 
 const LONGEST_ANSWER = 16 * 1024 * 1024;
 
-async function refused(what: string, response: Parameters<typeof failureOf>[0]): Promise<Observation> {
-  const { status, message } = await failureOf(response);
+async function refused(what: string, response: Parameters<typeof apiFailureOf>[0]): Promise<Observation> {
+  const { status, message } = await apiFailureOf(response);
   return wrong(`the API server does not let us ${what}: ${status} ${message}`, 'apply deploy/server-rbac.yaml');
 }
 

@@ -4,18 +4,18 @@ import { ownsItsAddress, type PodRecord } from '#domain/pod.ts';
 import type { Decision } from '#domain/policy.ts';
 import type { RoleResolution } from '#domain/role.ts';
 
-import type { NamespaceCache, PodCache } from '../ports.ts';
+import type { NamespaceView, PodView } from '../ports.ts';
 import type { AddressFacts, ExplainFacts, RunningFacts } from './facts.ts';
 
 export interface CollectOptions {
   /** Who says so, for people. */
   readonly source: string;
-  readonly pods: Pick<PodCache, 'find'> & { byName(namespace: string, name: string): PodRecord | undefined };
+  readonly pods: Pick<PodView, 'find'> & { byName(namespace: string, name: string): PodRecord | undefined };
   /** Whether all pods that claim an address are among those. */
   readonly knowsAddress: (address: string) => boolean;
   /** How the agent of a pod's node is told from others: of the pods with one address its own is found. Undefined for not at all. */
   readonly nodeOf: (pod: PodRecord) => NodeId | undefined;
-  readonly namespaces: Pick<NamespaceCache, 'get'>;
+  readonly namespaces: Pick<NamespaceView, 'get'>;
   /** Of a role that is not empty; undefined where that cannot be told. */
   readonly resolve: (role: string) => RoleResolution | undefined;
   /** Of a pod with a role, and that role; undefined where that cannot be told. */

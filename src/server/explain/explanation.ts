@@ -15,14 +15,14 @@ export interface Link {
   readonly facts: Readonly<Record<string, FactValue>>;
 }
 
-export type Outcome = 'gets credentials' | 'gets nothing' | 'is permitted its role' | 'cannot be told';
+export type ExplainedOutcome = 'gets credentials' | 'gets nothing' | 'is permitted its role' | 'cannot be told';
 
 /** What comes of a pod and why. Nothing in it is secret: no key, no token, no external id. */
 export interface Explanation {
   /** `namespace/name` */
   readonly pod: string;
   readonly isFound: boolean;
-  readonly outcome: Outcome;
+  readonly outcome: ExplainedOutcome;
   /** The link that decides it, in its words; for credentials the ARN of the role. */
   readonly because: string;
   readonly links: readonly Link[];

@@ -1,5 +1,5 @@
 import { sendText } from '#telemetry/http-listener.ts';
-import type { Route } from '#telemetry/http-listener.ts';
+import type { ListenerRoute } from '#telemetry/http-listener.ts';
 
 import type { Explanation } from './explanation.ts';
 import { explanationJson, explanationText } from './render.ts';
@@ -12,7 +12,7 @@ export interface ExplainRouteOptions {
 }
 
 /** `/explain?namespace=N&name=P`, with `&form=json` for programs. 404 where there is no such pod, explained all the same. */
-export function createExplainRoute({ explain, waitingFor }: ExplainRouteOptions): Route {
+export function createExplainRoute({ explain, waitingFor }: ExplainRouteOptions): ListenerRoute {
   return (_request, response, url) => {
     const query = url.searchParams;
     const explanation = explain(query.get('namespace') ?? '', query.get('name') ?? '');

@@ -3,7 +3,7 @@ import type { PodRecord } from '#domain/pod.ts';
 import { type Decision, decide } from '#domain/policy.ts';
 import { type RoleResolution, resolveRole } from '#domain/role.ts';
 
-import type { NamespaceCache } from '../ports.ts';
+import type { NamespaceView } from '../ports.ts';
 
 export interface FlagsOfServers {
   /** `--role-base-arn`; undefined when it is not known. */
@@ -23,7 +23,7 @@ export function resolveWithoutServer(role: string, { baseArn }: FlagsOfServers):
 /** What a server with these flags would decide; undefined where that depends on a base ARN that is not known. */
 export function decideWithoutServer(
   pod: PodRecord,
-  namespaces: Pick<NamespaceCache, 'get'>,
+  namespaces: Pick<NamespaceView, 'get'>,
   flags: FlagsOfServers,
 ): Decision | undefined {
   const namespace = namespaces.get(pod.namespace);

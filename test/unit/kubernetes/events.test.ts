@@ -46,7 +46,7 @@ async function accept(it: Scene): Promise<PendingCall> {
 }
 
 test('The recorder is what the server asks for.', (context) => {
-  const recorder: ports.PodEvents = scene(context).events;
+  const recorder: ports.PodWarnings = scene(context).events;
   assert.ok(recorder);
 });
 

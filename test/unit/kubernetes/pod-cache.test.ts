@@ -3,7 +3,7 @@ import test from 'node:test';
 import fc from 'fast-check';
 import { ownsItsAddress, type PodRecord } from '#domain/pod.ts';
 import { NamespaceCache } from '#kubernetes/namespace-cache.ts';
-import type { Change } from '#kubernetes/object-store.ts';
+import type { ObjectChange } from '#kubernetes/object-store.ts';
 import { PodCache } from '#kubernetes/pod-cache.ts';
 import type * as ports from '#server/ports.ts';
 import { podRecord } from '../../support/pods.ts';
@@ -25,8 +25,8 @@ const first = podRecord({ uid: 'one', name: 'one' });
 const second = podRecord({ uid: 'two', name: 'two' });
 
 test('The caches are what the server asks for.', () => {
-  const pods: ports.PodCache = emptyCache();
-  const namespaces: ports.NamespaceCache = new NamespaceCache({ logger: recordingLogger().logger });
+  const pods: ports.PodView = emptyCache();
+  const namespaces: ports.NamespaceView = new NamespaceCache({ logger: recordingLogger().logger });
   assert.equal(pods.find(ADDRESS).kind, 'none');
   assert.equal(namespaces.get('default'), undefined);
 });
@@ -131,7 +131,7 @@ test('Waits are bounded.', async () => {
 test('Listeners hear what changed, after the cache holds it, and nothing of mere versions.', async () => {
   const cache = cacheOf(first, second);
   const heard: string[] = [];
-  const tell = ({ previous, current }: Change<PodRecord>): void => {
+  const tell = ({ previous, current }: ObjectChange<PodRecord>): void => {
     if (current !== undefined) assert.equal(cache.byUid(current.uid), current);
     heard.push(`${previous?.uid ?? '-'}>${current?.uid ?? '-'}`);
   };

@@ -4,7 +4,7 @@ import fc from 'fast-check';
 import { externalIdProblem } from '#domain/iam-grammar.ts';
 import { resolveRole } from '#domain/role.ts';
 import { stsSessionName } from '#domain/session-name.ts';
-import { parseNamespace } from '#kubernetes/namespace-record.ts';
+import { parseNamespaceObject } from '#kubernetes/namespace-record.ts';
 import { createPodParser, podsDiffer } from '#kubernetes/pod-record.ts';
 import { podObject } from './objects.ts';
 
@@ -153,7 +153,7 @@ test('An external id of the longest length that is allowed is kept whole.', () =
 
 test('A bounded expression stays one that is refused unread.', () => {
   const metadata = { uid: 'u', name: 'n', annotations: { 'iam.amazonaws.com/permitted': 'x|'.repeat(100_000) } };
-  const kept = parseNamespace({ metadata })?.permitted ?? '';
+  const kept = parseNamespaceObject({ metadata })?.permitted ?? '';
   assert.equal(kept.length, 4097);
 });
 
@@ -184,7 +184,7 @@ test('Whatever JSON comes, reading it returns a record or nothing.', () => {
       for (const value of [metadata, { metadata, spec, status }, { ...base, spec, status }]) {
         const pod = parse(value);
         assert.ok(pod === undefined || typeof pod.role === 'string');
-        parseNamespace(value);
+        parseNamespaceObject(value);
       }
     }),
     { numRuns: 500 },

@@ -1,10 +1,10 @@
 import assert from 'node:assert/strict';
 import test from 'node:test';
-import { createProxyOf, type Target } from '#proxy/rules.ts';
+import { createProxyOf, type ProxyTarget } from '#proxy/rules.ts';
 
 type Environment = Readonly<Record<string, string>>;
 
-function proxyFor(environment: Environment, target: Target): string | undefined {
+function proxyFor(environment: Environment, target: ProxyTarget): string | undefined {
   return createProxyOf(environment)(target)?.href.replace(/\/$/, '');
 }
 

@@ -9,7 +9,7 @@ import { isOnNode, type Asker } from '#domain/node.ts';
 import type { PodRecord, PodLookup } from '#domain/pod.ts';
 import { NamespacePolicy } from '#server/namespace-policy.ts';
 import type { Scope } from '#server/agent-scope.ts';
-import type { Verdict } from '#server/confirmation.ts';
+import type { AddressVerdict } from '#server/confirmation.ts';
 import { createService } from '#server/service.ts';
 
 import { ManualClock } from '../../support/manual-clock.ts';
@@ -27,7 +27,7 @@ function world() {
   const warnings: string[] = [];
   const waiting = new Set<() => void>();
   const confirmations: string[] = [];
-  let verdict: (pod: PodRecord) => Promise<Verdict> = () => Promise.resolve({ kind: 'holds', ageMs: 0 });
+  let verdict: (pod: PodRecord) => Promise<AddressVerdict> = () => Promise.resolve({ kind: 'holds', ageMs: 0 });
   let scope: Scope = { kind: 'any' };
   const { logger, lines } = recordingLogger();
   let sts: (identity: Identity) => Promise<CredentialOutcome> = (identity) =>

@@ -7,7 +7,7 @@ const { READY, TRANSIENT_FAILURE } = connectivityState;
 /** `failed`: an attempt has failed or takes too long, and none has succeeded since. Attempts go on in any state. */
 export type ConnectionState = 'connecting' | 'connected' | 'failed';
 
-export interface ConnectionOptions {
+export interface AddressConnectionOptions {
   /** Makes a client of one address. */
   readonly open: () => Client;
   readonly clock: Clock;
@@ -33,15 +33,15 @@ const CONNECTING_LIMIT_MS = 5000;
 const ATTEMPT_LIMIT_MS = 30_000;
 
 /** Keeps one address of a server connected, for ever, until it is retired or closed. */
-export class Connection {
-  readonly #options: ConnectionOptions;
+export class AddressConnection {
+  readonly #options: AddressConnectionOptions;
   #current: OpenClient;
   #state: ConnectionState = 'connecting';
   /** Ends the limits of the attempt that is under way; undefined while connected. */
   #endLimit: (() => void) | undefined;
 
   /** Begins to connect at once. */
-  constructor(options: ConnectionOptions) {
+  constructor(options: AddressConnectionOptions) {
     this.#options = options;
     this.#current = this.#open();
   }

@@ -3,7 +3,7 @@ import type { Metadata, ServerWritableStream } from '@grpc/grpc-js';
 import type { NodeUpdate, WatchNodeRequest } from './contract.ts';
 
 /** The open end of one agent's stream. */
-export interface NodeStream {
+export interface AgentStream {
   /** Aborts when the agent has gone, or the stream has given way to another. */
   readonly signal: AbortSignal;
   /** The agent's address and port, as the socket tells them. */
@@ -25,14 +25,14 @@ export interface NodeStream {
  * no stream for it, as from a server that does not know the method. `unknown`: that cannot be told now; what the agent holds
  * is still worth something.
  */
-export type WatchNodeHandler = (request: WatchNodeRequest, stream: NodeStream) => Promise<StreamOutcome>;
+export type WatchNodeHandler = (request: WatchNodeRequest, stream: AgentStream) => Promise<StreamOutcome>;
 
 export type StreamOutcome = 'ended' | 'unproven' | 'unknown';
 
 export type NodeCall = ServerWritableStream<WatchNodeRequest, NodeUpdate>;
 
 /** A stream, and how it ended. */
-export interface OpenStream extends NodeStream {
+export interface OpenStream extends AgentStream {
   readonly hasGivenWay: () => boolean;
 }
 

@@ -1,5 +1,5 @@
 import type { Clock } from '#runtime/clock.ts';
-import { failureOf } from './list.ts';
+import { apiFailureOf } from './list.ts';
 import { field, parseJson, textField } from './json-fields.ts';
 import type { AskPatiently } from './patience.ts';
 import { compareVersions } from './resource-version.ts';
@@ -9,7 +9,7 @@ import { compareVersions } from './resource-version.ts';
  * events of back then. A read of the present does: once the watch has reached the version that a consistent read told, the
  * view holds everything up to the moment at which that read began.
  */
-export interface Confirmation {
+export interface ViewAge {
   /** A complete list is itself such a read. */
   restart(startedMs: number, resourceVersion: string): void;
   /**
@@ -26,7 +26,7 @@ export interface Confirmation {
   ageMs(): number;
 }
 
-export interface ConfirmationOptions {
+export interface ViewAgeOptions {
   readonly ask: AskPatiently;
   readonly path: string;
   readonly clock: Clock;
@@ -43,7 +43,7 @@ export interface ConfirmationOptions {
 /** Reads that the watch has not reached yet. A quiet resource gets there with its next bookmark. */
 const MOST_PENDING = 4;
 
-export function createConfirmation(options: ConfirmationOptions): Confirmation {
+export function createViewAge(options: ViewAgeOptions): ViewAge {
   const { clock, onOlderRead } = options;
   let position = '';
   /** Counts complete lists: a read that began before one says nothing about it. */
@@ -109,11 +109,11 @@ function isOlder(resourceVersion: string, position: string): boolean {
  * The store's present version, from a list of one: without a resourceVersion it is a quorum read
  * (https://kubernetes.io/docs/reference/using-api/api-concepts/#semantics-for-get-and-list).
  */
-async function currentVersion({ ask, path, signal }: ConfirmationOptions): Promise<string | undefined> {
+async function currentVersion({ ask, path, signal }: ViewAgeOptions): Promise<string | undefined> {
   try {
     const response = await ask({ method: 'GET', path, query: { limit: '1' }, silenceLimitMs: 5_000, signal });
     if (response.status !== 200) {
-      await failureOf(response);
+      await apiFailureOf(response);
       return undefined;
     }
     const text = await response.text(8 * 1024 * 1024);
