@@ -1,7 +1,7 @@
 import { PERMITTED_ANNOTATION } from '#domain/namespace.ts';
 import { EXTERNAL_ID_ANNOTATION, ROLE_ANNOTATION, SESSION_NAME_ANNOTATION } from '#domain/pod.ts';
 
-import { ADVICE, JUDGEMENTS, RULES, type Rule } from './rules.ts';
+import { ADVICE, JUDGEMENTS, RULES, type PolicyRule } from './rules.ts';
 
 /** What is done with an object that cannot work: a warning to whoever applies it and a line in the audit log, or a refusal. */
 export type Action = 'warn' | 'deny';
@@ -54,7 +54,7 @@ export function admissionManifests(options: AdmissionOptions): readonly Manifest
   ];
 }
 
-function policy(name: string, rules: readonly Rule[]): Manifest {
+function policy(name: string, rules: readonly PolicyRule[]): Manifest {
   return {
     apiVersion: API,
     kind: 'ValidatingAdmissionPolicy',

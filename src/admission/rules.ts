@@ -3,7 +3,7 @@ import { PERMITTED_ANNOTATION } from '#domain/namespace.ts';
 import { EXTERNAL_ID_ANNOTATION, ROLE_ANNOTATION, SESSION_NAME_ANNOTATION } from '#domain/pod.ts';
 
 /** One judgement, in CEL (https://kubernetes.io/docs/reference/using-api/cel/). */
-export interface Rule {
+export interface PolicyRule {
   /** True of what is all right. */
   readonly holds: string;
   /** A text in CEL: what is wrong and how to fix it. */
@@ -51,7 +51,7 @@ const NAMESPACE_NAME = 'namespaceObject.metadata.name';
 const isNamespaceOr = (holds: string): string => `object.kind == 'Namespace' || ${HAS_NO_ROLE} || ${holds}`;
 
 /** What cannot work: the pods would get no credentials. */
-export const RULES: readonly Rule[] = [
+export const RULES: readonly PolicyRule[] = [
   {
     holds: `${HAS_NO_ROLE} || variables.isRoleArn`,
     message: `'the role ' + ${quoted('variables.role')} + ' cannot exist; fix: ${ROLE_ANNOTATION} takes a name, path/name, or arn:aws:iam::ACCOUNT:role/NAME (names: 64 letters, digits and +=,.@_- at most; accounts: 12 digits)'`,
@@ -91,7 +91,7 @@ const UNRELATED_ROLES = [
 ];
 
 /** What works, and is probably not what was meant. */
-export const ADVICE: readonly Rule[] = [
+export const ADVICE: readonly PolicyRule[] = [
   {
     holds: `object.kind != 'Namespace' || !('${PERMITTED_ANNOTATION}' in variables.annotations) || ${HAS_EXPRESSION}`,
     message: `'${PERMITTED_ANNOTATION} is empty, so that the pods of the namespace get nothing'`,

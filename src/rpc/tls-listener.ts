@@ -5,7 +5,7 @@ import type { Clock } from '#runtime/clock.ts';
 import { hostOptions } from '#runtime/listen.ts';
 import type { ListenAddress } from '#telemetry/listen-address.ts';
 
-import { Admission } from './admission.ts';
+import { HandshakeTurns } from './handshake-turns.ts';
 import type { CertificateWatcher } from './certificate-watcher.ts';
 import type { HandshakeMetrics } from './metrics.ts';
 
@@ -31,7 +31,7 @@ export class TlsListener {
   readonly #options: TlsListenerOptions;
   readonly #server: Server;
   readonly #tls: TlsServer;
-  readonly #admission: Admission<Socket>;
+  readonly #turns: HandshakeTurns<Socket>;
   /** Connections in their handshake, by the client's address and port. */
   readonly #begun = new Map<string, Socket>();
   readonly #unsubscribe: () => void;
@@ -50,7 +50,7 @@ export class TlsListener {
     this.#unsubscribe = options.certificates.subscribe(({ certificatePem, privateKeyPem, caPem }) => {
       this.#tls.setSecureContext({ cert: certificatePem, key: privateKeyPem, ca: caPem });
     });
-    this.#admission = new Admission({
+    this.#turns = new HandshakeTurns({
       clock: options.clock,
       begin: (socket) => this.#begin(socket),
       refuse: (socket) => {
@@ -58,7 +58,7 @@ export class TlsListener {
         socket.destroy();
       },
     });
-    options.metrics.followWaiting(() => this.#admission.waiting);
+    options.metrics.followWaiting(() => this.#turns.waiting);
     this.#server = createServer({ pauseOnConnect: true, noDelay: true }, (socket) => this.#arrived(socket));
   }
 
@@ -77,7 +77,7 @@ export class TlsListener {
   /** Accepts no more, closes what has not finished its handshake, and resolves when no connection is left. */
   close(): Promise<void> {
     this.#unsubscribe();
-    this.#admission.close();
+    this.#turns.close();
     return new Promise((resolve) => {
       this.#server.close(() => resolve());
     });
@@ -89,7 +89,7 @@ export class TlsListener {
     const peer = peerOf(socket);
     socket.on('close', () => this.#ended(socket, peer));
     if (this.#options.certificates.current === undefined) socket.destroy();
-    else this.#admission.arrive(socket.remoteAddress ?? '', socket);
+    else this.#turns.arrive(socket.remoteAddress ?? '', socket);
   }
 
   #begin(socket: Socket): void {
@@ -106,7 +106,7 @@ export class TlsListener {
     this.#options.metrics.done.inc();
     this.#begun.delete(peer);
     this.#options.onConnection(secure);
-    return this.#admission.ended(socket);
+    return this.#turns.ended(socket);
   }
 
   #ended(socket: Socket, peer: string): void {
@@ -114,7 +114,7 @@ export class TlsListener {
       this.#begun.delete(peer);
       this.#options.metrics.failed.inc();
     }
-    this.#admission.ended(socket);
+    this.#turns.ended(socket);
   }
 }
 

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { it } from 'node:test';
 
-import { Admission } from '#rpc/admission.ts';
+import { HandshakeTurns } from '#rpc/handshake-turns.ts';
 
 import { ManualClock } from '../support/manual-clock.ts';
 
@@ -30,7 +30,7 @@ async function reconnect(agents: number, stalling: number) {
   let mostWaiting = 0;
   let lastMs = 0;
   let back = 0;
-  const admission: Admission<Connection> = new Admission({
+  const turns: HandshakeTurns<Connection> = new HandshakeTurns({
     clock,
     begin: (connection) => {
       if (connection.agent < 0) return;
@@ -39,7 +39,7 @@ async function reconnect(agents: number, stalling: number) {
         if (connection.isRefused) return;
         back += 1;
         lastMs = clock.monotonic();
-        admission.ended(connection);
+        turns.ended(connection);
       });
     },
     refuse: (connection) => {
@@ -53,8 +53,8 @@ async function reconnect(agents: number, stalling: number) {
     },
   });
   const arrive = (agent: number): void => {
-    admission.arrive(agent < 0 ? '192.0.2.66' : `agent ${agent}`, { agent, isRefused: false });
-    mostWaiting = Math.max(mostWaiting, admission.waiting);
+    turns.arrive(agent < 0 ? '192.0.2.66' : `agent ${agent}`, { agent, isRefused: false });
+    mostWaiting = Math.max(mostWaiting, turns.waiting);
   };
   for (let agent = 0; agent < agents; agent += 1) arrive(agent);
   const stall = (): void => {

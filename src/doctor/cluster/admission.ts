@@ -1,7 +1,7 @@
 import { ADMISSION_POLICY, type AdmissionOptions, admissionManifests } from '#admission/admission-policy.ts';
 import type { KubernetesConnection } from '#kubernetes/connection.ts';
 import { field, listField, textField } from '#kubernetes/json-fields.ts';
-import { readObject } from '#kubernetes/read-object.ts';
+import { readObject } from '#kubernetes/object-reader.ts';
 
 import { type Observation, cannotTell, ok, wrong } from '../finding.ts';
 
@@ -20,32 +20,32 @@ export async function checkAdmission(
   connection: KubernetesConnection,
   { baseArn, strict, signal }: AdmissionCheckOptions,
 ): Promise<Observation[]> {
-  const read = (path: string) => readObject(connection, path, signal);
+  const read = (path: string) => readObject<unknown>({ connection, path, parse: (object) => object, signal });
   const policy = await read(`${POLICIES}/${ADMISSION_POLICY}`);
   if (policy.kind === 'unknown') return [cannotTell(policy.reason, 'read it as somebody who may')];
-  if (policy.kind === 'absent') {
+  if (policy.kind === 'gone') {
     return [ok('no admission policy is installed: mistakes show when pods run (kiam policy prints one)')];
   }
   const binding = await read(`${BINDINGS}/${ADMISSION_POLICY}`);
   if (binding.kind !== 'found') return [wrong(`the admission policy is not bound, so that it judges nothing`, APPLY)];
-  const actions = listField(field(binding.object, 'spec'), 'validationActions').join(', ');
+  const actions = listField(field(binding.value, 'spec'), 'validationActions').join(', ');
   const options: AdmissionOptions = {
     action: actions.includes('Deny') ? 'deny' : 'warn',
-    namespace: textField(field(field(binding.object, 'spec'), 'paramRef'), 'namespace'),
+    namespace: textField(field(field(binding.value, 'spec'), 'paramRef'), 'namespace'),
     baseArn: baseArn ?? '',
     strict,
   };
   const observations: Observation[] = [];
   const [parameters, ...manifests] = admissionManifests(options);
   const ours = manifests.find(({ kind }) => kind === 'ValidatingAdmissionPolicy');
-  if (judgement(policy.object) !== judgement(ours)) {
+  if (judgement(policy.value) !== judgement(ours)) {
     observations.push(wrong('the admission policy is that of another version of Kiam', APPLY));
   }
   const installed = await read(`/api/v1/namespaces/${options.namespace}/configmaps/${ADMISSION_POLICY}`);
   if (installed.kind !== 'found') {
     observations.push(wrong('the parameters of the admission policy are not there, so that it judges nothing', APPLY));
   } else if (baseArn !== undefined) {
-    observations.push(...differences(field(installed.object, 'data'), field(parameters, 'data')));
+    observations.push(...differences(field(installed.value, 'data'), field(parameters, 'data')));
   }
   return observations.length > 0 ? observations : [ok(`the admission policy judges as the servers do (${actions})`)];
 }

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 
-import { Admission } from '#rpc/admission.ts';
+import { HandshakeTurns } from '#rpc/handshake-turns.ts';
 
 import { ManualClock } from '../../support/manual-clock.ts';
 
@@ -22,10 +22,10 @@ class Door {
   readonly doneMs = new Map<Connection, number>();
   #underWay = 0;
   mostWithTurn = 0;
-  readonly admission: Admission<Connection>;
+  readonly turns: HandshakeTurns<Connection>;
 
   constructor() {
-    this.admission = new Admission({
+    this.turns = new HandshakeTurns({
       clock: this.clock,
       begin: (connection) => this.#begin(connection),
       refuse: (connection) => this.refused.push(connection),
@@ -34,7 +34,7 @@ class Door {
 
   arrive(from: string, takesMs = AGENT_MS): Connection {
     const connection = { from, takesMs };
-    this.admission.arrive(from, connection);
+    this.turns.arrive(from, connection);
     return connection;
   }
 
@@ -50,21 +50,21 @@ class Door {
     this.clock.after(connection.takesMs, () => {
       this.#underWay -= 1;
       this.doneMs.set(connection, this.clock.monotonic());
-      this.admission.ended(connection);
+      this.turns.ended(connection);
     });
   }
 }
 
-describe('the admission of connections', () => {
+describe('the turns of handshakes', () => {
   it('lets two handshakes run at a time, and all in the end', async () => {
     const door = new Door();
     const agents = door.agents(500);
     assert.equal(door.begun.length, 2);
-    assert.equal(door.admission.waiting, 498);
+    assert.equal(door.turns.waiting, 498);
     await door.clock.advance((500 / 2) * AGENT_MS);
     assert.equal(door.doneMs.size, agents.length);
     assert.equal(door.mostWithTurn, 2);
-    assert.equal(door.admission.waiting, 0);
+    assert.equal(door.turns.waiting, 0);
   });
 
   it('begins the next handshake when one takes its time, which goes on', async () => {
@@ -121,7 +121,7 @@ describe('the admission of connections', () => {
     const door = new Door();
     for (let count = 0; count < 1024; count += 1) door.arrive('192.0.2.66', Infinity);
     await door.clock.advance(60_000);
-    assert.equal(door.admission.waiting, 0);
+    assert.equal(door.turns.waiting, 0);
     const agent = door.arrive('10.0.0.1');
     assert.deepEqual(door.refused, [door.begun[0]]);
     await door.clock.advance(AGENT_MS);
@@ -132,16 +132,16 @@ describe('the admission of connections', () => {
     const door = new Door();
     for (let count = 0; count < 2; count += 1) door.arrive('198.51.100.1', 50);
     const gone = door.arrive('10.0.0.1');
-    door.admission.ended(gone);
+    door.turns.ended(gone);
     await door.clock.advance(1000);
     assert.ok(!door.begun.includes(gone));
-    assert.equal(door.admission.waiting, 0);
+    assert.equal(door.turns.waiting, 0);
   });
 
   it('refuses all that has not finished when it closes, and whatever comes', async () => {
     const door = new Door();
     door.agents(10);
-    door.admission.close();
+    door.turns.close();
     assert.equal(door.refused.length, 10);
     door.arrive('10.0.0.99');
     assert.equal(door.refused.length, 11);

@@ -1,6 +1,6 @@
 import type { Clock } from '#runtime/clock.ts';
 
-export interface AdmissionOptions<T> {
+export interface HandshakeTurnsOptions<T> {
   readonly clock: Clock;
   /** Begins the handshake of a connection. When it has ended, or the connection has, `ended` is to be called. */
   readonly begin: (connection: T) => void;
@@ -28,8 +28,8 @@ const MOST_OPEN = 1024;
  * turns: one that opens many connections, or finishes none, waits for itself and keeps nobody else waiting. When there are
  * too many connections, the address that has the most gives one up.
  */
-export class Admission<T> {
-  readonly #options: AdmissionOptions<T>;
+export class HandshakeTurns<T> {
+  readonly #options: HandshakeTurnsOptions<T>;
   readonly #callers = new Map<string, Caller<T>>();
   readonly #addressOf = new Map<T, string>();
   /** Addresses with a connection that waits, in the order of their turns. */
@@ -38,7 +38,7 @@ export class Admission<T> {
   readonly #turns = new Map<T, () => void>();
   #isClosed = false;
 
-  constructor(options: AdmissionOptions<T>) {
+  constructor(options: HandshakeTurnsOptions<T>) {
     this.#options = options;
   }
 
