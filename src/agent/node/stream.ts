@@ -21,6 +21,9 @@ export interface NodeStreamOptions {
 const SILENCE_LIMIT_MS = 6000;
 const SILENCE_CHECK_MS = 1000;
 
+/** One that misses a heartbeat, and half of the next, is not waited for any more where there is something to fall back on. */
+const QUIET_MS = 3000;
+
 /** A stream that ends sooner after its whole set, planned or not, does not show that the next one would fare better. */
 const PROVEN_MS = 5000;
 
@@ -34,6 +37,8 @@ const ASK_AGAIN = { firstMs: 1000, capMs: 60_000 };
 export class NodeStream {
   readonly #options: NodeStreamOptions;
   #lastHeardMs = Number.NEGATIVE_INFINITY;
+  /** When the stream that is open now was heard last, in monotonic milliseconds. */
+  #heardMs = Number.NEGATIVE_INFINITY;
   #isSynced = false;
   #said: 'nothing' | 'streaming' | 'lost' | 'none' = 'nothing';
 
@@ -49,6 +54,11 @@ export class NodeStream {
   /** Whether the store is kept current now. */
   get isLive(): boolean {
     return this.#said === 'streaming' && this.silenceMs() < SILENCE_LIMIT_MS;
+  }
+
+  /** Whether a server is heard at present, by a stream that keeps the store current. If not, the servers may be hung. */
+  get isHeard(): boolean {
+    return this.isLive && this.#options.clock.monotonic() - this.#heardMs < QUIET_MS;
   }
 
   /** Runs until `signal` aborts. Never rejects. */
@@ -94,6 +104,7 @@ export class NodeStream {
     store.begin();
     const onUpdate = (update: NodeUpdate): void => {
       heardMs = clock.monotonic();
+      this.#heardMs = heardMs;
       store.apply(update, clock);
       if (update.moved !== undefined) isPlanned = true;
       if (update.synced !== undefined) {
@@ -107,6 +118,7 @@ export class NodeStream {
       { onUpdate, signal: AbortSignal.any([signal, silent.signal]) },
     );
     cancelCheck();
+    this.#heardMs = Number.NEGATIVE_INFINITY;
     const hasProven = clock.monotonic() - syncedMs >= PROVEN_MS;
     return { end, isPlanned: isPlanned || end.moved, hasProven };
   }

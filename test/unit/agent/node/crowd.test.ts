@@ -36,7 +36,7 @@ function sourceOf(readEvidence: (address: string) => Client['evidence']) {
     }),
     store,
     isStoreKept: false,
-    stream: { isLive: false, silenceMs: () => Number.POSITIVE_INFINITY },
+    stream: { isLive: false, isHeard: false, silenceMs: () => Number.POSITIVE_INFINITY },
     clock,
     serveStaleMs: 0,
     metrics: createNodeMetrics(new Registry(), { size: () => 0, silenceMs: () => 0 }),

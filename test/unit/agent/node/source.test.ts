@@ -26,10 +26,11 @@ function nodeThat({ serveStaleMs = 30_000, evidence: first = 'if-7', lifeMs = 3_
   const kernel = { key: first };
   const evidence = (): Evidence =>
     kernel.key === '-' ? { kind: 'none', reason: 'a test' } : { kind: 'interface', key: kernel.key };
-  const stream = { isLive: true, lostMs: 0 };
+  const stream = { isLive: true, isQuiet: false, lostMs: 0 };
   const asked: Confirm[] = [];
   const patience: (number | undefined)[] = [];
-  const server: { answer: Outcome<Holder> } = { answer: succeeded(LISTED) };
+  /** Without an answer it hangs. */
+  const server: { answer: Outcome<Holder> | undefined } = { answer: succeeded(LISTED) };
   const store = new NodeStore();
   const credentials = credentialsUpdate('identity-1', clock.now() + lifeMs);
   store.apply(credentials, clock);
@@ -39,6 +40,7 @@ function nodeThat({ serveStaleMs = 30_000, evidence: first = 'if-7', lifeMs = 3_
   const answer = <T>(how: Asking, what: T): Promise<Outcome<Holder & T>> => {
     asked.push(how.confirm);
     patience.push(how.giveUpAfterMs);
+    if (server.answer === undefined) return new Promise(() => {});
     return Promise.resolve(server.answer.ok ? succeeded({ ...server.answer.value, ...what }) : server.answer);
   };
   const wire = credentials.credentials?.credentials;
@@ -70,6 +72,9 @@ function nodeThat({ serveStaleMs = 30_000, evidence: first = 'if-7', lifeMs = 3_
       get isLive() {
         return stream.isLive;
       },
+      get isHeard() {
+        return stream.isLive && !stream.isQuiet;
+      },
       silenceMs: () => (stream.isLive ? 0 : clock.monotonic() - stream.lostMs),
     },
     clock,
@@ -90,6 +95,11 @@ function nodeThat({ serveStaleMs = 30_000, evidence: first = 'if-7', lifeMs = 3_
     source,
     client,
     confirm: async () => assert.ok((await source.podCredentials(client(), 'reader', PATIENT)).ok),
+    /** The server hangs, and its stream has been silent for longer than from one heartbeat to the next. */
+    hang: (): void => {
+      server.answer = undefined;
+      stream.isQuiet = true;
+    },
     loseStream: (): void => {
       stream.isLive = false;
       stream.lostMs = clock.monotonic();
@@ -323,6 +333,39 @@ describe('the memory of a node that has lost its server', () => {
     node.store.apply(podUpdate({ identity: 'other' }), node.clock);
     await node.source.podCredentials(node.client(), 'reader', PATIENT);
     assert.deepEqual(node.patience, [undefined, undefined]);
+  });
+
+  it('answers a new connection without evidence after 200 ms while a silent server hangs, whatever else asks', async () => {
+    const node = nodeThat({ evidence: '-' });
+    await node.confirm();
+    node.hang();
+    for (let second = 1; second <= 25; second += 1) {
+      const client = node.client();
+      const answers: string[] = [];
+      const note = (outcome: Outcome<object>): void => void answers.push(outcome.ok ? 'ok' : outcome.failure.kind);
+      const asking = [
+        node.source.podRole(client, PATIENT).then(note),
+        node.source.podCredentials(client, 'reader', PATIENT).then(note),
+        node.source.podCredentials(client, 'reader', PATIENT).then(note),
+      ];
+      void node.source.podCredentials(client, 'writer', PATIENT).then(note);
+      await node.clock.advance(199);
+      assert.deepEqual(answers, []);
+      await node.clock.advance(1);
+      await Promise.all(asking);
+      assert.deepEqual(answers, ['ok', 'ok', 'ok'], 'and nothing for a role that is not its own');
+      await node.clock.advance(800);
+    }
+  });
+
+  it('waits for a server that hangs as for one that is slow as long as its stream is heard', async () => {
+    const node = nodeThat({ evidence: '-' });
+    await node.confirm();
+    node.server.answer = undefined;
+    let isAnswered = false;
+    void node.source.podCredentials(node.client(), 'reader', PATIENT).then(() => (isAnswered = true));
+    await node.clock.advance(10_000);
+    assert.equal(isAnswered, false);
   });
 
   it('ends with the credentials, whatever the kernel shows', async () => {

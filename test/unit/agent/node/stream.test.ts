@@ -79,6 +79,29 @@ describe('the stream of a node', () => {
     node.stopping.abort();
   });
 
+  it('is heard for three seconds after each word, if its whole set has been told, and not while it is opened anew', async () => {
+    const node = streamThat();
+    node.says(podUpdate());
+    assert.equal(node.stream.isHeard, false);
+    node.says(SYNCED);
+    await node.live(20_000);
+    assert.equal(node.stream.isHeard, true);
+    await node.clock.advance(2999);
+    assert.equal(node.stream.isHeard, true);
+    await node.clock.advance(1);
+    assert.deepEqual([node.stream.isHeard, node.stream.isLive], [false, true]);
+    node.says(HEARTBEAT, MOVED);
+    assert.equal(node.stream.isHeard, true);
+    await node.ends(status.OK);
+    assert.deepEqual([node.isOpen(), node.stream.isHeard, node.stream.isLive], [true, false, true]);
+    node.says(HEARTBEAT);
+    assert.equal(node.stream.isHeard, true);
+    await node.ends();
+    node.says(HEARTBEAT);
+    assert.deepEqual([node.isOpen(), node.stream.isHeard], [true, false]);
+    node.stopping.abort();
+  });
+
   it('takes a stream that says nothing for lost, and opens another at once', async () => {
     for (const said of [[], [SYNCED]]) {
       const node = streamThat();

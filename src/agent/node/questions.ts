@@ -1,0 +1,110 @@
+import type { MetadataCredentials } from '#domain/credentials.ts';
+import { failed, type Failure, type Outcome } from '#domain/failure.ts';
+import type { Confirm, Holder } from '#rpc/contract.ts';
+import { type Gateway, isOutOfReach, isWorthAnotherAttempt } from '#rpc/gateway.ts';
+import type { Clock } from '#runtime/clock.ts';
+import { createSingleFlight, type SingleFlight } from '#runtime/single-flight.ts';
+
+import type { Client, PodRole } from '../ports.ts';
+import type { NodeStream } from './stream.ts';
+import type { Trust } from './trust.ts';
+
+export interface QuestionsOptions {
+  readonly gateway: Gateway;
+  readonly trust: Pick<Trust, 'doubt' | 'establish'>;
+  readonly stream: Pick<NodeStream, 'isHeard'>;
+  readonly clock: Clock;
+}
+
+export interface Asking {
+  /** Ends the asker's waiting alone. */
+  readonly signal: AbortSignal;
+  /** Whether the node's memory would do where no server answers: then they are not waited for to the end. */
+  readonly hasFallback: boolean;
+}
+
+/** What is asked of servers about a client. Never rejects. Who the client is, is established with each answer. */
+export interface Questions {
+  /** Who has the client's address, and what role. */
+  role(client: Client, how: Asking): Promise<Outcome<Holder & PodRole>>;
+  credentials(
+    client: Client,
+    role: string,
+    how: Asking,
+  ): Promise<Outcome<Holder & { readonly credentials: MetadataCredentials }>>;
+  /** Whether a failure means that nobody can be asked. A server that does not answer may be slow: not one that is silent. */
+  isNobodyThere(failure: Failure): boolean;
+}
+
+/** Where the memory would do, servers that are away are tried for so long: the most impatient SDK waits half a second. */
+const GIVE_UP_AFTER_MS = 250;
+
+/** And servers that keep their connections and are silent for so long: an answer within 300 ms leaves time on a busy node. */
+const GIVE_UP_SILENT_AFTER_MS = 200;
+
+const CHANGED_HANDS = failed('pod-not-found', 'no pod found');
+
+export function createQuestions({ gateway, trust, stream, clock }: QuestionsOptions): Questions {
+  const isNobodyThere = (failure: Failure): boolean =>
+    isOutOfReach(failure) || (failure.kind === 'timed-out' && !stream.isHeard);
+
+  /** Asks a server, as sure as need be, and sees to it that the client is still who it was. */
+  const askServer = async <T extends Holder>(
+    client: Client,
+    question: (confirm: Confirm) => Promise<Outcome<T>>,
+  ): Promise<Outcome<T>> => {
+    const doubt = trust.doubt(client);
+    const outcome = await question(doubt.confirm);
+    if (!outcome.ok) return outcome;
+    return trust.establish(client, outcome.value, doubt) ? outcome : CHANGED_HANDS;
+  };
+
+  /**
+   * Asks, or joins who asks the same: the same question of the same client, which is the same address with the same evidence,
+   * or the same connection where there is none. The time of a question that was joined may run out before one's own has: then
+   * it is asked again, unless there is something to fall back on.
+   */
+  const ask = async <T extends Holder>(
+    client: Client,
+    flights: SingleFlight<Outcome<T>>,
+    { what, how: { signal, hasFallback } }: { readonly what: string; readonly how: Asking },
+    question: (confirm: Confirm, giveUpAfterMs: number | undefined) => Promise<Outcome<T>>,
+  ): Promise<Outcome<T>> => {
+    const giveUpAfterMs = hasFallback ? GIVE_UP_AFTER_MS : undefined;
+    const { address, evidence, acceptedMs } = client;
+    const key = JSON.stringify([address, evidence.kind === 'none' ? acceptedMs : evidence.key, what]);
+    for (;;) {
+      const { isFirst, result } = flights(key, () => askServer(client, (confirm) => question(confirm, giveUpAfterMs)));
+      // A server that hangs keeps its connection: only that its stream is silent tells it from one that is slow.
+      const outcome = await (hasFallback && !stream.isHeard ? within(clock, GIVE_UP_SILENT_AFTER_MS, result) : result);
+      if (outcome.ok || isFirst || signal.aborted || !isWorthAnotherAttempt(outcome.failure)) return outcome;
+      if (hasFallback && isNobodyThere(outcome.failure)) return outcome;
+    }
+  };
+
+  const roles = createSingleFlight<Outcome<Holder & PodRole>>();
+  const credentials = createSingleFlight<Outcome<Holder & { readonly credentials: MetadataCredentials }>>();
+
+  return {
+    role: (client, how) =>
+      ask(client, roles, { what: '', how }, (confirm, giveUpAfterMs) =>
+        gateway.podRole(client.address, { confirm, giveUpAfterMs }),
+      ),
+    credentials: (client, role, how) =>
+      ask(client, credentials, { what: role, how }, (confirm, giveUpAfterMs) =>
+        gateway.podCredentials(client.address, role, { confirm, giveUpAfterMs }),
+      ),
+    isNobodyThere,
+  };
+}
+
+/** The outcome if it comes in time. The question goes on: its answer still tells who the client is. */
+function within<T>(clock: Clock, limitMs: number, asking: Promise<Outcome<T>>): Promise<Outcome<T>> {
+  return new Promise((resolve) => {
+    const cancel = clock.after(limitMs, () => resolve(failed('timed-out', 'no server answered in time')));
+    void asking.then((outcome) => {
+      cancel();
+      resolve(outcome);
+    });
+  });
+}
