@@ -26,7 +26,7 @@ import type { Registry } from 'prom-client';
 import { watchCertificates } from './certificates.ts';
 import { type Daemon, runDaemon } from './daemon.ts';
 import type { AgentFlags } from './flags/agent.ts';
-import { redirectTargetsOf, runGuardOnly, startInterception } from './interception.ts';
+import { redirectTargetsOf, runGuardOnly, runUninstall, startInterception } from './interception.ts';
 import { clientKeepalive } from './keepalive.ts';
 import { startMonitoring } from './monitoring.ts';
 
@@ -41,6 +41,7 @@ export function runAgent({
   warnings: readonly string[];
 }): Promise<void> | void {
   if (flags.guardOnly) return runGuardOnly(flags);
+  if (flags.uninstall) return runUninstall(flags);
   return runDaemon('agent', flags, warnings, (daemon) => startAgent(flags, daemon));
 }
 

@@ -1,8 +1,11 @@
+import { networkInterfaces } from 'node:os';
+
 import { createCommandFollower, createCommandRunner } from '#agent/interception/command.ts';
 import { applyGuardOnce } from '#agent/interception/guard-once.ts';
 import type { HostAddresses } from '#agent/interception/host-addresses.ts';
 import { Interception } from '#agent/interception/interception.ts';
 import { createInterceptionMetrics } from '#agent/interception/metrics.ts';
+import { uninstall } from '#agent/interception/uninstall.ts';
 import { systemClock } from '#runtime/clock.ts';
 import { createLogger } from '#telemetry/logger.ts';
 import type { Registry } from 'prom-client';
@@ -64,4 +67,27 @@ export async function runGuardOnly(flags: AgentFlags): Promise<void> {
   if (outcome.ok) logger.info('the guard is in place', { families: outcome.families.join(' ') });
   else logger.error('the guard could not be put in place', { error: outcome.reason });
   process.exit(outcome.ok ? 0 : 1);
+}
+
+/** `--uninstall`: takes redirect, guard and backstop away and exits 0, or 1 with the reason. */
+export async function runUninstall(flags: AgentFlags): Promise<void> {
+  const logger = createLogger({ json: flags.jsonLog, level: flags.level });
+  const outcome = await uninstall({
+    addresses: flags.host.length > 0 ? flags.host : ownAddresses(),
+    port: flags.port,
+    clock: systemClock,
+    logger,
+    run: createCommandRunner({ clock: systemClock }),
+    signal: new AbortController().signal,
+  });
+  if (outcome.ok) {
+    logger.info('redirect, guard and backstop are gone: pods reach the role of this node', { rules: outcome.removed });
+  } else {
+    logger.error('redirect, guard and backstop could not be taken away', { error: outcome.reason });
+  }
+  process.exit(outcome.ok ? 0 : 1);
+}
+
+function ownAddresses(): string[] {
+  return Object.values(networkInterfaces()).flatMap((addresses = []) => addresses.map(({ address }) => address));
 }

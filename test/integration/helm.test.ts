@@ -322,6 +322,22 @@ describe('the Helm chart', { skip: helm.skip }, () => {
     }
   });
 
+  it('with agent.uninstall has each agent take its rules away and then do nothing, as deploy/removal has', (t) => {
+    const built = spawnSync('kubectl', ['kustomize', `${DEPLOY}removal`], { encoding: 'utf8' });
+    if (built.status !== 0) return t.skip('NOT TESTED: kubectl is not on the PATH');
+    const [plain, ours] = [
+      workloadOf(parseManifests(built.stdout), 'kiam-agent'),
+      workloadOf(render({ agent: { uninstall: true } }), 'kiam-agent'),
+    ].map(comparable);
+    const [remover] = ours.spec.template.spec.initContainers;
+    assert.deepEqual(remover, plain.spec.template.spec.initContainers[0]);
+    assert.deepEqual(ours.spec.template.spec.volumes, plain.spec.template.spec.volumes);
+    assert.deepEqual(ours.spec.updateStrategy, plain.spec.updateStrategy);
+    const [container] = ours.spec.template.spec.containers;
+    assert.deepEqual(container.command, plain.spec.template.spec.containers[0].command);
+    assert.deepEqual([container.args, container.ports, container.livenessProbe], [undefined, undefined, undefined]);
+  });
+
   it('passes helm lint --strict without a remark', async () => {
     const { status, stdout } = await helm.run(['lint', '--strict', CHART]);
     assert.equal(status, 0, stdout);

@@ -57,6 +57,8 @@ export interface KernelNode {
   startAgent(options?: AgentStart): Child;
   /** Runs `kiam agent --guard-only` to its end. */
   guardOnly(): Promise<ChildExit>;
+  /** Runs `kiam agent --uninstall` to its end, with the agent's address and port, or with other arguments. */
+  uninstall(args?: readonly string[]): Promise<ChildExit>;
   /** Starts a server and resolves once it serves. */
   startServer(): Promise<Child>;
   /** Runs a command on the node and returns its output; throws with what it said when it fails. */
@@ -162,6 +164,8 @@ export async function createKernelNode(options: KernelNodeOptions): Promise<Kern
     agentFlags,
     startAgent: (options) => start('agent', agentFlags(options)),
     guardOnly: () => start('agent', ['--guard-only']).exited,
+    uninstall: (args = [`--host=${network.node.address},${network.node.address6}`]) =>
+      start('agent', ['--uninstall', ...args]).exited,
     startServer: async () => {
       const child = start(
         'server',

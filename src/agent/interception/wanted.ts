@@ -73,14 +73,26 @@ export function wantedRedirect(
     chain: 'PREROUTING',
     specifications: [specification],
     isRecognised: (rule) => isRedirect(rule, family),
-    isSame: (rule) =>
-      isRedirect(rule, family) &&
-      isInterface(rule.inInterface, hostInterface) &&
-      rule.targetOptions.length === 2 &&
-      rule.targetOptions[0] === '--to-destination' &&
-      isSameEndpoint(rule.targetOptions[1] ?? '', destination),
+    isSame: (rule) => isRedirectTo(rule, options) && isInterface(rule.inInterface, hostInterface),
     isInTheWay: (rule) => mayTakeRedirected(rule, options),
   };
+}
+
+/** Whether a rule is a redirect to this place, by whatever interface packets come in. */
+export function isRedirectTo(rule: Rule, { family, address, port }: RedirectPlace): boolean {
+  const [option, destination = ''] = rule.targetOptions;
+  return (
+    isRedirect(rule, family) &&
+    rule.targetOptions.length === 2 &&
+    option === '--to-destination' &&
+    isSameEndpoint(destination, family === 'ipv6' ? `[${address}]:${port}` : `${address}:${port}`)
+  );
+}
+
+interface RedirectPlace {
+  readonly family: Family;
+  readonly address: string;
+  readonly port: number;
 }
 
 /** The guard's rules are told from an administrator's by this comment; they are never recognised without it. */

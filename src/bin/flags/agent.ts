@@ -26,6 +26,9 @@ export function agentProblems(flags: AgentFlags): string[] {
   if (flags.iptablesRemoveGuard && !iptablesRemove) {
     problems.push('--iptables-remove-guard needs --iptables-remove: without the guard the redirect protects nothing');
   }
+  if (flags.uninstall && (flags.guardOnly || iptables)) {
+    problems.push('--uninstall removes the rules and exits: not together with --iptables or --guard-only');
+  }
   if (flags.guardOnly && iptablesRemove) problems.push('--guard-only and --iptables-remove contradict each other');
   return problems;
 }

@@ -18,8 +18,9 @@ import {
 
 const AGENT_RULES = {
   problems: agentProblems,
-  // The guard needs neither certificates nor an address: it rejects whoever asks and whatever for.
-  needsNothing: ({ guardOnly }: { readonly guardOnly: boolean }): boolean => guardOnly,
+  // The guard needs neither certificates nor an address: it rejects whoever asks and whatever for. Nor does its removal.
+  needsNothing: ({ guardOnly, uninstall }: { readonly guardOnly: boolean; readonly uninstall: boolean }): boolean =>
+    guardOnly || uninstall,
 };
 
 /** Every command but the doctor. */

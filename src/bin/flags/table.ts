@@ -163,6 +163,11 @@ export const AGENT_OPTIONS = {
     'Remove the guard at exit as well: pods then reach the identity of the node',
   ),
   'guard-only': toggle(INTERCEPTION, 'Install the guard and exit, for an init container; needs no certificate'),
+  uninstall: toggle(
+    INTERCEPTION,
+    'Remove redirect, guard and backstop and exit; needs no certificate. Pods then reach the identity of the node. ' +
+      'The redirect is the one to --host, or to any address of the node, and --port',
+  ),
   'pod-concurrency': value(LIMITS, integer(0, 100_000), '16', 'Requests at a time; 0 for no limit'),
   'pod-rate': value(
     LIMITS,

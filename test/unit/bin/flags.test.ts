@@ -88,6 +88,7 @@ test("The arguments of Kiam's agent manifest mean what they meant", async () => 
     iptablesRemove: false,
     iptablesRemoveGuard: false,
     guardOnly: false,
+    uninstall: false,
   };
   assert.deepEqual(flags, {
     jsonLog: true,
@@ -358,6 +359,7 @@ const REFUSED: readonly (readonly [readonly string[], RegExp])[] = [
   [[...AGENT, '--iptables', '--port=0'], /^--iptables needs a --port/],
   [[...AGENT, '--iptables-remove-guard'], /^--iptables-remove-guard needs --iptables-remove/],
   [[...AGENT, '--guard-only', '--iptables-remove'], /contradict each other$/],
+  [[...AGENT, '--iptables', '--uninstall'], /not together with --iptables or --guard-only$/],
   [['server', ...TLS], /^one of --role-base-arn and --role-base-arn-autodetect must be given$/],
   [
     ['server', ...TLS, '--role-base-arn=arn:aws:iam::123456789012:role'],
