@@ -70,7 +70,7 @@ function callSts({ clock, callLimitMs, signal, sts }: IssuerOptions, identity: I
   });
 }
 
-/** Turns credentials away whose expiry leaves no time to use them, and mends an expiry that no session can have. */
+/** Turns credentials away whose expiry leaves no time to use them, and fixes an expiry that no session can have. */
 function judge(outcome: StsOutcome, nowMs: number, warn: (message: string) => void): Issued {
   if (!outcome.ok) return { ok: false, failure: outcome };
   const lifetime = lifetimeOf(outcome, nowMs);

@@ -29,7 +29,7 @@ export function socketsOfUser(): readonly string[] {
 
 const SOCKET = /^(\d+)\.sock$/;
 
-/** Makes a path ready to be listened on. Throws an Error that says why it cannot be had. */
+/** Makes a path ready to be listened on. Throws an Error that says why it cannot be used. */
 export async function prepareSocket(path: string): Promise<void> {
   const folder = dirname(path);
   mkdirSync(folder, { recursive: true, mode: 0o700 });
@@ -39,7 +39,7 @@ export async function prepareSocket(path: string): Promise<void> {
   }
   if (!existsSync(path)) return;
   // A server that was killed leaves its socket behind; anything else is not ours to take away.
-  if (!lstatSync(path).isSocket()) throw new Error('the path is taken by something that is no socket');
+  if (!lstatSync(path).isSocket()) throw new Error('the path is in use by something that is not a socket');
   if (await isAnswered(path)) throw new Error('another process listens there');
   rmSync(path, { force: true });
 }

@@ -34,6 +34,6 @@ export async function startAdmin(
   // The folder may be one that others enter, and the umask none.
   listener.listening
     .then(() => chmod(path, 0o600))
-    .catch((error: unknown) => warn('admin: the socket cannot be kept to this user', error));
+    .catch((error: unknown) => warn('admin: the socket cannot be limited to this user', error));
   shutdown.add({ name: 'admin', limitMs: 1000, close: () => listener.close() });
 }

@@ -109,7 +109,7 @@ async function startAgent(flags: AgentFlags, daemon: Daemon): Promise<void> {
     target: { host: flags.listenAddress, port: flags.port },
     clock,
     signal: shutdown.signal,
-    onWait: (error) => logger.error('cannot listen for pods yet: trying on', { port: flags.port, error }),
+    onWait: (error) => logger.error('cannot listen for pods yet; retrying', { port: flags.port, error }),
   });
   listening = true;
   logger.info('listening', { address: `${flags.listenAddress}:${port}` });

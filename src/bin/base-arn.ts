@@ -27,7 +27,7 @@ export async function resolveBaseArn(
         logger.info('using the base ARN of the instance profile', { 'role.base-arn': detected.baseArn });
         return detected.baseArn;
       }
-      if (detected.reason !== said) logger.error('cannot detect the base ARN: trying on', { error: detected.reason });
+      if (detected.reason !== said) logger.error('cannot detect the base ARN; retrying', { error: detected.reason });
       said = detected.reason;
       await sleep(clock, backoff.nextMs(), shutdown.signal);
     }

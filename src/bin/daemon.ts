@@ -47,7 +47,11 @@ export function runDaemon(
 function exitOnDefect(logger: ProcessLogger): void {
   const exit = (kind: string) => (error: unknown) => {
     const place = error instanceof Error ? error.stack?.split('\n').slice(1, 4).join(' ').trim() : undefined;
-    logger.fatal('a defect ends the daemon', { kind, error: error instanceof Error ? error : String(error), place });
+    logger.fatal('unexpected error: the daemon exits', {
+      kind,
+      error: error instanceof Error ? error : String(error),
+      place,
+    });
     process.exit(1);
   };
   process.on('uncaughtException', exit('exception'));

@@ -8,6 +8,6 @@ export function logForeignLines(logger: Logger): void {
   process.removeAllListeners('warning');
   process.on('warning', (warning) => {
     const code = 'code' in warning && typeof warning.code === 'string' ? warning.code : undefined;
-    logger.warn('Node warns', { name: warning.name, code, error: warning });
+    logger.warn('warning from Node.js', { name: warning.name, code, error: warning });
   });
 }

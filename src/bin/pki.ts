@@ -39,7 +39,7 @@ async function takeStep(flags: PkiFlags): Promise<PkiStep> {
     return renewPairs({ ...current, authority: (await givenAuthority(flags)) ?? current.authority }, options);
   }
   if (Object.values(current).every((part) => part === undefined)) return createPki(options);
-  return { ok: false, reason: `${folder} holds certificates already: --renew or --rotate-ca is meant` };
+  return { ok: false, reason: `${folder} holds certificates already: give --renew or --rotate-ca` };
 }
 
 const NOTHING: PkiFolder = {

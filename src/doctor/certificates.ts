@@ -25,20 +25,20 @@ export interface CertificatesOptions {
 /** Extended key usages (RFC 5280, 4.2.1.12). */
 const USAGES = { server: '1.3.6.1.5.5.7.3.1', client: '1.3.6.1.5.5.7.3.2' } as const;
 const SECRETS = { server: 'kiam-server-tls', client: 'kiam-agent-tls' } as const;
-const RENEW = '`kiam pki --renew` makes new pairs of the same CA; both daemons take them into use without a restart';
+const RENEW = '`kiam pki --renew` makes new pairs of the same CA; both daemons start using them without a restart';
 
 /** The PEM files of one side: whether they can be read, belong together, lead to the CA, are valid now and fit their purpose. */
 export function checkCertificates(options: CertificatesOptions): Observation[] {
   const { files, reading, side } = options;
   if (reading.outcome === 'unreadable') {
-    const mend = `give --cert, --key and --ca the paths at which the Secret ${SECRETS[side]} is mounted, readable for this user`;
-    return [wrong(reading.reason, mend)];
+    const fix = `give --cert, --key and --ca the paths at which the Secret ${SECRETS[side]} is mounted, readable for this user`;
+    return [wrong(reading.reason, fix)];
   }
   if (reading.outcome === 'unusable') {
     return [wrong(reading.reason, `put certificate, key and CA of one issue into the Secret ${SECRETS[side]}`)];
   }
   const problems = [
-    ...(reading.outcome === 'doubtful' ? [wrong(reading.reason, mendOfDoubt(reading.reason))] : []),
+    ...(reading.outcome === 'doubtful' ? [wrong(reading.reason, fixOfDoubt(reading.reason))] : []),
     ...purposeProblems(options, reading.snapshot),
     ...expiryProblems(options, reading.snapshot),
   ];
@@ -47,7 +47,7 @@ export function checkCertificates(options: CertificatesOptions): Observation[] {
   return [ok(`${files.certPath} has its key, was issued by ${files.caPath} and is valid until ${until}`)];
 }
 
-function mendOfDoubt(reason: string): string {
+function fixOfDoubt(reason: string): string {
   if (reason.includes('not valid before')) return 'set the clock of this node, or of the machine that issued it, right';
   if (reason.includes('has expired')) return RENEW;
   return 'both sides need the CA that issued the other side’s certificate: put it into ca.pem of both Secrets';
@@ -59,18 +59,16 @@ function purposeProblems({ files, side, dialled }: CertificatesOptions, snapshot
   // Without the extension a certificate is good for every purpose.
   const usages: readonly string[] | undefined = leaf.keyUsage;
   if (usages !== undefined && !usages.includes(USAGES[side])) {
-    const mend = `issue it with the extended key usage ${side}Auth; \`kiam pki\` does`;
-    problems.push(
-      wrong(`${files.certPath} is not for a ${side}: its extended key usage is ${usages.join(', ')}`, mend),
-    );
+    const fix = `issue it with the extended key usage ${side}Auth; \`kiam pki\` does`;
+    problems.push(wrong(`${files.certPath} is not for a ${side}: its extended key usage is ${usages.join(', ')}`, fix));
   }
   if (side === 'client') return problems;
   if (leaf.subjectAltName === undefined) {
-    const mend = 'issue it for the names that agents dial: kiam-server, localhost, 127.0.0.1; `kiam pki` does';
-    problems.push(wrong(`${files.certPath} has no name (subjectAltName), so that every agent refuses it`, mend));
+    const fix = 'issue it for the names that agents dial: kiam-server, localhost, 127.0.0.1; `kiam pki` does';
+    problems.push(wrong(`${files.certPath} has no name (subjectAltName), so that every agent refuses it`, fix));
   } else if (dialled !== undefined && !isFor(leaf, dialled)) {
-    const mend = `issue it for ${dialled} as well, or have agents dial one of its names by --server-address`;
-    problems.push(wrong(`${files.certPath} is not for ${dialled}, but for ${leaf.subjectAltName}`, mend));
+    const fix = `issue it for ${dialled} as well, or have agents dial one of its names by --server-address`;
+    problems.push(wrong(`${files.certPath} is not for ${dialled}, but for ${leaf.subjectAltName}`, fix));
   }
   return problems;
 }

@@ -14,7 +14,7 @@ export interface Check {
 
 const LIMIT_MS = 15_000;
 
-const MEND = 'try again; when it stays so, the daemon’s own log may say more';
+const FIX = 'try again; when it stays so, the daemon’s own log may say more';
 
 /** Runs checks one after the other and hands over what each found. One that takes too long or breaks cannot tell. */
 export async function* runChecks(checks: readonly Check[], clock: Clock): AsyncGenerator<Finding> {
@@ -27,13 +27,13 @@ async function runCheck(check: Check, clock: Clock): Promise<readonly Observatio
   const { limitMs = LIMIT_MS } = check;
   const deadline = startDeadline(clock, limitMs, new AbortController().signal);
   const expired = new Promise<readonly Observation[]>((resolve) => {
-    const giveUp = (): void => resolve([cannotTell(`it took longer than ${limitMs / 1000} s`, MEND)]);
+    const giveUp = (): void => resolve([cannotTell(`it took longer than ${limitMs / 1000} s`, FIX)]);
     deadline.signal.addEventListener('abort', giveUp, { once: true });
   });
   try {
     return await Promise.race([check.look(deadline.signal), expired]);
   } catch (error) {
-    return [cannotTell(error instanceof Error ? error.message : String(error), MEND)];
+    return [cannotTell(error instanceof Error ? error.message : String(error), FIX)];
   } finally {
     deadline.clear();
   }

@@ -13,7 +13,7 @@ const MOST_MS = 60_000;
 /** This machine's clock against others that are kept right. */
 export function checkClock(readings: readonly ClockReading[]): Observation[] {
   if (readings.length === 0) {
-    return [cannotTell('nobody whose clock could be compared has answered', 'compare `date -u` with another machine')];
+    return [cannotTell('no machine answered whose clock could be compared', 'compare `date -u` with another machine')];
   }
   return readings.map(({ of, aheadMs }) => {
     const seconds = Math.round(Math.abs(aheadMs) / 1000);

@@ -14,12 +14,12 @@ export interface DaemonOptions {
 /** What the daemon that runs beside this program says of itself: the reasons why it is not ready. Never rejects. */
 export async function checkDaemon({ address, clock, signal }: DaemonOptions): Promise<Observation[]> {
   if (address === undefined) {
-    return [cannotTell('the daemon has no --prometheus-listen-addr, where it would say how it is', 'give it one')];
+    return [cannotTell('the daemon has no --prometheus-listen-addr, where it would report its state', 'give it one')];
   }
   const answer = await askHttp({ ...localEnd(address), path: '/ready', clock, signal });
   if (!answer.ok) {
-    const mend = 'run this in the daemon’s own container, with its flags; `kubectl logs --previous` says why it ended';
-    return [cannotTell(`no daemon answers at ${address.host}:${address.port}/ready: ${answer.reason}`, mend)];
+    const fix = 'run this in the daemon’s own container, with its flags; `kubectl logs --previous` says why it ended';
+    return [cannotTell(`no daemon answers at ${address.host}:${address.port}/ready: ${answer.reason}`, fix)];
   }
   if (answer.status === 200) return [ok('the daemon that runs here is ready')];
   const reasons = answer.body.split('\n').filter((line) => line !== '');

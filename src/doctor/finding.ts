@@ -1,8 +1,8 @@
 /** What one look at one thing found. */
 export type Observation =
   | { readonly verdict: 'ok'; readonly says: string }
-  /** `mend` says what to do about it, in one line. */
-  | { readonly verdict: 'wrong' | 'cannot tell'; readonly says: string; readonly mend: string };
+  /** `fix` says what to do about it, in one line. */
+  | { readonly verdict: 'wrong' | 'cannot tell'; readonly says: string; readonly fix: string };
 
 /** An observation with the name of the check that made it: one line of the report. */
 export type Finding = Observation & { readonly check: string };
@@ -11,10 +11,10 @@ export function ok(says: string): Observation {
   return { verdict: 'ok', says };
 }
 
-export function wrong(says: string, mend: string): Observation {
-  return { verdict: 'wrong', says, mend };
+export function wrong(says: string, fix: string): Observation {
+  return { verdict: 'wrong', says, fix };
 }
 
-export function cannotTell(says: string, mend: string): Observation {
-  return { verdict: 'cannot tell', says, mend };
+export function cannotTell(says: string, fix: string): Observation {
+  return { verdict: 'cannot tell', says, fix };
 }

@@ -17,7 +17,7 @@ export interface HandshakeOptions {
 export type Handshake =
   | { readonly ok: true }
   /** `says` completes a sentence that begins with the address. */
-  | { readonly ok: false; readonly says: string; readonly mend: string };
+  | { readonly ok: false; readonly says: string; readonly fix: string };
 
 /** Connects by TLS and tells what exactly is wrong with the way there or with the other's certificate. Never rejects. */
 export function shakeHands({ address, port, serverName, snapshot, limitMs }: HandshakeOptions): Promise<Handshake> {
@@ -39,44 +39,45 @@ export function shakeHands({ address, port, serverName, snapshot, limitMs }: Han
       resolve(result);
     };
     socket.setTimeout(limitMs, () =>
-      finish({ ok: false, says: `does not answer within ${limitMs} ms`, mend: MEND_WAY }),
+      finish({ ok: false, says: `does not answer within ${limitMs} ms`, fix: FIX_THE_WAY }),
     );
     socket.on('error', (error: NodeJS.ErrnoException) => finish(explainError(error)));
     socket.on('secureConnect', () => finish(judge(socket, serverName)));
   });
 }
 
-const MEND_WAY = 'security groups and firewalls must let nodes reach this port of the server’s node; does its pod run?';
+const FIX_THE_WAY =
+  'security groups and firewalls must let nodes reach this port of the server’s node; does its pod run?';
 
 function explainError(error: NodeJS.ErrnoException): Handshake {
   const { code = '', message } = error;
   if (code === 'ECONNREFUSED') {
-    const mend =
+    const fix =
       'is this the port of the server’s --bind? does the server run (`kubectl -n kube-system get pods -l app=kiam`)?';
-    return { ok: false, says: 'is reached, and nothing listens there (ECONNREFUSED)', mend };
+    return { ok: false, says: 'is reached, and nothing listens there (ECONNREFUSED)', fix };
   }
   if (/^(?:EHOSTUNREACH|ENETUNREACH|EADDRNOTAVAIL|ETIMEDOUT|EACCES|EPERM)$/.test(code)) {
-    return { ok: false, says: `cannot be reached: ${code}`, mend: MEND_WAY };
+    return { ok: false, says: `cannot be reached: ${code}`, fix: FIX_THE_WAY };
   }
-  const mend =
+  const fix =
     'is this a kiam server, and do both sides have certificates of one CA? the server’s log has the other half';
-  return { ok: false, says: `does not finish the TLS handshake: ${code === '' ? message : code}`, mend };
+  return { ok: false, says: `does not finish the TLS handshake: ${code === '' ? message : code}`, fix };
 }
 
 function judge(socket: TLSSocket, serverName: string): Handshake {
   const certificate = socket.getPeerX509Certificate();
-  if (certificate === undefined) return { ok: false, says: 'shows no certificate', mend: 'is this a kiam server?' };
+  if (certificate === undefined) return { ok: false, says: 'shows no certificate', fix: 'is this a kiam server?' };
   if (!socket.authorized) {
     const reason = String(socket.authorizationError);
-    const mend = reason.includes('EXPIRED')
+    const fix = reason.includes('EXPIRED')
       ? 'renew the server’s certificate: `kiam pki --renew`'
       : 'give the agent’s --ca the CA that issued the server’s certificate';
-    return { ok: false, says: `shows a certificate that is not trusted: ${reason}`, mend };
+    return { ok: false, says: `shows a certificate that is not trusted: ${reason}`, fix };
   }
   if (!isFor(certificate, serverName)) {
     const names = certificate.subjectAltName ?? 'no name at all';
-    const mend = `issue the server’s certificate for ${serverName}, or dial one of its names by --server-address`;
-    return { ok: false, says: `shows a certificate that is not for ${serverName}, but for ${names}`, mend };
+    const fix = `issue the server’s certificate for ${serverName}, or dial one of its names by --server-address`;
+    return { ok: false, says: `shows a certificate that is not for ${serverName}, but for ${names}`, fix };
   }
   return { ok: true };
 }

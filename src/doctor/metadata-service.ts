@@ -23,7 +23,7 @@ export interface MetadataServiceReport {
 
 const INSTANCE_ID = '/latest/meta-data/instance-id';
 
-const MEND_NETWORK =
+const FIX_NETWORK =
   'give the server the host’s network (`hostNetwork: true` with `dnsPolicy: ClusterFirstWithHostNet`, as the manifests do), or ' +
   'do without the metadata service: --role-base-arn, and IRSA or Pod Identity for the server';
 
@@ -42,30 +42,30 @@ export async function checkMetadataService(options: MetadataServiceOptions): Pro
   const bare = await askHttp({ ...placeOf(options.endpoint, options), path: INSTANCE_ID });
   if (outcome.reason === 'timed out' && bare.ok) {
     const says =
-      'it answers, but its tokens do not get here: its hop limit is 1, and this container is one hop further';
-    return { observations: [wrong(says, MEND_NETWORK)], clock: undefined };
+      'it answers, but its tokens do not arrive here: its hop limit is 1, and this container is one hop further';
+    return { observations: [wrong(says, FIX_NETWORK)], clock: undefined };
   }
-  const mend = 'is this an EC2 instance with HttpEndpoint=enabled, and is --metadata-endpoint right?';
-  return { observations: [wrong(`${options.endpoint}: ${outcome.message}`, mend)], clock: undefined };
+  const fix = 'is this an EC2 instance with HttpEndpoint=enabled, and is --metadata-endpoint right?';
+  return { observations: [wrong(`${options.endpoint}: ${outcome.message}`, fix)], clock: undefined };
 }
 
 function judgeAnswer({ endpoint, onHostNetwork }: MetadataServiceOptions, answer: MetadataAnswer): Observation[] {
   const body = answer.body.toString('utf8').trim();
   if (answer.status === 200) {
     const hopLimit = onHostNetwork
-      ? cannotTell('its hop limit does not show from the node’s own network', MEND_SEE_HOP_LIMIT)
-      : ok('its tokens get to this container');
+      ? cannotTell('its hop limit cannot be seen from the node’s own network', FIX_SEE_HOP_LIMIT)
+      : ok('its tokens reach this container');
     return [ok(`${endpoint} answers: instance ${body.slice(0, 40)}`), hopLimit];
   }
   if (answer.status === 404 && body.includes('allow-route-regexp')) {
-    const says = `an agent of Kiam answers in the place of ${endpoint}, which is hidden from this container`;
-    return [wrong(says, MEND_NETWORK)];
+    const says = `an agent of Kiam answers in place of ${endpoint}, which is hidden from this container`;
+    return [wrong(says, FIX_NETWORK)];
   }
   return [
     wrong(`${endpoint} answers ${answer.status}`, 'HttpEndpoint must be enabled, and HttpTokens may be required'),
   ];
 }
 
-const MEND_SEE_HOP_LIMIT =
+const FIX_SEE_HOP_LIMIT =
   'it should be 1 where pods run: `kiam doctor pod` tells from a pod, `aws ec2 describe-instances --query ' +
   "'Reservations[].Instances[].MetadataOptions'` from anywhere";

@@ -7,14 +7,14 @@ const CHECK_WIDTH = 15;
 export function findingText(finding: Finding): string {
   const head = `${finding.verdict.padEnd(VERDICT_WIDTH)}${finding.check.padEnd(CHECK_WIDTH)} ${oneLine(finding.says)}`;
   if (finding.verdict === 'ok') return head;
-  return `${head}\n${' '.repeat(VERDICT_WIDTH)}mend: ${oneLine(finding.mend)}`;
+  return `${head}\n${' '.repeat(VERDICT_WIDTH)}fix: ${oneLine(finding.fix)}`;
 }
 
 /** The last line. */
 export function summaryText(findings: readonly Finding[]): string {
   const { wrong, cannotTell } = countVerdicts(findings);
-  if (wrong === 0) return `Nothing is wrong${cannotTell === 0 ? '' : `; ${cannotTell} could not be told`}.`;
-  return `${wrong} ${wrong === 1 ? 'is' : 'are'} wrong${cannotTell === 0 ? '' : `; ${cannotTell} could not be told`}.`;
+  if (wrong === 0) return `Nothing is wrong${cannotTell === 0 ? '' : `; ${cannotTell} could not be determined`}.`;
+  return `${wrong} ${wrong === 1 ? 'is' : 'are'} wrong${cannotTell === 0 ? '' : `; ${cannotTell} could not be determined`}.`;
 }
 
 /** The whole report as one JSON document, for programs. */

@@ -30,7 +30,7 @@ export async function checkServers(options: ServersOptions): Promise<Observation
   try {
     addresses = await resolve(host);
   } catch (error) {
-    return [wrong(`${host} cannot be resolved: ${codeOf(error)}`, MEND_DNS)];
+    return [wrong(`${host} cannot be resolved: ${codeOf(error)}`, FIX_DNS)];
   }
   const each = await Promise.all(addresses.map((address) => checkServer(options, address)));
   return [ok(`${host}:${port} is ${addresses.join(', ')}`), ...each.flat()];
@@ -42,7 +42,7 @@ async function resolveAsGrpc(host: string): Promise<readonly string[]> {
   return [...new Set(found.map(({ address }) => address))];
 }
 
-const MEND_DNS =
+const FIX_DNS =
   'an agent with hostNetwork needs `dnsPolicy: ClusterFirstWithHostNet`, and the headless Service kiam-server must have ' +
   'ready pods: `kubectl -n kube-system get endpoints kiam-server`';
 
@@ -50,7 +50,7 @@ async function checkServer(options: ServersOptions, address: string): Promise<Ob
   const { host, port, snapshot, limitMs, signal } = options;
   const place = formatListenAddress({ host: address, port });
   const handshake = await shakeHands({ address, port, serverName: host, snapshot, limitMs });
-  if (!handshake.ok) return [wrong(`${place} ${handshake.says}`, handshake.mend)];
+  if (!handshake.ok) return [wrong(`${place} ${handshake.says}`, handshake.fix)];
   const client = new KiamClient({
     contract: loadContract(),
     serverAddress: place,
@@ -64,9 +64,9 @@ async function checkServer(options: ServersOptions, address: string): Promise<Ob
     const answer = await client.call('GetHealth', {}, { timeoutMs: limitMs, signal });
     if (answer.ok) return [ok(`${place} answers for ${host}: ${answer.response.message}`)];
     // With TLS 1.3 the client has finished before the server looks at its certificate (RFC 8446, 4.4.2.4).
-    const mend =
+    const fix =
       'the server’s own log says why; if it is the agent’s certificate, its --ca must hold the CA that issued it';
-    return [wrong(`${place} has a good certificate, but does not answer GetHealth: ${answer.details}`, mend)];
+    return [wrong(`${place} has a good certificate, but does not answer GetHealth: ${answer.details}`, fix)];
   } finally {
     client.close();
   }

@@ -325,7 +325,7 @@ export class ListWatch<R extends StoredObject> {
 
   #tellOlderStore(position: string, resourceVersion: string): void {
     const { logger, resource } = this.#options;
-    logger.warn('the Kubernetes API tells an older state than before: everything is listed again', {
+    logger.warn('the Kubernetes API returned an older state than before: listing everything again', {
       resource: resource.name,
       position,
       resourceVersion,

@@ -45,7 +45,7 @@ function meaning({ status }: ApiFailure): string {
     return 'the Kubernetes API forbids this now: the role lacks this verb on this resource, or the API server has just started';
   }
   if (status === 401) return 'the Kubernetes API does not accept the credentials that it is given';
-  return 'the Kubernetes API does not do what it is asked: keeping what is known and trying again';
+  return 'the Kubernetes API does not answer as expected: keeping what is known and retrying';
 }
 
 function describe({ status, message }: ApiFailure): string {

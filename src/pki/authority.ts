@@ -93,7 +93,7 @@ type ParsedAuthority =
 function parseAuthority({ certificatePem, privateKeyPem }: KeyPairPem): ParsedAuthority {
   const certificate = parsedOrNone(() => new X509Certificate(certificatePem));
   if (certificate === undefined) return { ok: false, reason: 'the CA file holds no certificate in PEM form' };
-  if (!certificate.ca) return { ok: false, reason: 'the certificate of the CA file is that of no authority' };
+  if (!certificate.ca) return { ok: false, reason: 'the certificate in the CA file is not that of an authority' };
   const privateKey = parsedOrNone(() => createPrivateKey(privateKeyPem));
   if (privateKey === undefined) return { ok: false, reason: 'the CA key file holds no private key in PEM form' };
   if (privateKey.asymmetricKeyDetails?.namedCurve !== 'prime256v1') {

@@ -28,7 +28,7 @@ export async function renewPairs(
   { authority, next }: Pick<PkiFolder, 'authority' | 'next'>,
   options: PkiStepOptions,
 ): Promise<PkiStep> {
-  if (next !== undefined) return refuse('a rotation of the CA has begun: end it by --rotate-ca=finish, then renew');
+  if (next !== undefined) return refuse('a rotation of the CA has begun: finish it by --rotate-ca=finish, then renew');
   const opened = await openPair(authority, options.clock);
   return opened.ok ? issueBy(opened.authority, options) : opened;
 }
@@ -39,7 +39,7 @@ export async function renewPairs(
  */
 export async function beginRotation(current: PkiFolder, options: PkiStepOptions): Promise<PkiStep> {
   const { authority, server, agent, next } = current;
-  if (next !== undefined) return refuse('a rotation of the CA has begun already: end it by --rotate-ca=finish');
+  if (next !== undefined) return refuse('a rotation of the CA has begun already: finish it by --rotate-ca=finish');
   if (server === undefined || agent === undefined) {
     return refuse('the folder lacks the pairs in use: a rotation needs all the files that kiam pki --out has written');
   }

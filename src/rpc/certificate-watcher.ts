@@ -98,7 +98,7 @@ export class CertificateWatcher {
     const problem = reading.outcome === 'good' ? undefined : reading.reason;
     if (problem !== undefined && problem !== this.#problem) {
       const kept = this.#current === undefined ? 'nothing' : `serial ${this.#current.serialNumber}`;
-      logger.error('the TLS certificate cannot be used as it is', { error: problem, kept });
+      logger.error('the TLS certificate cannot be used', { error: problem, kept });
     }
     this.#problem = problem;
     // A doubtful pair is better than none: the other side's refusal will then name it.
@@ -111,7 +111,7 @@ export class CertificateWatcher {
     if (previous !== undefined && isSame(previous, snapshot)) return;
     this.#current = snapshot;
     this.#options.gauges.expirySeconds.set(Math.floor(snapshot.expiresAtMs / 1000));
-    this.#options.logger.info('TLS certificate in force', {
+    this.#options.logger.info('TLS certificate in use', {
       serial: snapshot.serialNumber,
       expires: new Date(snapshot.expiresAtMs).toISOString(),
     });

@@ -52,7 +52,7 @@ export class ServerMonitor {
 
   #away(cause: string): void {
     this.#problem = `no server answers: ${cause}`;
-    if (this.#said !== 'away') this.#options.logger.warn('no server answers: trying on', { error: cause });
+    if (this.#said !== 'away') this.#options.logger.warn('no server answers; retrying', { error: cause });
     this.#said = 'away';
   }
 }

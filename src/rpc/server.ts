@@ -161,7 +161,7 @@ export class KiamServer {
           reply(null, outcome.value);
         },
         (error: unknown) => {
-          logger.error('a request failed on a defect', { 'grpc.method': method, error: describeError(error) });
+          logger.error('a request failed unexpectedly', { 'grpc.method': method, error: describeError(error) });
           refuse(DEFECT);
         },
       );
@@ -191,7 +191,7 @@ export class KiamServer {
       };
       watchNode(call.request, stream).then(end, (error: unknown) => {
         leave();
-        logger.error('a stream failed on a defect', { 'grpc.method': 'WatchNode', error: describeError(error) });
+        logger.error('a stream failed unexpectedly', { 'grpc.method': 'WatchNode', error: describeError(error) });
         fail(statusOf(DEFECT));
       });
     };

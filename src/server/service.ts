@@ -89,7 +89,10 @@ export function createService(options: ServiceOptions): ServiceHandlers {
     if (verdict.kind === 'holds') return succeeded(verdict.ageMs);
     if (verdict.kind === 'late') return failed('timed-out', 'the API server did not answer in time');
     if (verdict.kind === 'unsure') return failed('view-stale', 'it is not certain who has the address');
-    logger.info('an address has changed hands before the watch said so', { ...podFields(pod), 'pod.ip': address });
+    logger.info('an address has passed to another pod before the watch reported it', {
+      ...podFields(pod),
+      'pod.ip': address,
+    });
     await untilOther(pods, { address, node, uid: pod.uid }, signal);
     return NOT_FOUND;
   };

@@ -38,7 +38,10 @@ export function createMetadataMetrics(registry: Registry): MetadataMetrics {
       buckets: SECONDS_BUCKETS,
       registry,
     }),
-    credentialFetchErrors: counter('credential_fetch_errors_total', 'Requests for which no credentials could be had.'),
+    credentialFetchErrors: counter(
+      'credential_fetch_errors_total',
+      'Requests for which no credentials were available.',
+    ),
     credentialEncodeErrors: counter('credential_encode_errors_total', 'Credentials that could not be encoded.'),
     findRoleErrors: counter('find_role_errors_total', 'Requests for which the role of the pod could not be found.'),
     emptyRole: counter('empty_role_total', 'Requests from pods that are annotated with no role.'),

@@ -168,9 +168,9 @@ describe(
       const { rules } = await plane.admin.demand('GET', role);
       await plane.admin.demand('PATCH', role, { rules: rules.slice(0, 1) });
       const poorer = [
-        'access: RBAC does not allow to create events',
-        'access: RBAC does not allow to patch events',
-        'access: RBAC does not allow to create tokenreviews.authentication.k8s.io',
+        'access: RBAC does not allow us to create events',
+        'access: RBAC does not allow us to patch events',
+        'access: RBAC does not allow us to create tokenreviews.authentication.k8s.io',
         refused,
       ];
       // The API server's own view of roles follows by a watch.

@@ -1,4 +1,5 @@
-// npm run bench [-- --only p1,p2] [-- --quick]: measures, prints a table and writes results.json beside this file.
+// npm run bench [-- --only p1,p2] [-- --quick] [-- --keep]: measures, prints a table and writes results.json beside this file;
+// with --keep also docs/performance-results.json, which docs/performance.md quotes (npm run docs writes its table).
 import { writeFileSync } from 'node:fs';
 import { availableParallelism, cpus, loadavg } from 'node:os';
 import { fileURLToPath } from 'node:url';
@@ -27,12 +28,23 @@ const FIGURES: Readonly<Record<string, (setting: Setting) => Promise<Figure>>> =
   neighbours: measureNeighbours,
 };
 
+const OPTIONS = {
+  only: { type: 'string' },
+  quick: { type: 'boolean', default: false },
+  keep: { type: 'boolean', default: false },
+} as const;
+
 async function main(): Promise<void> {
-  const { values } = parseArgs({ options: { only: { type: 'string' }, quick: { type: 'boolean', default: false } } });
+  const { values } = parseArgs({ options: OPTIONS });
   const names = values.only === undefined ? Object.keys(FIGURES) : values.only.split(',');
   const unknown = names.filter((name) => FIGURES[name] === undefined);
   if (unknown.length > 0) {
     console.error(`no such figure: ${unknown.join(', ')}; there are ${Object.keys(FIGURES).join(', ')}`);
+    process.exitCode = 1;
+    return;
+  }
+  if (values.keep && (values.quick || values.only !== undefined)) {
+    console.error('--keep is for a whole run: neither --quick nor --only');
     process.exitCode = 1;
     return;
   }
@@ -50,10 +62,12 @@ async function main(): Promise<void> {
     printFigure(figure, performance.now() - startedMs);
     figures.push(figure);
   }
-  const file = fileURLToPath(new URL('results.json', import.meta.url));
   const results = { at: new Date().toISOString(), machine, loadBefore, quick: values.quick, figures };
-  writeFileSync(file, `${JSON.stringify(results, null, 1)}\n`);
-  console.log(`\nwritten to ${file}`);
+  for (const name of ['results.json', ...(values.keep ? ['../../docs/performance-results.json'] : [])]) {
+    const file = fileURLToPath(new URL(name, import.meta.url));
+    writeFileSync(file, `${JSON.stringify(results, null, 1)}\n`);
+    console.log(`\nwritten to ${file}`);
+  }
 }
 
 await main();

@@ -4,7 +4,7 @@ import { type Contestant, openContest } from './contestants.ts';
 import type { Measured } from './load.ts';
 import type { Setting } from './setting.ts';
 import { openPlace } from './place.ts';
-import { type Figure, fixed, median, type Row, statusText } from './report.ts';
+import { type Figure, fixed, median, percentile, type Row, statusText } from './report.ts';
 
 const CONNECTIONS = 64;
 
@@ -49,7 +49,7 @@ export async function measureRate({ bundles, quick }: Setting): Promise<Figure> 
       title: `warm credential requests a second at ${CONNECTIONS} connections`,
       method: [
         `medians of ${rounds} interleaved rounds of ${durationMs} ms after a warm-up; the same path, body and headers everywhere (fastify adds a charset), the same options of Node`,
-        'ratios are medians over the rounds; by CPU: how many requests the same CPU time of the HTTP process serves, which other work on the machine disturbs less than the rate',
+        'a ratio is the median of the ratios within each round, with its quartiles: it is not the quotient of the two medians above, whose rounds may be different ones. By CPU: how many requests the same CPU time of the HTTP process serves, which other work on the machine disturbs less than the rate',
         'load from one other process on the same machine; the rate against node:http is the most that the generator is known to make',
         '"agent HTTP part" is src/agent over credentials in its own memory, without server and gRPC: the most that the agent can reach',
         'of the agent that asks the server, the server shares the two cores with agent and generator',
@@ -61,7 +61,7 @@ export async function measureRate({ bundles, quick }: Setting): Promise<Figure> 
     function ratio(contestant: Contestant, base: Contestant, target: string): Row {
       const rates = pairs(contestant, base).map(([own, other]) => own.requestsPerSecond / other.requestsPerSecond);
       const costs = pairs(contestant, base).map(([own, other]) => costUs(base, other) / costUs(contestant, own));
-      const value = `${fixed(median(rates), 2)} by rate, ${fixed(median(costs), 2)} by CPU a request`;
+      const value = `${spread(rates)} by rate, ${spread(costs)} by CPU a request`;
       return { figure: `${contestant.name} / ${base.name}`, value, target };
     }
 
@@ -109,6 +109,12 @@ function summarise({ name, processes }: Contestant, rounds: readonly Measured[])
     p99Ms: median(rounds.map((measured) => measured.latency.p99Ms)),
     statuses: rounds.map((measured) => measured.statuses),
   };
+}
+
+/** `0.92 (0.88 to 0.95)`: the median, and the quartiles. */
+function spread(ratios: readonly number[]): string {
+  const [lower, upper] = [percentile(ratios, 0.25), percentile(ratios, 0.75)];
+  return `${fixed(median(ratios), 2)} (${fixed(lower, 2)} to ${fixed(upper, 2)})`;
 }
 
 /** Of the first of its processes, which is the one that pods talk to. */

@@ -137,7 +137,7 @@ describe('certificate files', () => {
     assert.match(errors()[0] ?? '', /has expired/);
   });
 
-  it('that hold nothing usable from the start are told, and taken once they are mended', async () => {
+  it('that hold nothing usable from the start are told, and taken once they are fixed', async () => {
     const good = await issued();
     const { folder, watcher } = await watched({ ...good, privateKeyPem: 'nonsense' });
     assert.equal(watcher.current, undefined);

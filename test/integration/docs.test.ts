@@ -7,6 +7,7 @@ import { describe, it } from 'node:test';
 import { fileURLToPath } from 'node:url';
 
 import { countedRows } from '../support/line-counts.ts';
+import { type BenchResults, withResults } from '../support/performance-page.ts';
 
 const ROOT = fileURLToPath(new URL('../../', import.meta.url));
 const files = ['README.md', ...(await readdir(`${ROOT}docs`)).map((name) => `docs/${name}`)].filter((file) =>
@@ -85,6 +86,13 @@ describe('the pages', () => {
         `${files.join()}: ${written}, not ${counted}: npm run docs`,
       );
     }
+  });
+
+  it('quote of a bench run what the kept file of its results says', async () => {
+    const { text = '' } = pages.find(({ file }) => file === 'docs/performance.md') ?? {};
+    const results: BenchResults = JSON.parse(await readFile(`${ROOT}docs/performance-results.json`, 'utf8'));
+    assert.ok(results.figures.length >= 7, 'a whole run');
+    assert.equal(text, withResults(text, results));
   });
 
   it('have commands of kubectl that kubectl takes', (t) => {

@@ -15,7 +15,7 @@ export interface Mistake {
   readonly plant: (setting: Setting) => Promise<Planted | void> | Planted | void;
   readonly check: string;
   readonly says: RegExp;
-  readonly mend: RegExp;
+  readonly fix: RegExp;
   /** Takes it away where the next one must not meet it. */
   readonly remove?: (setting: Setting) => Promise<void> | void;
 }
@@ -54,7 +54,7 @@ export const MISTAKES: readonly Mistake[] = [
     plant: () => ({ flags: ['--iptable'] }),
     check: 'flags',
     says: /unknown flag --iptable/,
-    mend: /--help/,
+    fix: /--help/,
   },
   {
     name: 'a Secret that is mounted elsewhere',
@@ -62,7 +62,7 @@ export const MISTAKES: readonly Mistake[] = [
     plant: () => ({ flags: ['--cert=/etc/kiam/tls/nowhere.pem'] }),
     check: 'certificates',
     says: /nowhere\.pem: ENOENT/,
-    mend: /kiam-agent-tls is mounted/,
+    fix: /kiam-agent-tls is mounted/,
   },
   {
     name: 'the key of another pair',
@@ -70,7 +70,7 @@ export const MISTAKES: readonly Mistake[] = [
     plant: ({ world }) => ({ flags: [`--key=${world.certificates.serverKey}`] }),
     check: 'certificates',
     says: /server-key\.pem is not the key of the certificate/,
-    mend: /certificate, key and CA of one issue/,
+    fix: /certificate, key and CA of one issue/,
   },
   {
     name: 'a certificate that has expired',
@@ -78,7 +78,7 @@ export const MISTAKES: readonly Mistake[] = [
     plant: ({ pair }) => pair({ usage: 'server', notBefore: inHours(-48), notAfter: inHours(-1) }),
     check: 'certificates',
     says: /has expired at/,
-    mend: /kiam pki --renew/,
+    fix: /kiam pki --renew/,
   },
   {
     name: 'a certificate in its last hours',
@@ -86,7 +86,7 @@ export const MISTAKES: readonly Mistake[] = [
     plant: ({ pair }) => pair({ usage: 'server', notBefore: inHours(-1000), notAfter: inHours(5.5) }),
     check: 'certificates',
     says: /ends in 5 hours/,
-    mend: /kiam pki --renew/,
+    fix: /kiam pki --renew/,
   },
   {
     name: 'a clock that is behind',
@@ -94,7 +94,7 @@ export const MISTAKES: readonly Mistake[] = [
     plant: ({ pair }) => pair({ usage: 'client', notBefore: inHours(3) }),
     check: 'certificates',
     says: /is not valid before/,
-    mend: /set the clock/,
+    fix: /set the clock/,
   },
   {
     name: 'the CA of another installation',
@@ -102,7 +102,7 @@ export const MISTAKES: readonly Mistake[] = [
     plant: ({ pair }) => pair({ usage: 'server', isForeign: true }),
     check: 'certificates',
     says: /was not issued by any certificate of the CA file/,
-    mend: /the CA that issued the other side’s certificate/,
+    fix: /the CA that issued the other side’s certificate/,
   },
   {
     name: 'a server certificate without the name of the Service',
@@ -110,7 +110,7 @@ export const MISTAKES: readonly Mistake[] = [
     plant: ({ pair }) => pair({ usage: 'server', names: ['kiam', 'localhost'] }),
     check: 'certificates',
     says: /is not for kiam-server, but for DNS:kiam, DNS:localhost/,
-    mend: /issue it for kiam-server as well/,
+    fix: /issue it for kiam-server as well/,
   },
   {
     name: 'a pair of the server in the agent’s Secret',
@@ -118,7 +118,7 @@ export const MISTAKES: readonly Mistake[] = [
     plant: ({ pair }) => pair({ usage: 'server' }),
     check: 'certificates',
     says: /is not for a client: its extended key usage is 1\.3\.6\.1\.5\.5\.7\.3\.1/,
-    mend: /clientAuth/,
+    fix: /clientAuth/,
   },
   {
     name: 'the name of a Service that does not exist',
@@ -126,15 +126,15 @@ export const MISTAKES: readonly Mistake[] = [
     plant: () => ({ flags: ['--server-address=kiam-server.invalid:9610'] }),
     check: 'servers',
     says: /kiam-server\.invalid cannot be resolved/,
-    mend: /ClusterFirstWithHostNet/,
+    fix: /ClusterFirstWithHostNet/,
   },
   {
-    name: 'the port of the Service in the place of the pods’',
+    name: 'the port of the Service in place of the pods’',
     target: 'agent',
     plant: () => ({ flags: ['--server-address=localhost:1'] }),
     check: 'servers',
     says: /127\.0\.0\.1:1 is reached, and nothing listens there/,
-    mend: /--bind/,
+    fix: /--bind/,
   },
   {
     name: 'an address that the server’s certificate is not for',
@@ -142,7 +142,7 @@ export const MISTAKES: readonly Mistake[] = [
     plant: ({ serverPort }) => ({ flags: [`--server-address=127.0.0.2:${serverPort}`] }),
     check: 'servers',
     says: /is not for 127\.0\.0\.2, but for DNS:kiam-server/,
-    mend: /--server-address/,
+    fix: /--server-address/,
   },
   {
     name: 'an agent’s certificate that the server does not trust',
@@ -154,7 +154,7 @@ export const MISTAKES: readonly Mistake[] = [
     },
     check: 'servers',
     says: /has a good certificate, but does not answer GetHealth/,
-    mend: /--ca must hold the CA that issued it/,
+    fix: /--ca must hold the CA that issued it/,
   },
   {
     name: 'a token that is not mounted',
@@ -162,10 +162,10 @@ export const MISTAKES: readonly Mistake[] = [
     plant: () => ({ flags: ['--agent-token-file=/var/run/nowhere/token'] }),
     check: 'token',
     says: /ENOENT.*\/var\/run\/nowhere\/token/,
-    mend: /projected serviceAccountToken of audience kiam-server/,
+    fix: /projected serviceAccountToken of audience kiam-server/,
   },
   {
-    name: 'a token for the API server in the place of one for kiam’s',
+    name: 'a token for the API server in place of one for kiam’s',
     target: 'agent',
     plant: async ({ world, folder }) => {
       const path = join(folder, 'token');
@@ -174,7 +174,7 @@ export const MISTAKES: readonly Mistake[] = [
     },
     check: 'token',
     says: /is for https:\/\/kubernetes\.default\.svc and not for kiam-server/,
-    mend: /projected serviceAccountToken of audience kiam-server/,
+    fix: /projected serviceAccountToken of audience kiam-server/,
   },
   {
     name: 'a port that another program has',
@@ -182,7 +182,7 @@ export const MISTAKES: readonly Mistake[] = [
     plant: async ({ listen }) => ({ flags: [`--port=${await listen(() => 'hello')}`] }),
     check: 'port',
     says: /is in use by another program/,
-    mend: /ss -ltnp/,
+    fix: /ss -ltnp/,
   },
   {
     name: 'kube2iam on the port of the agent',
@@ -194,7 +194,7 @@ export const MISTAKES: readonly Mistake[] = [
     }),
     check: 'port',
     says: /is in use by kube2iam/,
-    mend: /give --port another/,
+    fix: /give --port another/,
   },
   {
     name: 'an old Kiam on the port of the agent',
@@ -202,7 +202,7 @@ export const MISTAKES: readonly Mistake[] = [
     plant: async ({ listen }) => ({ flags: [`--port=${await listen(() => 'pong')}`] }),
     check: 'port',
     says: /is in use by an agent of uswitch\/kiam/,
-    mend: /stop what has it/,
+    fix: /stop what has it/,
   },
   {
     name: 'an agent that does not listen where the redirect leads',
@@ -210,7 +210,7 @@ export const MISTAKES: readonly Mistake[] = [
     plant: () => ({ flags: ['--port=1'] }),
     check: 'port',
     says: /nobody listens on port 1/,
-    mend: /cannot listen for pods yet/,
+    fix: /cannot listen for pods yet/,
   },
   {
     name: 'a metadata service that is switched off',
@@ -218,7 +218,7 @@ export const MISTAKES: readonly Mistake[] = [
     plant: ({ world }) => world.metadata.fail(403),
     check: 'metadata',
     says: /answers 403/,
-    mend: /HttpEndpoint must be enabled/,
+    fix: /HttpEndpoint must be enabled/,
     remove: ({ world }) => world.metadata.fail(undefined),
   },
   {
@@ -230,7 +230,7 @@ export const MISTAKES: readonly Mistake[] = [
     },
     check: 'base ARN',
     says: /its hop limit is 1/,
-    mend: /give the server the host’s network/,
+    fix: /give the server the host’s network/,
     remove: ({ world }) => world.metadata.keepTokens(false),
   },
   {
@@ -238,8 +238,8 @@ export const MISTAKES: readonly Mistake[] = [
     target: 'server',
     plant: ({ world }) => world.api.grant('kiam-server', SERVER_RULES.slice(0, 1)),
     check: 'access',
-    says: /RBAC does not allow to patch events/,
-    mend: /deploy\/server-rbac\.yaml/,
+    says: /RBAC does not allow us to patch events/,
+    fix: /deploy\/server-rbac\.yaml/,
     remove: ({ world }) => world.api.grant('kiam-server', SERVER_RULES),
   },
   {
@@ -247,8 +247,8 @@ export const MISTAKES: readonly Mistake[] = [
     target: 'server',
     plant: () => ({ flags: ['--agent-identity=token'] }),
     check: 'access',
-    says: /RBAC does not allow to create tokenreviews\.authentication\.k8s\.io/,
-    mend: /deploy\/server-rbac\.yaml/,
+    says: /RBAC does not allow us to create tokenreviews\.authentication\.k8s\.io/,
+    fix: /deploy\/server-rbac\.yaml/,
   },
   {
     name: 'a kubeconfig whose token is no longer taken',
@@ -261,7 +261,7 @@ export const MISTAKES: readonly Mistake[] = [
     },
     check: 'access',
     says: /cannot be asked: 401 Unauthorized/,
-    mend: /renew the kubeconfig/,
+    fix: /renew the kubeconfig/,
   },
   {
     name: 'a kubeconfig that is not there',
@@ -269,7 +269,7 @@ export const MISTAKES: readonly Mistake[] = [
     plant: () => ({ flags: ['--kubeconfig=/nowhere/config'] }),
     check: 'kubernetes',
     says: /\/nowhere\/config/,
-    mend: /current context names this cluster/,
+    fix: /current context names this cluster/,
   },
   {
     name: 'a server that hears nothing of pods',
@@ -284,7 +284,7 @@ export const MISTAKES: readonly Mistake[] = [
     },
     check: 'watch',
     says: /heard nothing of pods for 95 s: new pods are refused/,
-    mend: /the Kubernetes API/,
+    fix: /the Kubernetes API/,
   },
   {
     name: 'an STS endpoint that cannot be reached',
@@ -292,7 +292,7 @@ export const MISTAKES: readonly Mistake[] = [
     plant: () => ({ environment: { AWS_ENDPOINT_URL_STS: 'http://127.0.0.1:1' } }),
     check: 'identity',
     says: /STS at http:\/\/127\.0\.0\.1:1 does not say who we are: .*ECONNREFUSED/,
-    mend: /--region, AWS_ENDPOINT_URL_STS/,
+    fix: /--region, AWS_ENDPOINT_URL_STS/,
   },
   {
     name: 'keys that AWS does not know',
@@ -300,7 +300,7 @@ export const MISTAKES: readonly Mistake[] = [
     plant: () => ({ environment: { AWS_SECRET_ACCESS_KEY: 'wrong' } }),
     check: 'identity',
     says: /SignatureDoesNotMatch/,
-    mend: /expired or wrong/,
+    fix: /expired or wrong/,
   },
   {
     name: 'a server without any identity',
@@ -315,7 +315,7 @@ export const MISTAKES: readonly Mistake[] = [
     }),
     check: 'identity',
     says: /cannot load the server's own AWS credentials/,
-    mend: /IRSA or Pod Identity/,
+    fix: /IRSA or Pod Identity/,
   },
   {
     name: 'a role of the server’s own that does not trust it',
@@ -326,7 +326,7 @@ export const MISTAKES: readonly Mistake[] = [
     },
     check: 'identity',
     says: /--assume-role-arn: cannot assume the server's own role: AccessDenied/,
-    mend: /whose trust policy must name it/,
+    fix: /whose trust policy must name it/,
     remove: ({ world }) => world.sts.role(`${world.roleBaseArn}kiam-server`, undefined),
   },
   {
@@ -335,7 +335,7 @@ export const MISTAKES: readonly Mistake[] = [
     plant: () => ({ flags: ['--region=cn-north-1'] }),
     check: 'region',
     says: /--region=cn-north-1, of the partition aws-cn, while roles are arn:aws:iam::123456789012:role\//,
-    mend: /give --region one of the partition aws/,
+    fix: /give --region one of the partition aws/,
   },
   {
     name: 'a base ARN of another partition',
@@ -343,7 +343,7 @@ export const MISTAKES: readonly Mistake[] = [
     plant: () => ({ flags: ['--role-base-arn=arn:aws-cn:iam::123456789012:role/', '--region=cn-north-1'] }),
     check: 'identity',
     says: /short role names become arn:aws-cn:iam::123456789012:role\/…, and we are in the partition aws/,
-    mend: /begin the base ARN with arn:aws:/,
+    fix: /begin the base ARN with arn:aws:/,
   },
   {
     name: 'a role in use that does not trust the server',
@@ -351,7 +351,7 @@ export const MISTAKES: readonly Mistake[] = [
     plant: ({ world }) => world.sts.role(`${world.roleBaseArn}reader`, { deny: true }),
     check: 'roles',
     says: /STS does not let us assume arn:aws:iam::123456789012:role\/reader: AccessDenied/,
-    mend: /does its trust policy name us/,
+    fix: /does its trust policy name us/,
     remove: ({ world }) => world.sts.role(`${world.roleBaseArn}reader`, undefined),
   },
   {
@@ -363,7 +363,7 @@ export const MISTAKES: readonly Mistake[] = [
     },
     check: 'roles',
     says: /role\/partner: AccessDenied/,
-    mend: /with the external id that the pod annotates/,
+    fix: /with the external id that the pod annotates/,
     remove: ({ world }) => world.api.removePod('sound', 'partner'),
   },
   {
@@ -374,7 +374,7 @@ export const MISTAKES: readonly Mistake[] = [
     },
     check: 'pods',
     says: /sound\/on-host: has hostNetwork and the role reader/,
-    mend: /take hostNetwork or the annotation iam\.amazonaws\.com\/role away/,
+    fix: /take hostNetwork or the annotation iam\.amazonaws\.com\/role away/,
     remove: ({ world }) => world.api.removePod('sound', 'on-host'),
   },
   {
@@ -385,8 +385,8 @@ export const MISTAKES: readonly Mistake[] = [
       for (const name of ['profile-1', 'profile-2']) await world.pod({ namespace: 'sound', name, role });
     },
     check: 'pods',
-    says: /sound\/profile-1 and 1 more: its role cannot work: .* is not the ARN of a role/,
-    mend: /takes a name, path\/name, or arn:aws:iam::ACCOUNT:role\/NAME/,
+    says: /sound\/profile-1 and 1 more: its role is not valid: .* is not the ARN of a role/,
+    fix: /takes a name, path\/name, or arn:aws:iam::ACCOUNT:role\/NAME/,
     remove: ({ world }) => ['profile-1', 'profile-2'].forEach((name) => world.api.removePod('sound', name)),
   },
   {
@@ -396,8 +396,8 @@ export const MISTAKES: readonly Mistake[] = [
       await world.pod({ namespace: 'sound', name: 'blank', role: 'reader ' });
     },
     check: 'pods',
-    says: /sound\/blank: its role cannot work: "'reader ' cannot be the name of a role/,
-    mend: /letters, digits/,
+    says: /sound\/blank: its role is not valid: "'reader ' cannot be the name of a role/,
+    fix: /letters, digits/,
     remove: ({ world }) => world.api.removePod('sound', 'blank'),
   },
   {
@@ -408,7 +408,7 @@ export const MISTAKES: readonly Mistake[] = [
     },
     check: 'pods',
     says: /sound\/with-id: its external id is not valid, and so it gets nothing/,
-    mend: /iam\.amazonaws\.com\/external-id: an external id has 2 to 1224 letters, digits/,
+    fix: /iam\.amazonaws\.com\/external-id: an external id has 2 to 1224 letters, digits/,
     remove: ({ world }) => world.api.removePod('sound', 'with-id'),
   },
   {
@@ -420,7 +420,7 @@ export const MISTAKES: readonly Mistake[] = [
     },
     check: 'namespaces',
     says: /silent has no annotation iam\.amazonaws\.com\/permitted, so that its pods get nothing: app/,
-    mend: /kubectl annotate namespace silent/,
+    fix: /kubectl annotate namespace silent/,
     remove: ({ world }) => world.api.deleteNamespace('silent'),
   },
   {
@@ -428,12 +428,12 @@ export const MISTAKES: readonly Mistake[] = [
     target: 'cluster',
     plant: ({ world }) => world.namespace('broken', 'arn:aws:iam::1:role/(team'),
     check: 'namespaces',
-    says: /broken: the expression 'arn:aws:iam::1:role\/\(team' is broken/,
-    mend: /RE2/,
+    says: /broken: the expression 'arn:aws:iam::1:role\/\(team' is invalid/,
+    fix: /RE2/,
     remove: ({ world }) => world.api.deleteNamespace('broken'),
   },
   {
-    name: 'an expression for the name of a role in the place of its ARN',
+    name: 'an expression for the name of a role in place of its ARN',
     target: 'cluster',
     plant: async ({ world }) => {
       world.namespace('short', 'reader');
@@ -441,7 +441,7 @@ export const MISTAKES: readonly Mistake[] = [
     },
     check: 'namespaces',
     says: /short: 'reader' does not match arn:aws:iam::123456789012:role\/reader, the role of app/,
-    mend: /must match the whole ARN/,
+    fix: /must match the whole ARN/,
     remove: ({ world }) => world.api.deleteNamespace('short'),
   },
   {
@@ -454,7 +454,7 @@ export const MISTAKES: readonly Mistake[] = [
     },
     check: 'pods',
     says: /sound\/twin-1: has the address 127\.1\.\d+\.\d+, and so has sound\/twin-2: neither is served/,
-    mend: /delete the one that does not run any more/,
+    fix: /delete the one that does not run any more/,
     remove: ({ world }) => ['twin-1', 'twin-2'].forEach((name) => world.api.removePod('sound', name)),
   },
 ];

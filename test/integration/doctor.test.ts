@@ -106,15 +106,15 @@ describe('doctor', () => {
 
   it('is planted with twenty mistakes and more', () => assert.ok(MISTAKES.length >= 20));
 
-  for (const { name, target, plant, check, says, mend, remove } of MISTAKES) {
-    it(`names ${name}, with its mend`, async () => {
+  for (const { name, target, plant, check, says, fix, remove } of MISTAKES) {
+    it(`names ${name}, with its fix`, async () => {
       const planted = await plant(setting);
       const diagnosis = await run(target, planted ?? {});
       await remove?.(setting);
       const named = diagnosis.findings.find((finding) => finding.check === check && says.test(finding.says));
       assert.ok(named, diagnosis.text);
       assert.equal(named.verdict, 'wrong');
-      assert.match(named.mend, mend);
+      assert.match(named.fix, fix);
       assert.equal(diagnosis.code, 1);
     });
   }
@@ -154,12 +154,15 @@ describe('doctor', () => {
     const { folder, world } = setting;
     const text = await cluster.run(['doctor', `--kubeconfig=${world.kubeconfigs.admin}`]);
     assert.equal(text.code, 0, folder);
-    assert.match(text.lines.join('\n'), /^ok +access +RBAC allows all that is needed: list pods, list namespaces$/m);
     assert.match(
       text.lines.join('\n'),
-      /^cannot tell +namespaces +sound: what the short role of reader stands for is not known\n +mend: give --role-base-arn/m,
+      /^ok +access +RBAC allows everything that is needed: list pods, list namespaces$/m,
     );
-    assert.equal(text.lines.at(-1), 'Nothing is wrong; 2 could not be told.');
+    assert.match(
+      text.lines.join('\n'),
+      /^cannot tell +namespaces +sound: the ARN of the short role of reader is not known\n +fix: give --role-base-arn/m,
+    );
+    assert.equal(text.lines.at(-1), 'Nothing is wrong; 2 could not be determined.');
   });
 
   it('shows no secret', async () => {

@@ -86,7 +86,7 @@ describe('kiam explain', () => {
     }
     server = await cluster.startServer({ flags: [`--admin-socket=${socket()}`] });
     agent = await cluster.startAgent(server.port);
-    await agent.child.line(/the server tells what the pods of this node may have/);
+    await agent.child.line(/the server streams what the pods of this node may have/);
     await eventually('STS has answered for all', 10_000, async () => {
       const metrics = await server.metrics();
       return /kiam_sts_entries\{state="fresh"\} 2\n/.test(metrics) && /state="failed"\} 2\n/.test(metrics);
@@ -165,7 +165,7 @@ describe('kiam explain', () => {
       'address',
       /127\.1\.200\.1 is claimed by .*team\/third.*multiple running pods found/,
     ],
-    ['STS’s refusal', 'team/denied', 'credentials', /AccessDenied: User: .*asked again when the pod asks/],
+    ['STS’s refusal', 'team/denied', 'credentials', /AccessDenied: User: .*next try when the pod asks/],
     ['STS’s throttling', 'team/throttled', 'credentials', /STS failed .* ago.*: Throttling: Rate exceeded; /],
   ];
   for (const [what, pod, link, text] of refusals) {
@@ -238,7 +238,7 @@ describe('kiam explain', () => {
     const file = join(cluster.world.folder, 'agent.token');
     await writeFile(file, token);
     const proven = await cluster.startAgent(second.port, { flags: [`--agent-token-file=${file}`] });
-    await proven.child.line(/the server tells what the pods of this node may have/);
+    await proven.child.line(/the server streams what the pods of this node may have/);
     await eventually('it has been told', 5000, async () => (await explained())['told'] === 'credentials');
     assert.equal((await explained())['proof'], 'token');
     await proven.child.stop('SIGKILL');

@@ -49,7 +49,7 @@ describe('what a daemon depends on goes away and comes back', () => {
     const { address } = await cluster.world.pod({ namespace: 'team', name: 'early', role: 'early' });
     const [answer] = await Promise.all([
       ask(agent, address),
-      endures(agent, /"msg":"no server answers: trying on"/, /no server answers/),
+      endures(agent, /"msg":"no server answers; retrying"/, /no server answers/),
     ]);
     assert.deepEqual([answer.status, answer.headers['retry-after']], [503, '1']);
     const deep = await askHttp({ port: agent.port, path: '/health?deep=1' });
@@ -87,7 +87,7 @@ describe('what a daemon depends on goes away and comes back', () => {
   });
 
   for (const side of ['agent', 'server'] as const) {
-    it(`the ${side}'s certificate is none at start, and is mended`, async () => {
+    it(`the ${side}'s certificate is none at start, and is fixed`, async () => {
       const { world } = cluster;
       const { agentCertificate, serverCertificate } = world.certificates;
       const path = `${world.folder}/${side}-late.pem`;
@@ -111,14 +111,14 @@ describe('what a daemon depends on goes away and comes back', () => {
                 ...flags,
               ],
             });
-      await endures(daemon, /"msg":"the TLS certificate cannot be used as it is"/, /late\.pem/);
+      await endures(daemon, /"msg":"the TLS certificate cannot be used"/, /late\.pem/);
       await copyFile(side === 'server' ? serverCertificate : agentCertificate, path);
       await eventually(
         'the certificate is no longer the reason',
         15_000,
         async () => !(await daemon.readiness()).body.includes('late.pem'),
       );
-      await daemon.child.line(/"msg":"TLS certificate in force"/);
+      await daemon.child.line(/"msg":"TLS certificate in use"/);
       await daemon.child.stop();
     });
   }
@@ -129,7 +129,7 @@ describe('what a daemon depends on goes away and comes back', () => {
     const server = await cluster.startServer({ detached: true });
     await endures(
       server,
-      /Kubernetes API does not do what it is asked.*"resource":"pods"|"resource":"pods".*Kubernetes API does not do/,
+      /Kubernetes API does not answer as expected.*"resource":"pods"|"resource":"pods".*Kubernetes API does not answer/,
       /waiting for the pods and namespaces/,
     );
     await world.api.listener.start();
@@ -216,7 +216,7 @@ describe('what a daemon depends on goes away and comes back', () => {
         ...cluster.tlsFlags('server'),
       ),
     });
-    await endures(server, /"msg":"cannot detect the base ARN: trying on"/, /waiting for the base ARN/);
+    await endures(server, /"msg":"cannot detect the base ARN; retrying"/, /waiting for the base ARN/);
     await world.metadata.listener.start();
     assert.match(
       await server.child.line(/"msg":"using the base ARN of the instance profile"/),

@@ -65,7 +65,7 @@ describe('a daemon that is told to stop', () => {
   it('while it waits for the API server ends with 0 as well', async () => {
     await cluster.world.api.listener.stop();
     const server = await cluster.startServer({ detached: true });
-    await server.child.line(/Kubernetes API does not do what it is asked/);
+    await server.child.line(/Kubernetes API does not answer as expected/);
     assert.deepEqual(await server.child.stop(), { code: 0, signal: null });
     await cluster.world.api.listener.start();
   });

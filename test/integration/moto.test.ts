@@ -11,7 +11,7 @@ import { pythonPackages } from '../support/installed.ts';
 
 const MOTO = ['moto[server]==5.2.5'];
 
-/** Moto's own server, or why it cannot be had. */
+/** Moto's own server, or why it cannot be used. */
 async function findMoto(): Promise<Awaited<ReturnType<typeof pythonPackages>> | string> {
   try {
     return await pythonPackages(MOTO);

@@ -17,7 +17,7 @@ describe('an agent that is told what its pods may have', () => {
     await cluster.world.pod({ namespace: 'team', name: 'resident' });
     server = await cluster.startServer();
     agent = await cluster.startAgent(server.port);
-    await agent.child.line(/the server tells what the pods of this node may have/);
+    await agent.child.line(/the server streams what the pods of this node may have/);
   });
 
   const kept = new Agent({ keepAlive: true, maxSockets: 1 });

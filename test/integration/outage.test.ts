@@ -25,7 +25,7 @@ describe('every server is killed, and nothing but their word holds addresses to 
     }
     server = await cluster.startServer();
     agent = await cluster.startAgent(server.port, { flags: [`--serve-stale=${SERVE_STALE_MS}ms`, '--pod-rate=0'] });
-    await agent.child.line(/the server tells what the pods of this node may have/);
+    await agent.child.line(/the server streams what the pods of this node may have/);
   });
 
   after(() => cluster.close());

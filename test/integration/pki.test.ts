@@ -99,7 +99,7 @@ function tlsFlags({ files }: SecretFolder): readonly string[] {
 
 /** How many sets of certificates a daemon has put into use. */
 function published(daemon: Daemon): number {
-  return daemon.log().filter((line) => line['msg'] === 'TLS certificate in force').length;
+  return daemon.log().filter((line) => line['msg'] === 'TLS certificate in use').length;
 }
 
 async function clientOn(

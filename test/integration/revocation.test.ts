@@ -37,7 +37,7 @@ describe('a role that is taken from a pod', () => {
     await cluster.world.pod({ namespace: 'team', name: 'resident' });
     server = await cluster.startServer();
     agent = await cluster.startAgent(server.port, { flags: ['--pod-rate=0', '--pod-concurrency=0'] });
-    await agent.child.line(/the server tells what the pods of this node may have/);
+    await agent.child.line(/the server streams what the pods of this node may have/);
     load = Promise.all(Array.from({ length: NEIGHBOURS }, (_, index) => beBusy(`neighbour-${index}`)));
   });
 

@@ -89,7 +89,7 @@ for (const backend of ['nft', 'legacy'] as const) {
     });
     after(() => place?.node.remove());
 
-    const wrong = (diagnosis: Diagnosis, check: string): readonly { says: string; mend: string }[] =>
+    const wrong = (diagnosis: Diagnosis, check: string): readonly { says: string; fix: string }[] =>
       diagnosis.findings.filter((finding) => finding.verdict === 'wrong' && finding.check === check);
 
     it('before the agent, misses nothing that the agent puts in place, and finds the port free', async () => {
@@ -108,19 +108,19 @@ for (const backend of ['nft', 'legacy'] as const) {
         guard?.says ?? '',
         /^the guard \(ipv4, filter FORWARD\) is missing: pods may reach the node’s role$/,
       );
-      assert.match(guard?.mend ?? '', /--guard-only/);
+      assert.match(guard?.fix ?? '', /--guard-only/);
       assert.match(redirect?.says ?? '', /^the redirect \(ipv4, nat PREROUTING\) is missing/);
       assert.match(wrong(diagnosis, 'port')[0]?.says ?? '', /nobody listens on port 3100/);
       assert.deepEqual(wrongOf(await place.inPod()), [
         'pod: this pod reaches the metadata service of its node, and with it the node’s role',
-        'pod: tokens of the metadata service get to this pod: its hop limit is over 1',
+        'pod: tokens of the metadata service reach this pod: its hop limit is over 1',
       ]);
     });
 
     it('with the guard alone, says in the pod that nothing leads to an agent', async () => {
       assert.equal((await place.node.guardOnly()).code, 0);
       const [said, ...more] = wrongOf(await place.inPod());
-      assert.match(said ?? '', /is refused to this pod: the guard stands/);
+      assert.match(said ?? '', /is refused to this pod: the guard is in place/);
       assert.deepEqual(more, []);
     });
 
@@ -141,18 +141,18 @@ for (const backend of ['nft', 'legacy'] as const) {
 
       it('knows an interface that pods do not have, and says what they have', async () => {
         const diagnosis = await place.onNode('--host-interface=cali+');
-        const [{ says, mend } = { says: '', mend: '' }] = wrong(diagnosis, 'interfaces');
-        assert.match(says, /^--host-interface=cali\+ does not match veth\d+, by which pods’ packets come in/);
-        assert.match(mend, /veth\+/);
+        const [{ says, fix } = { says: '', fix: '' }] = wrong(diagnosis, 'interfaces');
+        assert.match(says, /^--host-interface=cali\+ does not match veth\d+, by which pods’ packets arrive/);
+        assert.match(fix, /veth\+/);
       });
 
-      it('knows an interface that is the node’s own way out', async () => {
+      it('knows an interface that is the node’s uplink', async () => {
         await place.node.onNode('ip', 'route', 'add', 'default', 'via', WORLD_ADDRESS);
         const { findings } = await place.onNode('--host-interface=!lo');
         await place.node.onNode('ip', 'route', 'del', 'default');
         const [said, pods] = findings.filter(({ check }) => check === 'interfaces');
         assert.equal(said?.verdict, 'cannot tell');
-        assert.match(said?.says ?? '', /^--host-interface=!lo also matches eth0, the node’s own way out/);
+        assert.match(said?.says ?? '', /^--host-interface=!lo also matches eth0, the node’s uplink/);
         assert.equal(pods?.says, '--host-interface=!lo matches all interfaces of pods: veth2');
       });
 
@@ -177,7 +177,7 @@ for (const backend of ['nft', 'legacy'] as const) {
         await node.onNode(iptables, '-D', 'FORWARD', '1');
         await node.onNode(iptables, ...first.split(' '));
         const [disordered] = wrong(await place.onNode(), 'interception');
-        assert.match(disordered?.says ?? '', /its rules stand in the wrong order/);
+        assert.match(disordered?.says ?? '', /its rules are in the wrong order/);
 
         const nat = (await node.onNode(iptables, '-t', 'nat', '-S', 'PREROUTING')).split('\n');
         const redirect = nat.find((line) => line.startsWith('-A')) ?? '';
@@ -187,7 +187,7 @@ for (const backend of ['nft', 'legacy'] as const) {
           says.startsWith('the redirect'),
         );
         assert.match(elsewhere?.says ?? '', new RegExp(`is in iptables-${other}, while this node uses ${iptables}`));
-        assert.match(elsewhere?.mend ?? '', /restart the agent/);
+        assert.match(elsewhere?.fix ?? '', /restart the agent/);
         await node.onNode(`iptables-${other}`, '-t', 'nat', '-F', 'PREROUTING');
       });
 
@@ -207,8 +207,8 @@ for (const backend of ['nft', 'legacy'] as const) {
         await node.onNode(iptables, ...rule, '-j', 'DNAT', '--to-destination', `${node.network.node.address}:8181`);
         const said = wrong(await place.onNode(), 'interceptors');
         assert.equal(said.length, 1);
-        assert.match(said[0]?.says ?? '', /leads pods to 198\.18\.0\.1:8181, where kube2iam answers/);
-        assert.match(said[0]?.mend ?? '', /only one of them may run on a node/);
+        assert.match(said[0]?.says ?? '', /redirects pods to 198\.18\.0\.1:8181, where kube2iam answers/);
+        assert.match(said[0]?.fix ?? '', /only one of them may run on a node/);
       });
     });
   });

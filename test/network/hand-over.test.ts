@@ -41,7 +41,7 @@ for (const [topology, hasEvidence, handOvers] of NODES) {
       await node.startServer();
       agent = node.startAgent();
       await agent.line(AGENT_SERVES);
-      await agent.line(/the server tells what the pods of this node may have/);
+      await agent.line(/the server streams what the pods of this node may have/);
     });
 
     after(() => node.remove());

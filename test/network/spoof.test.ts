@@ -28,7 +28,7 @@ describe('a pod on a bridge that takes the address of its neighbour', { skip }, 
     await node.startServer();
     agent = node.startAgent();
     await agent.line(AGENT_SERVES);
-    await agent.line(/the server tells what the pods of this node may have/);
+    await agent.line(/the server streams what the pods of this node may have/);
   });
 
   after(() => node.remove());

@@ -57,7 +57,7 @@ describe(`a node of two families, with --host-interface=${hostInterface}`, { ski
         agent = node.startAgent();
         await agent.line(AGENT_SERVES);
         await node.startServer();
-        await agent.line(/the server tells what the pods of this node may have/);
+        await agent.line(/the server streams what the pods of this node may have/);
         node.forgetStrangers();
       });
       after(() => node.remove());

@@ -13,7 +13,7 @@ export interface Finding {
   readonly check: string;
   readonly verdict: string;
   readonly says: string;
-  readonly mend: string;
+  readonly fix: string;
 }
 
 export interface Diagnosis {
@@ -60,7 +60,7 @@ export async function diagnose(options: {
     check: textAt(finding, 'check'),
     verdict: textAt(finding, 'verdict'),
     says: textAt(finding, 'says'),
-    mend: textAt(finding, 'mend'),
+    fix: textAt(finding, 'fix'),
   }));
   return { code, findings, text };
 }

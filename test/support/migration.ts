@@ -19,7 +19,7 @@ const LIMIT_MS = 900_000;
 /** Longer than any replacement of an agent, also where many tests share the machine. */
 const LONGEST_GAP_MS = 90_000;
 
-/** Runs the commands of docs/migrating-from-kiam.md, there and back; `kiam` makes the program in the place of Kiam's image. */
+/** Runs the commands of docs/migrating-from-kiam.md, there and back; `kiam` makes the program in place of Kiam's image. */
 export function describeMigration(
   title: string,
   kiam: (bundles: Bundles) => readonly string[],

@@ -1,7 +1,7 @@
 import { createBackoff } from '#runtime/backoff.ts';
 import type { Clock } from '#runtime/clock.ts';
 
-/** Whether another program keeps putting its own rule in the place of ours. */
+/** Whether another program keeps putting its own rule in place of ours. */
 export interface Contest {
   /** False while it is the other's turn. */
   mayReplace(): boolean;

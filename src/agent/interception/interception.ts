@@ -156,7 +156,7 @@ export class Interception {
     for (const [family, which] of changed) {
       const problem = await forgetConnections(which, { family, run: this.#options.run, signal: this.#signal });
       if (problem !== undefined)
-        this.#options.logger.warn('connections could not be forgotten', { family, reason: problem });
+        this.#options.logger.warn('tracked connections could not be deleted', { family, reason: problem });
     }
     this.#publish();
   }

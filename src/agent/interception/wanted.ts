@@ -235,7 +235,7 @@ const DECIDING_TARGETS: ReadonlySet<string> = new Set('ACCEPT DNAT NETMAP NFQUEU
 /**
  * Jumps that name no destination are not in the way of the redirect: Kubernetes' and CNI plugins' own chains begin with
  * them and stay in front, and they are for services' addresses. Should one of them lead to the metadata service all the
- * same, the guard stands behind it.
+ * same, the guard is in place behind it.
  */
 function mayTakeRedirected(rule: Rule, options: WantedOptions): boolean {
   if (rule.target === undefined) return !rule.isReadable;

@@ -125,20 +125,20 @@ export class NodeStream {
 
   #streaming(): void {
     this.#isSynced = true;
-    if (this.#said !== 'streaming') this.#options.logger.info('the server tells what the pods of this node may have');
+    if (this.#said !== 'streaming') this.#options.logger.info('the server streams what the pods of this node may have');
     this.#said = 'streaming';
   }
 
   #lost(cause: string): void {
     if (this.#said !== 'lost')
-      this.#options.logger.warn('the stream from the server is lost: trying on', { error: cause });
+      this.#options.logger.warn('the stream from the server is lost; retrying', { error: cause });
     this.#said = 'lost';
   }
 
   /** An older server, or one that cannot tell which node this is: every request is asked for. */
   #none(): void {
     if (this.#said !== 'none')
-      this.#options.logger.info('the server has no stream for this node: it is asked for each request');
+      this.#options.logger.info('the server offers no stream for this node: it is asked for each request');
     this.#said = 'none';
     this.#isSynced = false;
     this.#options.store.clear(this.#options.clock);

@@ -39,7 +39,7 @@ const ELSEWHERE: Check = {
   name: 'elsewhere',
   look: () => [
     cannotTell(
-      'certificates, AWS and the nodes do not show from here',
+      'certificates, AWS and the nodes cannot be seen from here',
       'kubectl -n kube-system exec ds/kiam-server -- /kiam doctor, and the same with ds/kiam-agent',
     ),
   ],
@@ -55,8 +55,8 @@ export function connect(kubeconfig: string): {
     return { connection, check: { name: 'kubernetes', look: () => [] } };
   } catch (error) {
     const says = `the API server cannot be asked: ${error instanceof Error ? error.message : String(error)}`;
-    const mend = 'give --kubeconfig a file whose current context names this cluster';
-    return { connection: undefined, check: { name: 'kubernetes', look: () => [wrong(says, mend)] } };
+    const fix = 'give --kubeconfig a file whose current context names this cluster';
+    return { connection: undefined, check: { name: 'kubernetes', look: () => [wrong(says, fix)] } };
   }
 }
 

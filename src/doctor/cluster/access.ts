@@ -29,24 +29,24 @@ export async function checkAccess(
     const review = await reviewOwnAccess(connection, access, signal);
     if (review.kind === 'unknown') {
       const says = `${connection.server} cannot be asked: ${review.reason}`;
-      return [...observations, wrong(says, mendOf(review.reason))];
+      return [...observations, wrong(says, fixOf(review.reason))];
     }
     if (review.kind === 'allowed') continue;
-    const says = `RBAC does not allow to ${what}${review.reason === '' ? '' : `: ${review.reason}`}`;
+    const says = `RBAC does not allow us to ${what}${review.reason === '' ? '' : `: ${review.reason}`}`;
     observations.push(
       wrong(says, 'apply deploy/server-rbac.yaml; the ServiceAccount’s namespace must be that of its binding'),
     );
   }
   if (observations.length > 0) return observations;
-  return [ok(`RBAC allows all that is needed: ${needed.map(nameOf).join(', ')}`)];
+  return [ok(`RBAC allows everything that is needed: ${needed.map(nameOf).join(', ')}`)];
 }
 
 function nameOf({ group, resource, verb }: Access): string {
   return `${verb} ${resource}${group === '' ? '' : `.${group}`}`;
 }
 
-function mendOf(reason: string): string {
-  if (reason.startsWith('401')) return 'the token or the client certificate is not taken: renew the kubeconfig';
+function fixOf(reason: string): string {
+  if (reason.startsWith('401')) return 'the token or the client certificate is not accepted: renew the kubeconfig';
   if (/certificate/i.test(reason)) return 'the kubeconfig’s certificate-authority must be that of the API server';
   return 'does the kubeconfig name the right server? in a pod: does a NetworkPolicy keep it from the API server?';
 }

@@ -19,25 +19,25 @@ export interface IdentityOptions {
 export async function checkIdentity(options: IdentityOptions): Promise<Observation[]> {
   const { base, assumed, endpoint, signal } = options;
   const missing = await base.ready(signal);
-  if (missing !== undefined) return [wrong(missing.detail, MEND_CHAIN)];
+  if (missing !== undefined) return [wrong(missing.detail, FIX_CHAIN)];
   const first = await callerIdentity(base.client, signal);
-  if (!first.ok) return [wrong(`STS at ${endpoint} does not say who we are: ${first.detail}`, mendOf(first))];
-  const observations = [ok(`STS at ${endpoint} takes us for ${first.arn}`)];
+  if (!first.ok) return [wrong(`STS at ${endpoint} does not say who we are: ${first.detail}`, fixOf(first))];
+  const observations = [ok(`STS at ${endpoint} sees us as ${first.arn}`)];
   if (assumed === undefined) return [...observations, ...checkAccount(options, first.arn)];
   const refused = await assumed.credentials.ready(signal);
   if (refused !== undefined) {
-    const mend = `${first.arn} needs sts:AssumeRole on ${assumed.roleArn}, whose trust policy must name it (docs/iam.md)`;
-    return [...observations, wrong(`--assume-role-arn: ${refused.detail}`, mend)];
+    const fix = `${first.arn} needs sts:AssumeRole on ${assumed.roleArn}, whose trust policy must name it (docs/iam.md)`;
+    return [...observations, wrong(`--assume-role-arn: ${refused.detail}`, fix)];
   }
   const second = await callerIdentity(assumed.credentials.client, signal);
-  if (!second.ok) return [...observations, wrong(`--assume-role-arn: ${second.detail}`, mendOf(second))];
+  if (!second.ok) return [...observations, wrong(`--assume-role-arn: ${second.detail}`, fixOf(second))];
   return [...observations, ok(`with --assume-role-arn we are ${second.arn}`), ...checkAccount(options, second.arn)];
 }
 
-const MEND_CHAIN =
+const FIX_CHAIN =
   'give the server an identity: IRSA or Pod Identity on its ServiceAccount, or an instance profile of its node and the host’s network';
 
-function mendOf({ category }: StsFailure): string {
+function fixOf({ category }: StsFailure): string {
   if (category === 'unavailable') {
     return 'may the pod reach this endpoint (NAT gateway, VPC endpoint, proxy)? are --region, AWS_ENDPOINT_URL_STS and AWS_CA_BUNDLE right?';
   }
@@ -51,8 +51,8 @@ function checkAccount({ baseArn }: IdentityOptions, ownArn: string): Observation
   const [, basePartition = '', , , baseAccount = ''] = baseArn.split(':');
   const [, partition = '', , , account = ''] = ownArn.split(':');
   if (basePartition !== partition) {
-    const mend = `roles cannot be assumed across partitions: begin the base ARN with arn:${partition}:`;
-    return [wrong(`short role names become ${baseArn}…, and we are in the partition ${partition}`, mend)];
+    const fix = `roles cannot be assumed across partitions: begin the base ARN with arn:${partition}:`;
+    return [wrong(`short role names become ${baseArn}…, and we are in the partition ${partition}`, fix)];
   }
   // An account apart for the roles is unusual, but works where their trust policies name us.
   const where = baseAccount === account ? 'our own account' : `account ${baseAccount}, while we are in ${account}`;

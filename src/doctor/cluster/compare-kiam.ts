@@ -14,7 +14,7 @@ import { hasTopLevelAlternatives } from './alternatives.ts';
 type Answer = { readonly served: true } | { readonly served: false; readonly reason: string };
 
 /** As {@link Answer}, with what is to be done about a refusal. */
-type OurAnswer = { readonly served: true } | { readonly served: false; readonly reason: string; readonly mend: string };
+type OurAnswer = { readonly served: true } | { readonly served: false; readonly reason: string; readonly fix: string };
 
 /**
  * Every pod whose answer would change with uswitch/kiam's replacement, and every namespace whose expression means something
@@ -27,7 +27,7 @@ export function compareWithKiam(cluster: Cluster): Observation[] {
   const pods = podsWithRole(cluster).flatMap((pod) => {
     const where = `${pod.namespace}/${pod.name}`;
     if (cluster.baseArn === undefined && isShort(pod.role)) {
-      const says = `${where}: what its short role ${pod.role} stands for is not known`;
+      const says = `${where}: the ARN of its short role ${pod.role} is not known`;
       return [cannotTell(says, 'give --role-base-arn as Kiam’s server has it')];
     }
     const namespace = namespaces.get(pod.namespace);
@@ -46,7 +46,7 @@ export function compareWithKiam(cluster: Cluster): Observation[] {
 
 function comparePod(where: string, pod: PodRecord, kiam: Answer, here: OurAnswer): Observation[] {
   if (kiam.served && !here.served) {
-    return [wrong(`${where}: Kiam serves ${pod.role}; here it is refused: ${here.reason}`, here.mend)];
+    return [wrong(`${where}: Kiam serves ${pod.role}; here it is refused: ${here.reason}`, here.fix)];
   }
   if (!kiam.served && here.served)
     return [ok(`${where}: Kiam refuses ${pod.role} (${kiam.reason}); here it is served`)];
@@ -102,10 +102,10 @@ function createHere({ pods, baseArn = '', strict }: Cluster) {
   const holders = Map.groupBy(owners, ({ addresses: [first = ''], nodeName }) => `${nodeName} ${first}`);
   return (pod: PodRecord, namespace: NamespaceRecord | undefined): OurAnswer => {
     const [address = ''] = pod.addresses;
-    const refuse = (reason: string, mend: string): OurAnswer => ({ served: false, reason, mend });
+    const refuse = (reason: string, fix: string): OurAnswer => ({ served: false, reason, fix });
     if (pod.hostNetwork) {
-      const mend = 'give its nodes’ role what it needs, or take hostNetwork away';
-      return refuse('it has hostNetwork, and so the address of its node', mend);
+      const fix = 'give its nodes’ role what it needs, or take hostNetwork away';
+      return refuse('it has hostNetwork, and so the address of its node', fix);
     }
     if (pod.mirror) {
       const advice = 'run it by a DaemonSet or a Deployment instead of from a file of the node';
@@ -116,14 +116,12 @@ function createHere({ pods, baseArn = '', strict }: Cluster) {
     }
     const expression = expressionOf(namespace?.permitted ?? '');
     const decision = decide({ pod, requestedRole: pod.role, namespace, expression, baseArn });
-    return decision.allowed
-      ? { served: true }
-      : refuse(decision.explanation, expression.ok ? MEND_WHOLE : MEND_SHORTEN);
+    return decision.allowed ? { served: true } : refuse(decision.explanation, expression.ok ? FIX_WHOLE : FIX_SHORTEN);
   };
 }
 
-const MEND_WHOLE = `widen ${PERMITTED_ANNOTATION} of its namespace until it matches the whole ARN, before the servers are replaced`;
-const MEND_SHORTEN =
+const FIX_WHOLE = `widen ${PERMITTED_ANNOTATION} of its namespace until it matches the whole ARN, before the servers are replaced`;
+const FIX_SHORTEN =
   'shorten the expression: what the names of roles have in common, or a path for each namespace’s roles';
 
 /** Namespaces that no pod of today tells apart. */
@@ -133,9 +131,9 @@ function compareNamespace({ name, permitted }: NamespaceRecord, strict: boolean)
   const expression = createExpressions(strict)(permitted);
   if (!expression.ok && compileAsKiam(permitted, strict) !== undefined) {
     const says = `${name}: Kiam takes '${shown}', which is refused here: ${expression.reason}`;
-    return [wrong(says, MEND_SHORTEN)];
+    return [wrong(says, FIX_SHORTEN)];
   }
   if (!expression.ok || !strict || !hasTopLevelAlternatives(permitted)) return [];
-  const says = `${name}: '${shown}' permits less here than in Kiam, which takes the alternatives for beginnings and ends; no pod of today needs that`;
+  const says = `${name}: '${shown}' permits less here than in Kiam, which matches its alternatives only at the beginning or at the end; no pod needs that now`;
   return [cannotTell(says, `(?:${shown}) means the same to both; roles beyond that must be named`)];
 }

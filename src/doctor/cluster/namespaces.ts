@@ -32,7 +32,7 @@ function withoutExpression({ name }: NamespaceRecord, pods: readonly PodRecord[]
 }
 
 function broken({ name, permitted }: NamespaceRecord, reason: string): Observation {
-  const says = `${name}: the expression ${quote(permitted)} is broken, so that its pods get nothing: ${reason}`;
+  const says = `${name}: the expression ${quote(permitted)} is invalid, so that its pods get nothing: ${reason}`;
   return wrong(says, 'write it in the syntax of RE2: https://github.com/google/re2/wiki/Syntax');
 }
 
@@ -48,7 +48,7 @@ function forbidden(
   const isUnknown = (pod: PodRecord): boolean => baseArn === undefined && isShort(pod.role);
   const unknown = pods.filter(isUnknown);
   if (unknown.length > 0) {
-    const says = `${name}: what the short role of ${namesOf(unknown)} stands for is not known`;
+    const says = `${name}: the ARN of the short role of ${namesOf(unknown)} is not known`;
     observations.push(cannotTell(says, 'give --role-base-arn as the server has it'));
   }
   const judged = pods.filter((pod) => !isUnknown(pod));

@@ -15,7 +15,7 @@ import { type Cluster, namesOf, podsWithRole } from './cluster.ts';
 
 interface Problem {
   readonly says: string;
-  readonly mend: string;
+  readonly fix: string;
 }
 
 /** Pods that can get nothing whatever their namespace permits: annotations that AWS does not take, and addresses that are not theirs alone. */
@@ -41,7 +41,7 @@ function group(pods: readonly PodRecord[], judge: (pod: PodRecord) => Problem | 
     groups.set(key, known);
   }
   return [...groups.values()].map(({ problem, pods: alike }) =>
-    wrong(`${alike[0]?.namespace ?? ''}/${namesOf(alike)}: ${problem.says}`, problem.mend),
+    wrong(`${alike[0]?.namespace ?? ''}/${namesOf(alike)}: ${problem.says}`, problem.fix),
   );
 }
 
@@ -61,19 +61,19 @@ function problemOf(pod: PodRecord, baseArn = 'arn:aws:iam::000000000000:role/'):
   if (pod.hostNetwork) {
     return {
       says: `has hostNetwork and the role ${pod.role}: it shares the node’s address, and so gets nothing`,
-      mend: `take hostNetwork or the annotation ${ROLE_ANNOTATION} away; with hostNetwork it has the role of its node`,
+      fix: `take hostNetwork or the annotation ${ROLE_ANNOTATION} away; with hostNetwork it has the role of its node`,
     };
   }
   const resolution = resolveRole(pod.role, baseArn);
   if (!resolution.ok) {
-    const mend = `${ROLE_ANNOTATION} takes a name, path/name, or arn:aws:iam::ACCOUNT:role/NAME; names have letters, digits and +=,.@_-, accounts 12 digits`;
-    return { says: `its role cannot work: ${JSON.stringify(resolution.reason)}`, mend };
+    const fix = `${ROLE_ANNOTATION} takes a name, path/name, or arn:aws:iam::ACCOUNT:role/NAME; names have letters, digits and +=,.@_-, accounts 12 digits`;
+    return { says: `its role is not valid: ${JSON.stringify(resolution.reason)}`, fix };
   }
   const problem = externalIdProblem(pod.externalId);
   if (problem !== undefined) {
     return {
       says: 'its external id is not valid, and so it gets nothing',
-      mend: `${EXTERNAL_ID_ANNOTATION}: ${problem}`,
+      fix: `${EXTERNAL_ID_ANNOTATION}: ${problem}`,
     };
   }
   return undefined;
@@ -90,7 +90,7 @@ function createAddressJudge(all: readonly PodRecord[]): (pod: PodRecord) => Prob
     const shared = pod.addresses.find((address) => (holders.get(address)?.length ?? 0) > 1);
     const other = holders.get(shared ?? '')?.find((holder) => holder !== pod && holder.nodeName === pod.nodeName);
     if (shared === undefined || other === undefined) return undefined;
-    const mend = 'delete the one that does not run any more: usually its node has died with it';
-    return { says: `has the address ${shared}, and so has ${other.namespace}/${other.name}: neither is served`, mend };
+    const fix = 'delete the one that does not run any more: usually its node has died with it';
+    return { says: `has the address ${shared}, and so has ${other.namespace}/${other.name}: neither is served`, fix };
   };
 }

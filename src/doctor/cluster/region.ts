@@ -17,6 +17,6 @@ export function checkRegion(region: string, baseArn: string | undefined, endpoin
   const ofRegion = PARTITIONS.find(([beginning]) => region.startsWith(beginning))?.[1] ?? 'aws';
   if (baseArn === undefined || partition === ofRegion) return [ok(`STS is asked at ${endpoint}`)];
   const flag = region === '' ? 'without --region STS is asked at the global endpoint' : `--region=${region}`;
-  const mend = `give --region one of the partition ${partition}, or a --role-base-arn that begins with arn:${ofRegion}:`;
-  return [wrong(`${flag}, of the partition ${ofRegion}, while roles are ${baseArn}…`, mend)];
+  const fix = `give --region one of the partition ${partition}, or a --role-base-arn that begins with arn:${ofRegion}:`;
+  return [wrong(`${flag}, of the partition ${ofRegion}, while roles are ${baseArn}…`, fix)];
 }

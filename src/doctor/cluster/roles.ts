@@ -68,7 +68,6 @@ function judge(roleArn: string, externalId: string, { category, detail }: StsFai
       `does the role exist, does its trust policy name us${id}, and may we sts:AssumeRole it? (docs/iam.md)`,
     );
   }
-  if (category === 'bad-request')
-    return wrong(says, 'mend the annotations of its pods: STS does not take them as they are');
+  if (category === 'bad-request') return wrong(says, 'fix the annotations of its pods: STS does not accept them');
   return cannotTell(says, category === 'throttled' ? 'try again later' : 'see the line `identity`');
 }

@@ -71,8 +71,8 @@ export async function checkFreshness({
   return ages.map(({ resource, seconds }) => {
     if (seconds === undefined) return cannotTell(`its metrics do not name ${resource}`, 'is it a server of this Kiam?');
     if (seconds * 1000 <= maxViewAgeMs) return ok(`the server heard of ${resource} ${seconds.toFixed(0)} s ago`);
-    const mend = 'its log says `the Kubernetes API …`; the other lines here say whether it can be watched at all';
-    return wrong(`the server has heard nothing of ${resource} for ${seconds.toFixed(0)} s: new pods are refused`, mend);
+    const fix = 'its log says `the Kubernetes API …`; the other lines here say whether it can be watched at all';
+    return wrong(`the server has heard nothing of ${resource} for ${seconds.toFixed(0)} s: new pods are refused`, fix);
   });
 }
 

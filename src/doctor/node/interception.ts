@@ -30,7 +30,7 @@ export async function checkInterception(options: InterceptionCheckOptions): Prom
   }
   if (options.hostAddresses === undefined) {
     observations.push(
-      cannotTell('without a --host that can be redirected to the redirect is not known', 'give --host'),
+      cannotTell('the expected redirect is not known without a --host that it can lead to', 'give --host'),
     );
   }
   return observations;
@@ -45,21 +45,21 @@ async function checkRules(
   const read = await readChain(wanted, backend, options);
   if (!read.ok) {
     const isUnneeded = wanted.name === 'backstop';
-    const mend = isUnneeded
+    const fix = isUnneeded
       ? 'a kernel without the table `security` does without it'
       : 'run this as root with NET_ADMIN, in the agent’s own container';
-    return cannotTell(`${what} cannot be read: ${read.reason}`, mend);
+    return cannotTell(`${what} cannot be read: ${read.reason}`, fix);
   }
   const { inForce, findings, culprit } = plan(read.rules, wanted);
   if (inForce) return ok(`${what} is in place and comes first`);
   if (options.beforeStart && findings.includes('missing')) {
-    return cannotTell(`${what} is not there yet`, 'the agent puts it in when it starts');
+    return cannotTell(`${what} is not there yet`, 'the agent installs it when it starts');
   }
   if (findings.includes('missing')) return missing(what, wanted, backend, options);
-  const says = findings.includes('disordered') ? 'its rules stand in the wrong order' : 'another rule comes before it';
-  const mend =
+  const says = findings.includes('disordered') ? 'its rules are in the wrong order' : 'another rule comes before it';
+  const fix =
     'the agent puts its rules first every few seconds: does it run with --iptables? what else writes rules here?';
-  return wrong(`${what} is not in force: ${says}${culprit === undefined ? '' : `: ${culprit}`}`, mend);
+  return wrong(`${what} is not in force: ${says}${culprit === undefined ? '' : `: ${culprit}`}`, fix);
 }
 
 /** Absent, or written by a tool of the other kind. */
@@ -73,13 +73,13 @@ async function missing(
   const other = { kind, command: `iptables-${kind}` } as const;
   const read = await readChain(wanted, other, options);
   if (read.ok && plan(read.rules, wanted).inForce) {
-    const mend = `restart the agent, so that it finds the node’s backend again, and flush what stands in ${other.command}`;
-    return wrong(`${what} is in ${other.command}, while this node uses ${backend.command}`, mend);
+    const fix = `restart the agent, so that it finds the node’s backend again, and flush what stands in ${other.command}`;
+    return wrong(`${what} is in ${other.command}, while this node uses ${backend.command}`, fix);
   }
-  const danger = wanted.name === 'redirect' ? 'pods are not led to the agent' : 'pods may reach the node’s role';
-  const mend =
+  const danger = wanted.name === 'redirect' ? 'pods are not redirected to the agent' : 'pods may reach the node’s role';
+  const fix =
     wanted.name === 'redirect'
       ? 'does the agent run with --iptables, and with this --host, --port and --host-interface?'
       : '`kiam agent --guard-only` puts it in; run it as an init container';
-  return wrong(`${what} is missing: ${danger}`, mend);
+  return wrong(`${what} is missing: ${danger}`, fix);
 }

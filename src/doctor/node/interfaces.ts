@@ -15,7 +15,7 @@ const EXAMPLES = 'cali+ for Calico, eni+ or !eth0 for the Amazon VPC CNI, cbr0, 
 
 /** `--host-interface` against the interfaces by which pods' packets really come in on this node. */
 export function checkInterfaces({ hostInterface, files, addresses }: InterfacesCheckOptions): Observation[] {
-  if (isAnyInterface(hostInterface)) return [ok('the redirect takes what comes in by any interface')];
+  if (isAnyInterface(hostInterface)) return [ok('the redirect matches packets from every interface')];
   const text = `--host-interface=${hostInterface.inverted ? '!' : ''}${hostInterface.name}`;
   const uplinks = uplinksOf(files);
   const pods = podInterfaces(files, addresses, uplinks);
@@ -23,7 +23,7 @@ export function checkInterfaces({ hostInterface, files, addresses }: InterfacesC
   const observations: Observation[] = [];
   const caughtUplink = [...uplinks].find(matched);
   if (caughtUplink !== undefined) {
-    const says = `${text} also matches ${caughtUplink}, the node’s own way out: packets of others than pods may be redirected, too`;
+    const says = `${text} also matches ${caughtUplink}, the node’s uplink: packets of others than pods may be redirected, too`;
     observations.push(cannotTell(says, `give what matches pods alone: ${EXAMPLES}`));
   }
   if (pods.length === 0) {
@@ -33,7 +33,7 @@ export function checkInterfaces({ hostInterface, files, addresses }: InterfacesC
   }
   const missed = pods.filter((name) => !matched(name));
   if (missed.length > 0) {
-    const says = `${text} does not match ${shortList(missed)}, by which pods’ packets come in: they are not redirected to the agent`;
+    const says = `${text} does not match ${shortList(missed)}, by which pods’ packets arrive: they are not redirected to the agent`;
     return [
       ...observations,
       wrong(says, `give --host-interface=+ for any interface, or what they have in common: ${suggestion(pods)}`),

@@ -18,7 +18,7 @@ export interface InterceptorsCheckOptions extends ReadChainOptions {
 /** The ports that kube2iam, uswitch/kiam's manifests and its default use. */
 const KNOWN_PORTS = [8181, 3100];
 
-const MEND = 'only one of them may run on a node: delete the other’s DaemonSet, then its rule in nat PREROUTING';
+const FIX = 'only one of them may run on a node: delete the other’s DaemonSet, then its rule in nat PREROUTING';
 
 /** Other programs on the node that answer in the metadata service's place: their rules in either backend, and their ports. Never rejects. */
 export async function checkOtherInterceptors(options: InterceptorsCheckOptions): Promise<Observation[]> {
@@ -32,16 +32,16 @@ export async function checkOtherInterceptors(options: InterceptorsCheckOptions):
       const target = rule.targetOptions.at(-1) ?? '';
       const [host = '', targetPort = ''] = target.split(':');
       const who = await whoListens({ host, port: Number(targetPort) || 80, clock, signal });
-      const what = who === 'unknown' ? 'nobody that is known' : LISTENERS[who];
-      const says = `another rule of iptables-${kind} leads pods to ${target}, where ${what} answers: ${rule.specification}`;
-      found.push(wrong(says, MEND));
+      const what = who === 'unknown' ? 'an unknown program' : LISTENERS[who];
+      const says = `another rule of iptables-${kind} redirects pods to ${target}, where ${what} answers: ${rule.specification}`;
+      found.push(wrong(says, FIX));
       seen.add(target);
     }
   }
   for (const known of KNOWN_PORTS.filter((candidate) => candidate !== port)) {
     const who = await whoListens({ host: '127.0.0.1', port: known, clock, signal });
     if (who === 'unknown' || [...seen].some((target) => target.endsWith(`:${known}`))) continue;
-    found.push(wrong(`${LISTENERS[who]} listens on port ${known} of this node`, MEND));
+    found.push(wrong(`${LISTENERS[who]} listens on port ${known} of this node`, FIX));
   }
   return found.length > 0 ? found : [ok('no other program on this node takes pods’ requests for metadata')];
 }

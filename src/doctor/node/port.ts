@@ -25,13 +25,13 @@ export async function checkPort(options: PortCheckOptions): Promise<Observation[
   const ping = await askHttp({ ...place, path: '/ping' });
   if (!ping.ok && ping.reason === 'ECONNREFUSED') {
     if (beforeStart) return [await tryPort(options)];
-    const mend = 'does the agent run? its log says `cannot listen for pods yet` when it cannot have the port';
-    return [wrong(`nobody listens on port ${port}, to which pods are led`, mend)];
+    const fix = 'does the agent run? its log says `cannot listen for pods yet` when it cannot have the port';
+    return [wrong(`nobody listens on port ${port}, to which pods are redirected`, fix)];
   }
   const who = await whoListens(place);
   if (who === 'agent' && !beforeStart) return [ok(`the agent listens on port ${port}`)];
-  const mend = `give --port another, or stop what has it: \`ss -ltnp sport = :${port}\` on the node`;
-  return [wrong(`port ${port} is in use by ${LISTENERS[who]}`, mend)];
+  const fix = `give --port another, or stop what has it: \`ss -ltnp sport = :${port}\` on the node`;
+  return [wrong(`port ${port} is in use by ${LISTENERS[who]}`, fix)];
 }
 
 /** Whether the port can be had; it is given back at once. */
@@ -39,8 +39,8 @@ function tryPort({ host, port }: PortCheckOptions): Promise<Observation> {
   return new Promise((resolve) => {
     const server = createServer();
     server.on('error', (error: NodeJS.ErrnoException) => {
-      const mend = 'give --port one above 1023, and --listen-address an address of this node';
-      resolve(wrong(`port ${port} cannot be had: ${error.code ?? error.message}`, mend));
+      const fix = 'give --port one above 1023, and --listen-address an address of this node';
+      resolve(wrong(`port ${port} cannot be used: ${error.code ?? error.message}`, fix));
     });
     server.listen({ port, ...(host === '' ? {} : { host }) }, () => {
       server.close(() => resolve(ok(`port ${port} is free`)));

@@ -4,7 +4,7 @@ import { AGENT_TOKEN_AUDIENCE } from '#domain/agent-token.ts';
 
 import { type Observation, ok, wrong } from '../finding.ts';
 
-const MEND =
+const FIX =
   `mount a projected serviceAccountToken of audience ${AGENT_TOKEN_AUDIENCE}, as deploy/agent.yaml does, ` +
   'and name its file by --agent-token-file';
 
@@ -15,13 +15,13 @@ export async function checkToken(path: string | undefined, nowMs: number): Promi
   try {
     text = (await readFile(path, 'utf8')).trim();
   } catch (error) {
-    return [wrong(`--agent-token-file: ${error instanceof Error ? error.message : 'it cannot be read'}`, MEND)];
+    return [wrong(`--agent-token-file: ${error instanceof Error ? error.message : 'it cannot be read'}`, FIX)];
   }
   const claims = claimsOf(text);
-  if (claims === undefined) return [wrong(`${path} holds no service account token`, MEND)];
+  if (claims === undefined) return [wrong(`${path} holds no service account token`, FIX)];
   if (!claims.audiences.includes(AGENT_TOKEN_AUDIENCE)) {
     return [
-      wrong(`the token in ${path} is for ${claims.audiences.join(', ')} and not for ${AGENT_TOKEN_AUDIENCE}`, MEND),
+      wrong(`the token in ${path} is for ${claims.audiences.join(', ')} and not for ${AGENT_TOKEN_AUDIENCE}`, FIX),
     ];
   }
   const until = new Date(claims.expiresAtMs).toISOString();

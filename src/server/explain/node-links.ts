@@ -25,7 +25,7 @@ export function agentLink(pod: PodRecord, { streams, proof }: RunningFacts, iden
   const node = nodeTextOf(pod);
   const facts = { node, streams: streams.length, proof: proof ?? null };
   if (proof === undefined) {
-    const text = 'with --agent-identity=off no agent is told anything ahead: it asks for each answer';
+    const text = 'with --agent-identity=off no agent is told anything in advance: it asks for each answer';
     return { link, verdict: 'note', text, facts };
   }
   // Of two, the agent is changing over to the one that was opened last.
@@ -68,6 +68,6 @@ function toldOf({ identityKey: told, hasCredentials }: FeedInspection, identity:
 }
 
 function hurry({ isSynced, isBehind, isChanging }: FeedInspection): string {
-  if (isBehind) return '; it is slow to read, and does not know the rest yet';
-  return isChanging || !isSynced ? '; more is on its way' : '';
+  if (isBehind) return '; it reads slowly and has not received the rest yet';
+  return isChanging || !isSynced ? '; more will be sent' : '';
 }

@@ -59,7 +59,7 @@ export function addressLink(addresses: readonly AddressFacts[]): Link {
 }
 
 function inWords({ address, isOwn, others }: AddressFacts): string {
-  if (isOwn === undefined) return `${address}: whether another pod claims it as well cannot be told`;
+  if (isOwn === undefined) return `${address}: it is not known whether another pod claims it as well`;
   if (others.length === 0) return address;
   const claim = `${address} is claimed by ${others.join(', ')} as well`;
   return isOwn

@@ -37,9 +37,9 @@ function inWords({ held, failure, isCalling, next, isPaused }: CredentialInspect
   }
   if (failure !== undefined) parts.push(failureInWords(failure));
   if (parts.length === 0) parts.push('STS has not answered yet');
-  if (isCalling) parts.push('STS is being asked now');
-  else if (next !== undefined) parts.push(`${held?.isServed === true ? 'renewed' : 'asked again'} ${whenOf(next)}`);
-  if (isPaused) parts.push('STS as a whole does not answer, so calls are held back');
+  if (isCalling) parts.push('STS is being called now');
+  else if (next !== undefined) parts.push(`${held?.isServed === true ? 'renewed' : 'next try'} ${whenOf(next)}`);
+  if (isPaused) parts.push('STS does not answer at all, so calls are held back');
   return parts.join('; ');
 }
 

@@ -2,7 +2,7 @@ import { type Json, listAt, textAt } from '../json.ts';
 import type { SandboxPod } from '../kubernetes-api/kubelet.ts';
 import type { MountedVolume } from './volumes.ts';
 
-/** What stands in the place of an image: a program of this machine. */
+/** What stands in place of an image: a program of this machine. */
 export interface Image {
   /** Instead of the container's command. */
   readonly argv: readonly string[];

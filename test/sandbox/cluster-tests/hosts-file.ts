@@ -4,7 +4,7 @@ import { closeSync, openSync, writeSync } from 'node:fs';
 const SIZE_BYTES = 16 * 1024;
 
 /**
- * The names of a cluster as a hosts file that every process sees in the place of /etc/hosts: in it a Service's name has all
+ * The names of a cluster as a hosts file that every process sees in place of /etc/hosts: in it a Service's name has all
  * its addresses, as a headless Service has in DNS. Each change is one write over the whole file, which nobody reads half.
  */
 export class HostsFile {

@@ -124,7 +124,7 @@ const ROWS: readonly Row[] = [
     permitted: '.*',
     baseArn: undefined,
     pods: [{ role: 'app' }, { name: 'full', role: `${BASE}app` }],
-    told: ['cannot tell team/pod: what its short role app stands for'],
+    told: ['cannot tell team/pod: the ARN of its short role app is not known'],
   },
 ];
 
@@ -140,7 +140,7 @@ for (const { name, permitted, pods, strict = true, told, ...row } of ROWS) {
     const lines = observations.map(({ verdict, says }) => `${verdict} ${says}`);
     assert.equal(lines.length, told.length, lines.join('\n'));
     told.forEach((beginning, index) => assert.ok(lines[index]?.startsWith(beginning), lines[index]));
-    for (const observation of observations) assert.ok(observation.verdict === 'ok' || observation.mend !== '');
+    for (const observation of observations) assert.ok(observation.verdict === 'ok' || observation.fix !== '');
   });
 }
 

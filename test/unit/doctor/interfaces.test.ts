@@ -54,7 +54,7 @@ const BRIDGED = nodeOf({
 const CASES: readonly [name: string, node: typeof CALICO, flag: string, told: readonly string[]][] = [
   ['a pattern', CALICO, 'cali+', ['ok --host-interface=cali+ matches all interfaces of pods: cali1a, cali2b']],
   ['all but the way out', CALICO, '!eth0', ['ok --host-interface=!eth0 matches all']],
-  ['any interface', CALICO, '+', ['ok the redirect takes what comes in by any interface']],
+  ['any interface', CALICO, '+', ['ok the redirect matches packets from every interface']],
   ['another plug-in', CALICO, 'eni+', ['wrong --host-interface=eni+ does not match cali1a, cali2b']],
   ['one pod of two', CALICO, 'cali1a', ['wrong --host-interface=cali1a does not match cali2b']],
   [
@@ -91,11 +91,11 @@ for (const [name, node, flag, told] of CASES) {
   });
 }
 
-test('the mend is a pattern that all pods have in common', () => {
+test('the fix is a pattern that all pods have in common', () => {
   const parsed = parseHostInterface('docker0');
   assert.ok(parsed.ok);
   const [found] = checkInterfaces({ hostInterface: parsed.hostInterface, ...CALICO });
-  assert.ok(found?.verdict === 'wrong' && found.mend.endsWith(': cali+'), JSON.stringify(found));
+  assert.ok(found?.verdict === 'wrong' && found.fix.endsWith(': cali+'), JSON.stringify(found));
 });
 
 test('pods that have nothing in common have no pattern', () => {
@@ -105,5 +105,5 @@ test('pods that have nothing in common have no pattern', () => {
     hostInterface: parsed.hostInterface,
     ...nodeOf({ eth0: UPLINK, cali1: POD, eni1: POD }),
   });
-  assert.ok(found?.verdict === 'wrong' && found.mend.includes('cali+ for Calico, eni+'), JSON.stringify(found));
+  assert.ok(found?.verdict === 'wrong' && found.fix.includes('cali+ for Calico, eni+'), JSON.stringify(found));
 });

@@ -340,7 +340,7 @@ test('An API server that has not read the roles yet is not believed to judge the
   assert.deepEqual(
     it.lines.map(({ message }) => message),
     [
-      'the Kubernetes API does not do what it is asked: keeping what is known and trying again',
+      'the Kubernetes API does not answer as expected: keeping what is known and retrying',
       FORBIDDEN_NOW,
       'the Kubernetes API is back',
     ],
@@ -427,7 +427,7 @@ test('A read of an older version than the watch began from ends the watch, and t
     [
       {
         level: 'warn',
-        message: 'the Kubernetes API tells an older state than before: everything is listed again',
+        message: 'the Kubernetes API returned an older state than before: listing everything again',
         fields: { resource: 'pods', position: '150', resourceVersion: '120' },
       },
     ],

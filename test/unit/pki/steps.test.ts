@@ -84,11 +84,11 @@ describe('a rotation of the CA', () => {
     const refused: readonly (readonly [Promise<PkiStep>, RegExp])[] = [
       [finishRotation(whole(first), options), /begin it/],
       [beginRotation(whole(begun), options), /has begun already/],
-      [renewPairs(whole(begun), options), /end it/],
+      [renewPairs(whole(begun), options), /finish it/],
       [beginRotation({ ...whole(first), agent: undefined }, options), /lacks the pairs/],
       [renewPairs({ authority: undefined, next: undefined }, options), /not there/],
       [renewPairs({ authority: mixed, next: undefined }, options), /not the key of the CA/],
-      [renewPairs({ authority: first.server, next: undefined }, options), /no authority/],
+      [renewPairs({ authority: first.server, next: undefined }, options), /not that of an authority/],
       [renewPairs({ authority: { ...mixed, privateKeyPem: 'x' }, next: undefined }, options), /no private key/],
     ];
     for (const [step, reason] of refused) {

@@ -212,7 +212,7 @@ const cases: readonly Case[] = [
     after: GUARD,
   },
   {
-    name: 'a redirect for all interfaces in the place of one for a single one',
+    name: 'a redirect for all interfaces in place of one for a single one',
     wanted: redirectAny,
     current: [OURS],
     findings: 'missing,foreign',

@@ -222,9 +222,9 @@ describe('the stream of a node', () => {
     assert.deepEqual(
       node.lines.map(({ level, message }) => `${level}: ${message}`),
       [
-        'info: the server tells what the pods of this node may have',
-        'warn: the stream from the server is lost: trying on',
-        'info: the server tells what the pods of this node may have',
+        'info: the server streams what the pods of this node may have',
+        'warn: the stream from the server is lost; retrying',
+        'info: the server streams what the pods of this node may have',
       ],
     );
     node.stopping.abort();

@@ -111,13 +111,13 @@ as a test says
       'a refused role waits for a pod',
       { ...EMPTY, failure: FAILURE, next: { inMs: 4000, isAutomatic: false } },
       'gets nothing',
-      /^STS failed 30s ago .*; asked again when the pod asks, in 4\.0s at the earliest$/,
+      /^STS failed 30s ago .*; next try when the pod asks, in 4\.0s at the earliest$/,
     ],
     [
       'a refused role may be asked for',
       { ...EMPTY, failure: { ...FAILURE, count: 1 }, next: { inMs: 0, isAutomatic: false } },
       'gets nothing',
-      /^STS failed 30s ago: AccessDenied: no; asked again when the pod asks$/,
+      /^STS failed 30s ago: AccessDenied: no; next try when the pod asks$/,
     ],
     [
       'trouble of STS as a whole',
@@ -128,19 +128,19 @@ as a test says
         isPaused: true,
       },
       'gets nothing',
-      /; asked again at the next opportunity; STS as a whole does not answer, so calls are held back$/,
+      /; next try at the next opportunity; STS does not answer at all, so calls are held back$/,
     ],
     [
       'credentials that have ended',
       { ...FRESH, held: { isServed: false, issuedAtMs: 0, expiresAtMs: 3_600_000, remainingMs: -5 }, isCalling: true },
       'gets nothing',
-      /^the last ones ended at 1970-01-01T01:00:00Z; STS is being asked now$/,
+      /^the last ones ended at 1970-01-01T01:00:00Z; STS is being called now$/,
     ],
     [
       'a first call',
       { ...EMPTY, isCalling: true },
       'cannot be told',
-      /^STS has not answered yet; STS is being asked now$/,
+      /^STS has not answered yet; STS is being called now$/,
     ],
     ['nothing yet', EMPTY, 'cannot be told', /^STS has not answered yet$/],
   ];
@@ -165,10 +165,10 @@ as a test says
       [[{ ...stream, hasCredentials: false }], /^has been told of the pod, without credentials, /],
       [
         [{ ...stream, identityKey: 'other', isChanging: true }],
-        /^has been told of the pod as it was, .*; more is on its way$/,
+        /^has been told of the pod as it was, .*; more will be sent$/,
       ],
-      [[{ ...stream, isSynced: false }], /; more is on its way$/],
-      [[{ ...stream, isBehind: true }], /; it is slow to read, and does not know the rest yet$/],
+      [[{ ...stream, isSynced: false }], /; more will be sent$/],
+      [[{ ...stream, isBehind: true }], /; it reads slowly and has not received the rest yet$/],
     ];
     for (const [streams, text] of cases) {
       const link = linkOf(explain(factsOf({ running: { streams } })), 'agent');
@@ -176,7 +176,7 @@ as a test says
       assert.equal(link.facts['streams'], streams.length);
     }
     const off = linkOf(explain(factsOf({ running: { streams: [], proof: undefined } })), 'agent');
-    assert.match(off.text, /^with --agent-identity=off no agent is told anything ahead/);
+    assert.match(off.text, /^with --agent-identity=off no agent is told anything in advance/);
   });
 
   it('says what is wrong with the watch of the server', () => {
