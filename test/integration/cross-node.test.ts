@@ -37,13 +37,17 @@ describe('an agent answers for the pods of its own node alone', () => {
   after(() => cluster.close());
 
   /** A file with the token that the kubelet projects into the agent's pod on a node. */
-  async function tokenFile(nodeName: string, { hostNetwork = true, audience = 'kiam-server' } = {}): Promise<string> {
+  async function tokenFile(
+    nodeName: string,
+    { hostNetwork = true, audience = 'kiam-server', serviceAccount = 'kiam-agent', status = {} } = {},
+  ): Promise<string> {
     agents += 1;
     const name = `agent-${agents}`;
     const pod = await cluster.world.pod({ namespace: 'kube-system', name, nodeName, hostNetwork });
+    cluster.world.api.patchPod('kube-system', name, { status });
     const token = cluster.world.api.serviceAccountToken({
       namespace: 'kube-system',
-      serviceAccount: 'kiam-agent',
+      serviceAccount,
       audiences: [audience],
       pod: { name, uid: pod.uid },
     });
@@ -90,11 +94,12 @@ describe('an agent answers for the pods of its own node alone', () => {
     });
   }
 
-  it('without a token, with one for somebody else or of a pod that has its own network, for none', async () => {
+  it('without a token, with one for somebody else, of another account or of a pod that has its own network, for none', async () => {
     const server = await cluster.startServer({ flags: ['--agent-identity=token'] });
     const files = [
       undefined,
       await tokenFile('node-a', { audience: 'https://kubernetes.default.svc' }),
+      await tokenFile('node-a', { serviceAccount: 'default' }),
       await tokenFile('node-a', { hostNetwork: false }),
     ];
     for (const file of files) {
@@ -105,6 +110,58 @@ describe('an agent answers for the pods of its own node alone', () => {
       await agent.child.stop();
     }
     await server.child.stop();
+  });
+
+  it('with the token of an account that the server is told of', async () => {
+    const account = '--agent-service-account=system:serviceaccount:kube-system:ours';
+    const server = await cluster.startServer({ flags: ['--agent-identity=token', account] });
+    const flag = `--agent-token-file=${await tokenFile('node-a', { serviceAccount: 'ours' })}`;
+    const agent = await cluster.startAgent(server.port, { flags: [flag] });
+    assert.equal(await answered(agent, podsOf.get('node-a') ?? []), 2 * PODS_PER_NODE);
+    await Promise.all([agent.child.stop(), server.child.stop()]);
+  });
+
+  it('whatever the node’s kubelet says of its agent’s address, and of pods that it makes up', async () => {
+    const { api } = cluster.world;
+    const onB = podsOf.get('node-b') ?? [];
+    const status = { phase: 'Running', hostIP: '127.0.0.2', hostIPs: [{ ip: '127.0.0.2' }] };
+    const server = await cluster.startServer({ flags: ['--agent-identity=token'] });
+    const flag = `--agent-token-file=${await tokenFile('node-a', { status })}`;
+    const here = await cluster.startAgent(server.port, { flags: [flag] });
+    const there = await cluster.startAgent(server.port, {
+      flags: [`--agent-token-file=${await tokenFile('node-b')}`, '--no-node-store'],
+    });
+    const made = { namespace: 'team', address: '127.1.250.1', name: 'made-up' };
+    const mirror = (name: string, podIP: string): void => {
+      api.putPod({
+        metadata: {
+          namespace: made.namespace,
+          name,
+          annotations: { 'iam.amazonaws.com/role': made.name, 'kubernetes.io/config.mirror': 'x' },
+        },
+        spec: { nodeName: 'node-a', containers: [{ name: 'main', image: 'app' }] },
+        status: { ...status, podIP, podIPs: [{ ip: podIP }] },
+      });
+    };
+    mirror('made-up', made.address);
+    for (const [index, { address }] of onB.entries()) mirror(`rival-${index}`, address);
+    assert.equal(await answered(there, onB), 2 * PODS_PER_NODE, 'the other node’s pods are served there');
+    assert.equal(await answered(here, onB), 0, 'and not here');
+    const answer = await askHttp({ port: here.port, from: made.address, path: `${LISTING}made-up` });
+    assert.equal(answer.status, 503);
+    await Promise.all([here.child.stop(), there.child.stop(), server.child.stop()]);
+  });
+
+  it('by the second address of a dual-stack node', async () => {
+    const { api } = cluster.world;
+    const onA = podsOf.get('node-a') ?? [];
+    const status = { hostIP: '2001:db8::a', hostIPs: [{ ip: '2001:db8::a' }, { ip: '127.0.0.1' }] };
+    for (const { name } of onA) api.patchPod('team', name, { status });
+    const server = await cluster.startServer({ flags: ['--agent-identity=host-ip'] });
+    const agent = await cluster.startAgent(server.port);
+    assert.equal(await answered(agent, onA), 2 * PODS_PER_NODE);
+    assert.equal(await answered(agent, podsOf.get('node-b') ?? []), 0);
+    await Promise.all([agent.child.stop(), server.child.stop()]);
   });
 
   for (const mode of ['auto', 'host-ip']) {
