@@ -44,14 +44,19 @@ export function jsonAnswer(fields: Readonly<Record<string, string>>): Answer {
 }
 
 /**
- * An error: one line of plain text, with the headers of Go's `http.Error`. 429 and 503 say when to come again. `expected`:
- * see {@link Answer}.
+ * An error: one line of plain text, with the headers of Go's `http.Error`. 429 and 503 say when to come again; SDKs since
+ * 2026 read milliseconds from a header of AWS's own, which 503 has not: there a quick retry is right. `expected`: see
+ * {@link Answer}.
  */
 export function errorAnswer(status: number, message: string, expected = false): Answer {
   const headers = { 'content-type': TEXT_TYPE, 'x-content-type-options': 'nosniff' };
-  const complete = status === 503 || status === 429 ? { ...headers, 'retry-after': '1' } : headers;
-  return { ...createAnswer(status, complete, `${oneLine(message)}\n`), expected };
+  return { ...createAnswer(status, { ...headers, ...RETRY_HEADERS[status] }, `${oneLine(message)}\n`), expected };
 }
+
+const RETRY_HEADERS: Readonly<Record<number, Readonly<Record<string, string>>>> = {
+  429: { 'retry-after': '1', 'x-amz-retry-after': '1000' },
+  503: { 'retry-after': '1' },
+};
 
 /** Longer texts would only come from a server that is not ours. */
 const LONGEST_MESSAGE = 8192;

@@ -1,25 +1,29 @@
-import type { IncomingMessage } from 'node:http';
+import type { ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
 
 import fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify';
 
+import { canonicalAddress } from '#domain/address.ts';
 import type { MetadataClient } from '#metadata/client.ts';
 import type { Clock } from '#runtime/clock.ts';
-import type { CounterSeries, HistogramSeries } from '#telemetry/hot-metrics.ts';
+import { type ConnectionLimits, limitConnections } from '#runtime/connection-limits.ts';
+import { createRequestGate } from '#runtime/request-gate.ts';
 import type { MetadataHandler, MetadataMetrics } from '#telemetry/kiam-metrics.ts';
 import type { Logger } from '#telemetry/logger.ts';
 
-import { type AccessLog, createAccessLog } from './access-log.ts';
+import { createAccessLog } from './access-log.ts';
 import { type Answer, errorAnswer, type Exchange } from './answer.ts';
 import { type ClientOf, createClients } from './client.ts';
 import { createDispatch } from './dispatch.ts';
-import { createLimits, DEFAULT_POD_LIMITS, type PodLimits, type Usage } from './limits.ts';
-import type { AgentHttpMetrics, Refusal } from './metrics.ts';
+import { createDoor } from './door.ts';
+import { createFinish, leavesBytes, type Pending, send } from './finish.ts';
+import { DEFAULT_POD_LIMITS, type PodLimits, type Usage } from './limits.ts';
+import type { AgentHttpMetrics } from './metrics.ts';
 import type { Client, CredentialSource, Evidence } from './ports.ts';
 import type { RouteName } from './route.ts';
 import type { RouteExpression } from './route-expression.ts';
 import { createServerOptions, DEFAULT_TIMEOUTS, type HttpTimeouts, limitIdleOnce } from './server-options.ts';
-import { DEFAULT_SOCKET_LIMITS, limitSockets, type SocketLimits } from './sockets.ts';
+import { connectionLimitsOf } from './sockets.ts';
 import { createTargets } from './targets.ts';
 
 export interface AgentAppOptions {
@@ -42,7 +46,8 @@ export interface AgentAppOptions {
   /** What the kernel shows of an address: without it nothing is known of its owner. */
   readonly readEvidence?: (address: string) => Evidence;
   readonly podLimits?: PodLimits;
-  readonly socketLimits?: SocketLimits;
+  /** Else they follow from `podLimits`. */
+  readonly socketLimits?: ConnectionLimits;
   readonly timeouts?: HttpTimeouts;
 }
 
@@ -65,27 +70,24 @@ const HANDLERS: Readonly<Record<RouteName, MetadataHandler | undefined>> = {
   ping: undefined,
 };
 
-/** The kubelet asks these, from an address that it shares with every pod of the host network. They cost nothing. */
-function isLimited(route: RouteName): boolean {
-  return route !== 'ping' && route !== 'health';
-}
-
 /**
  * The agent's HTTP server, ready to listen or to be injected into. It has one route and no hooks: a warm request costs
  * little more than fastify itself. The caller listens, on one address, and closes.
  */
 export function createAgentApp(options: AgentAppOptions): FastifyInstance {
   const { clock, logger, httpMetrics, allowedRoutes, waitMs = WAIT_MS, requireImdsv2 = false } = options;
-  const limits = createLimits(options.podLimits ?? DEFAULT_POD_LIMITS);
+  const podLimits = options.podLimits ?? DEFAULT_POD_LIMITS;
+  const enter = createDoor(podLimits);
   const accessLog = createAccessLog({ logger, debug: options.logsDebug ?? true });
   const dispatch = createDispatch({ ...options, waitMs, requireImdsv2 });
   const finish = createFinish(options, accessLog);
   const understand = createTargets();
   const answering = new WeakSet<Socket>();
 
-  const refuse = (pending: Pending, reason: Refusal, status: number, message: string): void => {
-    httpMetrics.refusals.inc({ reason });
-    finish(pending, errorAnswer(status, message));
+  /** What follows on the connection is not looked at, and it is closed once the answer is sent. */
+  const closeAfter = (socket: Socket, response: ServerResponse): void => {
+    response.shouldKeepAlive = false;
+    gate.ignoreRest(socket);
   };
 
   const answerLater = (pending: Pending, usage: Usage | undefined, later: Promise<Answer>): void => {
@@ -106,6 +108,10 @@ export function createAgentApp(options: AgentAppOptions): FastifyInstance {
   };
 
   const serve = (request: FastifyRequest, reply: FastifyReply): void => {
+    if (reply.raw.socket === null) {
+      gate.postpone(request.raw, reply.raw, () => serve(request, reply));
+      return;
+    }
     const startedMs = clock.monotonic();
     const target = understand(request.originalUrl);
     const client = clientOf(request.raw.socket, target.ok ? target.query : '');
@@ -117,18 +123,21 @@ export function createAgentApp(options: AgentAppOptions): FastifyInstance {
       request: request.raw,
       response: reply.raw,
     };
-    if (client === undefined || !target.ok) {
-      const reason = target.ok ? 'the client has no address' : target.reason;
-      refuse({ exchange, reply, startedMs, handler: undefined }, 'path', 400, reason);
+    const pending: Pending = {
+      exchange,
+      reply,
+      startedMs,
+      handler: target.ok ? HANDLERS[target.route.name] : undefined,
+    };
+    const entry = enter(exchange, target, startedMs);
+    if (entry.kind === 'refused') {
+      httpMetrics.refusals.inc({ reason: entry.reason });
+      if (entry.closes) closeAfter(request.raw.socket, reply.raw);
+      finish(pending, errorAnswer(entry.status, entry.message));
       return;
     }
-    const { route } = target;
-    const pending: Pending = { exchange, reply, startedMs, handler: HANDLERS[route.name] };
-    const usage = isLimited(route.name) ? limits.admit(client.address, startedMs) : undefined;
-    if (typeof usage === 'string') {
-      refuse(pending, usage, 429, `too many requests: the pod's limit on ${usage} is reached`);
-      return;
-    }
+    if (leavesBytes(request.raw)) closeAfter(request.raw.socket, reply.raw);
+    const { route, usage } = entry;
     const answer = dispatch(exchange, route);
     if (answer instanceof Promise) answerLater(pending, usage, answer);
     else finish(pending, answer);
@@ -137,6 +146,7 @@ export function createAgentApp(options: AgentAppOptions): FastifyInstance {
   const app = fastify(
     createServerOptions({
       timeouts: options.timeouts ?? DEFAULT_TIMEOUTS,
+      isStopped: (error, socket) => gate.hasStopped(error, socket),
       onMalformed: () => httpMetrics.refusals.inc({ reason: 'malformed' }),
       isAnswering: (socket) => answering.has(socket),
     }),
@@ -146,91 +156,30 @@ export function createAgentApp(options: AgentAppOptions): FastifyInstance {
   app.route({ method: app.supportedMethods, url: '/', handler: serve });
   app.setNotFoundHandler(serve);
   app.setErrorHandler((error, _request, reply) => send(reply, defect(error)));
+  limitConnections(app.server, {
+    limits: options.socketLimits ?? connectionLimitsOf(podLimits),
+    clock,
+    addressOf: ({ remoteAddress }) => canonicalAddress(remoteAddress ?? ''),
+    isNeighbour: (address, socket) => isPodOfThisNode(options.source, address, clientOf(socket, '')),
+    isAnswering: (socket) => answering.has(socket),
+    onRefused: () => httpMetrics.refusals.inc({ reason: 'sockets' }),
+  });
   const clientOf: ClientOf = createClients(app.server, {
     clock,
     allowIpQuery: options.allowIpQuery ?? false,
     readEvidence: options.readEvidence ?? (() => NO_EVIDENCE),
   });
+  const gate = createRequestGate(app.server);
   limitIdleOnce(app.server);
-  limitSockets(app.server, options.socketLimits ?? DEFAULT_SOCKET_LIMITS, () => {
-    httpMetrics.refusals.inc({ reason: 'sockets' });
-  });
   if (allowedRoutes.matches('/latest/user-data')) {
     logger.warn('allow-route-regexp lets pods read the user data of the node', { expression: allowedRoutes.text });
   }
   return app;
 }
 
-interface Pending {
-  readonly exchange: Exchange;
-  readonly reply: FastifyReply;
-  readonly startedMs: number;
-  readonly handler: MetadataHandler | undefined;
-}
-
-/** Counts, logs and sends an answer. */
-function createFinish(
-  { clock, metrics }: AgentAppOptions,
-  accessLog: AccessLog,
-): (pending: Pending, answer: Answer) => void {
-  const countsOf = createHandlerCounts(metrics);
-  return ({ exchange, reply, startedMs, handler }, answer) => {
-    const nowMs = clock.monotonic();
-    if (handler !== undefined) {
-      const counts = countsOf(handler);
-      counts.latency.observe((nowMs - startedMs) / 1000);
-      counts.responses(answer.status).inc();
-      if (answer.status === 200) counts.success().inc();
-    }
-    accessLog(exchange, answer, nowMs, nowMs - startedMs);
-    send(reply, answer);
-  };
-}
-
-interface HandlerCounts {
-  readonly latency: HistogramSeries;
-  responses(status: number): CounterSeries;
-  success(): CounterSeries;
-}
-
-/** Finds each series of a handler once: see hot-metrics.ts. */
-function createHandlerCounts(metrics: MetadataMetrics): (handler: MetadataHandler) => HandlerCounts {
-  const known = new Map<MetadataHandler, HandlerCounts>();
-  return (handler) => {
-    let counts = known.get(handler);
-    if (counts === undefined) {
-      const byStatus = new Map<number, CounterSeries>();
-      let success: CounterSeries | undefined;
-      counts = {
-        latency: metrics.handlerLatency.series({ handler }),
-        responses: (status) => {
-          let series = byStatus.get(status);
-          if (series === undefined) {
-            series = metrics.responses.series({ handler, code: String(status) });
-            byStatus.set(status, series);
-          }
-          return series;
-        },
-        success: () => (success ??= metrics.success.series({ handler })),
-      };
-      known.set(handler, counts);
-    }
-    return counts;
-  };
-}
-
-/** Written by node:http itself: the headers are ready, and fastify would add a charset to JSON, which EC2 does not send. */
-function send(reply: FastifyReply, { status, headers, body }: Answer): void {
-  reply.hijack();
-  const response = reply.raw;
-  if (leavesBytes(reply.request.raw)) response.shouldKeepAlive = false;
-  response.writeHead(status, headers);
-  response.end(body);
-}
-
-/** Whether more may follow on the connection that is no request: a body, which nobody reads, or another protocol. */
-function leavesBytes({ headers }: IncomingMessage): boolean {
-  const length = headers['content-length'];
-  if (length !== undefined && length !== '0') return true;
-  return headers['transfer-encoding'] !== undefined || headers['upgrade'] !== undefined;
+/** As the server has told, or as the kernel shows: a pod that just began is behind an interface of this node already. */
+function isPodOfThisNode(source: CredentialSource, address: string, client: Client | undefined): boolean {
+  if (source.knownUid?.(address) !== undefined) return true;
+  if (client === undefined) return false;
+  return client.evidence.kind === 'interface' || client.evidence.behind !== undefined;
 }

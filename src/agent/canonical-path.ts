@@ -8,6 +8,8 @@ export type CanonicalTarget =
       readonly query: string;
       /** Whether the path has only characters that every HTTP program understands alike, so that it may be sent on. */
       readonly plain: boolean;
+      /** Whom a target in absolute form names. It counts in place of the Host header (RFC 9112, 3.2.2). */
+      readonly authority?: string;
     }
   | { readonly ok: false; readonly reason: string };
 
@@ -29,7 +31,8 @@ export function canonicalTarget(target: string): CanonicalTarget {
   if (decoded === undefined) return refusal('the path is not validly encoded');
   if (CONTROL.test(decoded)) return refusal('the path has control characters');
   const path = clean(decoded);
-  return { ok: true, path, query, plain: PLAIN.test(path) };
+  const understood = { ok: true, path, query, plain: PLAIN.test(path) } as const;
+  return rawPath.startsWith('/') ? understood : { ...understood, authority: authorityOf(rawPath) };
 }
 
 /** Unreserved characters and those that metadata paths have: MAC addresses, `0=key`, tag names. No `%`, `;` or backslash. */
@@ -44,11 +47,15 @@ function isCanonical(path: string): boolean {
   return PLAIN.test(path) && !path.includes('//') && !path.includes('/.');
 }
 
-/** `http://169.254.169.254/latest` is `/latest`: whom the client meant to reach changes nothing about who answers. */
+/** `http://169.254.169.254/latest` is `/latest`. */
 function pathOfAbsoluteForm(target: string): string | undefined {
   const origin = ABSOLUTE_FORM.exec(target)?.[0];
   if (origin === undefined) return undefined;
   return target.length === origin.length ? '/' : target.slice(origin.length);
+}
+
+function authorityOf(absoluteForm: string): string {
+  return absoluteForm.split('/', 3)[2] ?? '';
 }
 
 /** Undefined for broken percent-encoding and for anything but shortest-form UTF-8. */

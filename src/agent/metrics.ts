@@ -1,7 +1,7 @@
 import { Counter, type Registry } from 'prom-client';
 
 /** Why a request got no further than the door. */
-export type Refusal = 'path' | 'method' | 'rate' | 'concurrency' | 'token' | 'sockets' | 'malformed';
+export type Refusal = 'path' | 'method' | 'host' | 'rate' | 'concurrency' | 'token' | 'sockets' | 'malformed';
 
 /** What the agent's HTTP part counts beside Kiam's own metrics. */
 export interface AgentHttpMetrics {

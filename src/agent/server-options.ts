@@ -23,6 +23,8 @@ const LONGEST_HEADERS_BYTES = 8192;
 
 export interface ServerOptionsInput {
   readonly timeouts: HttpTimeouts;
+  /** Whether a client error only says that the parser was stopped on purpose. */
+  readonly isStopped: (error: Error, socket: object) => boolean;
   /** Told of each connection that sent something that is no HTTP request. */
   readonly onMalformed: () => void;
   /** Whether an answer is still owed on the connection, so that nothing else may be written to it. */
@@ -33,13 +35,15 @@ export interface ServerOptionsInput {
  * How fastify and node:http treat connections. Every target is given to the one route: canonical-path.ts alone interprets
  * targets, and a router that decoded them once more might disagree with it.
  */
-export function createServerOptions({ timeouts, onMalformed, isAnswering }: ServerOptionsInput) {
+export function createServerOptions({ timeouts, isStopped, onMalformed, isAnswering }: ServerOptionsInput) {
   return {
     http: {
       maxHeaderSize: LONGEST_HEADERS_BYTES,
       headersTimeout: timeouts.headersMs,
       connectionsCheckingInterval: timeouts.checkIntervalMs,
       insecureHTTPParser: false,
+      // The Host header is checked with the rest of the request: see request-gate.ts.
+      requireHostHeader: false,
     },
     requestTimeout: timeouts.headersMs,
     connectionTimeout: timeouts.idleMs,
@@ -48,6 +52,7 @@ export function createServerOptions({ timeouts, onMalformed, isAnswering }: Serv
     forceCloseConnections: 'idle',
     rewriteUrl: () => '/',
     clientErrorHandler: (error, socket) => {
+      if (isStopped(error, socket)) return;
       // A client that hangs up in the middle of a request is no news.
       if (error.code !== 'ECONNRESET') onMalformed();
       if (socket.writable && error.code !== 'ECONNRESET' && !isAnswering(socket)) socket.write(rawAnswer(error.code));

@@ -1,41 +1,21 @@
-import type { Server } from 'node:http';
-import type { Socket } from 'node:net';
+import type { ConnectionLimits } from '#runtime/connection-limits.ts';
 
-import { canonicalAddress } from '#domain/address.ts';
+import type { PodLimits } from './limits.ts';
 
-export interface SocketLimits {
-  readonly perAddress: number;
-  readonly inAll: number;
-}
+/** Connections of all addresses together, of which so many are kept for the pods of this node. */
+const IN_ALL = 4096;
+const KEPT_FOR_PODS = 1024;
 
-/** SDKs keep a handful of connections to the metadata service. */
-export const DEFAULT_SOCKET_LIMITS: SocketLimits = { perAddress: 128, inAll: 4096 };
+/** Each carries one request at a time, so more would be of no use. SDKs keep a handful at most. */
+const LEAST_PER_ADDRESS = 16;
 
-/**
- * Closes connections beyond the limits as soon as they are accepted, so that no address can use up the others' file
- * descriptors. `onRefused` is told of each.
- */
-export function limitSockets(server: Server, limits: SocketLimits, onRefused: () => void): void {
-  const open = new Map<string, number>();
-  server.maxConnections = limits.inAll;
-  server.on('drop', onRefused);
-  server.on('connection', (socket: Socket) => {
-    const address = canonicalAddress(socket.remoteAddress ?? '');
-    if (address === undefined) {
-      socket.destroy();
-      return;
-    }
-    const count = open.get(address) ?? 0;
-    if (count >= limits.perAddress) {
-      socket.destroy();
-      onRefused();
-      return;
-    }
-    open.set(address, count + 1);
-    socket.once('close', () => {
-      const left = (open.get(address) ?? 1) - 1;
-      if (left === 0) open.delete(address);
-      else open.set(address, left);
-    });
-  });
+/** As many connections as requests may wait, and twice as many new ones a second as requests. */
+export function connectionLimitsOf({ concurrency, ratePerSecond, burst }: PodLimits): ConnectionLimits {
+  return {
+    perAddress: concurrency === 0 ? IN_ALL : Math.max(LEAST_PER_ADDRESS, concurrency),
+    inAll: IN_ALL,
+    keptForNeighbours: KEPT_FOR_PODS,
+    ratePerSecond: 2 * ratePerSecond,
+    burst: 2 * burst,
+  };
 }

@@ -1,7 +1,10 @@
 import { createServer } from 'node:http';
 import type { IncomingMessage, Server, ServerResponse } from 'node:http';
 import type { Clock } from '#runtime/clock.ts';
+import { type ConnectionLimits, limitConnections } from '#runtime/connection-limits.ts';
 import { listenWhenFree } from '#runtime/listen.ts';
+import { type Admit, createRate } from '#runtime/rate.ts';
+import { createRequestGate, type RequestGate } from '#runtime/request-gate.ts';
 import { formatListenAddress } from './listen-address.ts';
 import type { ListenAddress } from './listen-address.ts';
 import type { Logger } from './logger.ts';
@@ -27,31 +30,48 @@ export interface HttpListener {
   close(): Promise<void>;
 }
 
-/** Scrapes and probes come one at a time. More connections than this would use up the file descriptors that pods need. */
-const MOST_CONNECTIONS = 256;
+/** Scrapes and probes come one at a time. The share of one peer leaves room for the kubelet's probes and for Prometheus. */
+const LIMITS: ConnectionLimits = {
+  perAddress: 16,
+  inAll: 256,
+  keptForNeighbours: 0,
+  ratePerSecond: 200,
+  burst: 400,
+};
 
-/** So that one peer that opens all that it can does not keep the kubelet's probes out. */
-const MOST_CONNECTIONS_OF_A_PEER = 16;
+/** Requests of one peer; beyond it the kubelet has a share for its probes. */
+const RATE = { perSecond: 100, burst: 200 };
+const PROBES = { perSecond: 10, burst: 20 };
+const KUBELET = /^kube-probe\//;
 
 /**
  * A small HTTP server for people and machines that look after the daemon. It never fails the daemon: an address that is
  * taken (the previous agent of a rolling update may still hold it) is tried again, and said once.
  */
 export function startHttpListener(options: HttpListenerOptions): HttpListener {
-  const server = createServer(
-    {
-      maxHeaderSize: 8192,
-      headersTimeout: 5000,
-      requestTimeout: 10_000,
-      keepAliveTimeout: 5000,
-      connectionsCheckingInterval: 1000,
-    },
-    (request, response) => void answer(options, request, response),
-  );
-  server.maxConnections = MOST_CONNECTIONS;
-  limitEachPeer(server);
+  const server = createServer({
+    maxHeaderSize: 8192,
+    headersTimeout: 5000,
+    requestTimeout: 10_000,
+    keepAliveTimeout: 5000,
+    connectionsCheckingInterval: 1000,
+    requireHostHeader: false,
+  });
+  limitConnections(server, {
+    limits: LIMITS,
+    clock: options.clock,
+    addressOf: peerOf,
+    isNeighbour: () => false,
+    isAnswering: () => false,
+    onRefused: () => {},
+  });
+  const gate = createRequestGate(server);
+  const isWithinLimits = createLimit(options.clock);
+  server.on('request', (request, response) => serve({ ...options, gate, isWithinLimits }, request, response));
   // A broken connection concerns its peer alone; node answers requests that it cannot parse.
-  server.on('clientError', (_error, socket) => socket.destroy());
+  server.on('clientError', (error, socket) => {
+    if (!gate.hasStopped(error, socket)) socket.destroy();
+  });
   const closing = new AbortController();
   const listening = listenUntilBound(server, options, closing.signal);
   return {
@@ -63,22 +83,42 @@ export function startHttpListener(options: HttpListenerOptions): HttpListener {
   };
 }
 
-function limitEachPeer(server: Server): void {
-  const connections = new Map<string, number>();
-  server.on('connection', (socket) => {
-    const peer = socket.remoteAddress ?? '';
-    const count = connections.get(peer) ?? 0;
-    if (count >= MOST_CONNECTIONS_OF_A_PEER) {
-      socket.destroy();
-      return;
-    }
-    connections.set(peer, count + 1);
-    socket.once('close', () => {
-      const rest = (connections.get(peer) ?? 1) - 1;
-      if (rest === 0) connections.delete(peer);
-      else connections.set(peer, rest);
-    });
-  });
+function peerOf({ remoteAddress = '' }: IncomingMessage['socket']): string {
+  return remoteAddress;
+}
+
+function createLimit(clock: Clock): (request: IncomingMessage) => boolean {
+  const admit: Admit = createRate(RATE);
+  const admitProbe: Admit = createRate(PROBES);
+  return ({ socket, headers }) => {
+    const nowMs = clock.monotonic();
+    if (admit(peerOf(socket), nowMs)) return true;
+    return KUBELET.test(headers['user-agent'] ?? '') && admitProbe(peerOf(socket), nowMs);
+  };
+}
+
+interface Served extends HttpListenerOptions {
+  readonly gate: RequestGate;
+  readonly isWithinLimits: (request: IncomingMessage) => boolean;
+}
+
+/** One request of a connection at a time; what comes behind a body, or one too many, is not looked at. */
+function serve(served: Served, request: IncomingMessage, response: ServerResponse): void {
+  if (response.socket === null) {
+    served.gate.postpone(request, response, () => serve(served, request, response));
+    return;
+  }
+  const isTooMuch = !served.isWithinLimits(request);
+  if (isTooMuch || hasBody(request)) {
+    response.shouldKeepAlive = false;
+    served.gate.ignoreRest(request.socket);
+  }
+  if (isTooMuch) sendText(response, 429, 'too many requests\n', { 'Retry-After': '1' });
+  else void answer(served, request, response);
+}
+
+function hasBody({ headers }: IncomingMessage): boolean {
+  return headers['transfer-encoding'] !== undefined || (headers['content-length'] ?? '0') !== '0';
 }
 
 function listenUntilBound(server: Server, options: HttpListenerOptions, signal: AbortSignal): Promise<number> {
@@ -117,7 +157,7 @@ async function answer(options: HttpListenerOptions, request: IncomingMessage, re
 export function sendText(
   response: ServerResponse,
   status: number,
-  body: string,
+  body: string | Buffer,
   headers: Readonly<Record<string, string>> = {},
 ): void {
   response.writeHead(status, {

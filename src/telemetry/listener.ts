@@ -15,16 +15,17 @@ export interface MetricsListenerOptions {
 }
 
 /**
- * Serves `/metrics` as Kiam does on `--prometheus-listen-addr`, and for probes `/live` (200 while the event loop turns) and
+ * Serves `/metrics` as Kiam does on `--prometheus-listen-addr`, at most a second old, and for probes `/live` (200 while the event loop turns) and
  * `/ready` (200, or 503 with the reasons).
  */
 export function startMetricsListener({ registry, readiness, ...options }: MetricsListenerOptions): HttpListener {
+  const render = createRendering(registry, options.clock);
   return startHttpListener({
     ...options,
     name: 'metrics',
     routes: {
       '/metrics': async (_request, response) => {
-        sendText(response, 200, await registry.metrics(), { 'Content-Type': registry.contentType });
+        sendText(response, 200, await render(), { 'Content-Type': registry.contentType });
       },
       '/live': (_request, response) => sendText(response, 200, 'ok\n'),
       '/ready': (_request, response) => {
@@ -34,6 +35,25 @@ export function startMetricsListener({ registry, readiness, ...options }: Metric
       },
     },
   });
+}
+
+/** For this long a text stands for all who ask: anybody in reach of the address may, as often as the limits allow. */
+const KEPT_MS = 1000;
+
+/** Renders the metrics once at a time and once a second at most, whoever asks. */
+function createRendering(registry: Registry, clock: Clock): () => Promise<Buffer> {
+  let kept: { readonly text: Promise<Buffer>; untilMs: number } | undefined;
+  const render = async (): Promise<Buffer> => Buffer.from(await registry.metrics());
+  return () => {
+    if (kept !== undefined && clock.monotonic() < kept.untilMs) return kept.text;
+    const rendering = { text: render(), untilMs: Number.POSITIVE_INFINITY };
+    kept = rendering;
+    const settle = (): void => {
+      rendering.untilMs = clock.monotonic() + KEPT_MS;
+    };
+    rendering.text.then(settle, settle);
+    return rendering.text;
+  };
 }
 
 function oneLine(text: string): string {

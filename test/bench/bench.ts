@@ -13,6 +13,7 @@ import { measureNewPods } from './p3-new-pod.ts';
 import { measureMemory } from './p4-memory.ts';
 import { measurePods } from './p5-pods.ts';
 import { measureCalls } from './p6-calls.ts';
+import { measureDoors } from './p7-doors.ts';
 import { measureColdCallers } from './r4-cold-callers.ts';
 import { type Figure, printFigure } from './report.ts';
 import type { Setting } from './setting.ts';
@@ -24,6 +25,7 @@ const FIGURES: Readonly<Record<string, (setting: Setting) => Promise<Figure>>> =
   p4: measureMemory,
   p5: measurePods,
   p6: measureCalls,
+  p7: measureDoors,
   r4: measureColdCallers,
   neighbours: measureNeighbours,
 };

@@ -63,7 +63,7 @@ function send(connection: string, timeoutMs: number): Promise<ProbeAnswer> {
     socket.once('data', (chunk) => finish({ ok: true, body: chunk.toString('utf8').split('\r\n\r\n')[1] ?? '' }));
     socket.once('error', (error) => finish({ ok: false, error: codeOf(error) }));
     socket.once('close', () => finish({ ok: false, error: 'closed' }));
-    socket.write('GET / HTTP/1.1\r\nHost: probe\r\n\r\n');
+    socket.write('GET / HTTP/1.1\r\nHost: 169.254.169.254\r\n\r\n');
   });
 }
 

@@ -38,7 +38,7 @@ function ask(socket: Socket, path: string): Promise<string> {
       resolve(outcome);
     };
     socket.on('data', take).on('error', fail).on('close', close);
-    socket.write(`GET ${path} HTTP/1.1\r\nHost: metadata\r\n\r\n`);
+    socket.write(`GET ${path} HTTP/1.1\r\nHost: 169.254.169.254\r\n\r\n`);
   });
 }
 

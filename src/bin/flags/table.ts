@@ -168,7 +168,12 @@ export const AGENT_OPTIONS = {
     'Remove redirect, guard and backstop and exit; needs no certificate. Pods then reach the identity of the node. ' +
       'The redirect is the one to --host, or to any address of the node, and --port',
   ),
-  'pod-concurrency': value(LIMITS, integer(0, 100_000), '16', 'Requests at a time; 0 for no limit'),
+  'pod-concurrency': value(
+    LIMITS,
+    integer(0, 100_000),
+    '16',
+    'Requests at a time, and connections where it is more than 16; 0 for no limit',
+  ),
   'pod-rate': value(
     LIMITS,
     integer(0, 1_000_000),

@@ -4,12 +4,24 @@ import { connect, type Socket } from 'node:net';
 import test, { type TestContext } from 'node:test';
 
 import type { HttpTimeouts } from '#agent/server-options.ts';
+import { succeeded } from '#domain/failure.ts';
 
-import { bodyOf, listen, podRole, raw, rawGet, statusOf, testAgent, type TestAgentOptions } from './fixture.ts';
+import {
+  bodyOf,
+  CREDENTIALS,
+  listen,
+  podRole,
+  raw,
+  rawGet,
+  statusOf,
+  testAgent,
+  type TestAgentOptions,
+} from './fixture.ts';
 
 const SHORT: HttpTimeouts = { headersMs: 200, idleMs: 300, checkIntervalMs: 20 };
-const PING = 'GET /ping HTTP/1.1\r\nHost: x\r\n\r\n';
-const LAST = 'GET /ping HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n';
+const NO_LIMIT = { perAddress: 100, inAll: 100, keptForNeighbours: 0, ratePerSecond: 0, burst: 0 };
+const PING = 'GET /ping HTTP/1.1\r\nHost: 169.254.169.254\r\n\r\n';
+const LAST = 'GET /ping HTTP/1.1\r\nHost: 169.254.169.254\r\nConnection: close\r\n\r\n';
 
 async function started(t: TestContext, options: TestAgentOptions = {}) {
   const agent = testAgent({ timeouts: SHORT, ...options });
@@ -29,7 +41,7 @@ test('a pod is known by its source address, whatever its headers say', async (t)
   for (const address of ['127.0.1.1', '127.0.1.2']) {
     const request = [
       'GET /latest/meta-data/iam/security-credentials/?ip=127.0.9.9 HTTP/1.1',
-      'Host: 127.0.9.9',
+      'Host: 169.254.169.254',
       'X-Forwarded-For: 127.0.9.9',
       'X-Real-IP: 127.0.9.9',
       'Forwarded: for=127.0.9.9',
@@ -53,7 +65,7 @@ test('a connection is told from the others of its pod by the moment at which it 
       },
     },
   });
-  const list = 'GET /latest/meta-data/iam/security-credentials/ HTTP/1.1\r\nHost: x\r\n';
+  const list = 'GET /latest/meta-data/iam/security-credentials/ HTTP/1.1\r\nHost: 169.254.169.254\r\n';
   const beforeMs = performance.now();
   await raw(port, `${list}\r\n${list}Connection: close\r\n\r\n`, '127.0.1.1');
   await raw(port, `${list}Connection: close\r\n\r\n`, '127.0.1.1');
@@ -78,7 +90,7 @@ test('with --allow-ip-query the query names the client, and must name an address
 
 test('headers that never end are cut off', async (t) => {
   const { port } = await started(t);
-  for (const beginning of ['', 'GET', 'GET /ping HTTP/1.1\r\nHost: x\r\nX: ', `${PING}GET /pi`]) {
+  for (const beginning of ['', 'GET', 'GET /ping HTTP/1.1\r\nHost: 169.254.169.254\r\nX: ', `${PING}GET /pi`]) {
     const answer = await raw(port, beginning);
     assert.ok(answer === '' || answer.includes(' 408 ') || answer.includes('pong'), answer);
   }
@@ -90,16 +102,19 @@ test('an idle connection is closed, and so is one with a body that never comes',
   assert.equal(bodyOf(await raw(port, PING)), 'pong');
   // fastify's own limit, which stands where ours is lost, is 72 seconds.
   assert.ok(performance.now() - beganMs < 36_000);
-  const answer = await raw(port, 'GET /ping HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000\r\n\r\n');
+  const answer = await raw(port, 'GET /ping HTTP/1.1\r\nHost: 169.254.169.254\r\nContent-Length: 1000000\r\n\r\n');
   assert.equal(bodyOf(answer), 'pong');
   assert.match(answer, /connection: close/i);
 });
 
 test('a client that does not read is cut off', async (t) => {
-  const { port } = await started(t);
+  // Long answers, which the buffers of both ends cannot take many of.
+  const credentials = { ...CREDENTIALS, token: 'x'.repeat(100_000) };
+  const { port } = await started(t, { source: { podCredentials: () => Promise.resolve(succeeded(credentials)) } });
   const socket = await open(port, '127.0.0.1');
   socket.pause();
-  const request = 'GET /latest/meta-data/iam/security-credentials/reader HTTP/1.1\r\nHost: x\r\n\r\n'.repeat(200);
+  const request =
+    'GET /latest/meta-data/iam/security-credentials/reader HTTP/1.1\r\nHost: 169.254.169.254\r\n\r\n'.repeat(200);
   const pump = (): void => {
     while (!socket.destroyed && socket.write(request));
   };
@@ -113,7 +128,7 @@ test('a client that does not read is cut off', async (t) => {
 
 test('headers of more than 8 KiB are 431 in plain text', async (t) => {
   const { port } = await started(t);
-  const answer = await raw(port, `GET /ping HTTP/1.1\r\nHost: x\r\nX: ${'a'.repeat(9000)}\r\n\r\n`);
+  const answer = await raw(port, `GET /ping HTTP/1.1\r\nHost: 169.254.169.254\r\nX: ${'a'.repeat(9000)}\r\n\r\n`);
   assert.equal(statusOf(answer), 431);
   assert.match(answer, /content-type: text\/plain/i);
   assert.equal(bodyOf(answer), 'the headers are too long\n');
@@ -155,7 +170,7 @@ test('bad bytes behind a request that still waits do not break into its answer',
   socket.on('data', (chunk: Buffer) => {
     received += chunk.toString();
   });
-  socket.write('GET /latest/meta-data/iam/security-credentials/ HTTP/1.1\r\nHost: x\r\n\r\n');
+  socket.write('GET /latest/meta-data/iam/security-credentials/ HTTP/1.1\r\nHost: 169.254.169.254\r\n\r\n');
   await asked;
   socket.write('\u0000\u0000\r\n\r\n');
   await once(socket, 'close');
@@ -164,7 +179,7 @@ test('bad bytes behind a request that still waits do not break into its answer',
 
 test('pipelined requests are answered in order', async (t) => {
   const { port } = await started(t);
-  const list = 'GET /latest/meta-data/iam/security-credentials/ HTTP/1.1\r\nHost: x\r\n\r\n';
+  const list = 'GET /latest/meta-data/iam/security-credentials/ HTTP/1.1\r\nHost: 169.254.169.254\r\n\r\n';
   const answer = await raw(port, `${list}${PING}${list}${LAST}`);
   assert.deepEqual(answer.match(/(?<=\r\n\r\n)(reader|pong)/g), ['reader', 'pong', 'reader', 'pong']);
 });
@@ -173,7 +188,7 @@ test('a request to switch protocols is answered as if it had not asked, and the 
   const { port } = await started(t);
   const answer = await raw(
     port,
-    `GET /ping HTTP/1.1\r\nHost: x\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n${PING}`,
+    `GET /ping HTTP/1.1\r\nHost: 169.254.169.254\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n${PING}`,
   );
   assert.equal(statusOf(answer), 200);
   assert.equal(answer.match(/pong/g)?.length, 1);
@@ -183,7 +198,7 @@ test('a token PUT with a small body is answered without reading it', async (t) =
   const { port } = await started(t);
   const answer = await raw(
     port,
-    'PUT /latest/api/token HTTP/1.1\r\nHost: x\r\nX-aws-ec2-metadata-token-ttl-seconds: 60\r\n' +
+    'PUT /latest/api/token HTTP/1.1\r\nHost: 169.254.169.254\r\nX-aws-ec2-metadata-token-ttl-seconds: 60\r\n' +
       'Content-Type: ;;nonsense\r\nContent-Length: 11\r\n\r\nhello=world',
   );
   assert.equal(statusOf(answer), 200);
@@ -192,7 +207,7 @@ test('a token PUT with a small body is answered without reading it', async (t) =
 
 test('one address may hold so many connections, and another is not touched by it', async (t) => {
   const { app, port, registry } = await started(t, {
-    socketLimits: { perAddress: 3, inAll: 100 },
+    socketLimits: { ...NO_LIMIT, perAddress: 3 },
     timeouts: { ...SHORT, headersMs: 60_000, idleMs: 60_000 },
   });
   const held = await Promise.all([1, 2, 3].map(() => open(port, '127.0.1.1')));
@@ -210,7 +225,7 @@ test('one address may hold so many connections, and another is not touched by it
 });
 
 test('no more connections are held than the limit in all', async (t) => {
-  const { port } = await started(t, { socketLimits: { perAddress: 100, inAll: 2 } });
+  const { port } = await started(t, { socketLimits: { ...NO_LIMIT, inAll: 2 } });
   const held = [await open(port, '127.0.1.1'), await open(port, '127.0.1.2')];
   assert.equal(await raw(port, LAST, '127.0.1.3'), '');
   for (const socket of held) socket.destroy();

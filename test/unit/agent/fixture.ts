@@ -1,6 +1,6 @@
 import { connect } from 'node:net';
 
-import type { FastifyInstance } from 'fastify';
+import type { FastifyInstance, InjectOptions } from 'fastify';
 import { Registry } from 'prom-client';
 
 import { type AgentAppOptions, createAgentApp } from '#agent/app.ts';
@@ -116,6 +116,8 @@ export function testAgent({
     podLimits: { concurrency: 0, ratePerSecond: 0, burst: 0 },
     ...options,
   });
+  const inject = app.inject.bind(app);
+  Object.assign(app, { inject: (request: InjectOptions) => inject({ authority: '169.254.169.254', ...request }) });
   return { app, source: fullSource, metadata, lines, registry };
 }
 
@@ -146,7 +148,7 @@ export function raw(port: number, bytes: string | Buffer, localAddress = '127.0.
 export function rawGet(port: number, target: string, localAddress?: string): Promise<string> {
   return raw(
     port,
-    Buffer.from(`GET ${target} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n`, 'latin1'),
+    Buffer.from(`GET ${target} HTTP/1.1\r\nHost: 169.254.169.254\r\nConnection: close\r\n\r\n`, 'latin1'),
     localAddress,
   );
 }

@@ -53,6 +53,7 @@ test('requests that wait are limited for each pod, and an answer makes room', as
   const refused = await from('192.0.2.1');
   assert.equal(refused.statusCode, 429);
   assert.equal(refused.headers['retry-after'], '1');
+  assert.equal(refused.headers['x-amz-retry-after'], '1000');
   assert.equal(refused.body, "too many requests: the pod's limit on concurrency is reached\n");
   assert.match(await registry.metrics(), /kiam_metadata_refused_requests_total\{reason="concurrency"\} 1/);
   answers[0]?.(succeeded(podRole('reader')));
@@ -64,19 +65,39 @@ test('requests that wait are limited for each pod, and an answer makes room', as
   await Promise.all(waiting);
 });
 
-test('a pod over its rate is 429 on every route but ping and health, and its log lines are bounded', async () => {
+test('a pod over its rate is 429 on every route, and its log lines are bounded', async () => {
   const clock = new ManualClock();
   const { app, lines } = testAgent({ clock, podLimits: { concurrency: 0, ratePerSecond: 1, burst: 1 } });
   assert.equal((await app.inject({ url: LIST })).statusCode, 200);
-  for (let times = 0; times < 100; times += 1) {
-    for (const url of [LIST, '/latest/meta-data/iam/info', '/x'])
-      assert.equal((await app.inject({ url })).statusCode, 429);
+  for (let times = 0; times < 60; times += 1) {
+    for (const url of [LIST, '/latest/meta-data/iam/info', '/x', '/ping', '/health']) {
+      const refused = await app.inject({ url });
+      assert.equal(refused.statusCode, 429);
+      assert.equal(refused.headers.connection, 'close');
+    }
   }
-  assert.equal((await app.inject({ url: '/ping' })).statusCode, 200);
-  assert.equal((await app.inject({ url: '/health' })).statusCode, 200);
   assert.equal(lines.filter(({ level }) => level === 'info').length, 20);
   await clock.advance(200);
   await app.inject({ url: LIST });
   const last = lines.findLast(({ level }) => level === 'info');
   assert.equal(last?.fields['suppressed'], 280);
+});
+
+test("the kubelet's probes have a share of their own beside the programs that have its address, and no other route has", async () => {
+  const { app } = testAgent({
+    clock: new ManualClock(),
+    podLimits: { concurrency: 0, ratePerSecond: 1, burst: 1 },
+  });
+  const kubelet = { 'user-agent': 'kube-probe/1.34' };
+  assert.equal((await app.inject({ url: LIST })).statusCode, 200);
+  for (const url of ['/ping', '/health']) {
+    assert.equal((await app.inject({ url })).statusCode, 429);
+    assert.equal((await app.inject({ url, headers: kubelet })).statusCode, 200);
+  }
+  assert.equal((await app.inject({ url: LIST, headers: kubelet })).statusCode, 429);
+  const answers: number[] = [];
+  for (let times = 0; times < 30; times += 1) {
+    answers.push((await app.inject({ url: '/ping', headers: kubelet })).statusCode);
+  }
+  assert.equal(answers.filter((status) => status === 200).length, 18);
 });

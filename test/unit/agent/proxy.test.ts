@@ -78,7 +78,7 @@ test("a proxied request has the path, the agent's own token and nothing else of 
     port,
     [
       'GET /latest//meta-data/./instance-id?a=b HTTP/1.1',
-      'Host: evil.example',
+      'Host: 169.254.169.254:80',
       'Accept: text/plain',
       'X-Forwarded-For: 192.0.2.1',
       'X-aws-ec2-metadata-token: mine',
@@ -204,7 +204,7 @@ test('allowed paths do reach the service, each in its one form', async () => {
   );
 });
 
-const HIDDEN = 'GET /latest/meta-data/iam/security-credentials-extended/ HTTP/1.1\r\nHost: x\r\n\r\n';
+const HIDDEN = 'GET /latest/meta-data/iam/security-credentials-extended/ HTTP/1.1\r\nHost: 169.254.169.254\r\n\r\n';
 const SMUGGLING: readonly (readonly [string, string])[] = [
   ['content-length and transfer-encoding', `Content-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n${HIDDEN}`],
   ['transfer-encoding and content-length', `Transfer-Encoding: chunked\r\nContent-Length: 5\r\n\r\n0\r\n\r\n${HIDDEN}`],
@@ -239,8 +239,8 @@ for (const [what, tail] of SMUGGLING) {
   test(`a request with ${what} smuggles nothing to the metadata service`, async () => {
     seen.length = 0;
     for (const target of ['/latest/meta-data/instance-id', '/latest/x']) {
-      const closing = 'GET /ping HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n';
-      await raw(port, Buffer.from(`GET ${target} HTTP/1.1\r\nHost: x\r\n${tail}${closing}`, 'latin1'));
+      const closing = 'GET /ping HTTP/1.1\r\nHost: 169.254.169.254\r\nConnection: close\r\n\r\n';
+      await raw(port, Buffer.from(`GET ${target} HTTP/1.1\r\nHost: 169.254.169.254\r\n${tail}${closing}`, 'latin1'));
     }
     assertHarmless();
     assert.ok(seen.length <= 2);
@@ -258,7 +258,10 @@ for (const first of [
 ]) {
   test(`${JSON.stringify(first)} as the first line smuggles nothing`, async () => {
     seen.length = 0;
-    await raw(port, `${first}\r\nHost: x\r\n\r\n${HIDDEN}GET /ping HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n`);
+    await raw(
+      port,
+      `${first}\r\nHost: 169.254.169.254\r\n\r\n${HIDDEN}GET /ping HTTP/1.1\r\nHost: 169.254.169.254\r\nConnection: close\r\n\r\n`,
+    );
     assertHarmless();
   });
 }

@@ -104,6 +104,64 @@ test('One peer that opens all the connections it can does not keep another out',
   assert.match(String((await once(again, 'data'))[0]), /^HTTP\/1\.1 200 /);
 });
 
+/** Sends requests all at once and resolves with all that comes back until the connection ends. */
+async function pipelined(origin: string, request: string, count: number): Promise<string> {
+  const socket = connect(Number(new URL(origin).port), '127.0.0.1');
+  socket.on('error', () => {});
+  let answer = '';
+  socket.on('data', (chunk) => {
+    answer += String(chunk);
+  });
+  socket.write(`${request}Host: x\r\n\r\n`.repeat(count) + `${request}Host: x\r\nConnection: close\r\n\r\n`);
+  await once(socket, 'close');
+  return answer;
+}
+
+test('The metrics are rendered once at a time and once a second at most, whoever asks', async (t) => {
+  const registry = createRegistry({ processMetrics: false });
+  let collected = 0;
+  const collect = (): void => void (collected += 1);
+  registry.registerMetric(new Counter({ name: 'kiam_example_total', help: 'x', registers: [], collect }));
+  const clock = new ManualClock();
+  const origin = await start(t, { registry, clock });
+  await Promise.all(Array.from({ length: 10 }, () => fetch(`${origin}/metrics`).then((response) => response.text())));
+  assert.equal(collected, 1);
+  await clock.advance(999);
+  await fetch(`${origin}/metrics`);
+  assert.equal(collected, 1);
+  await clock.advance(1);
+  await fetch(`${origin}/metrics`);
+  assert.equal(collected, 2);
+});
+
+test('A peer over its rate is answered 429 once and cut off, whatever it sent at once', async (t) => {
+  const origin = await start(t);
+  const answer = await pipelined(origin, 'GET /metrics HTTP/1.1\r\n', 1000);
+  assert.equal(answer.match(/HTTP\/1\.1 200 /g)?.length, 200);
+  assert.equal(answer.match(/HTTP\/1\.1 429 /g)?.length, 1);
+  assert.equal((await fetch(`${origin}/live`)).status, 429);
+  const kubelet = { 'user-agent': 'kube-probe/1.34' };
+  assert.equal((await fetch(`${origin}/live`, { headers: kubelet })).status, 200);
+});
+
+test('Of requests that are sent at once, one at a time is answered', async (t) => {
+  let underWay = 0;
+  let most = 0;
+  const registry = createRegistry({ processMetrics: false });
+  const clock = new ManualClock();
+  const collect = async (): Promise<void> => {
+    underWay += 1;
+    most = Math.max(most, underWay);
+    await new Promise(setImmediate);
+    underWay -= 1;
+    await clock.advance(1000);
+  };
+  registry.registerMetric(new Counter({ name: 'kiam_example_total', help: 'x', registers: [], collect }));
+  const answer = await pipelined(await start(t, { registry, clock }), 'GET /metrics HTTP/1.1\r\n', 100);
+  assert.equal(answer.match(/HTTP\/1\.1 200 /g)?.length, 101);
+  assert.equal(most, 1);
+});
+
 test('An address that is taken is tried again until it is free, and the log says so once', async (t) => {
   const holder = createServer().listen(0, '127.0.0.1');
   await once(holder, 'listening');
