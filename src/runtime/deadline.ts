@@ -1,6 +1,6 @@
 import type { Clock } from './clock.ts';
 
-/** A signal that aborts after a time, or with its parent. */
+/** A signal that aborts after a time, or with its parent; at once where there is no time left. */
 export interface Deadline {
   readonly signal: AbortSignal;
   /** Ends the timer, once what it bounds is done. */
@@ -18,7 +18,7 @@ export function startDeadline(clock: Clock, delayMs: number, parent: AbortSignal
     cancel();
     parent.removeEventListener('abort', expire);
   };
-  if (parent.aborted) expire();
+  if (parent.aborted || delayMs <= 0) expire();
   else parent.addEventListener('abort', expire, { once: true });
   return { signal: controller.signal, clear };
 }

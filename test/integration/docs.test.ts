@@ -6,6 +6,8 @@ import { dirname, join } from 'node:path';
 import { describe, it } from 'node:test';
 import { fileURLToPath } from 'node:url';
 
+import { FORMER_FLAGS } from '#bin/flags/command-line.ts';
+
 import { countedRows } from '../support/line-counts.ts';
 import { type BenchResults, withResults } from '../support/performance-page.ts';
 
@@ -122,7 +124,7 @@ describe('the pages', () => {
 
   it('quote of logs, answers and the doctor only what the program says', () => {
     const { text = '' } = pages.find(({ file }) => file === 'docs/troubleshooting.md') ?? {};
-    const [, after = ''] = text.split(/^## 404/m);
+    const after = text.slice(text.indexOf('\n## 404'));
     const quoted = Array.from(after.matchAll(/`([^`\n]+)`/g), ([, quote = '']) => quote).filter(
       (quote) => quote.includes(' ') && !/^(?:kubectl|kiam|aws|curl|dnsPolicy)\b/.test(quote),
     );
@@ -142,6 +144,8 @@ describe('the pages', () => {
       ...flagsOf('doctor', 'server'),
       ...flagsOf('doctor'),
       ...flagsOf('pki'),
+      // The page on migrating names what Kiam had before.
+      ...[...FORMER_FLAGS.keys()].map((flag) => flag.slice('--'.length)),
     ]);
     assert.ok(known.size > 30);
     for (const { file, text } of pages.filter((page) =>

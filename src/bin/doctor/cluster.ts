@@ -24,8 +24,9 @@ export async function runDoctorCluster({ flags }: Extract<DoctorLine, { kind: 'c
     name: 'admission',
     look: (signal) => checkAdmission(connection, { ...known, signal }),
   };
-  const checks = flags.compareKiam
-    ? [clusterCheck('kiam', cluster, compareWithKiam)]
+  const { compareKiam: version } = flags;
+  const checks = version
+    ? [clusterCheck('kiam', cluster, (contents) => compareWithKiam(contents, version))]
     : [
         clusterCheck('pods', cluster, checkPods),
         clusterCheck('namespaces', cluster, checkNamespaces),

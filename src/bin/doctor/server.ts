@@ -1,7 +1,7 @@
 import { createOwnCredentials } from '#aws/own-credentials.ts';
 import type { Check } from '#doctor/check.ts';
 import { checkAccess, serverAccess } from '#doctor/cluster/access.ts';
-import { checkIdentity } from '#doctor/cluster/aws-identity.ts';
+import { checkIdentity, checkInheritedTags } from '#doctor/cluster/aws-identity.ts';
 import { identitiesInUse, checkNamespaces } from '#doctor/cluster/namespaces.ts';
 import { checkPods } from '#doctor/cluster/pods.ts';
 import { checkRegion } from '#doctor/cluster/region.ts';
@@ -126,6 +126,7 @@ function awsChecks(flags: DoctorServerLine['flags'], found: ServerFound, cluster
         return checkIdentity({ base, assumed, baseArn, endpoint: placeOfSts(flags.region), signal });
       },
     },
+    { name: 'session tags', look: () => checkInheritedTags(process.env['AWS_CONTAINER_CREDENTIALS_FULL_URI']) },
     {
       name: 'roles',
       limitMs: 120_000,

@@ -32,3 +32,9 @@ export function agentProblems(flags: AgentFlags): string[] {
   if (flags.guardOnly && iptablesRemove) problems.push('--guard-only and --iptables-remove contradict each other');
   return problems;
 }
+
+/** A quotation mark that a manifest passes on is a part of the expression, and no path has one. */
+export function agentWarnings({ allowRouteRegexp: expression }: Pick<AgentFlags, 'allowRouteRegexp'>): string[] {
+  if (!/["'`]/.test(expression)) return [];
+  return [`--allow-route-regexp=${expression} has quotation marks in it, and so lets no path through: remove them`];
+}

@@ -80,7 +80,7 @@ function isSwitch(name: string): boolean | undefined {
 /** One problem for each word that the command does not know. */
 function unknownArguments({ positionals, flags, unknown }: Words, options: Options, known: number): string[] {
   const problems = positionals.slice(known).map((word) => `unexpected argument ${show(word)}`);
-  problems.push(...[...unknown].map((word) => `unknown flag ${show(word)}`));
+  problems.push(...[...unknown].map((word) => `unknown flag ${show(word)}${FORMER_FLAGS.get(word) ?? ''}`));
   for (const [name, { asGiven }] of flags) {
     if (Object.hasOwn(options, name) || name === 'help' || name === 'version') continue;
     const owner = OWNERS.find((other) => Object.hasOwn(other.options, name))?.name ?? '';
@@ -88,6 +88,17 @@ function unknownArguments({ positionals, flags, unknown }: Words, options: Optio
   }
   return problems;
 }
+
+/** What Kiam 2 and 3 had, and what Kiam 4 and this program have in its place. */
+export const FORMER_FLAGS: ReadonlyMap<string, string> = new Map([
+  ['--whitelist-route-regexp', ': since Kiam 4 it is --allow-route-regexp'],
+  ['--grpc-keepalive-time-ms', ': since Kiam 4 it is --grpc-keepalive-time-duration'],
+  ['--grpc-keepalive-timeout-ms', ': since Kiam 4 it is --grpc-keepalive-timeout-duration'],
+  ...['--statsd', '--statsd-interval', '--statsd-prefix'].map((flag): [string, string] => [
+    flag,
+    ': StatsD went with Kiam 4; metrics are at --prometheus-listen-addr',
+  ]),
+]);
 
 /** Without a target it looks at the cluster, where this program can. */
 function doctorLine(words: Words, env: Environment, targets: readonly DoctorTarget[]): CommandLine {

@@ -1,4 +1,4 @@
-import { agentProblems } from './agent.ts';
+import { agentProblems, agentWarnings } from './agent.ts';
 import { command } from './command.ts';
 import { explainProblems } from './explain.ts';
 import { pkiProblems } from './pki.ts';
@@ -18,6 +18,7 @@ import {
 
 const AGENT_RULES = {
   problems: agentProblems,
+  warnings: agentWarnings,
   // The guard needs neither certificates nor an address: it rejects whoever asks and whatever for. Nor does its removal.
   needsNothing: ({ guardOnly, uninstall }: { readonly guardOnly: boolean; readonly uninstall: boolean }): boolean =>
     guardOnly || uninstall,

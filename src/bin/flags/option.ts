@@ -57,6 +57,11 @@ export function toggle(group: string, describe: string, { absent = false } = {})
   return { group, describe, isSwitch: true, parse, absent, defaultText: absent ? 'true' : undefined };
 }
 
+/** A switch that may be given a value: `--flag` is `--flag=true`, `--no-flag` is `--flag=false`. */
+export function switchWithValue<T>(group: string, parse: Parser<T>, absent: T, describe: string): Option<T> {
+  return { group, describe, isSwitch: true, parse, absent, defaultText: undefined };
+}
+
 /** A flag with a default, which is a text and read like any other value. */
 export function value<T, Unit extends string = ''>(
   group: string,

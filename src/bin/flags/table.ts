@@ -1,6 +1,6 @@
 import type { AgentIdentityMode } from '#server/agent-scope.ts';
 import type { LogLevel } from '#telemetry/logger.ts';
-import { argument, type Option, optional, required, toggle, value } from './option.ts';
+import { argument, type Option, optional, required, switchWithValue, toggle, value } from './option.ts';
 import {
   anyText,
   choice,
@@ -12,6 +12,7 @@ import {
   parseFile,
   parseHttpOrigin,
   parseInterface,
+  parseKiamVersion,
   parseListen,
   parseListenHost,
   parseName,
@@ -411,7 +412,12 @@ export const DOCTOR_POD_OPTIONS = { ...DOCTOR_OPTIONS, 'metadata-endpoint': META
 
 export const DOCTOR_CLUSTER_OPTIONS = {
   ...DOCTOR_OPTIONS,
-  'compare-kiam': toggle(DOCTOR, 'Before a migration: say which pods and namespaces uswitch/kiam answers differently'),
+  'compare-kiam': switchWithValue(
+    DOCTOR,
+    parseKiamVersion,
+    undefined,
+    'Before a migration: say which pods and namespaces uswitch/kiam 4 answers differently; =3 for Kiam 2 and 3',
+  ),
   kubeconfig: anyPath(SERVER_OPTIONS.kubeconfig),
   'role-base-arn': ROLE_BASE_ARN,
   'disable-strict-namespace-regexp': DISABLE_STRICT,

@@ -2,6 +2,7 @@ import { accessSync, constants, statSync } from 'node:fs';
 import { isAbsolute } from 'node:path';
 import { RE2JS } from 're2js';
 import { type HostInterface, parseHostInterface } from '#agent/interception/host-interface.ts';
+import type { KiamVersion } from '#doctor/cluster/compare-kiam.ts';
 import { canonicalAddress } from '#domain/address.ts';
 import { type ListenAddress, parseListenAddress } from '#telemetry/listen-address.ts';
 import { parseDuration } from '#runtime/duration.ts';
@@ -53,6 +54,13 @@ export function integer(least: number, most: number): Parser<number> {
 }
 
 /** One of some words, each with what it stands for. */
+/** The major version of Kiam that a switch names; a switch alone means the last, 4. */
+export function parseKiamVersion(text: string): Parsed<KiamVersion | undefined> {
+  if (text === 'false') return { ok: true, value: undefined };
+  if (text === '2' || text === '3') return { ok: true, value: 3 };
+  return text === '4' || text === 'true' ? { ok: true, value: 4 } : { ok: false, reason: 'is none of 2, 3, 4' };
+}
+
 export function choice<T extends string>(meanings: Readonly<Record<string, T>>): Parser<T> {
   return (text) => {
     const value = Object.hasOwn(meanings, text) ? meanings[text] : undefined;

@@ -2,7 +2,7 @@ import { callerIdentity } from '#aws/caller-identity.ts';
 import type { ServerCredentials } from '#aws/server-credentials.ts';
 import type { StsFailure } from '#aws/sts.ts';
 
-import { type Observation, ok, wrong } from '../finding.ts';
+import { type Observation, cannotTell, ok, wrong } from '../finding.ts';
 
 export interface IdentityOptions {
   /** What the SDK's chain gives. */
@@ -57,4 +57,18 @@ function checkAccount({ baseArn }: IdentityOptions, ownArn: string): Observation
   // An account apart for the roles is unusual, but works where their trust policies name us.
   const where = baseAccount === account ? 'our own account' : `account ${baseAccount}, while we are in ${account}`;
   return [ok(`short role names become ${baseArn}…, in ${where}`)];
+}
+
+/**
+ * All session tags of EKS Pod Identity are transitive (https://docs.aws.amazon.com/eks/latest/userguide/pod-id-abac.html), and no
+ * call shows whether a session has any.
+ */
+export function checkInheritedTags(containerCredentials: string | undefined): Observation[] {
+  if (containerCredentials === undefined || containerCredentials === '') return [];
+  return [
+    cannotTell(
+      'the server has its own identity by EKS Pod Identity: unless its association has session tags disabled, every pod’s session says kubernetes-namespace and kubernetes-service-account of the server',
+      'create the association with --disable-session-tags, so that no policy takes a pod for the server (docs/iam.md)',
+    ),
+  ];
 }

@@ -7,8 +7,15 @@ import { resolveRole } from '#domain/role.ts';
 import { shortened } from '#runtime/text.ts';
 
 import { type Observation, cannotTell, ok, wrong } from '../finding.ts';
-import { type Cluster, createExpressions, isShort, podsWithRole } from './cluster.ts';
 import { hasTopLevelAlternatives } from './alternatives.ts';
+import { type Cluster, createExpressions, isShort, podsWithRole } from './cluster.ts';
+import { expressionAdvice } from './expression-advice.ts';
+
+/**
+ * The major version of Kiam that is compared with. Up to 3 an expression is searched for in the role as it is asked for
+ * (`pkg/server/policy.go` of v2.8 and v3.6); since 4 it is anchored and matched against the resolved ARN.
+ */
+export type KiamVersion = 3 | 4;
 
 /** What a program answers a pod that asks for its own role. */
 type Answer = { readonly served: true } | { readonly served: false; readonly reason: string };
@@ -20,9 +27,9 @@ type OurAnswer = { readonly served: true } | { readonly served: false; readonly 
  * Every pod whose answer would change with uswitch/kiam's replacement, and every namespace whose expression means something
  * else, from what the cluster holds now. A pod that loses its role is wrong; one that gains it is told.
  */
-export function compareWithKiam(cluster: Cluster): Observation[] {
+export function compareWithKiam(cluster: Cluster, version: KiamVersion): Observation[] {
   const namespaces = new Map(cluster.namespaces.map((namespace) => [namespace.name, namespace]));
-  const answers = { kiam: createKiam(cluster), here: createHere(cluster) };
+  const answers = { kiam: createKiam(cluster, version), here: createHere(cluster) };
   const affected = new Set<string>();
   const pods = podsWithRole(cluster).flatMap((pod) => {
     const where = `${pod.namespace}/${pod.name}`;
@@ -38,7 +45,7 @@ export function compareWithKiam(cluster: Cluster): Observation[] {
   });
   const different = cluster.namespaces
     .filter(({ name }) => !affected.has(name))
-    .flatMap((namespace) => compareNamespace(namespace, cluster.strict));
+    .flatMap((namespace) => compareNamespace(namespace, cluster.strict, version));
   const observations = [...pods, ...different];
   if (observations.length > 0) return observations;
   return [ok(`all pods with a role, ${podsWithRole(cluster).length}, are answered as by Kiam`)];
@@ -60,11 +67,11 @@ function comparePod(where: string, pod: PodRecord, kiam: Answer, here: OurAnswer
 }
 
 /** Kiam, as it was recorded and read (test/conformance, and its pkg/server/policy.go and pkg/k8s/pod_cache.go). */
-function createKiam({ pods, baseArn = '', strict }: Cluster) {
+function createKiam({ pods, baseArn = '', strict }: Cluster, version: KiamVersion) {
   // It knows a pod by its first address, and hostNetwork pods like any other.
   const live = pods.filter(({ phase }) => phase !== 'Succeeded' && phase !== 'Failed');
   const holders = Map.groupBy(live, ({ addresses: [first = ''] }) => first);
-  const matches = createKiamMatcher(strict);
+  const matches = createKiamMatcher(strict && version === 4);
   return (pod: PodRecord, namespace: NamespaceRecord | undefined): Answer => {
     const [address = ''] = pod.addresses;
     if (address !== '' && (holders.get(address)?.length ?? 0) > 1) {
@@ -76,20 +83,21 @@ function createKiam({ pods, baseArn = '', strict }: Cluster) {
     const problem = externalIdProblem(pod.externalId);
     if (problem !== undefined) return { served: false, reason: problem };
     const permitted = namespace?.permitted ?? '';
-    if (permitted !== '' && matches(permitted, resolved.role.arn)) return { served: true };
+    const judged = version === 4 ? resolved.role.arn : pod.role;
+    if (permitted !== '' && matches(permitted, judged)) return { served: true };
     return { served: false, reason: 'forbidden by policy' };
   };
 }
 
 /** Matching with a large expression may take a tenth of a second, and replicas have the same role. */
-function createKiamMatcher(strict: boolean): (expression: string, arn: string) => boolean {
-  const matchers = new Map<string, (arn: string) => boolean>();
+function createKiamMatcher(strict: boolean): (expression: string, role: string) => boolean {
+  const matchers = new Map<string, (role: string) => boolean>();
   const results = new Map<string, boolean>();
-  return (expression, arn) => {
-    const key = JSON.stringify([expression, arn]);
+  return (expression, role) => {
+    const key = JSON.stringify([expression, role]);
     const matcher = matchers.get(expression) ?? compileAsKiam(expression, strict) ?? (() => false);
     matchers.set(expression, matcher);
-    const result = results.get(key) ?? matcher(arn);
+    const result = results.get(key) ?? matcher(role);
     results.set(key, result);
     return result;
   };
@@ -116,24 +124,32 @@ function createHere({ pods, baseArn = '', strict }: Cluster) {
     }
     const expression = expressionOf(namespace?.permitted ?? '');
     const decision = decide({ pod, requestedRole: pod.role, namespace, expression, baseArn });
-    return decision.allowed ? { served: true } : refuse(decision.explanation, expression.ok ? FIX_WHOLE : FIX_SHORTEN);
+    return decision.allowed
+      ? { served: true }
+      : refuse(decision.explanation, expression.ok ? WIDEN : expressionAdvice(expression.text, expression.reason));
   };
 }
 
-const FIX_WHOLE = `widen ${PERMITTED_ANNOTATION} of its namespace until it matches the whole ARN, before the servers are replaced`;
-const FIX_SHORTEN =
-  'shorten the expression: what the names of roles have in common, or a path for each namespace’s roles';
+const WIDEN = `widen ${PERMITTED_ANNOTATION} of its namespace until it matches the whole ARN, before the servers are replaced`;
 
 /** Namespaces that no pod of today tells apart. */
-function compareNamespace({ name, permitted }: NamespaceRecord, strict: boolean): Observation[] {
+function compareNamespace({ name, permitted }: NamespaceRecord, strict: boolean, version: KiamVersion): Observation[] {
   if (permitted === '') return [];
   const shown = shortened(permitted, 100);
   const expression = createExpressions(strict)(permitted);
-  if (!expression.ok && compileAsKiam(permitted, strict) !== undefined) {
+  if (!expression.ok && compileAsKiam(permitted, strict && version === 4) !== undefined) {
     const says = `${name}: Kiam takes '${shown}', which is refused here: ${expression.reason}`;
-    return [wrong(says, FIX_SHORTEN)];
+    return [wrong(says, expressionAdvice(permitted, expression.reason))];
   }
+  if (version === 3 && expression.ok) return compareSearch(name, permitted, shown);
   if (!expression.ok || !strict || !hasTopLevelAlternatives(permitted)) return [];
   const says = `${name}: '${shown}' permits less here than in Kiam, which matches its alternatives only at the beginning or at the end; no pod needs that now`;
   return [cannotTell(says, `(?:${shown}) means the same to both; roles beyond that must be named`)];
+}
+
+/** Kiam 3 looked for it in the role as annotated, which begins with no `arn:` where it is short. */
+function compareSearch(name: string, permitted: string, shown: string): Observation[] {
+  if (/^\^?(?:\.\*|arn:)/.test(permitted)) return [];
+  const says = `${name}: Kiam 3 looks for '${shown}' in the role as annotated; here it must match the whole ARN, which it does not; no pod of today needs it`;
+  return [cannotTell(says, `begin it with arn: or .*, as in arn:aws:iam::ACCOUNT:role/${shown.replace(/^\^/, '')}`)];
 }

@@ -7,6 +7,7 @@ import { resolveRole } from '#domain/role.ts';
 import { shortened } from '#runtime/text.ts';
 
 import { type Observation, cannotTell, ok, wrong } from '../finding.ts';
+import { expressionAdvice } from './expression-advice.ts';
 import { type Cluster, createExpressions, isShort, namesOf, servedPodsByNamespace } from './cluster.ts';
 
 /** Namespaces whose pods get nothing: without an expression, with one that is broken, or with one that forbids their roles. */
@@ -33,7 +34,7 @@ function withoutExpression({ name }: NamespaceRecord, pods: readonly PodRecord[]
 
 function broken({ name, permitted }: NamespaceRecord, reason: string): Observation {
   const says = `${name}: the expression ${quote(permitted)} is invalid, so that its pods get nothing: ${reason}`;
-  return wrong(says, 'write it in the syntax of RE2: https://github.com/google/re2/wiki/Syntax');
+  return wrong(says, expressionAdvice(permitted, reason));
 }
 
 /** One observation for each role that the expression does not match, and one for those that cannot be resolved. */
@@ -57,7 +58,7 @@ function forbidden(
     const resolved = resolveRole(pod?.role ?? '', baseArn ?? '');
     if (pod === undefined || !resolved.ok || expression.matches(resolved.role.arn)) continue;
     const { arn } = resolved.role;
-    const kiam = expression.matchesAsKiam(arn) ? '; Kiam would have permitted it' : '';
+    const kiam = expression.matchesAsKiam(arn) ? '; Kiam 4 would have permitted it' : '';
     const says = `${name}: ${quote(permitted)} does not match ${arn}, the role of ${namesOf(alike)}${kiam}`;
     observations.push(wrong(says, `${PERMITTED_ANNOTATION} must match the whole ARN of a role, from arn: to its name`));
   }

@@ -10,7 +10,7 @@ import { resolveRole } from '#domain/role.ts';
 import { SESSION_NAME_RULE, stsSessionName } from '#domain/session-name.ts';
 import { shortened } from '#runtime/text.ts';
 
-import { type Observation, ok, wrong } from '../finding.ts';
+import { type Observation, cannotTell, ok, wrong } from '../finding.ts';
 import { type Cluster, namesOf, podsWithRole } from './cluster.ts';
 
 interface Problem {
@@ -26,7 +26,7 @@ export function checkPods(cluster: Cluster): Observation[] {
     ...group(pods, createAddressJudge(cluster.pods)),
   ];
   const works = ok(`the annotations of all pods with a role, ${pods.length}, can work`);
-  return [...(observations.length > 0 ? observations : [works]), ...changedSessionNames(pods)];
+  return [...(observations.length > 0 ? observations : [works]), ...changedSessionNames(pods), ...repeatedRole(pods)];
 }
 
 /** One observation for all pods of a namespace that have the same problem. */
@@ -53,6 +53,18 @@ function changedSessionNames(pods: readonly PodRecord[]): Observation[] {
     const annotated = JSON.stringify(shortened(sessionName, 100));
     return ok(
       `${namespace}/${namesOf(alike)}: ${SESSION_NAME_ANNOTATION} is ${annotated}, and AWS is given ${stsSessionName(sessionName)}: ${SESSION_NAME_RULE}`,
+    );
+  });
+}
+
+/** `role/NAME` is the end of an ARN, and as a short name it means a role with the path `/role/`, which hardly anybody has. */
+function repeatedRole(pods: readonly PodRecord[]): Observation[] {
+  const repeated = pods.filter(({ role }) => /^\/?role\//.test(role));
+  return [...Map.groupBy(repeated, (pod) => JSON.stringify([pod.namespace, pod.role])).values()].map((alike) => {
+    const [{ namespace, role } = { namespace: '', role: '' }] = alike;
+    return cannotTell(
+      `${namespace}/${namesOf(alike)}: ${ROLE_ANNOTATION} is ${role}, which means a role with the path /role/`,
+      `where the role has no such path, annotate ${role.replace(/^\/?role\//, '')}`,
     );
   });
 }

@@ -282,6 +282,15 @@ for (const [words, durationMinutes, refreshMinutes, warningCount] of SESSIONS) {
   });
 }
 
+test('An agent whose route expression has quotation marks says that it lets nothing through', async () => {
+  const warningsWith = async (expression: string): Promise<readonly string[]> => {
+    const line = await parse([...AGENT, `--allow-route-regexp=${expression}`]);
+    return line.kind === 'agent' ? line.warnings : assert.fail(line.kind);
+  };
+  assert.match((await warningsWith('"/latest/*"'))[0] ?? '', /quotation marks/);
+  assert.deepEqual(await warningsWith('^/latest/meta-data/placement/region$'), []);
+});
+
 test('A server that is not told how agents prove their nodes says what that leaves open, and one that is told says nothing', async () => {
   const { warnings } = await server(SERVER);
   assert.equal(warnings.length, 1);
@@ -310,6 +319,15 @@ for (const [word, level] of Object.entries({
 /** A command line and the one problem that it has. */
 const REFUSED: readonly (readonly [readonly string[], RegExp])[] = [
   [[...AGENT, '--hots=1.2.3.4'], /^unknown flag --hots$/],
+  [
+    [...AGENT, '--whitelist-route-regexp=^$'],
+    /^unknown flag --whitelist-route-regexp: since Kiam 4 it is --allow-route-regexp$/,
+  ],
+  [[...HEALTH, '--grpc-keepalive-time-ms=10s'], /since Kiam 4 it is --grpc-keepalive-time-duration$/],
+  [[...SERVER, '--grpc-keepalive-timeout-ms=2s'], /since Kiam 4 it is --grpc-keepalive-timeout-duration$/],
+  [[...SERVER, '--statsd=127.0.0.1:8125'], /metrics are at --prometheus-listen-addr$/],
+  [[...AGENT, '--statsd-prefix=kiam'], /metrics are at --prometheus-listen-addr$/],
+  [['doctor', '--compare-kiam=5'], /^--compare-kiam=5 is none of 2, 3, 4$/],
   [[...AGENT, '--no-hots'], /^unknown flag --no-hots$/],
   [[...AGENT, '-p'], /^unknown flag -p$/],
   [[...AGENT, '-port=1'], /^unknown flag -port=1$/],

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 
-import { compareWithKiam } from '#doctor/cluster/compare-kiam.ts';
+import { compareWithKiam, type KiamVersion } from '#doctor/cluster/compare-kiam.ts';
 import { hasTopLevelAlternatives } from '#doctor/cluster/alternatives.ts';
 import type { PodRecord } from '#domain/pod.ts';
 
@@ -14,6 +14,7 @@ interface Row {
   readonly permitted: string;
   readonly pods: readonly Partial<PodRecord>[];
   readonly strict?: boolean;
+  readonly version?: KiamVersion;
   readonly baseArn?: string | undefined;
   /** Verdict and the beginning of each line; `ok all pods` stands for no difference. */
   readonly told: readonly string[];
@@ -120,6 +121,41 @@ const ROWS: readonly Row[] = [
     told: ['ok all pods with a role, 0,'],
   },
   {
+    name: 'a pattern of a shell, which Kiam’s anchors make an expression',
+    permitted: '*',
+    pods: [{ role: 'app' }],
+    told: ['wrong team/pod: Kiam serves app; here it is refused: namespace policy expression'],
+  },
+  {
+    name: 'a role that Kiam 3 found by its short name',
+    permitted: '^team-a/reporter$',
+    version: 3,
+    pods: [{ role: 'team-a/reporter' }],
+    told: ['wrong team/pod: Kiam serves team-a/reporter; here it is refused: namespace policy expression'],
+  },
+  {
+    name: 'a part of a role, which was enough for Kiam 3',
+    permitted: 'reporter',
+    version: 3,
+    pods: [{ role: `${BASE}team-a/reporter-2` }],
+    told: [`wrong team/pod: Kiam serves ${BASE}team-a/reporter-2; here it is refused`],
+  },
+  {
+    name: 'an expression for ARNs, which Kiam 3 did not see in a short name',
+    permitted: `${BASE}.*`,
+    version: 3,
+    pods: [{ role: 'app' }],
+    told: ['ok team/pod: Kiam refuses app (forbidden by policy); here it is served'],
+  },
+  {
+    name: 'an expression of Kiam 3 that no pod needs',
+    permitted: 'team-a/.*',
+    version: 3,
+    pods: [],
+    told: ["cannot tell team: Kiam 3 looks for 'team-a/.*'"],
+  },
+  { name: 'an expression that means the same to Kiam 3', permitted: '.*', version: 3, pods: [], told: ['ok all pods'] },
+  {
     name: 'a short role name without a base ARN',
     permitted: '.*',
     baseArn: undefined,
@@ -128,15 +164,16 @@ const ROWS: readonly Row[] = [
   },
 ];
 
-for (const { name, permitted, pods, strict = true, told, ...row } of ROWS) {
+for (const { name, permitted, pods, strict = true, version = 4, told, ...row } of ROWS) {
   test(`compared with Kiam: ${name}`, () => {
     const baseArn = 'baseArn' in row ? row.baseArn : BASE;
-    const observations = compareWithKiam({
+    const cluster = {
       pods: pods.map((pod) => podRecord({ namespace: 'team', name: 'pod', ...pod })),
       namespaces: [{ name: 'team', permitted }],
       baseArn,
       strict,
-    });
+    };
+    const observations = compareWithKiam(cluster, version);
     const lines = observations.map(({ verdict, says }) => `${verdict} ${says}`);
     assert.equal(lines.length, told.length, lines.join('\n'));
     told.forEach((beginning, index) => assert.ok(lines[index]?.startsWith(beginning), lines[index]));

@@ -157,6 +157,14 @@ describe('GetPodRole', () => {
     assert.equal(server.clock.monotonic(), 500);
   });
 
+  it('answers at once for a caller with little or no time left that asks for an unknown pod', async () => {
+    const asked = world();
+    for (const remainingMs of [50, 1, 0, -5]) {
+      const outcome = await asked.credentials('192.0.2.9', 'reader', remainingMs);
+      assert.equal(outcome.ok ? '' : outcome.failure.kind, 'pod-not-found', `${remainingMs} ms`);
+    }
+  });
+
   it('gives up a little before its caller does', async () => {
     const server = world();
     const asking = server.role('192.0.2.1');
