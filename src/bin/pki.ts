@@ -3,7 +3,8 @@ import { readFile } from 'node:fs/promises';
 import { type PkiFolder, readPkiFolder, writePkiFolder } from '#pki/folder.ts';
 import { serverNamesIn } from '#pki/kiam-pairs.ts';
 import { secretManifests } from '#pki/secrets.ts';
-import { beginRotation, createPki, finishRotation, type PkiStep, type PkiStepOptions, renewPairs } from '#pki/steps.ts';
+import { createPki, type IssueResult, type IssueOptions, renewPairs } from '#pki/issue.ts';
+import { beginRotation, finishRotation } from '#pki/rotate.ts';
 import { systemClock } from '#runtime/clock.ts';
 
 import { type PkiFlags, type PkiMode, pkiMode } from './flags/pki.ts';
@@ -23,10 +24,10 @@ export async function runPki({ flags }: { readonly flags: PkiFlags }): Promise<v
   }
 }
 
-async function takeStep(flags: PkiFlags): Promise<PkiStep> {
+async function takeStep(flags: PkiFlags): Promise<IssueResult> {
   const { out: folder = '' } = flags;
   const mode = pkiMode(flags);
-  const options: PkiStepOptions = {
+  const options: IssueOptions = {
     clock: systemClock,
     serverNames: [...new Set([...serverNamesIn(flags.namespace), ...flags.serverNames])],
     validForMs: flags.validForMs,

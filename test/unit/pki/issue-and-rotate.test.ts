@@ -9,7 +9,8 @@ import { parseAllDocuments } from 'yaml';
 import { readPkiFolder, type PkiFolder, type PkiState, writePkiFolder } from '#pki/folder.ts';
 import { serverNamesIn } from '#pki/kiam-pairs.ts';
 import { secretManifests } from '#pki/secrets.ts';
-import { beginRotation, createPki, finishRotation, type PkiStep, renewPairs } from '#pki/steps.ts';
+import { createPki, type IssueResult, renewPairs } from '#pki/issue.ts';
+import { beginRotation, finishRotation } from '#pki/rotate.ts';
 import { systemClock } from '#runtime/clock.ts';
 
 const HOUR_MS = 3_600_000;
@@ -81,7 +82,7 @@ describe('a rotation of the CA', () => {
     const begun = await made(beginRotation(whole(first), options));
     const other = await made(createPki(options));
     const mixed = { ...first.authority, privateKeyPem: other.authority.privateKeyPem };
-    const refused: readonly (readonly [Promise<PkiStep>, RegExp])[] = [
+    const refused: readonly (readonly [Promise<IssueResult>, RegExp])[] = [
       [finishRotation(whole(first), options), /begin it/],
       [beginRotation(whole(begun), options), /has begun already/],
       [renewPairs(whole(begun), options), /finish it/],
@@ -147,7 +148,7 @@ it('The two Secrets are named and filled as the manifests mount them, and hold n
   );
 });
 
-async function made(step: Promise<PkiStep>): Promise<PkiState> {
+async function made(step: Promise<IssueResult>): Promise<PkiState> {
   const taken = await step;
   assert.ok(taken.ok, taken.ok ? '' : taken.reason);
   return taken.state;
