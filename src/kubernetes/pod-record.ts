@@ -51,9 +51,9 @@ export function createPodParser(): (value: unknown) => PodRecord | undefined {
       nodeName: intern(textField(spec, 'nodeName')),
       hostIps: internList(addressesOf(status, 'hostIPs', 'hostIP')),
       phase: intern(wholeOr('Unknown', textField(status, 'phase'), LONGEST_PHASE)),
-      hostNetwork: isSet(field(spec, 'hostNetwork')),
+      hostNetwork: isTruthy(field(spec, 'hostNetwork')),
       mirror: field(annotations, MIRROR_ANNOTATION) !== undefined,
-      terminating: isSet(field(metadata, 'deletionTimestamp')),
+      terminating: isTruthy(field(metadata, 'deletionTimestamp')),
       resourceVersion: textField(metadata, 'resourceVersion'),
       role: intern(wholeOr(TOO_LONG_FOR_A_ROLE, textField(annotations, ROLE_ANNOTATION), LONGEST_ROLE_ARN)),
       sessionName: intern(beginningOf(textField(annotations, SESSION_NAME_ANNOTATION), KEPT_OF_SESSION_NAME)),
@@ -103,6 +103,6 @@ function addressesOf(status: unknown, list: string, single: string): readonly st
 }
 
 /** True for anything that says yes or that makes no sense: both marks take something from a pod. */
-function isSet(value: unknown): boolean {
+function isTruthy(value: unknown): boolean {
   return value !== undefined && value !== null && value !== false && value !== '';
 }

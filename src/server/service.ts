@@ -49,7 +49,7 @@ export function createService(options: ServiceOptions): ServiceHandlers {
   const { pods, policy, credentials, confirmation, scope, events, logger, sessionName, clock } = options;
 
   /** Runs `answer` with what is left of the caller's patience, less what the answer needs to reach it. */
-  const ask = async <T>(
+  const respond = async <T>(
     { ip, confirm }: { readonly ip: string; readonly confirm?: number },
     context: CallContext,
     notFound: string,
@@ -93,7 +93,7 @@ export function createService(options: ServiceOptions): ServiceHandlers {
       ...podFields(pod),
       'pod.ip': address,
     });
-    await untilOther(pods, { address, node, uid: pod.uid }, signal);
+    await untilAddressMoves(pods, { address, node, uid: pod.uid }, signal);
     return NOT_FOUND;
   };
 
@@ -158,14 +158,14 @@ export function createService(options: ServiceOptions): ServiceHandlers {
   };
 
   return {
-    GetPodRole: (request, context) => ask(request, context, 'pod not found', podRole),
+    GetPodRole: (request, context) => respond(request, context, 'pod not found', podRole),
     GetPodCredentials: (request, context) =>
-      ask(request, context, 'no pod found', (question) => podCredentials(request.role, question)),
+      respond(request, context, 'no pod found', (question) => podCredentials(request.role, question)),
     GetHealth: () => Promise.resolve(succeeded({ message: 'ok' })),
   };
 }
 
-/** What it is called depends on the method: `ask` names it. */
+/** What it is called depends on the method: `respond` names it. */
 const NOT_FOUND = failed('pod-not-found', 'no pod found');
 
 /** Kiam's agents send no number; what is no number of ours asks for the most. */
@@ -176,7 +176,7 @@ function confirmOf(number: number | undefined): Confirm {
 }
 
 /** Resolves when another pod than this one, or none, has the address, or when `signal` aborts. */
-function untilOther(
+function untilAddressMoves(
   pods: Pick<PodView, 'find' | 'subscribe'>,
   { address, node, uid }: { readonly address: string; readonly node: NodeId | undefined; readonly uid: string },
   signal: AbortSignal,
