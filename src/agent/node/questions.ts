@@ -1,7 +1,8 @@
 import type { MetadataCredentials } from '#domain/credentials.ts';
 import { failed, type Failure, type Outcome } from '#domain/failure.ts';
 import type { Confirm, Holder } from '#rpc/contract.ts';
-import { type Gateway, isOutOfReach, isWorthAnotherAttempt } from '#rpc/gateway.ts';
+import type { Gateway } from '#rpc/gateway.ts';
+import { isOutOfReach, isWorthAnotherAttempt } from '#rpc/passing-failures.ts';
 import type { Clock } from '#runtime/clock.ts';
 import { createSingleFlight, type SingleFlight } from '#runtime/single-flight.ts';
 

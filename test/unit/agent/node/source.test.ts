@@ -10,7 +10,7 @@ import { Trust } from '#agent/node/trust.ts';
 import type { Client, Evidence } from '#agent/ports.ts';
 import { failed, type Outcome, succeeded } from '#domain/failure.ts';
 import { credentialsOf, type Confirm, type Holder, type PodBinding } from '#rpc/contract.ts';
-import type { Asking } from '#rpc/gateway.ts';
+import type { QuestionOptions } from '#rpc/gateway.ts';
 
 import { ManualClock } from '../../../support/manual-clock.ts';
 import { recordingLogger } from '../../../support/recording-logger.ts';
@@ -37,7 +37,7 @@ function nodeThat({ serveStaleMs = 30_000, evidence: first = 'if-7', lifeMs = 3_
   store.apply(podUpdate(), clock);
   const questions: ('role' | 'credentials')[] = [];
   const sts: { failure: Outcome<never> | undefined } = { failure: undefined };
-  const answer = <T>(how: Asking, what: T): Promise<Outcome<Holder & T>> => {
+  const answer = <T>(how: QuestionOptions, what: T): Promise<Outcome<Holder & T>> => {
     asked.push(how.confirm);
     patience.push(how.giveUpAfterMs);
     if (server.answer === undefined) return new Promise(() => {});
