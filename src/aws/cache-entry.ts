@@ -34,7 +34,7 @@ export interface Fetch {
 }
 
 /** What the cache knows of one identity. */
-export interface Entry {
+export interface CacheEntry {
   readonly key: string;
   readonly identity: Identity;
   /** A live pod has the identity, as far as the cache has been told. */
@@ -46,7 +46,7 @@ export interface Entry {
   forgivenAtMs: number;
 }
 
-export function newEntry(key: string, identity: Identity): Entry {
+export function newEntry(key: string, identity: Identity): CacheEntry {
   return {
     key,
     identity,
@@ -93,7 +93,7 @@ export function untilMs(moment: Moment, now: Moment): number {
 }
 
 /** What may be served. */
-export function servable({ held }: Entry, now: Moment): HeldCredentials | undefined {
+export function servable({ held }: CacheEntry, now: Moment): HeldCredentials | undefined {
   return held === undefined || hasCome(held.deadAt, now) ? undefined : held;
 }
 
@@ -101,7 +101,7 @@ export function servable({ held }: Entry, now: Moment): HeldCredentials | undefi
  * With what rank an entry wants a call in the background, unless a failure stands; undefined when it wants none, as without a pod.
  * What has died is wanted by pods that have not asked yet.
  */
-export function dueAs(entry: Entry, now: Moment): Rank | undefined {
+export function dueAs(entry: CacheEntry, now: Moment): Rank | undefined {
   if (!entry.retained) return undefined;
   const held = servable(entry, now);
   if (held !== undefined) {
@@ -119,7 +119,7 @@ export type EntryState = 'fresh' | 'due' | 'failed' | 'empty' | 'unused';
  * `fresh`: nothing to do; `due`: served but to be renewed; `failed`: nothing to serve and STS refused; `empty`: not yet; `unused`:
  * no pod has the identity, and its set is kept for one that may come.
  */
-export function stateOf(entry: Entry, now: Moment): EntryState {
+export function stateOf(entry: CacheEntry, now: Moment): EntryState {
   if (!entry.retained) return 'unused';
   const held = servable(entry, now);
   if (held !== undefined) return hasCome(held.refreshAt, now) ? 'due' : 'fresh';

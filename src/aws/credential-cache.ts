@@ -3,7 +3,7 @@ import type { CredentialInspection, Credentials, CredentialOutcome } from '#doma
 import type { Identity } from '#domain/identity.ts';
 import { identityKey } from '#domain/identity.ts';
 import type { Logger } from '#telemetry/logger.ts';
-import type { Entry, EntryState, Fetch, HeldCredentials, Moment } from './cache-entry.ts';
+import type { CacheEntry, EntryState, Fetch, HeldCredentials, Moment } from './cache-entry.ts';
 import { dueAs, hold, newEntry, present, servable, stateOf, untilMs } from './cache-entry.ts';
 import type { Rank, Verdict } from './call-limiter.ts';
 import { CallLimiter } from './call-limiter.ts';
@@ -50,7 +50,7 @@ export class StsCredentialCache {
   readonly #options: CredentialCacheOptions;
   readonly #clock: Clock;
   readonly #random: () => number;
-  readonly #entries = new Map<string, Entry>();
+  readonly #entries = new Map<string, CacheEntry>();
   readonly #unused = new UnusedEntries();
   readonly #listeners = new Set<(identity: Identity) => void>();
   readonly #limiter: CallLimiter;
@@ -160,7 +160,7 @@ export class StsCredentialCache {
     }
   }
 
-  #add(key: string, identity: Identity): Entry {
+  #add(key: string, identity: Identity): CacheEntry {
     const entry = newEntry(key, identity);
     this.#entries.set(key, entry);
     return entry;
@@ -170,12 +170,12 @@ export class StsCredentialCache {
     this.#options.metrics?.served(untilMs(held.endsAt, present(this.#clock)) / 1000);
   }
 
-  #mustNotRetry({ failure }: Entry, now: Moment): boolean {
+  #mustNotRetry({ failure }: CacheEntry, now: Moment): boolean {
     return failure !== undefined && stands(failure, now.monotonicMs, this.#limiter.episode);
   }
 
   /** Joins the identity's call to STS, or asks for one. */
-  #fetch(entry: Entry, rank: Rank): Fetch {
+  #fetch(entry: CacheEntry, rank: Rank): Fetch {
     if (entry.fetch !== undefined) {
       this.#limiter.promote(entry.key, rank);
       return entry.fetch;
@@ -206,7 +206,7 @@ export class StsCredentialCache {
     });
   }
 
-  async #call(entry: Entry, fetch: Fetch): Promise<Verdict> {
+  async #call(entry: CacheEntry, fetch: Fetch): Promise<Verdict> {
     const issued = await this.#issue(entry.identity);
     if (entry.held !== undefined) this.#options.metrics?.refreshed(issued.ok);
     if (issued.ok) {
@@ -226,7 +226,7 @@ export class StsCredentialCache {
     return verdictOf(issued.failure);
   }
 
-  #finish(entry: Entry, fetch: Fetch, outcome: HeldCredentials | StsFailure): void {
+  #finish(entry: CacheEntry, fetch: Fetch, outcome: HeldCredentials | StsFailure): void {
     entry.fetch = undefined;
     if (!entry.retained) this.#keepOrDrop(entry);
     for (const waiter of fetch.waiters) waiter(outcome);
@@ -234,19 +234,19 @@ export class StsCredentialCache {
   }
 
   /** A live pod has the identity. */
-  #use(entry: Entry): void {
+  #use(entry: CacheEntry): void {
     entry.retained = true;
     this.#unused.delete(entry.key);
   }
 
   /** No live pod has the identity. */
-  #release(entry: Entry): void {
+  #release(entry: CacheEntry): void {
     entry.retained = false;
     if (entry.fetch?.waiters.size === 0 && this.#limiter.cancel(entry.key)) entry.fetch = undefined;
     if (entry.fetch === undefined) this.#keepOrDrop(entry);
   }
 
-  #keepOrDrop(entry: Entry): void {
+  #keepOrDrop(entry: CacheEntry): void {
     const dropped = servable(entry, present(this.#clock)) === undefined ? entry : this.#unused.add(entry);
     if (dropped === undefined) return;
     this.#entries.delete(dropped.key);

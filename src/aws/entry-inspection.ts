@@ -1,12 +1,12 @@
 import type { CredentialInspection, NextCall } from '#domain/credentials.ts';
-import type { Entry, Moment } from './cache-entry.ts';
+import type { CacheEntry, Moment } from './cache-entry.ts';
 import { servable, untilMs } from './cache-entry.ts';
 import { stands } from './failure-memory.ts';
 import { isTransient } from './sts.ts';
 
 /** Reads an entry and changes nothing: `undefined` is an identity that the cache does not know. */
 export function inspectEntry(
-  entry: Entry | undefined,
+  entry: CacheEntry | undefined,
   now: Moment,
   { episode, isPaused }: { readonly episode: number; readonly isPaused: boolean },
 ): CredentialInspection {
@@ -35,7 +35,7 @@ export function inspectEntry(
 }
 
 /** As the cache's sweep goes about it: {@link import('./cache-entry.ts').dueAs}. */
-function nextCall(entry: Entry, now: Moment, episode: number): NextCall | undefined {
+function nextCall(entry: CacheEntry, now: Moment, episode: number): NextCall | undefined {
   // Without a pod nothing is fetched.
   if (!entry.retained) return undefined;
   const { failure } = entry;

@@ -1,4 +1,4 @@
-import type { Entry } from './cache-entry.ts';
+import type { CacheEntry } from './cache-entry.ts';
 
 /** Some 3 KiB each. A pod whose set had to go costs one more call of STS. */
 const MOST_UNUSED = 10_000;
@@ -8,7 +8,7 @@ const MOST_UNUSED = 10_000;
  * of a CronJob or a StatefulSet's next pod, and are bounded because pods with ever new roles would fill the memory.
  */
 export class UnusedEntries {
-  readonly #entries = new Map<string, Entry>();
+  readonly #entries = new Map<string, CacheEntry>();
   readonly #most: number;
 
   constructor(most = MOST_UNUSED) {
@@ -16,7 +16,7 @@ export class UnusedEntries {
   }
 
   /** Adds an entry that has just lost its last pod, and returns one that has to go for it. */
-  add(entry: Entry): Entry | undefined {
+  add(entry: CacheEntry): CacheEntry | undefined {
     if (this.#entries.has(entry.key)) return undefined;
     this.#entries.set(entry.key, entry);
     const oldest = this.#entries.values().next();
