@@ -1,6 +1,7 @@
 import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 
+import { MIRROR_ANNOTATION } from '#domain/pod.ts';
 import { SERVER_RULES } from '#sandbox/kubernetes-api/access.ts';
 import type { World } from '#sandbox/world.ts';
 
@@ -376,6 +377,18 @@ export const MISTAKES: readonly Mistake[] = [
     says: /sound\/on-host: has hostNetwork and the role reader/,
     fix: /take hostNetwork or the annotation iam\.amazonaws\.com\/role away/,
     remove: ({ world }) => world.api.removePod('sound', 'on-host'),
+  },
+  {
+    name: 'a mirror pod with a role',
+    target: 'cluster',
+    plant: async ({ world }) => {
+      const annotations = { [MIRROR_ANNOTATION]: 'hash' };
+      await world.pod({ namespace: 'sound', name: 'from-file', role: 'reader', annotations });
+    },
+    check: 'pods',
+    says: /sound\/from-file: is a mirror pod with the role reader/,
+    fix: /run it by a DaemonSet or a Deployment/,
+    remove: ({ world }) => world.api.removePod('sound', 'from-file'),
   },
   {
     name: 'the ARN of an instance profile as a role, on two replicas',

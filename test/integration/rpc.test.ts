@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { X509Certificate } from 'node:crypto';
 import { after, before, describe, it } from 'node:test';
 
 import { status } from '@grpc/grpc-js';
@@ -49,10 +50,12 @@ describe('the contract over mutual TLS', () => {
   const folders: SecretFolder[] = [];
   const clients: KiamClient[] = [];
   const peers: string[] = [];
+  const fingerprints = new Set<string>();
 
   const handlers: ServiceHandlers = {
-    GetPodRole: ({ ip }, { peer }) => {
+    GetPodRole: ({ ip }, { peer, certificate }) => {
       peers.push(peer);
+      fingerprints.add(certificate());
       return Promise.resolve(
         ip === '192.0.2.1'
           ? succeeded({ name: 'läser', uid: 'uid-1', role_arn: '', view_age_ms: 0 })
@@ -132,6 +135,17 @@ describe('the contract over mutual TLS', () => {
       await serverSide.registry.metrics(),
       /grpc_server_handled_total\{grpc_type="unary",grpc_service="kiam.KiamService",grpc_method="GetPodRole",grpc_code="OK"\} 1/,
     );
+  });
+
+  it('tells handlers with which certificate their caller came', async () => {
+    fingerprints.clear();
+    for (let count = 0; count < 2; count += 1) {
+      const { client, watcher } = await connect(authority);
+      await client.call('GetPodRole', { ip: '192.0.2.1' }, { timeoutMs: 5000, signal: never });
+      const { fingerprint256 } = new X509Certificate(watcher.current?.certificatePem ?? '');
+      assert.equal([...fingerprints].at(-1), fingerprint256);
+    }
+    assert.equal(fingerprints.size, 2);
   });
 
   it('tells a caller nothing of a defect', async () => {

@@ -76,6 +76,12 @@ function problemOf(pod: PodRecord, baseArn = 'arn:aws:iam::000000000000:role/'):
       fix: `take hostNetwork or the annotation ${ROLE_ANNOTATION} away; with hostNetwork it has the role of its node`,
     };
   }
+  if (pod.mirror) {
+    return {
+      says: `is a mirror pod with the role ${pod.role}: any kubelet can make one, and so it gets nothing`,
+      fix: 'run it by a DaemonSet or a Deployment instead of from a file of the node',
+    };
+  }
   const resolution = resolveRole(pod.role, baseArn);
   if (!resolution.ok) {
     const fix = `${ROLE_ANNOTATION} takes a name, path/name, or arn:aws:iam::ACCOUNT:role/NAME; names have letters, digits and +=,.@_-, accounts 12 digits`;
