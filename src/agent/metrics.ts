@@ -14,7 +14,7 @@ export function createAgentHttpMetrics(registry: Registry): AgentHttpMetrics {
   return {
     refusals: new Counter({
       name: 'kiam_metadata_refused_requests_total',
-      help: 'Requests and connections refused before any route was asked.',
+      help: 'Requests and connections refused before any route was called.',
       labelNames: ['reason'],
       registers,
     }),

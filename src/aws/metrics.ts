@@ -73,7 +73,7 @@ export function createCredentialCacheMetrics(registry: Registry): CredentialCach
   });
   const paused = new Gauge({
     name: 'kiam_sts_paused',
-    help: '1 while STS is taken to be unavailable and only probed',
+    help: '1 while STS counts as unavailable and is only probed',
     registers,
   });
   return {
@@ -97,7 +97,7 @@ export function createCredentialCacheMetrics(registry: Registry): CredentialCach
 export function createServerCredentialsMetric(registry: Registry): { set(seconds: number): void } {
   return new Gauge({
     name: 'kiam_sts_server_credentials_seconds',
-    help: "Life left in the server's own AWS credentials; not set for those without an end",
+    help: "Life left in the server's own AWS credentials; not set for credentials that do not expire",
     registers: [registry],
   });
 }

@@ -59,7 +59,7 @@ export function createKubernetesMetrics(registry: Registry): KubernetesMetrics {
     badLines: counter('bad_lines_total', 'Lines of a watch that were refused', ['resource', 'reason']),
     refusedObjects: counter('refused_objects_total', 'Objects of a list that could not be read', ['resource']),
     staleEvents: counter('stale_events_total', 'Events of a watch that said nothing new', ['resource']),
-    events: counter('events_total', 'Events on pods, by what became of them', ['outcome']),
+    events: counter('events_total', 'Events on pods, by outcome', ['outcome']),
     showView: (resource, figures) => views.set(resource, figures),
     showAmbiguousAddresses: (count) => {
       countAmbiguous = count;

@@ -42,7 +42,7 @@ export function createHandshakeMetrics(registry: Registry): HandshakeMetrics {
   const registers = [registry];
   const ended = new Counter({
     name: 'kiam_server_handshakes_total',
-    help: 'Connections by what became of their TLS handshake: done, failed, refused.',
+    help: 'Connections by the result of their TLS handshake: done, failed, refused.',
     labelNames: ['outcome'],
     registers,
   });

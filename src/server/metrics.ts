@@ -14,13 +14,13 @@ const MOST_ADDRESSES = 100;
 export function createServerMetrics(registry: Registry, wholeSetsWaiting: () => number): ServerMetrics {
   const waiting: Gauge = new Gauge({
     name: 'kiam_server_whole_sets_waiting',
-    help: 'Agents that wait to be told of all pods of their node.',
+    help: "Agents that wait for the whole set of their node's pods.",
     registers: [registry],
     collect: (): void => waiting.set(wholeSetsWaiting()),
   });
   const unproven = new Counter({
     name: 'kiam_server_unproven_agent_calls_total',
-    help: 'Calls of agents that could not be held to a node, by the address they came from; addresses after the first 100 are counted as other.',
+    help: 'Calls of agents that could not be limited to a node, by the address they came from; addresses after the first 100 are counted as other.',
     labelNames: ['address'],
     registers: [registry],
   });

@@ -54,14 +54,14 @@ export const DIFFERENCES: readonly Difference[] = [
   },
   {
     sentence:
-      'Sessions last 1 hour and are renewed at half of it (`--session-duration`, `--session-refresh`); Kiam: 15 minutes, 5 before the end. SDKs then never see credentials that are about to end.',
+      'Sessions last 1 hour and are renewed at half of it (`--session-duration`, `--session-refresh`); Kiam: 15 minutes, 5 before the end. SDKs then never see credentials that are about to expire.',
     of: 'server',
     applies: ({ response }) => response.status === 200 && response.body.startsWith('{"Code"'),
     ours: (kiam) => (typeof kiam.body === 'string' ? kiam : { ...kiam, body: { ...kiam.body, lifeSeconds: 3600 } }),
   },
   {
     sentence:
-      'The list of roles is answered with and without the slash at its end; Kiam redirects, and several SDKs follow no redirect.',
+      'The list of roles is answered with and without a trailing slash; Kiam redirects, and several SDKs follow no redirect.',
     of: 'agent',
     applies: named('list without slash'),
     ours: (kiam) => ({ ...text(200, 'reader')(kiam), location: '' }),
@@ -77,7 +77,7 @@ export const DIFFERENCES: readonly Difference[] = [
         : { ...text(200, 'reader')(kiam), location: '' },
   },
   {
-    sentence: 'A slash after the role is ignored; Kiam takes it for a part of the name.',
+    sentence: 'A slash after the role is ignored; Kiam takes it as a part of the name.',
     of: 'agent',
     applies: named('creds trailing slash'),
     ours: credentialsFor('reader'),
@@ -97,21 +97,21 @@ export const DIFFERENCES: readonly Difference[] = [
   },
   {
     sentence:
-      'A pod that is not known is 503 with `Retry-After: 1` after at most 900 ms (`--wait`); Kiam: 500 after 5 s, when most SDKs have long given up.',
+      'An unknown pod gets 503 with `Retry-After: 1` after at most 900 ms (`--wait`); Kiam: 500 after 5 s, when most SDKs have long given up.',
     of: 'agent',
     applies: named('list succeeded', 'creds succeeded', 'creds unknown pod'),
     ours: (kiam, { name }) =>
       comeAgain(name.startsWith('list') ? 'pod not found\n' : 'error fetching credentials: no pod found\n')(kiam),
   },
   {
-    sentence: 'Pods with hostNetwork are never served: they share the address of the node, and so of each other.',
+    sentence: 'Pods with hostNetwork are never served: they share the address of the node and of each other.',
     of: 'server',
     applies: named('list host network', 'creds host network'),
     ours: (kiam, { name }) =>
       comeAgain(name.startsWith('list') ? 'pod not found\n' : 'error fetching credentials: no pod found\n')(kiam),
   },
   {
-    sentence: 'A pod without a role that asks for credentials is 404 `empty role`, at once; Kiam: 500 after 5 s.',
+    sentence: 'A pod without a role that asks for credentials gets 404 `empty role`, at once; Kiam: 500 after 5 s.',
     of: 'agent',
     applies: named('creds no role'),
     ours: text(404, 'empty role\n'),
@@ -161,7 +161,7 @@ export const DIFFERENCES: readonly Difference[] = [
   },
   {
     sentence:
-      'Proxied requests are asked in canonical form and from a list of headers; Kiam passes on what the client wrote.',
+      'Proxied requests are sent in canonical form with a list of allowed headers; Kiam passes on what the client wrote.',
     of: 'agent',
     applies: named('blocked encoded'),
     ours: (kiam) => ({ ...kiam, body: 'i-0rig' }),

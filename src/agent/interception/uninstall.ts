@@ -127,6 +127,6 @@ function placesOf(family: Family, { addresses, port }: UninstallOptions): Place[
     return { ...guard, isOurs: (rule: Rule) => guard.isRecognised(rule) };
   });
   const isOurs = (rule: Rule): boolean => own.some((address) => isRedirectTo(rule, { family, address, port }));
-  // The redirect first: while the guard stands, nothing is open.
+  // The redirect first: while the guard is in place, nothing is open.
   return [{ name: 'redirect', table: 'nat', chain: 'PREROUTING', isOurs }, ...guards];
 }

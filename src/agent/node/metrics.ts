@@ -17,7 +17,7 @@ export function createNodeMetrics(
   const registers = [registry];
   const pods: Gauge = new Gauge({
     name: 'kiam_agent_store_pods',
-    help: 'Pods of this node that the server has told of.',
+    help: 'Pods of this node that the server has sent.',
     registers,
     collect: (): void => pods.set(read.size()),
   });
