@@ -80,12 +80,20 @@ export function createDispatch(
     const method = exchange.request.method;
     if (method === 'PUT' && route.name === 'token') return token(exchange);
     if (method !== 'GET' && method !== 'HEAD') return wrongMethod(route, httpMetrics.refusals);
-    if (requireImdsv2 && needsToken(route) && !holdsToken(exchange)) {
+    if ((requireImdsv2 ? needsToken(route) : isDetection(exchange)) && !holdsToken(exchange)) {
       httpMetrics.refusals.inc({ reason: 'token' });
       return errorAnswer(401, `a valid ${TOKEN_HEADER} is required`);
     }
     return answer(exchange, route);
   };
+}
+
+/**
+ * Whether a client asks by `/` and a token of its own making which version of the service this is: 401 is the second one's
+ * answer, whatever else it requires (Fluent Bit, `src/aws/flb_aws_imds.c`).
+ */
+function isDetection({ path, request }: Exchange): boolean {
+  return path === '/' && request.headers[TOKEN_HEADER] !== undefined;
 }
 
 /** The kubelet's probes hold no token. */

@@ -46,6 +46,8 @@ export interface CredentialSource {
   knownRole?(client: Client): PodRole | undefined;
   /** As `knownRole`. The same object for the same credentials: its text is kept beside it. */
   knownCredentials?(client: Client, role: string): MetadataCredentials | undefined;
+  /** The ARN of the role whose credentials these are; '' where it is not known. */
+  roleArnOf?(client: Client, credentials: MetadataCredentials): string;
   /** The UID of the pod that has the address, where it is known. Tokens are bound to it. */
   knownUid?(address: string): string | undefined;
 }

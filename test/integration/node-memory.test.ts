@@ -53,6 +53,16 @@ describe('an agent that is told what its pods may have', () => {
     }
     assert.equal(await calls(), before);
     assert.ok((await answersFrom('memory')) >= 3);
+    const account = {
+      port: agent.port,
+      from: pod.address,
+      path: `${LISTING}reader`,
+      headers: { 'x-amzn-extended': '1' },
+    };
+    for (const connections of [kept, undefined]) {
+      const extended = await askHttp({ ...account, ...(connections === undefined ? {} : { connections }) });
+      assert.match(extended.body, /"AccountId":"\d{12}"/);
+    }
   });
 
   it('asks a server once for each connection of which the kernel shows nothing', async () => {

@@ -34,6 +34,8 @@ const SHORTEST_LIFE_MS = 60_000;
 export function createNodeSource(options: NodeSourceOptions): CredentialSource {
   const { trust, store, stream, clock, serveStaleMs, metrics } = options;
   const questions = createQuestions(options);
+  /** Of credentials that a server gave to who asked. */
+  const roleArns = new WeakMap<MetadataCredentials, string>();
 
   /** Whether the store may be acted on. With its stream lost, who is held by the kernel is served on, the others for a while. */
   const isCurrentFor = (held: 'witnessed' | 'recent'): boolean =>
@@ -88,6 +90,11 @@ export function createNodeSource(options: NodeSourceOptions): CredentialSource {
       if (known !== undefined) metrics.fromMemory.inc();
       return known;
     },
+    roleArnOf: ({ address }, credentials) => {
+      const pod = store.find(address);
+      if (pod !== undefined && store.credentialsOf(pod)?.value === credentials) return pod.roleArn;
+      return roleArns.get(credentials) ?? '';
+    },
     ...(options.isStoreKept ? { knownUid: (address: string) => store.find(address)?.uid } : {}),
     podRole: async (client, signal) => {
       const known = (): PodRole | undefined => recalled(client);
@@ -103,6 +110,7 @@ export function createNodeSource(options: NodeSourceOptions): CredentialSource {
         if (own !== undefined) return answer(succeeded(own), known);
       }
       const outcome = await questions.credentials(client, role, { signal, hasFallback: known() !== undefined });
+      if (outcome.ok) roleArns.set(outcome.value.credentials, outcome.value.roleArn);
       return answer(outcome.ok ? succeeded(outcome.value.credentials) : outcome, known);
     },
     serverHealth: () => options.gateway.serverHealth(),

@@ -1,5 +1,3 @@
-import type { ServerResponse } from 'node:http';
-
 import type { MetadataCredentials } from '#domain/credentials.ts';
 import type { Clock } from '#runtime/clock.ts';
 import type { MetadataMetrics } from '#telemetry/kiam-metrics.ts';
@@ -8,7 +6,7 @@ import type { Logger } from '#telemetry/logger.ts';
 import { type Answer, type Exchange, jsonAnswer } from '../answer.ts';
 import { askWithin } from '../ask-within.ts';
 import { credentialsFailureAnswer } from '../failure-response.ts';
-import type { Client, CredentialSource } from '../ports.ts';
+import type { CredentialSource } from '../ports.ts';
 
 export interface CredentialsRouteOptions {
   readonly source: CredentialSource;
@@ -20,7 +18,20 @@ export interface CredentialsRouteOptions {
 
 const HANDLER = { handler: 'credentials' };
 
-/** The credentials of the pod that asks, in the form of the metadata API (docs/specification.md, 8.4), if it may have the role. */
+/** SDKs that send this with the request for credentials read `AccountId` from the answer (Java from 2.58 on). */
+const EXTENDED_HEADER = 'x-amzn-extended';
+
+/** The texts of one set of credentials, each made when it is first asked for. They live as long as the set. */
+interface Answers {
+  plain?: Answer;
+  extended?: Answer;
+}
+
+/**
+ * The credentials of the pod that asks, in the form of the metadata API (SPEC 8.4), if it may have the role. Only who asks for
+ * it is told the account: with it SDKs may call names of their own for each account, which private DNS and lists of allowed
+ * names need not know.
+ */
 export function createCredentialsRoute({
   source,
   clock,
@@ -28,30 +39,43 @@ export function createCredentialsRoute({
   metrics,
   waitMs,
 }: CredentialsRouteOptions): (exchange: Exchange, role: string) => Answer | Promise<Answer> {
-  /** A text lives as long as the credentials that it is made of. */
-  const answers = new WeakMap<MetadataCredentials, Answer>();
-  const answerWith = (credentials: MetadataCredentials): Answer => {
-    const ready = answers.get(credentials);
-    if (ready !== undefined) return ready;
-    const answer = credentialsAnswer(credentials);
-    answers.set(credentials, answer);
-    return answer;
+  const answers = new WeakMap<MetadataCredentials, Answers>();
+  const answersOf = (credentials: MetadataCredentials): Answers => {
+    const known = answers.get(credentials);
+    if (known !== undefined) return known;
+    const made: Answers = {};
+    answers.set(credentials, made);
+    return made;
   };
-  const ask = async (client: Client, role: string, response: ServerResponse): Promise<Answer> => {
+  const answerWith = ({ client, request }: Exchange, role: string, credentials: MetadataCredentials): Answer => {
+    const ready = answersOf(credentials);
+    if (request.headers[EXTENDED_HEADER] !== '1') return (ready.plain ??= credentialsAnswer(credentials));
+    if (ready.extended !== undefined) return ready.extended;
+    const accountId = accountOf(source.roleArnOf?.(client, credentials) ?? '') ?? accountOf(role);
+    // Without the account it is made anew: it may be known the next time.
+    if (accountId === undefined) return credentialsAnswer(credentials);
+    return (ready.extended = credentialsAnswer(credentials, accountId));
+  };
+  const ask = async (exchange: Exchange, role: string): Promise<Answer> => {
+    const { client, response } = exchange;
     const outcome = await askWithin({ clock, logger, waitMs, response }, (signal) =>
       source.podCredentials(client, role, signal),
     );
-    if (outcome.ok) return answerWith(outcome.value);
+    if (outcome.ok) return answerWith(exchange, role, outcome.value);
     metrics.credentialFetchErrors.inc(HANDLER);
     return credentialsFailureAnswer(outcome.failure);
   };
-  return ({ client, response }, role) => {
-    const known = source.knownCredentials?.(client, role);
-    return known === undefined ? ask(client, role, response) : answerWith(known);
+  return (exchange, role) => {
+    const known = source.knownCredentials?.(exchange.client, role);
+    return known === undefined ? ask(exchange, role) : answerWith(exchange, role, known);
   };
 }
 
-function credentialsAnswer(credentials: MetadataCredentials): Answer {
+function accountOf(roleArn: string): string | undefined {
+  return /^arn:[^:]*:iam::(\d{12}):/.exec(roleArn)?.[1];
+}
+
+function credentialsAnswer(credentials: MetadataCredentials, accountId?: string): Answer {
   return jsonAnswer({
     Code: credentials.code,
     Type: credentials.type,
@@ -60,5 +84,6 @@ function credentialsAnswer(credentials: MetadataCredentials): Answer {
     Token: credentials.token,
     Expiration: credentials.expiration,
     LastUpdated: credentials.lastUpdated,
+    ...(accountId === undefined ? {} : { AccountId: accountId }),
   });
 }

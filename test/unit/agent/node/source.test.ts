@@ -377,4 +377,16 @@ describe('the memory of a node that has lost its server', () => {
     await node.clock.advance(1);
     assert.equal(node.fromMemory(), undefined);
   });
+
+  it('knows of the credentials that it gives, from memory or from a server, in which account their role is', async () => {
+    const { source } = nodeThat();
+    const client: Client = { address: ADDRESS, evidence: { kind: 'interface', key: 'if-7' }, acceptedMs: 0 };
+    const given = await source.podCredentials(client, 'reader', PATIENT);
+    assert.ok(given.ok);
+    assert.equal(source.roleArnOf?.(client, given.value), LISTED.roleArn);
+    const known = source.knownCredentials?.(client, 'reader');
+    assert.ok(known);
+    assert.equal(source.roleArnOf?.(client, known), LISTED.roleArn);
+    assert.equal(source.roleArnOf?.({ ...client, address: '192.0.2.9' }, { ...known }), '');
+  });
 });
