@@ -16,7 +16,7 @@ export async function explainWithoutServer(flags: ExplainFlags, signal: AbortSig
   const connection = openConnection(flags.kubeconfig);
   if (typeof connection === 'string') return connection;
   const logger = createLogger({ json: false, level: 'error' });
-  const read = await readSurroundings({ connection, namespace, name, logger, signal });
+  const read = await readSurroundings({ connection, namespace, name, binding: flags.binding, logger, signal });
   connection.close();
   if (!read.ok) return read.reason;
   const { pods, namespaces, knownAddresses } = read.value;

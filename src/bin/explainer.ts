@@ -36,9 +36,9 @@ export function createExplainer({
 }: ExplainerOptions): ExplainRouteOptions['explain'] {
   const { agentIdentity } = flags;
   const view = (): { viewAgeMs: number; viewProblem: string | undefined } => {
-    const { pods, namespaces } = kubernetes.status();
-    const viewAgeMs = Math.max(pods.confirmedAgeMs, namespaces.confirmedAgeMs);
-    return { viewAgeMs, viewProblem: pods.lastError ?? namespaces.lastError };
+    const { pods, namespaces, serviceAccounts = namespaces } = kubernetes.status();
+    const viewAgeMs = Math.max(pods.confirmedAgeMs, namespaces.confirmedAgeMs, serviceAccounts.confirmedAgeMs);
+    return { viewAgeMs, viewProblem: pods.lastError ?? namespaces.lastError ?? serviceAccounts.lastError };
   };
   const options: CollectOptions = {
     source: `as ${hostname()} holds it in memory (process ${process.pid}); other replicas have memories of their own`,

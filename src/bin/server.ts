@@ -62,7 +62,11 @@ async function startServer(flags: ServerFlags, daemon: Daemon): Promise<void> {
   // Kiam's server shows the agent's metrics too, which stay at zero.
   createMetadataMetrics(registry);
 
-  const waitingFor = new Set(['the base ARN of roles', 'the pods and namespaces of the cluster', 'the gRPC listener']);
+  const waitingFor = new Set([
+    'the base ARN of roles',
+    'the pods, namespaces and ServiceAccounts of the cluster',
+    'the gRPC listener',
+  ]);
   let certificateProblem = (): string | undefined => 'no TLS certificate has been read yet';
   let identityProblem = (): string | undefined => undefined;
   startMonitoring(flags, daemon, registry, () => [
@@ -87,6 +91,7 @@ async function startServer(flags: ServerFlags, daemon: Daemon): Promise<void> {
     metrics: createKubernetesMetrics(registry),
     signal: shutdown.signal,
     syncMs: flags.syncMs,
+    binding: flags.binding,
   });
   const { pods, namespaces, events } = kubernetes;
 
@@ -165,7 +170,7 @@ async function startServer(flags: ServerFlags, daemon: Daemon): Promise<void> {
   shutdown.add({ name: 'gRPC connections', limitMs: 1000, close: () => server.stop() });
 
   await kubernetes.ready;
-  waitingFor.delete('the pods and namespaces of the cluster');
+  waitingFor.delete('the pods, namespaces and ServiceAccounts of the cluster');
   if (shutdown.signal.aborted) return;
   explainPod = createExplainer({ flags, baseArn, kubernetes, policy, confirmation, credentials, feeds });
   const prefetch = new Prefetch({

@@ -27,11 +27,26 @@ export interface PodRecord {
   /** True once `metadata.deletionTimestamp` is set. */
   readonly terminating: boolean;
   readonly resourceVersion: string;
-  /** The role exactly as annotated; `''` when there is none. */
+  /** `spec.serviceAccountName`. */
+  readonly serviceAccount: string;
+  /** The role exactly as annotated on whatever gives it to the pod; `''` when there is none. See `domain/service-account.ts`. */
   readonly role: string;
-  /** As annotated; `''` when there is none. */
+  /** What gives it: the pod itself, or its ServiceAccount. */
+  readonly roleSource: 'pod' | 'service-account';
+  /** As annotated, where the pod's annotations count; `''` when there is none. */
   readonly sessionName: string;
-  /** As annotated; `''` when there is none. */
+  /** As annotated, where the pod's annotations count; `''` when there is none. */
+  readonly externalId: string;
+  /** What the pod itself is annotated with, whether it counts or not. */
+  readonly annotated: PodAnnotations;
+  /** A container of it is told by its environment to use web identity, which SDKs prefer to the instance metadata. */
+  readonly webIdentity: boolean;
+}
+
+/** As annotated on the pod; `''` for what is not. */
+export interface PodAnnotations {
+  readonly role: string;
+  readonly sessionName: string;
   readonly externalId: string;
 }
 

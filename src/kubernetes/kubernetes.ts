@@ -1,5 +1,6 @@
 import type { PodRecord, PodReading } from '#domain/pod.ts';
-import type { Clock } from '#runtime/clock.ts';
+import { bindPod, roleOfAccount, type Binding, type ServiceAccountRecord } from '#domain/service-account.ts';
+import { sleep, type Clock } from '#runtime/clock.ts';
 import { namespaceFields, podFields } from '#telemetry/fields.ts';
 import type { Logger } from '#telemetry/logger.ts';
 import { logChanges } from './change-log.ts';
@@ -7,10 +8,12 @@ import type { KubernetesConnection } from './connection.ts';
 import { createPodEvents, type PodEvents } from './events.ts';
 import { ListWatch, type ViewStatus } from './list-watch.ts';
 import type { KubernetesMetrics } from './metrics.ts';
+import { NamedCache } from './named-cache.ts';
 import { NamespaceCache } from './namespace-cache.ts';
 import { parseNamespaceObject } from './namespace-record.ts';
 import { PodCache } from './pod-cache.ts';
 import { createPodParser } from './pod-record.ts';
+import { createServiceAccountParser, serviceAccountsDiffer } from './service-account-record.ts';
 import { createPodReader } from './pod-reader.ts';
 
 export interface KubernetesOptions {
@@ -22,20 +25,28 @@ export interface KubernetesOptions {
   readonly signal: AbortSignal;
   /** How often those who subscribe to it are told to look at everything again (`--sync`), in milliseconds. */
   readonly syncMs: number;
+  /** `--binding`: where the roles of pods come from. With `pod` no ServiceAccount is read. */
+  readonly binding: Binding;
 }
 
 export interface Kubernetes {
+  /** Each with the role that it has by its annotations or its ServiceAccount. */
   readonly pods: PodCache;
   readonly namespaces: NamespaceCache;
   readonly events: PodEvents;
   /**
-   * Resolves when both caches hold a complete list, or when everything has ended: look at the signal. Never rejects: an API
+   * Resolves when pods, namespaces and, where they count, ServiceAccounts are completely known, or when everything has ended: look at the signal. Never rejects: an API
    * server that is away is waited for.
    */
   readonly ready: Promise<void>;
   /** Resolves when everything has ended, after the signal. */
   readonly ended: Promise<void>;
-  status(): { readonly pods: ViewStatus; readonly namespaces: ViewStatus };
+  /** `serviceAccounts` is undefined where they are not read, and while they are forbidden and can be done without. */
+  status(): {
+    readonly pods: ViewStatus;
+    readonly namespaces: ViewStatus;
+    readonly serviceAccounts: ViewStatus | undefined;
+  };
   /** Asks the API server itself for a pod by name, not the cache. */
   readPod(namespace: string, name: string, signal: AbortSignal): Promise<PodReading>;
   /**
@@ -45,10 +56,14 @@ export interface Kubernetes {
   subscribeResync(listener: () => void): () => void;
 }
 
-/** Begins to list and watch pods and namespaces, and to send Events. Returns at once. */
+/** Begins to list and watch pods, namespaces and ServiceAccounts, and to send Events. Returns at once. */
 export function startKubernetes(options: KubernetesOptions): Kubernetes {
-  const { connection, clock, logger, metrics, signal, syncMs } = options;
-  const pods = new PodCache({ logger });
+  const { connection, clock, logger, metrics, signal, syncMs, binding } = options;
+  const accounts = new NamedCache({ logger, resource: 'serviceaccounts', differ: serviceAccountsDiffer });
+  const pods = new PodCache({
+    logger,
+    bind: (pod) => bindPod(pod, accounts.get(pod.namespace, pod.serviceAccount), binding),
+  });
   const namespaces = new NamespaceCache({ logger });
   logChanges(pods, { logger, kind: 'pod', fields: podFields });
   logChanges(namespaces, { logger, kind: 'namespace', fields: namespaceFields });
@@ -63,25 +78,69 @@ export function startKubernetes(options: KubernetesOptions): Kubernetes {
     target: namespaces.target,
     resource: { name: 'namespaces', path: '/api/v1/namespaces', parse: parseNamespaceObject },
   });
+  const accountWatch = binding === 'pod' ? undefined : watchAccounts(options, accounts, pods);
+  const canDoWithoutAccounts = (): boolean => binding === 'both' && accountWatch?.status().isForbidden === true;
   metrics.showAmbiguousAddresses(() => pods.ambiguousAddresses);
   const events = createPodEvents(options);
-  const ended = Promise.all([podWatch.run(), namespaceWatch.run(), events.run()]).then(() => {});
+  const ended = Promise.all([podWatch.run(), namespaceWatch.run(), accountWatch?.run(), events.run()]).then(() => {});
   signal.addEventListener('abort', () => connection.close(), { once: true });
+  const synced = Promise.all([
+    podWatch.synced,
+    namespaceWatch.synced,
+    accountWatch && Promise.race([accountWatch.synced, untilGivenUp(canDoWithoutAccounts, clock, signal)]),
+  ]).then(() => {});
   return {
     pods,
     namespaces,
     events,
-    ready: Promise.race([bothSynced(podWatch, namespaceWatch), ended]),
+    ready: Promise.race([synced, ended]),
     ended,
-    status: () => ({ pods: podWatch.status(), namespaces: namespaceWatch.status() }),
+    status: () => ({
+      pods: podWatch.status(),
+      namespaces: namespaceWatch.status(),
+      serviceAccounts: canDoWithoutAccounts() ? undefined : accountWatch?.status(),
+    }),
     readPod: createPodReader({ connection, parse: parsePod }),
     subscribeResync: createResync({ clock, signal, syncMs }),
   };
 }
 
-async function bothSynced(pods: ListWatch<PodRecord>, namespaces: { readonly synced: Promise<void> }): Promise<void> {
-  await pods.synced;
-  await namespaces.synced;
+/** A change of a ServiceAccount is a change of the pods that run as it. */
+function watchAccounts(
+  options: KubernetesOptions,
+  accounts: NamedCache<ServiceAccountRecord>,
+  pods: PodCache,
+): ListWatch<ServiceAccountRecord> {
+  accounts.subscribe(({ previous, current }) => {
+    const account = current ?? previous;
+    if (account === undefined || roleOf(previous) === roleOf(current)) return;
+    void pods.rebind(account.namespace, account.name);
+  });
+  return new ListWatch<ServiceAccountRecord>({
+    ...options,
+    target: accounts.target,
+    resource: { name: 'serviceaccounts', path: '/api/v1/serviceaccounts', parse: createServiceAccountParser() },
+  });
+}
+
+function roleOf(account: ServiceAccountRecord | undefined): string {
+  return account === undefined ? '' : roleOfAccount(account);
+}
+
+/** An API server that has just started forbids what it has not read the roles for yet, for some seconds. */
+const FORBIDDEN_FOR_GOOD_MS = 10_000;
+const LOOK_EVERY_MS = 500;
+
+/**
+ * Resolves when ServiceAccounts have been forbidden for so long that nobody will come to allow them: the RBAC rules may be those
+ * of Kiam, or of a version that did not read them. Pods' own annotations go on counting then. Resolves at `signal` as well.
+ */
+async function untilGivenUp(isForbidden: () => boolean, clock: Clock, signal: AbortSignal): Promise<void> {
+  let forbiddenForMs = 0;
+  while (!signal.aborted && forbiddenForMs < FORBIDDEN_FOR_GOOD_MS) {
+    await sleep(clock, LOOK_EVERY_MS, signal);
+    forbiddenForMs = isForbidden() ? forbiddenForMs + LOOK_EVERY_MS : 0;
+  }
 }
 
 function createResync(options: {

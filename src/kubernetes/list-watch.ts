@@ -27,7 +27,7 @@ export interface ListWatchTarget<R extends StoredObject> {
 
 export interface ListWatchOptions<R extends StoredObject> {
   readonly resource: {
-    readonly name: 'pods' | 'namespaces';
+    readonly name: 'pods' | 'namespaces' | 'serviceaccounts';
     readonly path: string;
     /** Undefined for what cannot be read. Never throws. */
     readonly parse: (value: unknown) => R | undefined;
@@ -51,6 +51,8 @@ export interface ViewStatus {
   readonly confirmedAgeMs: number;
   /** What is wrong at present, in one line. */
   readonly lastError: string | undefined;
+  /** It has never been read, and the API server forbids it (403). */
+  readonly isForbidden: boolean;
 }
 
 type RelistReason = 'start' | 'expired' | 'bad-line' | 'out-of-order' | 'older-list' | 'older-read' | 'refused';
@@ -134,6 +136,7 @@ export class ListWatch<R extends StoredObject> {
       silenceMs: this.#lastByteMs === undefined ? Number.POSITIVE_INFINITY : nowMs - this.#lastByteMs,
       confirmedAgeMs: this.#viewAge.ageMs(),
       lastError: this.#outage.lastError(),
+      isForbidden: this.#position === undefined && this.#outage.lastStatus() === 403,
     };
   }
 

@@ -67,6 +67,14 @@ export class ObjectStore<R extends StoredObject> {
     ];
   }
 
+  /** Takes another record of the state that is held, whatever its version. Nothing changes where no such object is held. */
+  amend(record: R): readonly ObjectChange<R>[] {
+    const previous = this.#byUid.get(record.uid);
+    if (previous === undefined || previous === record) return [];
+    this.#hold(record);
+    return [{ previous, current: record }];
+  }
+
   /** Removes the object with this UID and no other of the same name. */
   remove(uid: string): readonly ObjectChange<R>[] {
     this.#bury(uid);

@@ -8,6 +8,8 @@ export interface OutageLog {
   succeeded(): void;
   /** The present failure in one line; undefined while there is none. */
   lastError(): string | undefined;
+  /** The HTTP status of the present failure; undefined while there is none, or no answer. */
+  lastStatus(): number | undefined;
 }
 
 export function createOutageLog(options: {
@@ -16,13 +18,17 @@ export function createOutageLog(options: {
   readonly resource: string;
 }): OutageLog {
   const { logger, clock, resource } = options;
-  let outage: { readonly sinceMs: number; cause: string; lastError: string } | undefined;
+  let outage:
+    | { readonly sinceMs: number; cause: string; lastError: string; lastStatus: number | undefined }
+    | undefined;
   return {
     failed: (verb, failure) => {
       const lastError = `${verb} ${resource}: ${describe(failure)}`;
       const cause = `${verb} ${failure.status ?? failure.message}`;
-      if (outage === undefined) outage = { sinceMs: clock.monotonic(), cause: '', lastError };
+      const lastStatus = failure.status;
+      if (outage === undefined) outage = { sinceMs: clock.monotonic(), cause: '', lastError, lastStatus };
       outage.lastError = lastError;
+      outage.lastStatus = lastStatus;
       if (outage.cause === cause) return;
       outage.cause = cause;
       logger.warn(meaning(failure), { verb, resource, status: failure.status, error: failure.message });
@@ -36,6 +42,7 @@ export function createOutageLog(options: {
       outage = undefined;
     },
     lastError: () => outage?.lastError,
+    lastStatus: () => outage?.lastStatus,
   };
 }
 

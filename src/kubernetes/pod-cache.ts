@@ -1,3 +1,4 @@
+import { setImmediate as nextTurn } from 'node:timers/promises';
 import { isOnNode, type Asker } from '#domain/node.ts';
 import type { PodRecord, PodLookup } from '#domain/pod.ts';
 import type { Logger } from '#telemetry/logger.ts';
@@ -6,6 +7,15 @@ import type { ListWatchTarget } from './list-watch.ts';
 import { createListeners, type Listeners } from './listeners.ts';
 import { ObjectStore, type ObjectChange } from './object-store.ts';
 import { podsDiffer } from './pod-record.ts';
+
+export interface PodCacheOptions {
+  readonly logger: Logger;
+  /** What is held of a pod, given what the API server says of it: with the role that its ServiceAccount gives it. Default: as it is. */
+  readonly bind?: (pod: PodRecord) => PodRecord;
+}
+
+/** Pods of one ServiceAccount that are bound again in one turn of the event loop. */
+const PODS_IN_TURN = 100;
 
 /** Beyond this many waits, `waitFor` answers at once: every wait is bounded by the caller's signal as well. */
 const MOST_WAITS = 10_000;
@@ -19,10 +29,14 @@ export class PodCache implements ListWatchTarget<PodRecord> {
   readonly #index = new AddressIndex();
   readonly #listeners: Listeners<PodRecord>;
   readonly #waits = new Map<string, Set<() => void>>();
+  readonly #bind: (pod: PodRecord) => PodRecord;
+  /** UIDs by the ServiceAccount that the pods run as. */
+  readonly #byAccount = new Map<string, Set<string>>();
   #waitCount = 0;
 
-  constructor({ logger }: { readonly logger: Logger }) {
+  constructor({ logger, bind = (pod) => pod }: PodCacheOptions) {
     this.#listeners = createListeners({ logger, resource: 'pods' });
+    this.#bind = bind;
   }
 
   get size(): number {
@@ -95,15 +109,25 @@ export class PodCache implements ListWatchTarget<PodRecord> {
   }
 
   async replace(records: readonly PodRecord[]): Promise<void> {
-    await this.#listeners.tellAll(this.#take(this.#store.replace(records)));
+    await this.#listeners.tellAll(this.#take(this.#store.replace(records.map(this.#bind))));
   }
 
   upsert(record: PodRecord): boolean {
-    return this.#takeAndTell(this.#store.upsert(record));
+    return this.#takeAndTell(this.#store.upsert(this.#bind(record)));
   }
 
   remove(uid: string): boolean {
     return this.#takeAndTell(this.#store.remove(uid));
+  }
+
+  /** Binds the pods of a ServiceAccount again, in turns, and tells of those that are not as before. Never rejects. */
+  async rebind(namespace: string, serviceAccount: string): Promise<void> {
+    const uids = [...(this.#byAccount.get(`${namespace}/${serviceAccount}`) ?? [])];
+    for (const [index, uid] of uids.entries()) {
+      if (index > 0 && index % PODS_IN_TURN === 0) await nextTurn();
+      const pod = this.#store.get(uid);
+      if (pod !== undefined) this.#takeAndTell(this.#store.amend(this.#bind(pod)));
+    }
   }
 
   #takeAndTell(changes: readonly ObjectChange<PodRecord>[]): boolean {
@@ -115,10 +139,26 @@ export class PodCache implements ListWatchTarget<PodRecord> {
   #take(changes: readonly ObjectChange<PodRecord>[]): readonly ObjectChange<PodRecord>[] {
     for (const { previous } of changes) if (previous !== undefined) this.#index.remove(previous);
     for (const { current } of changes) if (current !== undefined) this.#index.add(current);
+    for (const change of changes) this.#place(change);
     if (this.#waitCount > 0) for (const { current } of changes) if (current !== undefined) this.#wake(current);
     return changes.filter(
       ({ previous, current }) => previous === undefined || current === undefined || podsDiffer(previous, current),
     );
+  }
+
+  /** A pod's ServiceAccount never changes; a pod of the same UID that says otherwise is another's for both. */
+  #place({ previous, current }: ObjectChange<PodRecord>): void {
+    const before = previous && accountKey(previous);
+    const now = current && accountKey(current);
+    if (before === now) return;
+    if (before !== undefined && previous !== undefined) {
+      const uids = this.#byAccount.get(before);
+      uids?.delete(previous.uid);
+      if (uids?.size === 0) this.#byAccount.delete(before);
+    }
+    if (now === undefined || current === undefined) return;
+    const uids = this.#byAccount.get(now) ?? new Set();
+    this.#byAccount.set(now, uids.add(current.uid));
   }
 
   #wake(pod: PodRecord): void {
@@ -140,4 +180,8 @@ export class PodCache implements ListWatchTarget<PodRecord> {
     this.#waitCount -= 1;
     if (waits.size === 0) this.#waits.delete(address);
   }
+}
+
+function accountKey({ namespace, serviceAccount }: PodRecord): string {
+  return `${namespace}/${serviceAccount}`;
 }

@@ -5,10 +5,11 @@ import {
   MIRROR_ANNOTATION,
   ROLE_ANNOTATION,
   SESSION_NAME_ANNOTATION,
+  type PodAnnotations,
   type PodRecord,
 } from '#domain/pod.ts';
 import { beginningOf } from '#runtime/text.ts';
-import { createInterner, createListInterner } from './interner.ts';
+import { createInterner, createListInterner, type Intern } from './interner.ts';
 import { field, listField, textField } from './json-fields.ts';
 
 /**
@@ -17,7 +18,7 @@ import { field, listField, textField } from './json-fields.ts';
  * The exception is the session name, of which Kiam itself sends no more than the first 63 bytes (`domain/session-name.ts`): so many
  * characters as that can hold are kept.
  */
-const TOO_LONG_FOR_A_ROLE = '(too long) '.repeat(190);
+export const TOO_LONG_FOR_A_ROLE = '(too long) '.repeat(190);
 const TOO_LONG_FOR_AN_EXTERNAL_ID = '(too long) '.repeat(115);
 const KEPT_OF_SESSION_NAME = 128;
 
@@ -43,6 +44,7 @@ export function createPodParser(): (value: unknown) => PodRecord | undefined {
     const name = textField(metadata, 'name');
     const namespace = textField(metadata, 'namespace');
     if (uid === '' || name === '' || namespace === '') return undefined;
+    const annotated = annotationsOf(annotations, intern);
     return {
       uid,
       namespace: intern(namespace),
@@ -55,16 +57,37 @@ export function createPodParser(): (value: unknown) => PodRecord | undefined {
       mirror: field(annotations, MIRROR_ANNOTATION) !== undefined,
       terminating: isTruthy(field(metadata, 'deletionTimestamp')),
       resourceVersion: textField(metadata, 'resourceVersion'),
-      role: intern(wholeOr(TOO_LONG_FOR_A_ROLE, textField(annotations, ROLE_ANNOTATION), LONGEST_ROLE_ARN)),
-      sessionName: intern(beginningOf(textField(annotations, SESSION_NAME_ANNOTATION), KEPT_OF_SESSION_NAME)),
-      externalId: intern(
-        wholeOr(TOO_LONG_FOR_AN_EXTERNAL_ID, textField(annotations, EXTERNAL_ID_ANNOTATION), LONGEST_EXTERNAL_ID),
-      ),
+      serviceAccount: intern(textField(spec, 'serviceAccountName')),
+      ...annotated,
+      roleSource: 'pod',
+      annotated,
+      webIdentity: hasWebIdentity(spec),
     };
   };
 }
 
-function wholeOr(replacement: string, text: string, mostUnits: number): string {
+/** Most pods have none of the annotations, and share one record of that. */
+const NO_ANNOTATIONS: PodAnnotations = { role: '', sessionName: '', externalId: '' };
+
+function annotationsOf(annotations: unknown, intern: Intern): PodAnnotations {
+  const role = intern(wholeOr(TOO_LONG_FOR_A_ROLE, textField(annotations, ROLE_ANNOTATION), LONGEST_ROLE_ARN));
+  const sessionName = intern(beginningOf(textField(annotations, SESSION_NAME_ANNOTATION), KEPT_OF_SESSION_NAME));
+  const externalId = intern(
+    wholeOr(TOO_LONG_FOR_AN_EXTERNAL_ID, textField(annotations, EXTERNAL_ID_ANNOTATION), LONGEST_EXTERNAL_ID),
+  );
+  return role === '' && sessionName === '' && externalId === '' ? NO_ANNOTATIONS : { role, sessionName, externalId };
+}
+
+/** Set by the webhook of EKS (https://github.com/aws/amazon-eks-pod-identity-webhook) or by hand. */
+const WEB_IDENTITY_VARIABLE = 'AWS_WEB_IDENTITY_TOKEN_FILE';
+
+function hasWebIdentity(spec: unknown): boolean {
+  return listField(spec, 'containers').some((container) =>
+    listField(container, 'env').some((variable) => textField(variable, 'name') === WEB_IDENTITY_VARIABLE),
+  );
+}
+
+export function wholeOr(replacement: string, text: string, mostUnits: number): string {
   return text.length > mostUnits ? replacement : text;
 }
 
@@ -73,6 +96,8 @@ export function podsDiffer(left: PodRecord, right: PodRecord): boolean {
   return (
     left.phase !== right.phase ||
     left.role !== right.role ||
+    left.roleSource !== right.roleSource ||
+    left.serviceAccount !== right.serviceAccount ||
     left.sessionName !== right.sessionName ||
     left.externalId !== right.externalId ||
     left.terminating !== right.terminating ||

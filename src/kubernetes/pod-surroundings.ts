@@ -1,14 +1,16 @@
 import type { PodRecord } from '#domain/pod.ts';
+import { bindPod, type Binding, type ServiceAccountRecord } from '#domain/service-account.ts';
 import type { Logger } from '#telemetry/logger.ts';
 import type { KubernetesConnection } from './connection.ts';
 import { listField } from './json-fields.ts';
 import { NamespaceCache } from './namespace-cache.ts';
 import { parseNamespaceObject } from './namespace-record.ts';
-import { readObject } from './object-reader.ts';
+import { readObject, type Reading } from './object-reader.ts';
 import { PodCache } from './pod-cache.ts';
 import { createPodParser } from './pod-record.ts';
+import { createServiceAccountParser } from './service-account-record.ts';
 
-/** A pod, its namespace, and the pods that show its address: as much of the cluster as decides about the one pod. */
+/** A pod with the role that it has, its namespace, and the pods that show its address: as much of the cluster as decides about the one pod. */
 export interface PodSurroundings {
   readonly pods: PodCache;
   readonly namespaces: NamespaceCache;
@@ -24,11 +26,13 @@ export interface SurroundingsOptions {
   readonly connection: KubernetesConnection;
   readonly namespace: string;
   readonly name: string;
+  /** The servers' `--binding`. */
+  readonly binding: Binding;
   readonly logger: Logger;
   readonly signal: AbortSignal;
 }
 
-/** Reads what decides about one pod, in three requests. Never rejects. */
+/** Reads what decides about one pod, in four requests. Never rejects. */
 export async function readSurroundings(options: SurroundingsOptions): Promise<SurroundingsReading> {
   const { connection, namespace, name, logger, signal } = options;
   const parse = createPodParser();
@@ -45,14 +49,27 @@ export async function readSurroundings(options: SurroundingsOptions): Promise<Su
   const knownAddresses = new Set<string>();
   if (ownNamespace.kind === 'found') namespaces.target.upsert(ownNamespace.value);
   if (pod.kind === 'found') {
-    pods.upsert(pod.value);
+    const account = await readAccountOf(options, pod.value);
+    if (account?.kind === 'unknown')
+      return { ok: false, reason: `its ServiceAccount cannot be read: ${account.reason}` };
+    pods.upsert(bindPod(pod.value, account?.kind === 'found' ? account.value : undefined, options.binding));
     // The API server selects by the first address alone.
     const [address] = pod.value.addresses;
     const sharers = address === undefined ? undefined : await readPodsAt(options, address, parse);
     if (address !== undefined && sharers !== undefined) knownAddresses.add(address);
-    for (const sharer of sharers ?? []) pods.upsert(sharer);
+    for (const sharer of sharers ?? []) if (sharer.uid !== pod.value.uid) pods.upsert(sharer);
   }
   return { ok: true, value: { pods, namespaces, knownAddresses } };
+}
+
+/** Undefined where it does not matter. */
+async function readAccountOf(
+  { connection, binding, signal }: SurroundingsOptions,
+  { namespace, serviceAccount, annotated }: PodRecord,
+): Promise<Reading<ServiceAccountRecord> | undefined> {
+  if (serviceAccount === '' || binding === 'pod' || (binding === 'both' && annotated.role !== '')) return undefined;
+  const path = `/api/v1/namespaces/${encodeURIComponent(namespace)}/serviceaccounts/${encodeURIComponent(serviceAccount)}`;
+  return readObject({ connection, path, parse: createServiceAccountParser(), signal });
 }
 
 /** Undefined when that may not be asked, or is not answered. */

@@ -1,14 +1,19 @@
 import type { NamespaceRecord } from '#domain/namespace.ts';
 import type { PodRecord } from '#domain/pod.ts';
+import { bindPod, type Binding, type ServiceAccountRecord } from '#domain/service-account.ts';
 
 import type { KubernetesConnection } from './connection.ts';
 import { listAll, type ListOptions } from './list.ts';
 import { parseNamespaceObject } from './namespace-record.ts';
 import { createPodParser } from './pod-record.ts';
+import { createServiceAccountParser } from './service-account-record.ts';
 
 export interface ClusterContents {
+  /** Each with the role that it has by its annotations or its ServiceAccount. */
   readonly pods: readonly PodRecord[];
   readonly namespaces: readonly NamespaceRecord[];
+  /** Empty with `--binding=pod`. */
+  readonly serviceAccounts: readonly ServiceAccountRecord[];
 }
 
 export type ClusterReading =
@@ -16,13 +21,21 @@ export type ClusterReading =
   /** Why it could not be read: one line that names the resource. */
   | { readonly ok: false; readonly reason: string };
 
-/** Reads every pod and namespace once, expressions in full. Never rejects. */
-export async function readCluster(connection: KubernetesConnection, signal: AbortSignal): Promise<ClusterReading> {
+/** Reads every pod, namespace and ServiceAccount once, expressions in full. Never rejects. */
+export async function readCluster(
+  connection: KubernetesConnection,
+  binding: Binding,
+  signal: AbortSignal,
+): Promise<ClusterReading> {
   try {
-    const pods = await listOnce({ connection, path: '/api/v1/pods', parse: createPodParser(), signal });
+    const asTheyAre = await listOnce({ connection, path: '/api/v1/pods', parse: createPodParser(), signal });
     const parseWhole = (value: unknown) => parseNamespaceObject(value, Number.POSITIVE_INFINITY);
     const namespaces = await listOnce({ connection, path: '/api/v1/namespaces', parse: parseWhole, signal });
-    return { ok: true, contents: { pods, namespaces } };
+    const accounts = { connection, path: '/api/v1/serviceaccounts', parse: createServiceAccountParser(), signal };
+    const serviceAccounts = binding === 'pod' ? [] : await listOnce(accounts, binding === 'both');
+    const byName = new Map(serviceAccounts.map((account) => [`${account.namespace}/${account.name}`, account]));
+    const pods = asTheyAre.map((pod) => bindPod(pod, byName.get(`${pod.namespace}/${pod.serviceAccount}`), binding));
+    return { ok: true, contents: { pods, namespaces, serviceAccounts } };
   } catch (error) {
     return { ok: false, reason: error instanceof Error ? error.message : String(error) };
   }
@@ -31,10 +44,12 @@ export async function readCluster(connection: KubernetesConnection, signal: Abor
 /** A snapshot may be compacted away while a large list is read; it then begins anew. */
 const ATTEMPTS = 3;
 
-async function listOnce<R>(options: ListOptions<R>): Promise<readonly R[]> {
+/** A list that is forbidden is empty where it can be done without. */
+async function listOnce<R>(options: ListOptions<R>, canDoWithout = false): Promise<readonly R[]> {
   for (let attempt = 0; attempt < ATTEMPTS; attempt += 1) {
     const outcome = await listAll(options);
     if (outcome.kind === 'listed') return outcome.records;
+    if (outcome.kind === 'failed' && outcome.failure.status === 403 && canDoWithout) return [];
     if (outcome.kind === 'failed') {
       throw new Error(`GET ${options.path} is answered ${outcome.failure.status}: ${outcome.failure.message}`);
     }

@@ -39,6 +39,7 @@ const kubernetes = startKubernetes({
   logger: { debug: ignore, info: ignore, warn: ignore, error: ignore },
   metrics: createKubernetesMetrics(new Registry()),
   signal: new AbortController().signal,
+  binding: 'both',
   syncMs: 60_000,
 });
 let changes = 0;

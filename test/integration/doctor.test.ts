@@ -156,7 +156,7 @@ describe('doctor', () => {
     assert.equal(text.code, 0, folder);
     assert.match(
       text.lines.join('\n'),
-      /^ok +access +RBAC allows everything that is needed: list pods, list namespaces$/m,
+      /^ok +access +RBAC allows everything that is needed: list pods, list namespaces, list serviceaccounts$/m,
     );
     assert.match(
       text.lines.join('\n'),

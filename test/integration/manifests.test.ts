@@ -108,7 +108,7 @@ describe('the manifests', () => {
 
   it('the server asks for no more than to read pods and namespaces, to write Events and to have tokens checked', () => {
     assert.deepEqual(find(plain, 'ClusterRole', 'kiam-server').rules, [
-      { apiGroups: [''], resources: ['pods', 'namespaces'], verbs: ['get', 'list', 'watch'] },
+      { apiGroups: [''], resources: ['pods', 'namespaces', 'serviceaccounts'], verbs: ['get', 'list', 'watch'] },
       { apiGroups: [''], resources: ['events'], verbs: ['create', 'patch'] },
       { apiGroups: ['authentication.k8s.io'], resources: ['tokenreviews'], verbs: ['create'] },
     ]);

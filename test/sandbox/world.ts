@@ -59,6 +59,8 @@ export interface NewPod {
   readonly externalId?: string;
   readonly nodeName?: string;
   readonly hostNetwork?: boolean;
+  /** Default `default`. */
+  readonly serviceAccount?: string;
   readonly labels?: Readonly<Record<string, string>>;
   readonly annotations?: Readonly<Record<string, string>>;
   readonly signal?: AbortSignal;
@@ -208,6 +210,7 @@ async function createPod(api: KubernetesApi, pod: NewPod): Promise<WorldPod> {
     containers: [{ name: 'main', image: 'example.com/app' }],
     ...(pod.hostNetwork === true ? { hostNetwork: true } : {}),
     ...(pod.nodeName === undefined ? {} : { nodeName: pod.nodeName }),
+    ...(pod.serviceAccount === undefined ? {} : { serviceAccountName: pod.serviceAccount }),
   };
   api.createPod(namespace, {
     metadata: { name, annotations, ...(pod.labels === undefined ? {} : { labels: pod.labels }) },

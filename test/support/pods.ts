@@ -1,4 +1,5 @@
 import type { PodRecord } from '#domain/pod.ts';
+import type { ServiceAccountRecord } from '#domain/service-account.ts';
 
 /** A running pod with a role, but for what a test says about it. */
 export function podRecord(fields: Partial<PodRecord> = {}): PodRecord {
@@ -14,9 +15,31 @@ export function podRecord(fields: Partial<PodRecord> = {}): PodRecord {
     mirror: false,
     terminating: false,
     resourceVersion: '1',
+    serviceAccount: 'default',
     role: 'reader',
+    roleSource: 'pod',
     sessionName: '',
     externalId: '',
+    annotated: {
+      role: fields.role ?? 'reader',
+      sessionName: fields.sessionName ?? '',
+      externalId: fields.externalId ?? '',
+    },
+    webIdentity: false,
+    ...fields,
+  };
+}
+
+/** The ServiceAccount `default` of the namespace `default`, without a role, but for what a test says about it. */
+export function serviceAccountRecord(fields: Partial<ServiceAccountRecord> = {}): ServiceAccountRecord {
+  return {
+    uid: 'uid-of-account',
+    namespace: 'default',
+    name: 'default',
+    resourceVersion: '1',
+    role: '',
+    eksRole: '',
+    sessionTags: [],
     ...fields,
   };
 }

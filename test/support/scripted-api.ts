@@ -25,9 +25,9 @@ export interface OpenBody {
 
 export interface ScriptedApi extends KubernetesConnection {
   /** The next list (a page that is no confirming read), confirming read, watch or other request that nobody took yet. */
-  next(kind: CallKind): Promise<PendingCall>;
+  next(kind: CallKind, path?: string): Promise<PendingCall>;
   /** Whether `next` would return at once. */
-  isWaiting(kind: CallKind): boolean;
+  isWaiting(kind: CallKind, path?: string): boolean;
   /** What a confirming read is answered at once; undefined leaves it to the test. */
   currentVersion: string | undefined;
   readonly calls: { readonly kind: CallKind; readonly request: ApiRequest }[];
@@ -74,10 +74,10 @@ export function scriptedApi(clock: ManualClock): ScriptedApi {
         if (kind !== 'confirm' || api.currentVersion === undefined) waiting.push({ kind, call });
         else call.answer(200, listOf(api.currentVersion, []));
       }),
-    isWaiting: (wanted) => waiting.some(({ kind }) => kind === wanted),
-    next: async (wanted) => {
-      await until(() => api.isWaiting(wanted), `a ${wanted} request`);
-      const index = waiting.findIndex(({ kind }) => kind === wanted);
+    isWaiting: (wanted, path) => waiting.some(isWanted(wanted, path)),
+    next: async (wanted, path) => {
+      await until(() => api.isWaiting(wanted, path), `a ${wanted} request`);
+      const index = waiting.findIndex(isWanted(wanted, path));
       const [found] = waiting.splice(index, 1);
       if (found === undefined) throw new Error('unreachable');
       return found.call;
@@ -88,6 +88,11 @@ export function scriptedApi(clock: ManualClock): ScriptedApi {
 
 export function listOf(resourceVersion: string, items: readonly unknown[], continueToken = ''): unknown {
   return { kind: 'List', metadata: { resourceVersion, continue: continueToken }, items };
+}
+
+function isWanted(wanted: CallKind, path: string | undefined) {
+  return ({ kind, call }: { readonly kind: CallKind; readonly call: PendingCall }): boolean =>
+    kind === wanted && (path === undefined || call.request.path === path);
 }
 
 interface PendingOptions {

@@ -1,10 +1,11 @@
 import type { Check } from '#doctor/check.ts';
 import { checkAdmission } from '#doctor/cluster/admission.ts';
-import { checkAccess, REPORT_ACCESS } from '#doctor/cluster/access.ts';
+import { checkAccess, reportAccess } from '#doctor/cluster/access.ts';
 import type { Cluster } from '#doctor/cluster/cluster.ts';
 import { compareWithKiam } from '#doctor/cluster/compare-kiam.ts';
 import { checkNamespaces } from '#doctor/cluster/namespaces.ts';
 import { checkPods } from '#doctor/cluster/pods.ts';
+import { checkServiceAccounts } from '#doctor/cluster/service-accounts.ts';
 import { type Observation, cannotTell, wrong } from '#doctor/finding.ts';
 import { createConnection, type KubernetesConnection } from '#kubernetes/connection.ts';
 import { readCluster } from '#kubernetes/read-cluster.ts';
@@ -17,8 +18,15 @@ import { report } from './report.ts';
 export async function runDoctorCluster({ flags }: Extract<DoctorLine, { kind: 'cluster' }>): Promise<void> {
   const { connection, check } = connect(flags.kubeconfig);
   if (connection === undefined) return report([check], flags);
-  const access: Check = { name: 'access', look: (signal) => checkAccess(connection, REPORT_ACCESS, signal) };
-  const known = { baseArn: flags.roleBaseArn, strict: !flags.disableStrictNamespaceRegexp };
+  const access: Check = {
+    name: 'access',
+    look: (signal) => checkAccess(connection, reportAccess(flags.binding), signal),
+  };
+  const known = {
+    baseArn: flags.roleBaseArn,
+    strict: !flags.disableStrictNamespaceRegexp,
+    binding: flags.binding,
+  };
   const cluster = readOnce(connection, () => known);
   const admission: Check = {
     name: 'admission',
@@ -30,6 +38,7 @@ export async function runDoctorCluster({ flags }: Extract<DoctorLine, { kind: 'c
     : [
         clusterCheck('pods', cluster, checkPods),
         clusterCheck('namespaces', cluster, checkNamespaces),
+        clusterCheck('service accounts', cluster, checkServiceAccounts),
         admission,
         ELSEWHERE,
       ];
@@ -64,10 +73,13 @@ export function connect(kubeconfig: string): {
 /** Reads the cluster at the first question; why it cannot be read is told once. */
 export type ReadOnce = (signal: AbortSignal) => Promise<Cluster | string>;
 
-export function readOnce(connection: KubernetesConnection, known: () => Pick<Cluster, 'baseArn' | 'strict'>): ReadOnce {
+export function readOnce(
+  connection: KubernetesConnection,
+  known: () => Pick<Cluster, 'baseArn' | 'strict' | 'binding'>,
+): ReadOnce {
   let reading: ReturnType<typeof readCluster> | undefined;
   return async (signal) => {
-    reading ??= readCluster(connection, signal);
+    reading ??= readCluster(connection, known().binding, signal);
     const outcome = await reading;
     return outcome.ok ? { ...outcome.contents, ...known() } : outcome.reason;
   };

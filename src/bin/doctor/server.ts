@@ -4,9 +4,10 @@ import { checkAccess, serverAccess } from '#doctor/cluster/access.ts';
 import { checkIdentity, checkInheritedTags } from '#doctor/cluster/aws-identity.ts';
 import { identitiesInUse, checkNamespaces } from '#doctor/cluster/namespaces.ts';
 import { checkPods } from '#doctor/cluster/pods.ts';
+import { checkServiceAccounts } from '#doctor/cluster/service-accounts.ts';
 import { checkRegion } from '#doctor/cluster/region.ts';
 import { checkRoles } from '#doctor/cluster/roles.ts';
-import { checkFreshness, checkWatch } from '#doctor/cluster/watch.ts';
+import { checkFreshness, checkWatch, watchedResources } from '#doctor/cluster/watch.ts';
 import { cannotTell, ok, wrong } from '#doctor/finding.ts';
 import { checkMetadataService } from '#doctor/metadata-service.ts';
 import type { KubernetesConnection } from '#kubernetes/connection.ts';
@@ -39,7 +40,11 @@ export async function runDoctorServer({ flags, problems, given }: DoctorServerLi
   const cluster =
     connection === undefined
       ? undefined
-      : readOnce(connection, () => ({ baseArn: found.baseArn, strict: !flags.disableStrictNamespaceRegexp }));
+      : readOnce(connection, () => ({
+          baseArn: found.baseArn,
+          strict: !flags.disableStrictNamespaceRegexp,
+          binding: flags.binding,
+        }));
   await report(
     [
       flagsCheck(problems, given),
@@ -52,7 +57,11 @@ export async function runDoctorServer({ flags, problems, given }: DoctorServerLi
       ...awsChecks(flags, found, cluster),
       ...(cluster === undefined
         ? []
-        : [clusterCheck('pods', cluster, checkPods), clusterCheck('namespaces', cluster, checkNamespaces)]),
+        : [
+            clusterCheck('pods', cluster, checkPods),
+            clusterCheck('namespaces', cluster, checkNamespaces),
+            clusterCheck('service accounts', cluster, checkServiceAccounts),
+          ]),
       clockCheck(found),
     ],
     flags,
@@ -60,20 +69,21 @@ export async function runDoctorServer({ flags, problems, given }: DoctorServerLi
 }
 
 function kubernetesChecks(connection: KubernetesConnection, flags: ServerFlags, found: ServerFound): Check[] {
-  const needed = serverAccess({ reviewsTokens: flags.agentIdentity === 'token' });
+  const needed = serverAccess({ reviewsTokens: flags.agentIdentity === 'token', binding: flags.binding });
   const { maxViewAgeMs, prometheusListenAddr: address } = flags;
+  const resources = watchedResources(flags.binding);
   return [
     { name: 'access', look: (signal) => checkAccess(connection, needed, signal) },
     {
       name: 'watch',
       look: async (signal) => {
-        const [pods, namespaces] = await Promise.all([
-          checkWatch(connection, 'pods', { clock: systemClock, signal }),
-          checkWatch(connection, 'namespaces', { clock: systemClock, signal }),
-        ]);
-        if (pods.clock !== undefined) found.clocks.push(pods.clock);
-        const fresh = await checkFreshness({ address, maxViewAgeMs, clock: systemClock, signal });
-        return [...pods.observations, ...namespaces.observations, ...fresh];
+        const reports = await Promise.all(
+          resources.map((resource) => checkWatch(connection, resource, { clock: systemClock, signal })),
+        );
+        const [clock] = reports.flatMap((one) => one.clock ?? []);
+        if (clock !== undefined) found.clocks.push(clock);
+        const fresh = await checkFreshness({ address, maxViewAgeMs, resources, clock: systemClock, signal });
+        return [...reports.flatMap(({ observations }) => observations), ...fresh];
       },
     },
   ];

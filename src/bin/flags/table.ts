@@ -1,4 +1,5 @@
 import type { AgentIdentityMode } from '#server/agent-scope.ts';
+import type { Binding } from '#domain/service-account.ts';
 import type { LogLevel } from '#telemetry/logger.ts';
 import { argument, type Option, optional, required, switchWithValue, toggle, value } from './option.ts';
 import {
@@ -218,6 +219,13 @@ const POLICY = 'Policy';
 
 const DISABLE_STRICT = toggle(POLICY, "Let a namespace's expression match a part of the ARN");
 
+const BINDING = value(
+  POLICY,
+  choice<Binding>({ pod: 'pod', serviceaccount: 'serviceaccount', both: 'both' }),
+  'both',
+  "Where a pod's role comes from: its own annotation, its ServiceAccount's alone, or both, of which its own is used first",
+);
+
 export const SERVER_OPTIONS = {
   kubeconfig: value(
     KUBERNETES,
@@ -272,6 +280,7 @@ export const SERVER_OPTIONS = {
     "Accepted for Kiam's sake, has no effect: no pod is dropped from the prefetch",
   ),
   'disable-strict-namespace-regexp': DISABLE_STRICT,
+  binding: BINDING,
   'agent-identity': value(
     POLICY,
     choice<AgentIdentityMode>({ off: 'off', auto: 'auto', 'host-ip': 'host-ip', token: 'token' }),
@@ -380,6 +389,7 @@ export const EXPLAIN_OPTIONS = {
   },
   session: { ...SESSION, group: API, describe: "The servers' --session" },
   'disable-strict-namespace-regexp': { ...DISABLE_STRICT, group: API, describe: "The servers' flag of this name" },
+  binding: { ...BINDING, group: API, describe: "The servers' --binding" },
 };
 
 const DOCTOR = 'Doctor';
@@ -421,4 +431,5 @@ export const DOCTOR_CLUSTER_OPTIONS = {
   kubeconfig: anyPath(SERVER_OPTIONS.kubeconfig),
   'role-base-arn': ROLE_BASE_ARN,
   'disable-strict-namespace-regexp': DISABLE_STRICT,
+  binding: BINDING,
 };

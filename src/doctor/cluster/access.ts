@@ -1,21 +1,32 @@
+import type { Binding } from '#domain/service-account.ts';
 import { type Access, reviewOwnAccess } from '#kubernetes/access-review.ts';
 import type { KubernetesConnection } from '#kubernetes/connection.ts';
 
 import { type Observation, ok, wrong } from '../finding.ts';
+import { watchedResources } from './watch.ts';
 
-const READ: readonly Access[] = ['pods', 'namespaces'].flatMap((resource) =>
-  ['get', 'list', 'watch'].map((verb) => ({ group: '', resource, verb })),
-);
+function read(binding: Binding): readonly Access[] {
+  return watchedResources(binding).flatMap((resource) =>
+    ['get', 'list', 'watch'].map((verb) => ({ group: '', resource, verb })),
+  );
+}
+
 const EVENTS: readonly Access[] = ['create', 'patch'].map((verb) => ({ group: '', resource: 'events', verb }));
 const TOKENS: readonly Access[] = [{ group: 'authentication.k8s.io', resource: 'tokenreviews', verb: 'create' }];
 
 /** What the server must be allowed: `deploy/server-rbac.yaml`, where agents' tokens are left out without `--agent-identity=token`. */
-export function serverAccess({ reviewsTokens }: { readonly reviewsTokens: boolean }): readonly Access[] {
-  return [...READ, ...EVENTS, ...(reviewsTokens ? TOKENS : [])];
+export function serverAccess(options: {
+  readonly reviewsTokens: boolean;
+  readonly binding: Binding;
+}): readonly Access[] {
+  const { reviewsTokens, binding } = options;
+  return [...read(binding), ...EVENTS, ...(reviewsTokens ? TOKENS : [])];
 }
 
 /** What this report itself has to read of a cluster. */
-export const REPORT_ACCESS: readonly Access[] = READ.filter(({ verb }) => verb === 'list');
+export function reportAccess(binding: Binding): readonly Access[] {
+  return read(binding).filter(({ verb }) => verb === 'list');
+}
 
 /** Asks the API server about each of these, as whoever the kubeconfig or the service account says we are. Never rejects. */
 export async function checkAccess(

@@ -1,20 +1,30 @@
 import { compileExpression, type Expression } from '#domain/expression.ts';
 import type { NamespaceRecord } from '#domain/namespace.ts';
 import { ownsItsAddress, type PodRecord } from '#domain/pod.ts';
+import type { Binding, ServiceAccountRecord } from '#domain/service-account.ts';
 
 /** What the checks of pods and namespaces look at. */
 export interface Cluster {
+  /** With the roles that they have by `binding`. */
   readonly pods: readonly PodRecord[];
   readonly namespaces: readonly NamespaceRecord[];
+  readonly serviceAccounts: readonly ServiceAccountRecord[];
+  /** `--binding` */
+  readonly binding: Binding;
   /** What stands before short role names; undefined where it is not known. */
   readonly baseArn: string | undefined;
   /** False with `--disable-strict-namespace-regexp`. */
   readonly strict: boolean;
 }
 
-/** The pods that are annotated with a role and have not ended. */
-export function podsWithRole({ pods }: Cluster): PodRecord[] {
-  return pods.filter((pod) => pod.role !== '' && pod.phase !== 'Succeeded' && pod.phase !== 'Failed');
+/** The pods that have not ended. */
+export function livePods({ pods }: Cluster): PodRecord[] {
+  return pods.filter(({ phase }) => phase !== 'Succeeded' && phase !== 'Failed');
+}
+
+/** The pods that have a role, by themselves or by their ServiceAccount, and have not ended. */
+export function podsWithRole(cluster: Cluster): PodRecord[] {
+  return livePods(cluster).filter((pod) => pod.role !== '');
 }
 
 /** The pods that an agent can tell from others, by the namespace that they are in. */

@@ -1,14 +1,14 @@
 import { compileAsKiam } from '#domain/expression.ts';
 import { externalIdProblem } from '#domain/iam-grammar.ts';
 import { type NamespaceRecord, PERMITTED_ANNOTATION } from '#domain/namespace.ts';
-import { ownsItsAddress, type PodRecord } from '#domain/pod.ts';
+import { ownsItsAddress, type PodRecord, ROLE_ANNOTATION } from '#domain/pod.ts';
 import { decide } from '#domain/policy.ts';
 import { resolveRole } from '#domain/role.ts';
 import { shortened } from '#runtime/text.ts';
 
 import { type Observation, cannotTell, ok, wrong } from '../finding.ts';
 import { hasTopLevelAlternatives } from './alternatives.ts';
-import { type Cluster, createExpressions, isShort, podsWithRole } from './cluster.ts';
+import { type Cluster, createExpressions, isShort, livePods } from './cluster.ts';
 import { expressionAdvice } from './expression-advice.ts';
 
 /**
@@ -31,10 +31,12 @@ export function compareWithKiam(cluster: Cluster, version: KiamVersion): Observa
   const namespaces = new Map(cluster.namespaces.map((namespace) => [namespace.name, namespace]));
   const answers = { kiam: createKiam(cluster, version), here: createHere(cluster) };
   const affected = new Set<string>();
-  const pods = podsWithRole(cluster).flatMap((pod) => {
+  const compared = livePods(cluster).filter((pod) => pod.role !== '' || pod.annotated.role !== '');
+  const pods = compared.flatMap((pod) => {
     const where = `${pod.namespace}/${pod.name}`;
-    if (cluster.baseArn === undefined && isShort(pod.role)) {
-      const says = `${where}: the ARN of its short role ${pod.role} is not known`;
+    const short = [pod.role, pod.annotated.role].find((role) => role !== '' && isShort(role));
+    if (cluster.baseArn === undefined && short !== undefined) {
+      const says = `${where}: the ARN of its short role ${short} is not known`;
       return [cannotTell(says, 'give --role-base-arn as Kiam’s server has it')];
     }
     const namespace = namespaces.get(pod.namespace);
@@ -48,15 +50,20 @@ export function compareWithKiam(cluster: Cluster, version: KiamVersion): Observa
     .flatMap((namespace) => compareNamespace(namespace, cluster.strict, version));
   const observations = [...pods, ...different];
   if (observations.length > 0) return observations;
-  return [ok(`all pods with a role, ${podsWithRole(cluster).length}, are answered as by Kiam`)];
+  return [ok(`all pods with a role, ${compared.length}, are answered as by Kiam`)];
 }
 
 function comparePod(where: string, pod: PodRecord, kiam: Answer, here: OurAnswer): Observation[] {
+  const ofKiam = pod.annotated.role;
   if (kiam.served && !here.served) {
-    return [wrong(`${where}: Kiam serves ${pod.role}; here it is refused: ${here.reason}`, here.fix)];
+    return [wrong(`${where}: Kiam serves ${ofKiam}; here it is refused: ${here.reason}`, here.fix)];
   }
   if (!kiam.served && here.served)
     return [ok(`${where}: Kiam refuses ${pod.role} (${kiam.reason}); here it is served`)];
+  if (kiam.served && pod.role !== ofKiam) {
+    const says = `${where}: Kiam serves ${ofKiam}, as annotated; here it gets ${pod.role}, from its ServiceAccount`;
+    return [wrong(says, `give --binding=both, or the ServiceAccount ${pod.serviceAccount} the role ${ofKiam}`)];
+  }
   if (kiam.served && pod.role.startsWith('/')) {
     // Recorded: Kiam redirects `…/security-credentials//path/name` to the clean path.
     return [
@@ -77,13 +84,15 @@ function createKiam({ pods, baseArn = '', strict }: Cluster, version: KiamVersio
     if (address !== '' && (holders.get(address)?.length ?? 0) > 1) {
       return { served: false, reason: 'multiple running pods found' };
     }
-    const resolved = resolveRole(pod.role, baseArn);
+    // It knows nothing of ServiceAccounts.
+    if (pod.annotated.role === '') return { served: false, reason: 'the pod itself is annotated with no role' };
+    const resolved = resolveRole(pod.annotated.role, baseArn);
     if (!resolved.ok) return { served: false, reason: resolved.reason };
     // Kiam asks STS all the same, which refuses it.
-    const problem = externalIdProblem(pod.externalId);
+    const problem = externalIdProblem(pod.annotated.externalId);
     if (problem !== undefined) return { served: false, reason: problem };
     const permitted = namespace?.permitted ?? '';
-    const judged = version === 4 ? resolved.role.arn : pod.role;
+    const judged = version === 4 ? resolved.role.arn : pod.annotated.role;
     if (permitted !== '' && matches(permitted, judged)) return { served: true };
     return { served: false, reason: 'forbidden by policy' };
   };
@@ -121,6 +130,10 @@ function createHere({ pods, baseArn = '', strict }: Cluster) {
     }
     if (address !== '' && (holders.get(`${pod.nodeName} ${address}`)?.length ?? 0) > 1) {
       return refuse('multiple running pods found', 'delete the pod that does not run any more');
+    }
+    if (pod.role === '') {
+      const advice = `annotate the ServiceAccount ${pod.serviceAccount} with ${ROLE_ANNOTATION}=${pod.annotated.role}`;
+      return refuse('with --binding=serviceaccount its own annotation does not count', advice);
     }
     const expression = expressionOf(namespace?.permitted ?? '');
     const decision = decide({ pod, requestedRole: pod.role, namespace, expression, baseArn });

@@ -1,3 +1,4 @@
+import type { Binding } from '#domain/service-account.ts';
 import type { KubernetesConnection } from '#kubernetes/connection.ts';
 import { apiFailureOf } from '#kubernetes/list.ts';
 import { field, parseJson, textField } from '#kubernetes/json-fields.ts';
@@ -18,10 +19,17 @@ export interface WatchReport {
 const WATCH_SECONDS = '1';
 const LIMITS = { headersWithinMs: 5000, silenceLimitMs: 5000 } as const;
 
+export type WatchedResource = 'pods' | 'namespaces' | 'serviceaccounts';
+
+/** What a server with this `--binding` watches. */
+export function watchedResources(binding: Binding): readonly WatchedResource[] {
+  return ['pods', 'namespaces', ...(binding === 'pod' ? [] : (['serviceaccounts'] as const))];
+}
+
 /** Opens a watch of the API server as the server does, and sees it to its end. Rejects when there is no connection. */
 export async function checkWatch(
   connection: KubernetesConnection,
-  resource: 'pods' | 'namespaces',
+  resource: WatchedResource,
   { clock, signal }: { readonly clock: Clock; readonly signal: AbortSignal },
 ): Promise<WatchReport> {
   const path = `/api/v1/${resource}`;
@@ -49,6 +57,7 @@ export interface FreshnessOptions {
   readonly address: ListenAddress | undefined;
   /** `--max-view-age`, in milliseconds. */
   readonly maxViewAgeMs: number;
+  readonly resources: readonly WatchedResource[];
   readonly clock: Clock;
   readonly signal: AbortSignal;
 }
@@ -57,6 +66,7 @@ export interface FreshnessOptions {
 export async function checkFreshness({
   address,
   maxViewAgeMs,
+  resources,
   clock,
   signal,
 }: FreshnessOptions): Promise<Observation[]> {
@@ -64,7 +74,7 @@ export async function checkFreshness({
   const answer = await askHttp({ ...localEnd(address), path: '/metrics', clock, signal });
   if (!answer.ok)
     return [cannotTell(`no server shows metrics here: ${answer.reason}`, 'run this in its own container')];
-  const ages = ['pods', 'namespaces'].map((resource) => ({
+  const ages = resources.map((resource) => ({
     resource,
     seconds: gauge(answer.body, `kiam_k8s_watch_silence_seconds{resource="${resource}"}`),
   }));

@@ -7,14 +7,19 @@ import { MASK } from '#telemetry/fields.ts';
 import { type Link, quoted } from './explanation.ts';
 import type { ExplainFacts } from './facts.ts';
 
-/** The role as annotated, and its ARN. */
+/** The role as annotated on the pod or its ServiceAccount, and its ARN. */
 export function roleLink(pod: PodRecord, resolution: ExplainFacts['resolution']): Link {
   const link = 'role';
-  const facts = { annotated: pod.role, arn: resolution?.ok === true ? resolution.role.arn : null };
-  if (pod.role === '') {
-    return { link, verdict: 'no', text: `it is annotated with no role (${ROLE_ANNOTATION})`, facts };
-  }
-  const annotated = quoted(pod.role);
+  const account = `${pod.namespace}/${pod.serviceAccount}`;
+  const isOfAccount = pod.role !== '' && pod.roleSource === 'service-account';
+  const facts = {
+    annotated: pod.role,
+    arn: resolution?.ok === true ? resolution.role.arn : null,
+    serviceAccount: isOfAccount ? account : null,
+    ignored: pod.annotated.role === pod.role ? null : pod.annotated.role,
+  };
+  if (pod.role === '') return { link, verdict: 'no', text: whyNone(pod, account), facts };
+  const annotated = `${quoted(pod.role)}${isOfAccount ? ` from the ServiceAccount ${account}` : ''}`;
   if (resolution === undefined) {
     return {
       link,
@@ -25,6 +30,11 @@ export function roleLink(pod: PodRecord, resolution: ExplainFacts['resolution'])
   }
   if (!resolution.ok) return { link, verdict: 'no', text: `${annotated}: ${resolution.reason}`, facts };
   return { link, verdict: 'ok', text: `${annotated} is ${resolution.role.arn}`, facts };
+}
+
+function whyNone({ annotated, roleSource }: PodRecord, account: string): string {
+  if (annotated.role === '' || roleSource === 'pod') return `it is annotated with no role (${ROLE_ANNOTATION})`;
+  return `the ServiceAccount ${account} gives it none, and with --binding=serviceaccount its own annotation, ${quoted(annotated.role)}, does not count`;
 }
 
 /** What the namespace says to it. */

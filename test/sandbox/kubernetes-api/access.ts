@@ -35,7 +35,7 @@ export const ADMIN_RULES: readonly Rule[] = [
 
 /** Kiam's server: docs/specification.md, 11. */
 export const SERVER_RULES: readonly Rule[] = [
-  { apiGroups: [''], resources: ['pods', 'namespaces'], verbs: ['get', 'list', 'watch'] },
+  { apiGroups: [''], resources: ['pods', 'namespaces', 'serviceaccounts'], verbs: ['get', 'list', 'watch'] },
   { apiGroups: [''], resources: ['events'], verbs: ['create', 'patch'] },
 ];
 

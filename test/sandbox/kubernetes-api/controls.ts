@@ -7,7 +7,7 @@ import type { PathRequest, ResourceRequest, Verb } from './request.ts';
 import { type Resource, RESOURCES } from './resources.ts';
 import type { Watch } from './watch.ts';
 
-export type ResourceName = 'pods' | 'namespaces' | 'events' | 'nodes';
+export type ResourceName = 'pods' | 'namespaces' | 'serviceaccounts' | 'events' | 'nodes';
 
 export interface ApiControlsParts {
   readonly objects: Objects;

@@ -9,7 +9,9 @@ export interface DirectAccess {
   /** Creates by the API's rules: a pod gets an address a moment later. Throws an `ApiError`. */
   createPod(namespace: string, pod: JsonObject): JsonObject;
   createNamespace(namespace: JsonObject): JsonObject;
-  createServiceAccount(namespace: string, name: string): JsonObject;
+  createServiceAccount(namespace: string, name: string, annotations?: JsonObject): JsonObject;
+  patchServiceAccount(namespace: string, name: string, patch: JsonObject): JsonObject;
+  deleteServiceAccount(namespace: string, name: string): void;
   /** Stores a pod exactly as given, with its status; the kubelet leaves it alone. Replaces one of the same name. */
   putPod(pod: JsonObject): JsonObject;
   /** Stores a namespace exactly as given. */
@@ -60,7 +62,13 @@ export function directAccess(objects: Objects): DirectAccess {
   return {
     createPod: (namespace, object) => create(PODS, namespace, object),
     createNamespace: (object) => create(NAMESPACES, '', object),
-    createServiceAccount: (namespace, name) => create(SERVICE_ACCOUNTS, namespace, { metadata: { name } }),
+    createServiceAccount: (namespace, name, annotations = {}) =>
+      create(SERVICE_ACCOUNTS, namespace, { metadata: { name, annotations } }),
+    patchServiceAccount: (namespace, name, patch) =>
+      whole(SERVICE_ACCOUNTS, objects.patch(target(SERVICE_ACCOUNTS, namespace, name), MERGE, patch)),
+    deleteServiceAccount: (namespace, name) => {
+      objects.delete(target(SERVICE_ACCOUNTS, namespace, name), NO_OPTIONS);
+    },
     putPod: (object) => whole(PODS, objects.put(PODS, object)),
     putNamespace: (object) => whole(NAMESPACES, objects.put(NAMESPACES, object)),
     patchPod: (namespace, name, { status, ...rest }) => {

@@ -165,6 +165,7 @@ test("The arguments of Kiam's server manifest mean what they meant", async () =>
     syncMs: 60_000,
     maxViewAgeMs: 30_000,
     disableStrictNamespaceRegexp: false,
+    binding: 'both',
     agentIdentity: 'auto',
     agentServiceAccount: 'system:serviceaccount:kube-system:kiam-agent',
   });
@@ -598,6 +599,7 @@ test('explain names one pod, and asks a server or the API', async () => {
     roleBaseArn: undefined,
     session: 'kiam',
     disableStrictNamespaceRegexp: false,
+    binding: 'both',
   });
   const given = await parse(['explain', 'team/app', '--admin-socket=/run/kiam.sock']);
   assert.ok(given.kind === 'explain');

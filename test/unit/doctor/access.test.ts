@@ -16,7 +16,11 @@ test('what the server is asked to be allowed is what its ClusterRole allows, and
       listAt(rule, 'resources').flatMap((resource) => listAt(rule, 'verbs').map((verb) => ({ group, resource, verb }))),
     ),
   );
-  assert.equal(granted.length, 9);
-  assert.deepEqual(serverAccess({ reviewsTokens: true }), granted);
-  assert.deepEqual(serverAccess({ reviewsTokens: false }), granted.slice(0, -1));
+  assert.equal(granted.length, 12);
+  assert.deepEqual(serverAccess({ reviewsTokens: true, binding: 'both' }), granted);
+  assert.deepEqual(serverAccess({ reviewsTokens: false, binding: 'serviceaccount' }), granted.slice(0, -1));
+  assert.deepEqual(
+    serverAccess({ reviewsTokens: true, binding: 'pod' }),
+    granted.filter(({ resource }) => resource !== 'serviceaccounts'),
+  );
 });

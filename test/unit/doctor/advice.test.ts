@@ -5,15 +5,24 @@ import { checkInheritedTags } from '#doctor/cluster/aws-identity.ts';
 import { checkNamespaces } from '#doctor/cluster/namespaces.ts';
 import { checkPods } from '#doctor/cluster/pods.ts';
 import type { Observation } from '#doctor/finding.ts';
+import type { Cluster } from '#doctor/cluster/cluster.ts';
 
 import { podRecord } from '../../support/pods.ts';
+
+const EMPTY: Cluster = {
+  pods: [],
+  namespaces: [],
+  serviceAccounts: [],
+  binding: 'both',
+  baseArn: 'arn:aws:iam::123456789012:role/',
+  strict: true,
+};
 
 const adviceOf = (observations: readonly Observation[]): string =>
   observations.map((observation) => (observation.verdict === 'ok' ? '' : observation.fix)).join('\n');
 
 function namespaceAdvice(permitted: string): string {
-  const cluster = { pods: [], namespaces: [{ name: 'team', permitted }], baseArn: undefined, strict: true };
-  return adviceOf(checkNamespaces(cluster));
+  return adviceOf(checkNamespaces({ ...EMPTY, namespaces: [{ name: 'team', permitted }], baseArn: undefined }));
 }
 
 test('an expression that is a pattern of a shell is answered with what it means as an expression', () => {
@@ -29,10 +38,8 @@ test('only an expression that is too long or too large is to be shortened', () =
 
 test('a role annotated as role/NAME is told what it means', () => {
   const cluster = {
+    ...EMPTY,
     pods: ['role/app', '/role/team/app', 'roles/app', 'app'].map((role) => podRecord({ namespace: 'team', role })),
-    namespaces: [],
-    baseArn: 'arn:aws:iam::123456789012:role/',
-    strict: true,
   };
   const told = adviceOf(
     checkPods({ ...cluster, pods: cluster.pods.map((pod, index) => ({ ...pod, addresses: [`192.0.2.${index}`] })) }),

@@ -22,6 +22,8 @@ interface Row {
 
 const LONG = `(?:${Array.from({ length: 200 }, (_, index) => `${BASE}role-number-${index}`).join('|')})`;
 
+const NOT_ANNOTATED = { role: '', sessionName: '', externalId: '' };
+
 const ROWS: readonly Row[] = [
   {
     name: 'the same answer',
@@ -162,6 +164,24 @@ const ROWS: readonly Row[] = [
     pods: [{ role: 'app' }, { name: 'full', role: `${BASE}app` }],
     told: ['cannot tell team/pod: the ARN of its short role app is not known'],
   },
+  {
+    name: 'a role of the ServiceAccount, which Kiam does not read',
+    permitted: '.*',
+    pods: [{ role: 'app', roleSource: 'service-account', annotated: NOT_ANNOTATED }],
+    told: ['ok team/pod: Kiam refuses app (the pod itself is annotated with no role); here it is served'],
+  },
+  {
+    name: 'a role of the ServiceAccount in place of the annotated one',
+    permitted: '.*',
+    pods: [{ role: 'app', roleSource: 'service-account', annotated: { ...NOT_ANNOTATED, role: 'own' } }],
+    told: ['wrong team/pod: Kiam serves own, as annotated; here it gets app, from its ServiceAccount'],
+  },
+  {
+    name: 'an annotation that does not count any more',
+    permitted: '.*',
+    pods: [{ role: '', roleSource: 'service-account', annotated: { ...NOT_ANNOTATED, role: 'own' } }],
+    told: ['wrong team/pod: Kiam serves own; here it is refused: with --binding=serviceaccount its own annotation'],
+  },
 ];
 
 for (const { name, permitted, pods, strict = true, version = 4, told, ...row } of ROWS) {
@@ -170,6 +190,8 @@ for (const { name, permitted, pods, strict = true, version = 4, told, ...row } o
     const cluster = {
       pods: pods.map((pod) => podRecord({ namespace: 'team', name: 'pod', ...pod })),
       namespaces: [{ name: 'team', permitted }],
+      serviceAccounts: [],
+      binding: 'both' as const,
       baseArn,
       strict,
     };

@@ -10,6 +10,8 @@ function look(...pods: readonly Partial<PodRecord>[]) {
   return checkPods({
     pods: pods.map((fields, index) => podRecord({ uid: `${index}`, addresses: [`192.0.2.${index + 1}`], ...fields })),
     namespaces: [],
+    serviceAccounts: [],
+    binding: 'both',
     baseArn: 'arn:aws:iam::123456789012:role/',
     strict: true,
   });

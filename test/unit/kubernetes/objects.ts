@@ -14,6 +14,7 @@ export interface PodFields {
   readonly hostIps?: readonly string[];
   readonly hostNetwork?: boolean;
   readonly terminating?: boolean;
+  readonly serviceAccount?: string;
 }
 
 export function podObject(fields: PodFields = {}): unknown {
@@ -32,6 +33,7 @@ export function podObject(fields: PodFields = {}): unknown {
     },
     spec: {
       nodeName: fields.nodeName ?? 'node-1',
+      ...(fields.serviceAccount === undefined ? {} : { serviceAccountName: fields.serviceAccount }),
       ...(fields.hostNetwork === undefined ? {} : { hostNetwork: fields.hostNetwork }),
     },
     status: {
@@ -40,5 +42,29 @@ export function podObject(fields: PodFields = {}): unknown {
       ...(fields.hostIps === undefined ? {} : { hostIPs: fields.hostIps.map((ip) => ({ ip })) }),
       ...(ips[0] === undefined ? {} : { podIP: ips[0], podIPs: ips.map((ip) => ({ ip })) }),
     },
+  };
+}
+
+/** A ServiceAccount as the API server sends it. */
+export function serviceAccountObject(fields: {
+  readonly name: string;
+  readonly namespace?: string;
+  readonly version?: number;
+  readonly annotations?: unknown;
+}): unknown {
+  const { name, namespace = 'default', version = 10, annotations = {} } = fields;
+  const uid = `uid-of-account-${name}`;
+  return {
+    kind: 'ServiceAccount',
+    apiVersion: 'v1',
+    metadata: {
+      name,
+      namespace,
+      uid,
+      resourceVersion: String(version),
+      annotations,
+      managedFields: [{ manager: 'x' }],
+    },
+    secrets: [{ name: `${name}-token` }],
   };
 }

@@ -17,22 +17,29 @@ test('A pod is read down to the fields that are used.', () => {
     'iam.amazonaws.com/external-id': 'id',
     other: 'x',
   };
-  assert.deepEqual(parse(podObject({ ips: ['192.0.2.1', '2001:DB8:0::1'], annotations, version: 12 })), {
-    uid: 'uid-of-pod-1',
-    namespace: 'default',
-    name: 'pod-1',
-    addresses: ['192.0.2.1', '2001:db8::1'],
-    nodeName: 'node-1',
-    hostIps: ['198.51.100.1'],
-    phase: 'Running',
-    hostNetwork: false,
-    mirror: false,
-    terminating: false,
-    resourceVersion: '12',
-    role: '/team/app',
-    sessionName: 'me',
-    externalId: 'id',
-  });
+  assert.deepEqual(
+    parse(podObject({ ips: ['192.0.2.1', '2001:DB8:0::1'], annotations, version: 12, serviceAccount: 'app' })),
+    {
+      uid: 'uid-of-pod-1',
+      namespace: 'default',
+      name: 'pod-1',
+      addresses: ['192.0.2.1', '2001:db8::1'],
+      nodeName: 'node-1',
+      hostIps: ['198.51.100.1'],
+      phase: 'Running',
+      hostNetwork: false,
+      mirror: false,
+      terminating: false,
+      resourceVersion: '12',
+      serviceAccount: 'app',
+      role: '/team/app',
+      roleSource: 'pod',
+      sessionName: 'me',
+      externalId: 'id',
+      annotated: { role: '/team/app', sessionName: 'me', externalId: 'id' },
+      webIdentity: false,
+    },
+  );
 });
 
 const base = { metadata: { uid: 'u', name: 'n', namespace: 's' } };
