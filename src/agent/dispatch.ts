@@ -17,6 +17,7 @@ import { createPingRoute } from './routes/ping.ts';
 import { createBlockedRoute, createProxyRoute } from './routes/proxy.ts';
 import { createRoleNameRoute } from './routes/role-name.ts';
 import { createTokenRoute } from './routes/token.ts';
+import { createTokenlessCount } from './tokenless.ts';
 import { createTokens } from './tokens.ts';
 
 export interface DispatchOptions {
@@ -49,6 +50,8 @@ export function createDispatch(
   const denied = createBlockedRoute({ allowed: allowedRoutes, blocked });
   const proxy = createProxyRoute({ metadata, allowed: allowedRoutes, blocked });
 
+  const countTokenless = createTokenlessCount(source, httpMetrics.tokenless);
+
   const holdsToken = ({ client, request }: Exchange): boolean => {
     const given = request.headers[TOKEN_HEADER];
     return typeof given === 'string' && tokens.verify(client.address, given);
@@ -80,6 +83,7 @@ export function createDispatch(
     const method = exchange.request.method;
     if (method === 'PUT' && route.name === 'token') return token(exchange);
     if (method !== 'GET' && method !== 'HEAD') return wrongMethod(route, httpMetrics.refusals);
+    if (needsToken(route) && exchange.request.headers[TOKEN_HEADER] === undefined) countTokenless(exchange.client);
     if ((requireImdsv2 ? needsToken(route) : isDetection(exchange)) && !holdsToken(exchange)) {
       httpMetrics.refusals.inc({ reason: 'token' });
       return errorAnswer(401, `a valid ${TOKEN_HEADER} is required`);

@@ -1,5 +1,7 @@
 import { Counter, type Registry } from 'prom-client';
 
+import { createHotCounter, type HotCounter } from '#telemetry/hot-metrics.ts';
+
 /** Why a request got no further than the door. */
 export type Refusal = 'path' | 'method' | 'host' | 'rate' | 'concurrency' | 'token' | 'sockets' | 'malformed';
 
@@ -7,6 +9,8 @@ export type Refusal = 'path' | 'method' | 'host' | 'rate' | 'concurrency' | 'tok
 export interface AgentHttpMetrics {
   readonly refusals: Counter<'reason'>;
   readonly tokensIssued: Counter;
+  /** By namespace: see tokenless.ts, which bounds their number. */
+  readonly tokenless: HotCounter<'namespace'>;
 }
 
 export function createAgentHttpMetrics(registry: Registry): AgentHttpMetrics {
@@ -22,6 +26,12 @@ export function createAgentHttpMetrics(registry: Registry): AgentHttpMetrics {
       name: 'kiam_metadata_tokens_issued_total',
       help: 'IMDSv2 session tokens issued to pods.',
       registers,
+    }),
+    tokenless: createHotCounter({
+      name: 'kiam_metadata_tokenless_requests_total',
+      help: 'Requests of pods without a session token, which --require-imdsv2 refuses.',
+      labelNames: ['namespace'],
+      registry,
     }),
   };
 }

@@ -48,6 +48,8 @@ export interface CredentialSource {
   knownCredentials?(client: Client, role: string): MetadataCredentials | undefined;
   /** The ARN of the role whose credentials these are; '' where it is not known. */
   roleArnOf?(client: Client, credentials: MetadataCredentials): string;
+  /** The namespace of the pod that has the address; '' where it is not known. */
+  namespaceOf?(address: string): string;
   /** The UID of the pod that has the address, where it is known. Tokens are bound to it. */
   knownUid?(address: string): string | undefined;
 }

@@ -108,6 +108,7 @@ export interface PodBinding {
   readonly role: string;
   readonly role_arn: string;
   readonly identity: string;
+  readonly namespace: string;
 }
 
 export interface IssuedCredentials {

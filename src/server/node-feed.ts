@@ -292,5 +292,12 @@ function labelOf(key: string): string {
 
 function bindingOf(pod: PodRecord, addresses: readonly string[], identity: Identity | undefined): PodBinding {
   const key = identity === undefined ? '' : identityKey(identity);
-  return { uid: pod.uid, addresses, role: pod.role, role_arn: identity?.roleArn ?? '', identity: labelOf(key) };
+  return {
+    uid: pod.uid,
+    addresses,
+    role: pod.role,
+    role_arn: identity?.roleArn ?? '',
+    identity: labelOf(key),
+    namespace: pod.namespace,
+  };
 }

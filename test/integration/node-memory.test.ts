@@ -59,6 +59,7 @@ describe('an agent that is told what its pods may have', () => {
       path: `${LISTING}reader`,
       headers: { 'x-amzn-extended': '1' },
     };
+    assert.match(await agent.metrics(), /kiam_metadata_tokenless_requests_total\{namespace="team"\} [1-9]/);
     for (const connections of [kept, undefined]) {
       const extended = await askHttp({ ...account, ...(connections === undefined ? {} : { connections }) });
       assert.match(extended.body, /"AccountId":"\d{12}"/);

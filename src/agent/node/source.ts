@@ -95,6 +95,7 @@ export function createNodeSource(options: NodeSourceOptions): CredentialSource {
       if (pod !== undefined && store.credentialsOf(pod)?.value === credentials) return pod.roleArn;
       return roleArns.get(credentials) ?? '';
     },
+    namespaceOf: (address) => store.find(address)?.namespace ?? '',
     ...(options.isStoreKept ? { knownUid: (address: string) => store.find(address)?.uid } : {}),
     podRole: async (client, signal) => {
       const known = (): PodRole | undefined => recalled(client);

@@ -13,6 +13,8 @@ export interface StoredPod {
   readonly roleArn: string;
   /** Which of the credentials are the pod's, once there are some; `''` for none. */
   readonly identity: string;
+  /** `''` where the server does not say it. */
+  readonly namespace: string;
 }
 
 export interface StoredCredentials {
@@ -110,13 +112,14 @@ export class NodeStore {
   }
 
   #put(binding: PodBinding): void {
-    const { uid, addresses, role, role_arn } = binding;
+    const { uid, addresses, role, role_arn, namespace } = binding;
     const previous = this.#pods.get(uid);
     const identity = identityOf(binding, previous);
     const pod = {
       uid,
       role,
       identity,
+      namespace,
       roleArn: role_arn,
       addresses: addresses.map(canonicalAddress).filter((address) => address !== undefined),
       stream: this.#stream,

@@ -9,6 +9,7 @@ import { checkInterfaces } from '#doctor/node/interfaces.ts';
 import { checkOtherInterceptors } from '#doctor/node/other-interceptors.ts';
 import { checkPort } from '#doctor/node/port.ts';
 import { checkToken } from '#doctor/node/token.ts';
+import { checkTokenless } from '#doctor/node/tokenless.ts';
 import { checkServers } from '#doctor/servers.ts';
 import { createMetadataClient } from '#metadata/client.ts';
 import { systemClock } from '#runtime/clock.ts';
@@ -43,6 +44,7 @@ export async function runDoctorAgent(line: DoctorAgentLine): Promise<void> {
       servers,
       { name: 'token', look: () => checkToken(flags.agentTokenFile, systemClock.now()) },
       ...rules,
+      ...(flags.beforeStart ? [] : [tokenlessCheck(flags)]),
       metadataCheck(flags.metadataEndpoint, found),
       clockCheck(found),
     ],
@@ -51,6 +53,10 @@ export async function runDoctorAgent(line: DoctorAgentLine): Promise<void> {
 }
 
 const SERVER_LIMIT_MS = 3000;
+
+function tokenlessCheck({ prometheusListenAddr: address }: DoctorAgentLine['flags']): Check {
+  return { name: 'tokenless', look: (signal) => checkTokenless({ address, clock: systemClock, signal }) };
+}
 
 /** The guard's first: with `--guard-only` there is nothing but them. */
 function ruleChecks(flags: DoctorAgentLine['flags']): readonly Check[] {

@@ -9,6 +9,7 @@ export function podUpdate(fields: Partial<PodBinding> = {}): NodeUpdate {
       role: 'reader',
       role_arn: 'arn:aws:iam::1:role/reader',
       identity: 'identity-1',
+      namespace: 'team',
       ...fields,
     },
   };
