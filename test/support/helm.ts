@@ -34,7 +34,7 @@ const KUBERNETES = ['--kube-version', '1.34.0'];
 /** Finds Helm on the PATH or where `go install` puts it. With KIAM_REQUIRE_HELM=1 it throws where there is none. */
 export function findHelm(): Helm {
   const folder = mkdtempSync(join(tmpdir(), 'kiam-helm-'));
-  const program = ['helm', goProgram('helm')].find((name) => spawnSync(name, ['version']).status === 0);
+  const program = ['helm', join(goPrograms(), 'helm')].find((name) => spawnSync(name, ['version']).status === 0);
   const skip =
     program === undefined ? 'NOT TESTED: helm is not on the PATH (go install helm.sh/helm/v3/cmd/helm@latest)' : false;
   if (skip !== false && process.env['KIAM_REQUIRE_HELM'] === '1') throw new Error(skip);
@@ -65,7 +65,8 @@ export function findHelm(): Helm {
   };
 }
 
-function goProgram(name: string): string {
+/** Where `go install` puts programs; a folder that is not there without Go. */
+export function goPrograms(): string {
   const { stdout } = spawnSync('go', ['env', 'GOPATH'], { encoding: 'utf8' });
-  return join((stdout ?? '').trim() || '/nowhere', 'bin', name);
+  return join((stdout ?? '').trim() || '/nowhere', 'bin');
 }
