@@ -10,7 +10,7 @@ import { CallLimiter } from './call-limiter.ts';
 import { createJumpWatch } from './clock-jump.ts';
 import type { Issue } from './credential-issuer.ts';
 import { createIssuer } from './credential-issuer.ts';
-import { rememberFailure, stands } from './failure-memory.ts';
+import { rememberFailure, standing, stands } from './failure-memory.ts';
 import { refreshAfterMs } from './lifetime.ts';
 import { inspectEntry } from './entry-inspection.ts';
 import type { CredentialCacheMetrics, KiamStsMetrics } from './metrics.ts';
@@ -87,7 +87,7 @@ export class StsCredentialCache {
       return { ok: true, value: held.credentials };
     }
     this.#options.kiamMetrics?.cacheMisses.inc();
-    if (entry.failure !== undefined && this.#mustNotRetry(entry, now)) return entry.failure.outcome;
+    if (entry.failure !== undefined && this.#mustNotRetry(entry, now)) return standing(entry.failure, now.monotonicMs);
     this.#noticeJump();
     const outcome = await this.#wait(this.#fetch(entry, urgency), signal);
     if (urgency === 'request') {

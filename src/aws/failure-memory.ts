@@ -37,3 +37,9 @@ export function stands(failure: RememberedFailure, nowMs: number, episode: numbe
   if (isTransient(failure.outcome.category) && failure.episode !== episode) return false;
   return nowMs < failure.retryAtMs;
 }
+
+/** The failure for who asks meanwhile: a refusal says for how long it stands yet, and what may pass at any moment does not. */
+export function standing({ outcome, retryAtMs }: RememberedFailure, nowMs: number): StsFailure {
+  if (outcome.failure.kind !== 'sts-refused') return outcome;
+  return { ...outcome, failure: { ...outcome.failure, standsForMs: retryAtMs - nowMs } };
+}

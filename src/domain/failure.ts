@@ -28,6 +28,11 @@ export interface Failure {
   readonly kind: FailureKind;
   /** For people: one line, free of secrets and of the server's own role. */
   readonly message: string;
+  /**
+   * For how long the same question would get the same answer if nothing else changes, in milliseconds, where that is known:
+   * whoever is told of changes may answer by it.
+   */
+  readonly standsForMs?: number;
 }
 
 export type Outcome<T> = { readonly ok: true; readonly value: T } | { readonly ok: false; readonly failure: Failure };
@@ -38,4 +43,13 @@ export function succeeded<T>(value: T): { readonly ok: true; readonly value: T }
 
 export function failed(kind: FailureKind, message: string): { readonly ok: false; readonly failure: Failure } {
   return { ok: false, failure: { kind, message } };
+}
+
+/** A refusal that stands for so long, in milliseconds, unless something is changed that leads to it. */
+export function refused(
+  kind: 'forbidden' | 'role-empty',
+  message: string,
+  standsForMs: number,
+): { readonly ok: false; readonly failure: Failure } {
+  return { ok: false, failure: { kind, message, standsForMs } };
 }

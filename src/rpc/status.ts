@@ -13,6 +13,9 @@ export interface WireStatus {
 /** A trailer that names the failure's kind exactly. Kiam's programs neither send nor read it. */
 const KIND_KEY = 'kiam-failure';
 
+/** A trailer that says for how long the refusal stands, in whole milliseconds; none where it may change at any moment. */
+const STANDS_KEY = 'kiam-stands-for-ms';
+
 /** Codes that mean what they say; Kiam answers `UNKNOWN` to all of them, and its agent reads the text alone. */
 const CODES: Readonly<Record<FailureKind, status>> = {
   'pod-not-found': status.NOT_FOUND,
@@ -30,6 +33,8 @@ const CODES: Readonly<Record<FailureKind, status>> = {
 export function statusOf(failure: Failure): WireStatus {
   const metadata = new Metadata();
   metadata.set(KIND_KEY, failure.kind);
+  const standsForMs = Math.floor(failure.standsForMs ?? 0);
+  if (standsForMs > 0) metadata.set(STANDS_KEY, String(standsForMs));
   return { code: CODES[failure.kind], details: failure.message, metadata };
 }
 
@@ -50,7 +55,10 @@ const STS_CODE = /^([A-Z][A-Za-z.]{2,63}): /;
 /** The failure behind a status that a server, ours or Kiam's, has sent. */
 export function failureOf(answer: { code: status; details: string; metadata: Metadata }): Failure {
   const kind = answer.metadata.get(KIND_KEY)[0];
-  if (typeof kind === 'string' && isFailureKind(kind)) return { kind, message: answer.details };
+  if (typeof kind === 'string' && isFailureKind(kind)) {
+    const standsForMs = Number(answer.metadata.get(STANDS_KEY)[0] ?? 0);
+    return { kind, message: answer.details, ...(standsForMs > 0 ? { standsForMs } : {}) };
+  }
   const known = KIAM_TEXTS.find(([text]) => answer.details.includes(text));
   if (known !== undefined) return { kind: known[1], message: known[0] };
   // INTERNAL without our trailer is the transport's: a connection that broke in the middle of an answer.

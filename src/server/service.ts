@@ -1,6 +1,6 @@
 import { canonicalAddress } from '#domain/address.ts';
 import { metadataCredentials } from '#domain/credentials.ts';
-import { failed, type Outcome, succeeded } from '#domain/failure.ts';
+import { failed, type Outcome, refused, succeeded } from '#domain/failure.ts';
 import { identityOf } from '#domain/identity.ts';
 import type { NodeId } from '#domain/node.ts';
 import type { PodRecord } from '#domain/pod.ts';
@@ -31,6 +31,12 @@ export interface ServiceOptions {
 
 /** The longest that a caller waits here for a pod to become known; Kiam's agents then ask again. */
 const LONGEST_WAIT_MS = 900;
+
+/**
+ * For how long an agent may repeat what policy refuses without asking. It is told at once of a pod or a namespace that changes,
+ * by its stream; that may be one to another replica, which may hear of the change a little sooner or later than this one.
+ */
+const REFUSAL_STANDS_MS = 3000;
 
 /** What is kept of the caller's time for the answer to reach it. */
 const ANSWER_MARGIN_MS = 50;
@@ -100,7 +106,7 @@ export function createService(options: ServiceOptions): ServiceHandlers {
   const refuse = (pod: PodRecord, requestedRole: string, explanation: string): Outcome<never> => {
     logger.error('pod denied by policy', { ...podFields(pod), ...denialFields(requestedRole, explanation) });
     events.warning(pod, 'KiamRoleForbidden', `failed assuming role "${requestedRole}": ${explanation}`);
-    return failed('forbidden', 'forbidden by policy');
+    return refused('forbidden', 'forbidden by policy', REFUSAL_STANDS_MS);
   };
 
   /** Whether what was found for a pod may still go to the address: it may have changed hands, or its annotations. */
@@ -120,7 +126,7 @@ export function createService(options: ServiceOptions): ServiceHandlers {
     const found = await podAt(question);
     if (!found.ok) return found;
     const pod = found.value;
-    if (pod.role === '') return failed('role-empty', "role can't be empty");
+    if (pod.role === '') return refused('role-empty', "role can't be empty", REFUSAL_STANDS_MS);
     const decision = policy.decide(pod, role);
     if (!decision.allowed) return refuse(pod, role, decision.explanation);
     // The API server is asked while STS is: neither waits for the other.

@@ -107,6 +107,28 @@ describe('an agent that is told what its pods may have', () => {
     await eventually('it is refused', 5000, async () => (await ask(pod.address, `${LISTING}reader`)).status === 403);
   });
 
+  it('asks once in three seconds at most for what policy refuses, and at once when the namespace permits it', async () => {
+    cluster.world.namespace('strict', 'arn:aws:iam::1:role/nobody');
+    const pod = await cluster.world.pod({ namespace: 'strict', name: 'refused', role: 'refused' });
+    const answer = (role: string) => ask(pod.address, `${LISTING}${role}`);
+    await eventually('it is refused', 5000, async () => (await answer('refused')).status === 403);
+    const before = await calls();
+    const beganMs = performance.now();
+    for (let count = 0; count < 100; count += 1) {
+      const { status, body } = await answer(count % 2 === 0 ? 'refused' : `other-${count}`);
+      assert.deepEqual([status, body], [403, 'error fetching credentials: forbidden by policy\n']);
+    }
+    const most = 8 * Math.ceil((performance.now() - beganMs) / 3000 + 1);
+    assert.ok((await calls()) - before <= most, `${(await calls()) - before} calls for 100 refusals`);
+    cluster.world.namespace('strict', '.*');
+    const permittedMs = await eventually(
+      'the pod has its role',
+      5000,
+      async () => (await answer('refused')).status === 200,
+    );
+    assert.ok(permittedMs < 2500, `${permittedMs} ms`);
+  });
+
   it('is told that a pod has gone, and gives its address nothing', async () => {
     const pod = await cluster.world.pod({ namespace: 'team', name: 'leaving', role: 'reader' });
     assert.equal((await ask(pod.address, LISTING)).status, 200);

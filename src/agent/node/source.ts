@@ -5,9 +5,10 @@ import type { Gateway } from '#rpc/gateway.ts';
 import type { Clock } from '#runtime/clock.ts';
 
 import type { Client, CredentialSource, PodRole } from '../ports.ts';
+import { Denials } from './denials.ts';
 import type { NodeMetrics } from './metrics.ts';
 import { createQuestions } from './questions.ts';
-import type { NodeStore, StoredCredentials, StoredPod } from './store.ts';
+import { isRoleOf, type NodeStore, type StoredCredentials, type StoredPod } from './store.ts';
 import type { NodeStream } from './stream.ts';
 import type { Trust } from './trust.ts';
 
@@ -28,8 +29,8 @@ export interface NodeSourceOptions {
 const SHORTEST_LIFE_MS = 60_000;
 
 /**
- * Answers from the node's memory where that may be trusted, and asks a server otherwise. What is never answered from memory:
- * a refusal, which the server tells the pod's Event as well, and a role that is not the pod's own.
+ * Answers from the node's memory where that may be trusted, and asks a server otherwise: about a role that is not the pod's own,
+ * and at first about each refusal, which the server makes an Event of.
  */
 export function createNodeSource(options: NodeSourceOptions): CredentialSource {
   const { trust, store, stream, clock, serveStaleMs, metrics } = options;
@@ -74,9 +75,20 @@ export function createNodeSource(options: NodeSourceOptions): CredentialSource {
   };
 
   const credentialsFor = (pod: StoredPod | undefined, role: string): MetadataCredentials | undefined => {
-    if (pod === undefined || !isItsRole(pod, role)) return undefined;
+    if (pod === undefined || !isRoleOf(pod, role)) return undefined;
     const credentials = store.credentialsOf(pod);
     return credentials !== undefined && lifeLeftMs(credentials) >= SHORTEST_LIFE_MS ? credentials.value : undefined;
+  };
+
+  const denials = new Denials(clock);
+
+  /** A refusal that stands, while the stream would tell if it did not. */
+  const denied = (client: Client, role: string): Outcome<never> | undefined => {
+    const pod = stream.isHeard ? store.find(client.address) : undefined;
+    const failure = pod === undefined ? undefined : denials.find(client, pod, role);
+    if (failure === undefined) return undefined;
+    metrics.fromMemory.inc();
+    return { ok: false, failure };
   };
 
   return {
@@ -110,15 +122,20 @@ export function createNodeSource(options: NodeSourceOptions): CredentialSource {
         const own = credentialsFor(podOf(client, holder.value), role);
         if (own !== undefined) return answer(succeeded(own), known);
       }
+      const denial = denied(client, role);
+      if (denial !== undefined) return denial;
+      const pod = store.find(client.address);
       const outcome = await questions.credentials(client, role, { signal, hasFallback: known() !== undefined });
-      if (outcome.ok) roleArns.set(outcome.value.credentials, outcome.value.roleArn);
-      return answer(outcome.ok ? succeeded(outcome.value.credentials) : outcome, known);
+      if (outcome.ok) {
+        roleArns.set(outcome.value.credentials, outcome.value.roleArn);
+        return answer(succeeded(outcome.value.credentials), known);
+      }
+      // Only of a pod that is as it was when the server was asked, and whose stream would tell of a change.
+      if (pod !== undefined && pod === store.find(client.address) && stream.isHeard) {
+        denials.remember(client, pod, role, outcome.failure);
+      }
+      return answer(outcome, known);
     },
     serverHealth: () => options.gateway.serverHealth(),
   };
-}
-
-/** The ways in which a pod may spell its own role; with any other the server decides. */
-function isItsRole(pod: StoredPod, role: string): boolean {
-  return pod.role !== '' && (role === pod.role || `/${role}` === pod.role || role === pod.roleArn);
 }

@@ -26,6 +26,11 @@ export interface StoredCredentials {
   readonly deadAtMs: number;
 }
 
+/** Whether a role is the pod's own, in any of the ways in which the pod may spell it; with any other the server decides. */
+export function isRoleOf(pod: StoredPod, role: string): boolean {
+  return pod.role !== '' && (role === pod.role || `/${role}` === pod.role || role === pod.roleArn);
+}
+
 /**
  * What the server has said of this node's pods, and nothing else: in memory only, by address. Whether an answer may be given
  * from it is decided elsewhere. A stream begins with the whole set, which takes the place of an earlier stream's when it is

@@ -98,6 +98,27 @@ test('a failure tells the pod its code and the Event its text', async () => {
   assert.equal(outcome.detail, 'AccessDenied: User: arn:aws:sts::1:assumed-role/kiam/1 is not authorized');
 });
 
+test('a refusal says for how long it stands yet, and trouble that may pass at any moment does not', async () => {
+  using world = cacheWorld();
+  world.sts.behave = () => 'denied';
+  await askPatiently(world, role('a'));
+  const standsForMs = async (): Promise<number> => {
+    const outcome = await world.cache.get(role('a'), 'request', PATIENT);
+    assert.ok(!outcome.ok);
+    return outcome.failure.standsForMs ?? 0;
+  };
+  const atFirstMs = await standsForMs();
+  assert.ok(atFirstMs > 0 && atFirstMs <= 2000, String(atFirstMs));
+  await world.clock.advance(atFirstMs - 1);
+  assert.equal(await standsForMs(), 1);
+
+  world.sts.behave = () => 'unavailable';
+  await askPatiently(world, role('b'));
+  const trouble = await world.cache.get(role('b'), 'request', PATIENT);
+  assert.ok(!trouble.ok);
+  assert.equal(trouble.failure.standsForMs, undefined);
+});
+
 test('a refused role is asked for again only when a pod asks, ever more seldom up to a minute', async () => {
   using world = cacheWorld();
   world.sts.behave = () => 'denied';

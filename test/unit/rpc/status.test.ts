@@ -29,6 +29,27 @@ describe('a failure crosses the wire', () => {
   }
 });
 
+describe('how long a refusal stands crosses the wire', () => {
+  for (const [standsForMs, received] of [
+    [2500.7, 2500],
+    [1, 1],
+    [0.9, undefined],
+    [0, undefined],
+    [-5, undefined],
+  ] as const) {
+    it(`${standsForMs} ms as ${received ?? 'nothing'}`, () => {
+      const { standsForMs: arrived } = failureOf(statusOf({ kind: 'forbidden', message: 'no', standsForMs }));
+      assert.equal(arrived, received);
+    });
+  }
+
+  it('not as nonsense', () => {
+    const wire = statusOf({ kind: 'forbidden', message: 'no' });
+    wire.metadata.set('kiam-stands-for-ms', 'for ever');
+    assert.deepEqual(failureOf(wire), { kind: 'forbidden', message: 'no' });
+  });
+});
+
 describe("a status of Kiam's own server, which has code Unknown and no trailer, means", () => {
   for (const [details, kind, message] of [
     ['forbidden by policy', 'forbidden', 'forbidden by policy'],

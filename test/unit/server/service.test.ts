@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 
 import type { Credentials, CredentialOutcome } from '#domain/credentials.ts';
-import { failed } from '#domain/failure.ts';
+import { failed, refused } from '#domain/failure.ts';
 import type { Identity } from '#domain/identity.ts';
 import type { NamespaceRecord } from '#domain/namespace.ts';
 import { isOnNode, type Asker } from '#domain/node.ts';
@@ -213,7 +213,10 @@ describe('GetPodCredentials', () => {
   it('refuses by policy without asking STS, and says so in log and Event but not to the caller', async () => {
     const server = world();
     server.put(podRecord());
-    assert.deepEqual(await server.credentials('192.0.2.1', 'writer'), failed('forbidden', 'forbidden by policy'));
+    assert.deepEqual(
+      await server.credentials('192.0.2.1', 'writer'),
+      refused('forbidden', 'forbidden by policy', 3000),
+    );
     assert.deepEqual(server.asked, []);
     const explanation = "requested 'writer' but annotated with 'reader', forbidden";
     assert.deepEqual(server.warnings, [`pod-1 KiamRoleForbidden failed assuming role "writer": ${explanation}`]);
@@ -225,7 +228,10 @@ describe('GetPodCredentials', () => {
   it('answers a pod without a role at once', async () => {
     const server = world();
     server.put(podRecord({ role: '' }));
-    assert.deepEqual(await server.credentials('192.0.2.1', 'reader'), failed('role-empty', "role can't be empty"));
+    assert.deepEqual(
+      await server.credentials('192.0.2.1', 'reader'),
+      refused('role-empty', "role can't be empty", 3000),
+    );
   });
 
   it('passes a failure of STS on, and its text to the Event alone', async () => {

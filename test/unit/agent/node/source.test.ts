@@ -91,6 +91,7 @@ function nodeThat({ serveStaleMs = 30_000, evidence: first = 'if-7', lifeMs = 3_
     patience,
     questions,
     sts,
+    stream,
     server,
     source,
     client,
@@ -388,5 +389,120 @@ describe('the memory of a node that has lost its server', () => {
     assert.ok(known);
     assert.equal(source.roleArnOf?.(client, known), LISTED.roleArn);
     assert.equal(source.roleArnOf?.({ ...client, address: '192.0.2.9' }, { ...known }), '');
+  });
+});
+
+describe('what a node remembers of refusals', () => {
+  /** A node whose one pod was refused `role`, which the server says stands for so long. */
+  async function refusedOnce({ role = 'writer', evidence = 'if-7', standsForMs = 2000, binding = {} } = {}) {
+    const node = nodeThat({ evidence });
+    node.store.apply(podUpdate(binding), node.clock);
+    node.sts.failure = { ok: false, failure: { ...FORBIDDEN, standsForMs } };
+    const ask = async (asked = role): Promise<string> => {
+      const outcome = await node.source.podCredentials(node.client(), asked, PATIENT);
+      return outcome.ok ? 'ok' : outcome.failure.kind;
+    };
+    assert.equal(await ask(), 'forbidden');
+    const asked = (): number => node.questions.filter((question) => question === 'credentials').length;
+    assert.equal(asked(), 1);
+    return { node, ask, asked };
+  }
+  const FORBIDDEN = { kind: 'forbidden', message: 'forbidden by policy' } as const;
+
+  for (const evidence of ['if-7', '-']) {
+    it(`a refusal is repeated for as long as the server said, ${evidence === '-' ? 'without' : 'with'} evidence`, async () => {
+      const { node, ask, asked } = await refusedOnce({ evidence });
+      for (let past = 0; past < 19; past += 1) {
+        await node.clock.advance(100);
+        assert.equal(await ask(), 'forbidden');
+      }
+      assert.equal(asked(), 1);
+      await node.clock.advance(100);
+      assert.equal(await ask(), 'forbidden');
+      assert.equal(asked(), 2);
+    });
+  }
+
+  it('a refusal is repeated for three seconds at most, whatever the server says', async () => {
+    const { node, ask, asked } = await refusedOnce({ standsForMs: 600_000 });
+    await node.clock.advance(2999);
+    await ask();
+    assert.equal(asked(), 1);
+    await node.clock.advance(1);
+    await ask();
+    assert.equal(asked(), 2);
+  });
+
+  it('a refusal that the server does not say stands is not repeated', async () => {
+    const { ask, asked } = await refusedOnce({ standsForMs: 0 });
+    await ask();
+    assert.equal(asked(), 2);
+  });
+
+  const revocations: readonly (readonly [string, (node: ReturnType<typeof nodeThat>) => unknown])[] = [
+    ['the pod is told of anew', (node) => node.store.apply(podUpdate(), node.clock)],
+    ['its role is another', (node) => node.store.apply(podUpdate({ role: 'third' }), node.clock)],
+    ['another pod has the address', (node) => node.store.apply(podUpdate({ uid: 'uid-2' }), node.clock)],
+    ['the pod is gone', (node) => node.store.apply({ gone: { uid: 'uid-1' } }, node.clock)],
+    ['the stream is lost', (node) => node.loseStream()],
+    ['the stream is silent', (node) => (node.stream.isQuiet = true)],
+    ['the kernel shows another interface', (node) => (node.kernel.key = 'if-8')],
+    ['the kernel shows nothing', (node) => (node.kernel.key = '-')],
+  ];
+  for (const [what, happens] of revocations) {
+    it(`a refusal is not repeated once ${what}`, async () => {
+      const { node, ask, asked } = await refusedOnce();
+      happens(node);
+      await ask();
+      assert.equal(asked(), 2);
+    });
+  }
+
+  it('an answer is not remembered of a pod that was told of anew while the server was asked', async () => {
+    const node = nodeThat();
+    node.sts.failure = { ok: false, failure: { ...FORBIDDEN, standsForMs: 2000 } };
+    const asking = node.source.podCredentials(node.client(), 'writer', PATIENT);
+    node.store.apply(podUpdate(), node.clock);
+    await asking;
+    await node.source.podCredentials(node.client(), 'writer', PATIENT);
+    assert.deepEqual(node.questions, ['credentials', 'credentials']);
+  });
+
+  it("a refusal of the pod's own role by a server that knows less than its stream is not remembered, one of STS is", async () => {
+    for (const [kind, count] of [
+      ['forbidden', 2],
+      ['sts-refused', 1],
+    ] as const) {
+      const node = nodeThat();
+      node.store.apply(podUpdate({ identity: 'without-credentials' }), node.clock);
+      node.sts.failure = { ok: false, failure: { kind, message: 'no', standsForMs: 2000 } };
+      for (let time = 0; time < 2; time += 1) await node.source.podCredentials(node.client(), 'reader', PATIENT);
+      assert.equal(node.questions.length, count, kind);
+    }
+  });
+
+  it('a pod that tries one role after another has eight of them asked for', async () => {
+    const { node, ask, asked } = await refusedOnce();
+    for (let index = 0; index < 1000; index += 1) assert.equal(await ask(`other-${index}`), 'forbidden');
+    assert.equal(asked(), 8);
+    node.sts.failure = undefined;
+    assert.equal(await ask('arn:aws:iam::1:role/other'), 'forbidden');
+    assert.equal(await ask('reader'), 'ok', 'its own role is not among them');
+    node.store.apply(podUpdate({ identity: 'without-credentials' }), node.clock);
+    for (const spelling of ['reader', '/reader', 'arn:aws:iam::1:role/reader']) assert.equal(await ask(spelling), 'ok');
+  });
+
+  it('a pod without a role is told so again, whatever it asks for', async () => {
+    const node = nodeThat();
+    node.store.apply(podUpdate({ role: '', role_arn: '', identity: '' }), node.clock);
+    const empty = {
+      ok: false,
+      failure: { kind: 'role-empty', message: "role can't be empty", standsForMs: 2000 },
+    } as const;
+    node.sts.failure = empty;
+    for (let index = 0; index < 100; index += 1) {
+      assert.deepEqual(await node.source.podCredentials(node.client(), `role-${index}`, PATIENT), empty);
+    }
+    assert.equal(node.questions.length, 1);
   });
 });
