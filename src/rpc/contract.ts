@@ -11,13 +11,29 @@ declare const KIAM_PROTO: string | undefined;
 
 export const SERVICE_NAME = 'kiam.KiamService';
 
-/** How sure the server has to be that an address is still the pod's; the numbers are those of the contract. */
-export const CONFIRM = { once: 0, anew: 1, certain: 2, held: 3 } as const;
-export type Confirm = keyof typeof CONFIRM;
+/**
+ * What a server does to make sure that an address is still a pod's, before it answers. The agent asks for the check that its
+ * own knowledge calls for: what tied the address to a pod before, and what the node's kernel showed then and shows now.
+ *
+ * | check | when the agent asks for it | the server | with the API server out of reach |
+ * |---|---|---|---|
+ * | `kernel-bound` | the API server confirmed the pod; the same interface then and now | takes a confirmation of the same pod and address, however old; without one it reads the pod | answers where there is such a confirmation, else as for `read` |
+ * | `read-unless-recent` | confirmed within `--max-view-age`: by a young view with the same interface, or without evidence and not before the connection | takes a confirmation younger than `--max-view-age`, else it reads the pod | answers while its view is younger than `--max-view-age` |
+ * | `read` | never confirmed, or too long ago; without evidence, or with the same interface | reads the pod | answers while its view is younger than `--max-view-age` |
+ * | `read-or-refuse` | confirmed with other evidence than now, or servers disagreed | reads the pod, and refuses one that is being deleted | refuses |
+ *
+ * With the first two the agent answers from its memory alone where that holds the answer. The numbers are those of the
+ * contract; Kiam's agents send none, which is `read-unless-recent`.
+ */
+export const ADDRESS_CHECKS = { 'read-unless-recent': 0, read: 1, 'read-or-refuse': 2, 'kernel-bound': 3 } as const;
+export type AddressCheck = keyof typeof ADDRESS_CHECKS;
+
+/** The checks that the agent need not ask for where its memory holds the answer: the address is tied to a pod. */
+export type AddressTie = Extract<AddressCheck, 'kernel-bound' | 'read-unless-recent'>;
 
 export interface PodRoleRequest {
   readonly ip: string;
-  /** A number of {@link CONFIRM}; Kiam's agents send none, which is `once`. */
+  /** A number of {@link ADDRESS_CHECKS}. */
   readonly confirm?: number;
 }
 

@@ -5,8 +5,8 @@ import { createSlots } from '#runtime/slots.ts';
 
 import type { KiamClient } from './client.ts';
 import {
-  CONFIRM,
-  type Confirm,
+  ADDRESS_CHECKS,
+  type AddressCheck,
   credentialsOf,
   type Holder,
   type MethodName,
@@ -42,7 +42,7 @@ export interface Gateway {
 }
 
 export interface QuestionOptions {
-  readonly confirm: Confirm;
+  readonly check: AddressCheck;
   /** When to stop trying servers that are out of reach, in milliseconds; at the end of the wait unless told. */
   readonly giveUpAfterMs?: number | undefined;
 }
@@ -71,15 +71,15 @@ export function createGateway({ client, clock, waitMs, random = Math.random }: G
   };
 
   return {
-    podRole: async (address, { confirm, giveUpAfterMs }) => {
-      const answer = await request('GetPodRole', { ip: address, confirm: CONFIRM[confirm] }, giveUpAfterMs);
+    podRole: async (address, { check, giveUpAfterMs }) => {
+      const answer = await request('GetPodRole', { ip: address, confirm: ADDRESS_CHECKS[check] }, giveUpAfterMs);
       if (!answer.ok) return answer;
       return succeeded({ role: answer.value.name, ...holderOf(answer.value) });
     },
-    podCredentials: async (address, role, { confirm, giveUpAfterMs }) => {
+    podCredentials: async (address, role, { check, giveUpAfterMs }) => {
       const answer = await request(
         'GetPodCredentials',
-        { ip: address, role, confirm: CONFIRM[confirm] },
+        { ip: address, role, confirm: ADDRESS_CHECKS[check] },
         giveUpAfterMs,
       );
       if (!answer.ok) return answer;

@@ -1,5 +1,5 @@
 import { ownsItsAddress, type PodRecord, type PodReading } from '#domain/pod.ts';
-import type { Confirm } from '#rpc/contract.ts';
+import type { AddressCheck } from '#rpc/contract.ts';
 import type { Clock } from '#runtime/clock.ts';
 import { startDeadline, untilAborted } from '#runtime/deadline.ts';
 import { createNextFlight } from '#runtime/next-flight.ts';
@@ -10,7 +10,7 @@ export interface ConfirmationOptions {
   readonly reader: PodReader;
   readonly pods: Pick<PodView, 'byUid' | 'subscribe'>;
   readonly clock: Clock;
-  /** `--max-view-age`: how old knowledge of who has an address may be for it to count, in milliseconds. */
+  /** `--max-view-age`: check old knowledge of who has an address may be for it to count, in milliseconds. */
   readonly maxViewAgeMs: number;
 }
 
@@ -65,21 +65,21 @@ export class Confirmation {
   }
 
   /** Never rejects; takes the time of two reads at most, or until `signal` aborts. */
-  async confirm(pod: PodRecord, how: Confirm, signal: AbortSignal): Promise<AddressVerdict> {
+  async confirm(pod: PodRecord, check: AddressCheck, signal: AbortSignal): Promise<AddressVerdict> {
     const { reader, clock, maxViewAgeMs } = this.#options;
     const startedMs = clock.monotonic();
-    const remembered = this.#remembered(pod, how, startedMs);
+    const remembered = this.#remembered(pod, check, startedMs);
     if (remembered !== undefined) return { kind: 'holds', ageMs: startedMs - remembered.atMs };
     const read = await Promise.race([this.#read(pod), untilAborted(signal)]);
     // Not to have waited for the API server is no reason to do without its word.
     if (read === undefined) return { kind: 'late' };
     if (read.reading.kind !== 'unknown') {
-      const holds = read.reading.kind === 'found' && isSame(pod, read.reading.pod, how);
+      const holds = read.reading.kind === 'found' && isSame(pod, read.reading.pod, check);
       this.#remember(pod, holds ? read.startedMs : undefined);
       return holds ? { kind: 'holds', ageMs: 0 } : { kind: 'moved' };
     }
     const ageMs = reader.viewAgeMs();
-    return how !== 'certain' && ageMs < maxViewAgeMs ? { kind: 'holds', ageMs } : { kind: 'unsure' };
+    return check !== 'read-or-refuse' && ageMs < maxViewAgeMs ? { kind: 'holds', ageMs } : { kind: 'unsure' };
   }
 
   /** A read that has not begun yet, shared with all who ask before it has. */
@@ -101,11 +101,11 @@ export class Confirmation {
     return this.#options.clock.monotonic() - confirmed.atMs;
   }
 
-  #remembered(pod: PodRecord, how: Confirm, nowMs: number): Confirmed | undefined {
-    if (how === 'anew' || how === 'certain') return undefined;
+  #remembered(pod: PodRecord, check: AddressCheck, nowMs: number): Confirmed | undefined {
+    if (check === 'read' || check === 'read-or-refuse') return undefined;
     const confirmed = this.#confirmed.get(pod.uid);
     if (confirmed?.binding !== bindingOf(pod)) return undefined;
-    return how === 'held' || nowMs - confirmed.atMs < this.#options.maxViewAgeMs ? confirmed : undefined;
+    return check === 'kernel-bound' || nowMs - confirmed.atMs < this.#options.maxViewAgeMs ? confirmed : undefined;
   }
 
   #remember(pod: PodRecord, atMs: number | undefined): void {
@@ -120,9 +120,9 @@ export class Confirmation {
  * status, which may be another's by now. An address with another interface than before is a restarted pod's, which one that is
  * being deleted never becomes.
  */
-function isSame(pod: PodRecord, now: PodRecord, how: Confirm): boolean {
+function isSame(pod: PodRecord, now: PodRecord, check: AddressCheck): boolean {
   if (now.uid !== pod.uid || bindingOf(now) !== bindingOf(pod) || !ownsItsAddress(now)) return false;
-  return how !== 'certain' || !now.terminating;
+  return check !== 'read-or-refuse' || !now.terminating;
 }
 
 /** What has to be the same: the addresses, and the node where they lead to. */

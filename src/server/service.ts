@@ -5,7 +5,7 @@ import { identityOf } from '#domain/identity.ts';
 import type { NodeId } from '#domain/node.ts';
 import type { PodRecord } from '#domain/pod.ts';
 import type { Decision } from '#domain/policy.ts';
-import { CONFIRM, type Confirm, type Role, type WireCredentials, wireCredentials } from '#rpc/contract.ts';
+import { ADDRESS_CHECKS, type AddressCheck, type Role, type WireCredentials, wireCredentials } from '#rpc/contract.ts';
 import type { CallContext, ServiceHandlers } from '#rpc/server.ts';
 import type { Clock } from '#runtime/clock.ts';
 import { startDeadline } from '#runtime/deadline.ts';
@@ -46,7 +46,7 @@ interface Question {
   readonly address: string;
   /** The node that the agent is held to; undefined when it is held to none. */
   readonly node: NodeId | undefined;
-  readonly confirm: Confirm;
+  readonly check: AddressCheck;
   readonly signal: AbortSignal;
 }
 
@@ -70,7 +70,7 @@ export function createService(options: ServiceOptions): ServiceHandlers {
       const address = canonicalAddress(ip);
       if (address === undefined) return failed('pod-not-found', notFound);
       const node = agent.kind === 'node' ? agent.node : undefined;
-      const outcome = await answer({ address, node, confirm: confirmOf(confirm), signal: deadline.signal });
+      const outcome = await answer({ address, node, check: checkOf(confirm), signal: deadline.signal });
       if (outcome.ok || outcome.failure.kind !== 'pod-not-found') return outcome;
       logger.error('error finding pod: pod not found', { 'pod.ip': ip });
       return failed('pod-not-found', notFound);
@@ -90,8 +90,8 @@ export function createService(options: ServiceOptions): ServiceHandlers {
   };
 
   /** Makes sure of what the watch says: how long ago it was so for certain. When the API server says otherwise, the watch is late: it is waited for. */
-  const confirmed = async (pod: PodRecord, { address, node, confirm, signal }: Question): Promise<Outcome<number>> => {
-    const verdict = await confirmation.confirm(pod, confirm, signal);
+  const confirmed = async (pod: PodRecord, { address, node, check, signal }: Question): Promise<Outcome<number>> => {
+    const verdict = await confirmation.confirm(pod, check, signal);
     if (verdict.kind === 'holds') return succeeded(verdict.ageMs);
     if (verdict.kind === 'late') return failed('timed-out', 'the API server did not answer in time');
     if (verdict.kind === 'unsure') return failed('view-stale', 'it is not certain who has the address');
@@ -175,10 +175,10 @@ export function createService(options: ServiceOptions): ServiceHandlers {
 const NOT_FOUND = failed('pod-not-found', 'no pod found');
 
 /** Kiam's agents send no number; what is no number of ours asks for the most. */
-function confirmOf(number: number | undefined): Confirm {
-  if (number === undefined || number === CONFIRM.once) return 'once';
-  if (number === CONFIRM.held) return 'held';
-  return number === CONFIRM.anew ? 'anew' : 'certain';
+function checkOf(number: number | undefined): AddressCheck {
+  if (number === undefined || number === ADDRESS_CHECKS['read-unless-recent']) return 'read-unless-recent';
+  if (number === ADDRESS_CHECKS['kernel-bound']) return 'kernel-bound';
+  return number === ADDRESS_CHECKS.read ? 'read' : 'read-or-refuse';
 }
 
 /** Resolves when another pod than this one, or none, has the address, or when `signal` aborts. */

@@ -1,6 +1,6 @@
 import type { MetadataCredentials } from '#domain/credentials.ts';
 import { failed, type Failure, type Outcome } from '#domain/failure.ts';
-import type { Confirm, Holder } from '#rpc/contract.ts';
+import type { AddressCheck, Holder } from '#rpc/contract.ts';
 import type { Gateway } from '#rpc/gateway.ts';
 import { isOutOfReach, isWorthAnotherAttempt } from '#rpc/passing-failures.ts';
 import type { Clock } from '#runtime/clock.ts';
@@ -12,7 +12,7 @@ import type { Trust } from './trust.ts';
 
 export interface QuestionsOptions {
   readonly gateway: Gateway;
-  readonly trust: Pick<Trust, 'doubt' | 'establish'>;
+  readonly trust: Pick<Trust, 'prepareCheck' | 'acceptAnswer'>;
   readonly stream: Pick<NodeStream, 'isHeard'>;
   readonly clock: Clock;
 }
@@ -52,12 +52,12 @@ export function createQuestions({ gateway, trust, stream, clock }: QuestionsOpti
   /** Asks a server, as sure as need be, and sees to it that the client is still who it was. */
   const askServer = async <T extends Holder>(
     client: Client,
-    question: (confirm: Confirm) => Promise<Outcome<T>>,
+    question: (check: AddressCheck) => Promise<Outcome<T>>,
   ): Promise<Outcome<T>> => {
-    const doubt = trust.doubt(client);
-    const outcome = await question(doubt.confirm);
+    const pending = trust.prepareCheck(client);
+    const outcome = await question(pending.check);
     if (!outcome.ok) return outcome;
-    return trust.establish(client, outcome.value, doubt) ? outcome : CHANGED_HANDS;
+    return trust.acceptAnswer(client, outcome.value, pending) ? outcome : CHANGED_HANDS;
   };
 
   /**
@@ -69,13 +69,13 @@ export function createQuestions({ gateway, trust, stream, clock }: QuestionsOpti
     client: Client,
     flights: SingleFlight<Outcome<T>>,
     { what, how: { signal, hasFallback } }: { readonly what: string; readonly how: Asking },
-    question: (confirm: Confirm, giveUpAfterMs: number | undefined) => Promise<Outcome<T>>,
+    question: (check: AddressCheck, giveUpAfterMs: number | undefined) => Promise<Outcome<T>>,
   ): Promise<Outcome<T>> => {
     const giveUpAfterMs = hasFallback ? GIVE_UP_AFTER_MS : undefined;
     const { address, evidence, acceptedMs } = client;
     const key = JSON.stringify([address, evidence.kind === 'none' ? acceptedMs : evidence.key, what]);
     for (;;) {
-      const { isFirst, result } = flights(key, () => askServer(client, (confirm) => question(confirm, giveUpAfterMs)));
+      const { isFirst, result } = flights(key, () => askServer(client, (check) => question(check, giveUpAfterMs)));
       // A server that hangs keeps its connection: only that its stream is silent tells it from one that is slow.
       const outcome = await (hasFallback && !stream.isHeard ? within(clock, GIVE_UP_SILENT_AFTER_MS, result) : result);
       if (outcome.ok || isFirst || signal.aborted || !isWorthAnotherAttempt(outcome.failure)) return outcome;
@@ -88,12 +88,12 @@ export function createQuestions({ gateway, trust, stream, clock }: QuestionsOpti
 
   return {
     role: (client, how) =>
-      ask(client, roles, { what: '', how }, (confirm, giveUpAfterMs) =>
-        gateway.podRole(client.address, { confirm, giveUpAfterMs }),
+      ask(client, roles, { what: '', how }, (check, giveUpAfterMs) =>
+        gateway.podRole(client.address, { check, giveUpAfterMs }),
       ),
     credentials: (client, role, how) =>
-      ask(client, credentials, { what: role, how }, (confirm, giveUpAfterMs) =>
-        gateway.podCredentials(client.address, role, { confirm, giveUpAfterMs }),
+      ask(client, credentials, { what: role, how }, (check, giveUpAfterMs) =>
+        gateway.podCredentials(client.address, role, { check, giveUpAfterMs }),
       ),
     isNobodyThere,
   };

@@ -1,6 +1,6 @@
 import type { MetadataCredentials } from '#domain/credentials.ts';
 import { type Outcome, succeeded } from '#domain/failure.ts';
-import type { Holder } from '#rpc/contract.ts';
+import type { AddressTie, Holder } from '#rpc/contract.ts';
 import type { Gateway } from '#rpc/gateway.ts';
 import type { Clock } from '#runtime/clock.ts';
 
@@ -39,20 +39,22 @@ export function createNodeSource(options: NodeSourceOptions): CredentialSource {
   const roleArns = new WeakMap<MetadataCredentials, string>();
 
   /** Whether the store may be acted on. With its stream lost, who is held by the kernel is served on, the others for a while. */
-  const isCurrentFor = (held: 'witnessed' | 'recent'): boolean =>
-    stream.isLive || (serveStaleMs > 0 && (held === 'witnessed' || stream.silenceMs() < serveStaleMs));
+  const isCurrentFor = (check: AddressTie): boolean =>
+    stream.isLive || (serveStaleMs > 0 && (check === 'kernel-bound' || stream.silenceMs() < serveStaleMs));
 
   /** The client's pod as the store has it, if that may be acted on now. */
   const trusted = (client: Client): StoredPod | undefined => {
     const pod = store.find(client.address);
-    const held = pod === undefined ? undefined : trust.holds(client, pod.uid);
-    return held !== undefined && isCurrentFor(held) ? pod : undefined;
+    const check = pod === undefined ? undefined : trust.tiedBy(client, pod.uid);
+    return check !== undefined && isCurrentFor(check) ? pod : undefined;
   };
 
   /** The same where nobody can be asked: then it is enough that the address was the pod's lately. */
   const recalled = (client: Client): StoredPod | undefined => {
     const pod = store.find(client.address);
-    return pod !== undefined && trust.recalls(client, pod.uid, store.asOfMs) && isCurrentFor('recent')
+    return pod !== undefined &&
+      trust.answersWhenUnreachable(client, pod.uid, store.asOfMs) &&
+      isCurrentFor('read-unless-recent')
       ? pod
       : undefined;
   };

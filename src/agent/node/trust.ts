@@ -1,6 +1,6 @@
 import { LRUCache } from 'lru-cache';
 
-import type { Confirm, Holder } from '#rpc/contract.ts';
+import type { AddressCheck, AddressTie, Holder } from '#rpc/contract.ts';
 import type { Clock } from '#runtime/clock.ts';
 import type { Logger } from '#telemetry/logger.ts';
 
@@ -8,7 +8,7 @@ import type { Client, Evidence } from '../ports.ts';
 
 /** Which pod an address was confirmed to be, and by which evidence the kernel holds it to that. */
 interface Binding {
-  /** Undefined when servers disagreed about it: the evidence of back then is still a reason to doubt. */
+  /** Undefined when servers disagreed about it: the evidence of back then is still a reason to pending. */
   readonly uid: string | undefined;
   readonly evidence: Evidence;
   /** Whether the API server said so, and not only the watch: then the kernel holds it from there on. */
@@ -18,9 +18,9 @@ interface Binding {
 }
 
 /** What has to be asked of a server before a client is answered, and what its answer is measured by. */
-export interface Doubt {
-  /** How sure the server has to be about the client's address. */
-  readonly confirm: Confirm;
+export interface PendingCheck {
+  /** How the server makes sure of the client's address: the table is at the type. */
+  readonly check: AddressCheck;
   /** The pod that the address is held to already; undefined when the server's answer decides. */
   readonly uid: string | undefined;
   readonly askedMs: number;
@@ -37,7 +37,7 @@ export interface TrustOptions {
   readonly isElsewhere: (before: string, now: Evidence) => boolean;
 }
 
-/** More than the pods of the largest node. What is forgotten is confirmed anew. */
+/** More than the pods of the largest node. What is forgotten is confirmed again. */
 const MOST_BINDINGS = 4096;
 
 /** How many addresses are warned about, each once. */
@@ -59,12 +59,12 @@ export class Trust {
   }
 
   /**
-   * What holds the client to a pod with this UID: the kernel, or only that it was confirmed lately; undefined when nothing
-   * does, and a server has to be asked.
+   * What ties the client to a pod with this UID: the kernel, or only that it was confirmed lately; undefined when nothing does,
+   * and a server has to be asked.
    */
-  holds(client: Client, uid: string): 'witnessed' | 'recent' | undefined {
+  tiedBy(client: Client, uid: string): AddressTie | undefined {
     const binding = this.#bindings.get(client.address);
-    return binding?.uid === uid ? this.#witness(binding, client) : undefined;
+    return binding?.uid === uid ? this.#tie(binding, client) : undefined;
   }
 
   /**
@@ -72,7 +72,7 @@ export class Trust {
    * to go by where nobody can be asked, for CNI plugins keep a freed address unused for about as long. `toldMs` is the moment of
    * which a server told so, in monotonic milliseconds.
    */
-  recalls({ address, evidence }: Client, uid: string, toldMs: number): boolean {
+  answersWhenUnreachable({ address, evidence }: Client, uid: string, toldMs: number): boolean {
     const binding = this.#bindings.get(address);
     // What the kernel shows says nothing without what it showed when the address was confirmed.
     if (binding === undefined) return evidence.kind === 'none' && this.#isRecent(toldMs);
@@ -81,32 +81,32 @@ export class Trust {
   }
 
   /** What has to be asked before the client is answered. */
-  doubt(client: Client): Doubt {
+  prepareCheck(client: Client): PendingCheck {
     const askedMs = this.#options.clock.monotonic();
     const binding = this.#bindings.get(client.address);
-    if (binding === undefined) return { confirm: 'anew', uid: undefined, askedMs };
-    const witness = this.#witness(binding, client);
-    if (witness !== undefined) return { confirm: witness === 'witnessed' ? 'held' : 'once', uid: binding.uid, askedMs };
-    return { confirm: isInDoubt(binding, client.evidence) ? 'certain' : 'anew', uid: undefined, askedMs };
+    if (binding === undefined) return { check: 'read', uid: undefined, askedMs };
+    const tie = this.#tie(binding, client);
+    if (tie !== undefined) return { check: tie, uid: binding.uid, askedMs };
+    return { check: isInDoubt(binding, client.evidence) ? 'read-or-refuse' : 'read', uid: undefined, askedMs };
   }
 
   /**
    * Takes a server's word for who the client is. False when the address may have changed hands since the connection was
    * accepted, or when the word is against what is known: then what the server said is not for this client.
    */
-  establish(client: Client, { uid, viewAgeMs }: Pick<Holder, 'uid' | 'viewAgeMs'>, doubt: Doubt): boolean {
+  acceptAnswer(client: Client, { uid, viewAgeMs }: Pick<Holder, 'uid' | 'viewAgeMs'>, pending: PendingCheck): boolean {
     const { address, evidence } = client;
     if (evidence.kind === 'interface' && !isUnchanged(evidence, this.#options.readEvidence(address))) return false;
     // Kiam's server does not say which pod it means: nothing can be held to it.
     if (uid === '') return true;
-    if (doubt.uid === undefined) {
+    if (pending.uid === undefined) {
       if (this.#isElsewhere(address, uid, evidence)) return false;
-      const confirmedMs = doubt.askedMs - viewAgeMs;
+      const confirmedMs = pending.askedMs - viewAgeMs;
       return this.#bind(address, { uid, evidence, confirmedMs, isConfirmed: viewAgeMs === 0 });
     }
-    if (doubt.uid === uid) return true;
+    if (pending.uid === uid) return true;
     // Another pod, though nothing here shows a change: whatever was known of the address, it is not enough.
-    this.#dispute(address, doubt.uid);
+    this.#dispute(address, pending.uid);
     return false;
   }
 
@@ -153,11 +153,13 @@ export class Trust {
     else this.#bindings.set(address, { ...binding, uid: undefined });
   }
 
-  #witness(binding: Binding, { evidence, acceptedMs }: Client): 'witnessed' | 'recent' | undefined {
+  #tie(binding: Binding, { evidence, acceptedMs }: Client): AddressTie | undefined {
     if (isInDoubt(binding, evidence)) return undefined;
     const isHeld = isUnchanged(binding.evidence, evidence);
-    if (isHeld && binding.isConfirmed) return 'witnessed';
-    return (isHeld || binding.confirmedMs >= acceptedMs) && this.#isRecent(binding.confirmedMs) ? 'recent' : undefined;
+    if (isHeld && binding.isConfirmed) return 'kernel-bound';
+    return (isHeld || binding.confirmedMs >= acceptedMs) && this.#isRecent(binding.confirmedMs)
+      ? 'read-unless-recent'
+      : undefined;
   }
 
   #isRecent(confirmedMs: number): boolean {

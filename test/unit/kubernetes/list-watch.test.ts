@@ -452,7 +452,7 @@ test('A view that an older read has disproved confirms no address, however young
   });
   const pod = it.cache.byUid('uid-of-b');
   assert.ok(pod !== undefined);
-  const verdict = async (): Promise<string> => (await confirmation.confirm(pod, 'held', context.signal)).kind;
+  const verdict = async (): Promise<string> => (await confirmation.confirm(pod, 'kernel-bound', context.signal)).kind;
   assert.equal(await verdict(), 'holds');
   it.api.currentVersion = '120';
   it.next.open();

@@ -60,7 +60,7 @@ async function askRole(script: readonly Answer[], { giveUpAfterMs = 900 } = {}) 
   const { client, calls } = scriptedClient(clock, script);
   const gateway = createGateway({ client, clock, waitMs, random: () => 0.5 });
   let endedAtMs = -1;
-  const asking = gateway.podRole('192.0.2.1', { confirm: 'once', giveUpAfterMs }).then((outcome) => {
+  const asking = gateway.podRole('192.0.2.1', { check: 'read-unless-recent', giveUpAfterMs }).then((outcome) => {
     endedAtMs = clock.monotonic();
     return outcome;
   });
@@ -193,7 +193,9 @@ describe('the gateway', () => {
     const clock = new ManualClock();
     const { client, calls } = scriptedClient(clock, [{ afterMs: 10, name: 'reader' }]);
     const gateway = createGateway({ client, clock, waitMs: 900, random: () => 0.5 });
-    const asking = Array.from({ length: 600 }, (_, index) => gateway.podRole(`192.0.2.${index}`, { confirm: 'once' }));
+    const asking = Array.from({ length: 600 }, (_, index) =>
+      gateway.podRole(`192.0.2.${index}`, { check: 'read-unless-recent' }),
+    );
     await clock.advance(0);
     assert.equal(calls.length, 256);
     await clock.advance(30);
@@ -205,7 +207,9 @@ describe('the gateway', () => {
     const clock = new ManualClock();
     const { client, calls } = scriptedClient(clock, [{ afterMs: 800, name: 'reader' }]);
     const gateway = createGateway({ client, clock, waitMs: 900, random: () => 0.5 });
-    const asking = Array.from({ length: 100 }, (_, index) => gateway.podRole(`192.0.2.${index}`, { confirm: 'once' }));
+    const asking = Array.from({ length: 100 }, (_, index) =>
+      gateway.podRole(`192.0.2.${index}`, { check: 'read-unless-recent' }),
+    );
     await clock.advance(900);
     assert.ok((await Promise.all(asking)).every(({ ok }) => ok));
     assert.equal(calls.length, 116);
@@ -238,7 +242,7 @@ describe('the gateway', () => {
       },
     };
     const asking = createGateway({ client: empty, clock, waitMs: 900 }).podCredentials('192.0.2.1', 'reader', {
-      confirm: 'once',
+      check: 'read-unless-recent',
     });
     await clock.advance(1);
     const outcome = await asking;

@@ -3,7 +3,7 @@ import { describe, it } from 'node:test';
 
 import type { PodRecord, PodReading } from '#domain/pod.ts';
 import { PodCache } from '#kubernetes/pod-cache.ts';
-import type { Confirm } from '#rpc/contract.ts';
+import type { AddressCheck } from '#rpc/contract.ts';
 import { Confirmation } from '#server/confirmation.ts';
 
 import { sleep } from '#runtime/clock.ts';
@@ -44,7 +44,7 @@ function confirmationThat(says: (pod: PodRecord) => PodReading = (pod) => ({ kin
     api,
     pod,
     confirmation,
-    confirm: (how: Confirm, of = pod, within = signal) => confirmation.confirm(of, how, within),
+    confirm: (how: AddressCheck, of = pod, within = signal) => confirmation.confirm(of, how, within),
   };
 }
 
@@ -68,7 +68,7 @@ describe('confirmation', () => {
   ];
   for (const [what, says, expected] of readings) {
     it(`${expected === 'holds' ? 'accepts' : 'refuses'} ${what}`, async () => {
-      for (const how of ['once', 'anew', 'certain', 'held'] as const) {
+      for (const how of ['read-unless-recent', 'read', 'read-or-refuse', 'kernel-bound'] as const) {
         const { confirm } = confirmationThat(says);
         assert.equal((await confirm(how)).kind, expected);
       }
@@ -77,30 +77,30 @@ describe('confirmation', () => {
 
   it('takes the address of a pod that is being deleted for its own, but not with a new interface', async () => {
     const { confirm } = confirmationThat((pod) => ({ kind: 'found', pod: { ...pod, terminating: true } }));
-    assert.deepEqual(await confirm('anew'), HOLDS);
-    assert.deepEqual(await confirm('certain'), { kind: 'moved' });
+    assert.deepEqual(await confirm('read'), HOLDS);
+    assert.deepEqual(await confirm('read-or-refuse'), { kind: 'moved' });
   });
 
   it('remembers for ever what the kernel holds, for a while what nothing holds, and never what is in doubt', async () => {
     const { clock, api, confirm } = confirmationThat();
-    await confirm('held');
+    await confirm('kernel-bound');
     await clock.advance(29_999);
-    assert.deepEqual(await confirm('once'), { kind: 'holds', ageMs: 29_999 });
+    assert.deepEqual(await confirm('read-unless-recent'), { kind: 'holds', ageMs: 29_999 });
     assert.equal(api.reads, 1);
     await clock.advance(1);
-    assert.deepEqual(await confirm('held'), { kind: 'holds', ageMs: 30_000 });
+    assert.deepEqual(await confirm('kernel-bound'), { kind: 'holds', ageMs: 30_000 });
     assert.equal(api.reads, 1);
-    assert.deepEqual(await confirm('once'), HOLDS);
+    assert.deepEqual(await confirm('read-unless-recent'), HOLDS);
     assert.equal(api.reads, 2);
-    await confirm('anew');
-    await confirm('certain');
+    await confirm('read');
+    await confirm('read-or-refuse');
     assert.equal(api.reads, 4);
   });
 
   it('tells how long ago it was that the API server confirmed a pod at its present address, and does not ask for that', async () => {
     const { clock, api, pod, confirm, confirmation } = confirmationThat();
     assert.equal(confirmation.confirmedAgoMs(pod), undefined);
-    await confirm('held');
+    await confirm('kernel-bound');
     await clock.advance(40_000);
     assert.equal(confirmation.confirmedAgoMs(pod), 40_000);
     assert.equal(confirmation.confirmedAgoMs({ ...pod, addresses: ['192.0.2.9'] }), undefined);
@@ -109,34 +109,34 @@ describe('confirmation', () => {
 
   it('asks again after the pod got another address, and after it was refused', async () => {
     const { api, pod, confirm } = confirmationThat();
-    await confirm('held');
+    await confirm('kernel-bound');
     const moved = { ...pod, addresses: ['192.0.2.9'] };
     api.says = () => ({ kind: 'found', pod: moved });
-    assert.deepEqual(await confirm('held', moved), HOLDS);
-    assert.deepEqual(await confirm('held', moved), { kind: 'holds', ageMs: 0 });
+    assert.deepEqual(await confirm('kernel-bound', moved), HOLDS);
+    assert.deepEqual(await confirm('kernel-bound', moved), { kind: 'holds', ageMs: 0 });
     assert.equal(api.reads, 2);
-    assert.deepEqual(await confirm('anew', pod), { kind: 'moved' });
-    assert.deepEqual(await confirm('held', moved), HOLDS);
+    assert.deepEqual(await confirm('read', pod), { kind: 'moved' });
+    assert.deepEqual(await confirm('kernel-bound', moved), HOLDS);
     assert.equal(api.reads, 4);
   });
 
   it('forgets a pod that has gone, also one that went while it was asked about', async () => {
     const { api, pods, pod, confirm } = confirmationThat();
-    await confirm('held');
+    await confirm('kernel-bound');
     pods.remove(pod.uid);
-    await confirm('held');
-    await confirm('held');
+    await confirm('kernel-bound');
+    await confirm('kernel-bound');
     assert.equal(api.reads, 3);
   });
 
-  const ages: readonly (readonly [Confirm, number, object])[] = [
-    ['once', 0, { kind: 'holds', ageMs: 0 }],
-    ['anew', 29_999, { kind: 'holds', ageMs: 29_999 }],
-    ['held', 29_999, { kind: 'holds', ageMs: 29_999 }],
-    ['anew', 30_000, { kind: 'unsure' }],
-    ['held', 30_000, { kind: 'unsure' }],
-    ['once', Number.POSITIVE_INFINITY, { kind: 'unsure' }],
-    ['certain', 0, { kind: 'unsure' }],
+  const ages: readonly (readonly [AddressCheck, number, object])[] = [
+    ['read-unless-recent', 0, { kind: 'holds', ageMs: 0 }],
+    ['read', 29_999, { kind: 'holds', ageMs: 29_999 }],
+    ['kernel-bound', 29_999, { kind: 'holds', ageMs: 29_999 }],
+    ['read', 30_000, { kind: 'unsure' }],
+    ['kernel-bound', 30_000, { kind: 'unsure' }],
+    ['read-unless-recent', Number.POSITIVE_INFINITY, { kind: 'unsure' }],
+    ['read-or-refuse', 0, { kind: 'unsure' }],
   ];
   for (const [how, viewAgeMs, expected] of ages) {
     it(`asked ${how}, without the API server and by a view of ${viewAgeMs} ms, says ${JSON.stringify(expected)}`, async () => {
@@ -148,20 +148,20 @@ describe('confirmation', () => {
 
   it('goes on with what was confirmed while the API server is away, where the kernel holds it', async () => {
     const { clock, api, confirm } = confirmationThat();
-    await confirm('anew');
+    await confirm('read');
     api.says = () => AWAY;
     api.viewAgeMs = 3_600_000;
     await clock.advance(3_600_000);
-    assert.deepEqual(await confirm('held'), { kind: 'holds', ageMs: 3_600_000 });
-    assert.deepEqual(await confirm('once'), { kind: 'unsure' });
+    assert.deepEqual(await confirm('kernel-bound'), { kind: 'holds', ageMs: 3_600_000 });
+    assert.deepEqual(await confirm('read-unless-recent'), { kind: 'unsure' });
   });
 
   it('asks the API server twice for a crowd, and answers nobody by what was read before the question', async () => {
     const { clock, api, confirm } = confirmationThat();
     api.tookMs = 100;
-    const first = confirm('anew');
+    const first = confirm('read');
     await clock.advance(50);
-    const crowd = Array.from({ length: 1000 }, () => confirm('anew'));
+    const crowd = Array.from({ length: 1000 }, () => confirm('read'));
     await clock.advance(50);
     assert.deepEqual(await first, HOLDS);
     api.says = () => ({ kind: 'gone' });
@@ -174,7 +174,7 @@ describe('confirmation', () => {
     const { clock, api, pod, confirm } = confirmationThat();
     api.tookMs = 100;
     const impatient = new AbortController();
-    const [leaving, staying] = [confirm('anew', pod, impatient.signal), confirm('anew')];
+    const [leaving, staying] = [confirm('read', pod, impatient.signal), confirm('read')];
     await clock.advance(50);
     impatient.abort();
     assert.deepEqual(await leaving, { kind: 'late' });
@@ -186,7 +186,7 @@ describe('confirmation', () => {
     const { clock, api, confirm } = confirmationThat();
     api.hangs = true;
     api.viewAgeMs = 30_000;
-    const asking = confirm('anew');
+    const asking = confirm('read');
     await clock.advance(500);
     assert.deepEqual(await asking, { kind: 'unsure' });
   });

@@ -9,7 +9,7 @@ import { NodeStore } from '#agent/node/store.ts';
 import { Trust } from '#agent/node/trust.ts';
 import type { Client, Evidence } from '#agent/ports.ts';
 import { failed, type Outcome, succeeded } from '#domain/failure.ts';
-import { credentialsOf, type Confirm, type Holder, type PodBinding } from '#rpc/contract.ts';
+import { credentialsOf, type AddressCheck, type Holder, type PodBinding } from '#rpc/contract.ts';
 import type { QuestionOptions } from '#rpc/gateway.ts';
 
 import { ManualClock } from '../../../support/manual-clock.ts';
@@ -27,7 +27,7 @@ function nodeThat({ serveStaleMs = 30_000, evidence: first = 'if-7', lifeMs = 3_
   const evidence = (): Evidence =>
     kernel.key === '-' ? { kind: 'none', reason: 'a test' } : { kind: 'interface', key: kernel.key };
   const stream = { isLive: true, isQuiet: false, lostMs: 0 };
-  const asked: Confirm[] = [];
+  const asked: AddressCheck[] = [];
   const patience: (number | undefined)[] = [];
   /** Without an answer it hangs. */
   const server: { answer: Outcome<Holder> | undefined } = { answer: succeeded(LISTED) };
@@ -38,7 +38,7 @@ function nodeThat({ serveStaleMs = 30_000, evidence: first = 'if-7', lifeMs = 3_
   const questions: ('role' | 'credentials')[] = [];
   const sts: { failure: Outcome<never> | undefined } = { failure: undefined };
   const answer = <T>(how: QuestionOptions, what: T): Promise<Outcome<Holder & T>> => {
-    asked.push(how.confirm);
+    asked.push(how.check);
     patience.push(how.giveUpAfterMs);
     if (server.answer === undefined) return new Promise(() => {});
     return Promise.resolve(server.answer.ok ? succeeded({ ...server.answer.value, ...what }) : server.answer);
@@ -120,7 +120,7 @@ describe('the memory of a node', () => {
       assert.equal(node.fromMemory(), 'ASIA-identity-1');
       assert.equal(node.roleFromMemory(), 'reader');
       assert.equal(node.source.knownUid?.(ADDRESS), 'uid-1');
-      assert.deepEqual(node.asked, ['anew']);
+      assert.deepEqual(node.asked, ['read']);
     }
   });
 
@@ -176,7 +176,7 @@ describe('the memory of a node', () => {
     assert.equal(node.fromMemory(), undefined);
     assert.equal(node.roleFromMemory(), undefined);
     await node.source.podRole(node.client(), PATIENT);
-    assert.deepEqual(node.asked, ['anew', 'certain']);
+    assert.deepEqual(node.asked, ['read', 'read-or-refuse']);
   });
 
   it('answers no connection of the former pod by what is known of the next', async () => {
@@ -221,7 +221,7 @@ describe('the memory of a node without evidence', () => {
     assert.equal(node.source.knownCredentials?.(another, 'reader'), undefined);
     await node.source.podRole(kept, PATIENT);
     assert.notEqual(node.source.knownCredentials?.(another, 'reader'), undefined);
-    assert.deepEqual(node.asked, ['anew', 'anew', 'anew']);
+    assert.deepEqual(node.asked, ['read', 'read', 'read']);
   });
 
   it('keeps to the time that the server has told', async () => {
