@@ -57,7 +57,7 @@ describe('the only server hangs, and nothing but its word ties addresses to pods
     agent = await cluster.startAgent(server.port, {
       flags: ['--pod-rate=0', '--grpc-keepalive-time-duration=1s', '--grpc-keepalive-timeout-duration=1s'],
     });
-    await agent.child.line(/the server tells what the pods of this node may have/);
+    await agent.child.line(/the server streams what the pods of this node may have/);
   });
 
   after(async () => {

@@ -160,7 +160,7 @@ describe('what a daemon depends on goes away and comes back', () => {
     await world.sts.listener.stop();
     const server = await cluster.startServer();
     const agent = await cluster.startAgent(server.port);
-    await agent.child.line(/the server tells what the pods of this node may have/);
+    await agent.child.line(/the server streams what the pods of this node may have/);
     await endures(
       server,
       /AWS has not accepted the server's own identity yet/,
