@@ -8,7 +8,7 @@ export interface Contestant {
   readonly processes: Readonly<Record<string, number>>;
 }
 
-export interface Contest {
+export interface TakeoverBackoff {
   readonly path: string;
   readonly from: string;
   readonly node: Contestant;
@@ -23,7 +23,7 @@ export interface Contest {
 }
 
 /** One pod with a role, its credentials warm, and all contestants running. */
-export async function openContest(place: Place, hasNodeStore: boolean): Promise<Contest> {
+export async function openContest(place: Place, hasNodeStore: boolean): Promise<TakeoverBackoff> {
   const server = await place.startServer();
   const pod = await place.world.pod({ namespace: 'team', name: 'warm', role: 'warm', nodeName: 'node-1' });
   const path = `${LISTING}warm`;

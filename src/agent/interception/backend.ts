@@ -1,5 +1,5 @@
 import { type CommandOutcome, explainOutcome, type RunCommand } from './command.ts';
-import { METADATA_ADDRESSES } from './wanted.ts';
+import { METADATA_ADDRESSES } from './desired-rules.ts';
 
 /** The two ways to the kernel's packet filter. Both take effect at the same time; other tools look only at their own. */
 export type BackendKind = 'nft' | 'legacy';

@@ -1,5 +1,5 @@
 import { explainOutcome, type RunCommand } from './command.ts';
-import { type Family, METADATA_ADDRESSES } from './wanted.ts';
+import { type Family, METADATA_ADDRESSES } from './desired-rules.ts';
 
 /**
  * Makes the kernel forget connections to the metadata service, so that those opened before the rules meet them with their

@@ -7,7 +7,7 @@ import { forgetConnections } from './connections.ts';
 import type { HostInterface } from './host-interface.ts';
 import { RuleKeeper } from './rule-keeper.ts';
 import { openTables } from './tables.ts';
-import { type Family, wantedBackstop, wantedGuard } from './wanted.ts';
+import { type Family, desiredBackstop, desiredGuard } from './desired-rules.ts';
 
 export interface GuardOnceOptions {
   /** Which forwarded packets are rejected. */
@@ -34,10 +34,10 @@ export type GuardOutcome =
 export async function applyGuardOnce(options: GuardOnceOptions): Promise<GuardOutcome> {
   const { clock, signal, limitMs = 30_000 } = options;
   const endMs = clock.monotonic() + limitMs;
-  const keepers = [wantedGuard, wantedBackstop].flatMap((rulesOf) =>
+  const keepers = [desiredGuard, desiredBackstop].flatMap((rulesOf) =>
     (['ipv4', 'ipv6'] as const).map((family) => {
-      const wanted = rulesOf({ family, hostInterface: options.guardInterface });
-      return new RuleKeeper({ clock, logger: options.logger, metrics: NO_METRICS, wanted, signal });
+      const desired = rulesOf({ family, hostInterface: options.guardInterface });
+      return new RuleKeeper({ clock, logger: options.logger, metrics: NO_METRICS, desired, signal });
     }),
   );
   // A clock's timers keep no process alive, and between two attempts nothing else would.
@@ -46,8 +46,10 @@ export async function applyGuardOnce(options: GuardOnceOptions): Promise<GuardOu
     for (;;) {
       const reason = await attempt(keepers, options);
       if (reason === undefined) {
-        const present = keepers.filter(({ wanted, state }) => wanted.name === 'guard' && state.presence === 'present');
-        return { ok: true, families: present.map((keeper) => keeper.wanted.family) };
+        const present = keepers.filter(
+          ({ desired, state }) => desired.name === 'guard' && state.presence === 'present',
+        );
+        return { ok: true, families: present.map((keeper) => keeper.desired.family) };
       }
       if (signal.aborted || clock.monotonic() >= endMs) return { ok: false, reason };
       await sleep(clock, 1000, signal);
@@ -63,7 +65,7 @@ async function attempt(keepers: readonly RuleKeeper[], options: GuardOnceOptions
   if (!found.ok) return found.reason;
   let reason: string | undefined;
   for (const keeper of keepers) {
-    const { name, family } = keeper.wanted;
+    const { name, family } = keeper.desired;
     const changed = await keeper.check(openTables({ ...options, backend: found.backend, family }));
     if (changed !== 'none') await forgetConnections('direct', { ...options, family });
     if (name === 'guard' && family === 'ipv4' && keeper.state.presence !== 'present') reason = keeper.state.reason;

@@ -11,7 +11,7 @@ import { planRemoval } from './plan.ts';
 import { followDeletions } from './rule-events.ts';
 import { type Presence, RuleKeeper } from './rule-keeper.ts';
 import { openTables } from './tables.ts';
-import { type InterceptionRules, type RuleName, wantedRules, type WantedRules } from './wanted.ts';
+import { type InterceptionRules, type RuleName, desiredRules, type DesiredRules } from './desired-rules.ts';
 
 export interface InterceptionOptions extends InterceptionRules {
   readonly clock: Clock;
@@ -70,11 +70,11 @@ export class Interception {
   constructor(options: InterceptionOptions) {
     this.#options = options;
     this.#signal = AbortSignal.any([options.signal, this.#closing.signal]);
-    this.#keepers = wantedRules(options).map((wanted) => {
+    this.#keepers = desiredRules(options).map((desired) => {
       // A kernel may come without the table of the backstop; the guard is then alone.
-      const isExpected = wanted.family === 'ipv4' || options.hostAddresses.ipv6 !== undefined;
-      const isOptional = wanted.name === 'backstop' || !isExpected;
-      return new RuleKeeper({ ...options, wanted, isOptional, signal: this.#signal });
+      const isExpected = desired.family === 'ipv4' || options.hostAddresses.ipv6 !== undefined;
+      const isOptional = desired.name === 'backstop' || !isExpected;
+      return new RuleKeeper({ ...options, desired, isOptional, signal: this.#signal });
     });
   }
 
@@ -99,7 +99,7 @@ export class Interception {
     if (this.#backend === undefined || names.length === 0) return;
     const limit = new AbortController();
     const cancel = this.#options.clock.after(REMOVAL_LIMIT_MS, () => limit.abort());
-    const keepers = this.#keepers.filter((keeper) => names.includes(keeper.wanted.name));
+    const keepers = this.#keepers.filter((keeper) => names.includes(keeper.desired.name));
     await this.#removeAll(keepers, this.#backend, limit.signal);
     cancel();
   }
@@ -141,10 +141,10 @@ export class Interception {
     const previous = this.#backend;
     const backend = await this.#currentBackend();
     if (backend === undefined) return;
-    const changed = new Map<WantedRules['family'], 'direct' | 'all'>();
+    const changed = new Map<DesiredRules['family'], 'direct' | 'all'>();
     for (const keeper of this.#keepers) {
       if (this.#signal.aborted) return;
-      const { family } = keeper.wanted;
+      const { family } = keeper.desired;
       const tables = openTables({ ...this.#options, backend, family, signal: this.#signal });
       const change = await keeper.check(tables);
       if (change === 'replaced') changed.set(family, 'all');
@@ -179,12 +179,12 @@ export class Interception {
   }
 
   async #removeAll(keepers: readonly RuleKeeper[], backend: Backend, signal: AbortSignal): Promise<void> {
-    for (const { wanted, isNeeded } of keepers) {
-      const tables = openTables({ ...this.#options, backend, family: wanted.family, signal });
-      const read = await tables.readChain(wanted);
-      const lines = read.ok ? planRemoval(read.rules, wanted) : [];
-      const done = read.ok && lines.length > 0 ? await tables.change(wanted, lines) : read;
-      const fields = { rule: wanted.name, family: wanted.family, backend: backend.kind };
+    for (const { desired, isNeeded } of keepers) {
+      const tables = openTables({ ...this.#options, backend, family: desired.family, signal });
+      const read = await tables.readChain(desired);
+      const lines = read.ok ? planRemoval(read.rules, desired) : [];
+      const done = read.ok && lines.length > 0 ? await tables.change(desired, lines) : read;
+      const fields = { rule: desired.name, family: desired.family, backend: backend.kind };
       // Where a table is missing there is nothing to remove.
       if (!done.ok && isNeeded)
         this.#options.logger.warn('an iptables rule could not be removed', { ...fields, reason: done.reason });
@@ -195,11 +195,11 @@ export class Interception {
   /** The worst state among the families. IPv6 counts where the node's address says so, or where it was seen to work. */
   #stateOf(name: RuleName): { readonly presence: Presence; readonly reason: string } {
     if (this.#backend === undefined) return { presence: 'unknown', reason: `iptables: ${this.#backendReason}` };
-    const counted = this.#keepers.filter((keeper) => keeper.wanted.name === name && keeper.isNeeded);
+    const counted = this.#keepers.filter((keeper) => keeper.desired.name === name && keeper.isNeeded);
     const bad = counted.find((keeper) => keeper.state.presence !== 'present');
     if (counted.length === 0) return { presence: 'missing', reason: `${name}: it cannot be put in place here` };
     if (bad === undefined) return { presence: 'present', reason: '' };
-    return { presence: bad.state.presence, reason: `${name} (${bad.wanted.family}): ${bad.state.reason}` };
+    return { presence: bad.state.presence, reason: `${name} (${bad.desired.family}): ${bad.state.reason}` };
   }
 
   #publish(): void {

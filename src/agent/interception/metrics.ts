@@ -1,6 +1,6 @@
 import { Counter, Gauge, type Registry } from 'prom-client';
 
-import type { RuleName } from './wanted.ts';
+import type { RuleName } from './desired-rules.ts';
 
 /** What the interception tells about itself. */
 export interface InterceptionMetrics {

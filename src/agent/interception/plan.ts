@@ -1,5 +1,5 @@
 import type { Rule } from './rules.ts';
-import type { WantedRules } from './wanted.ts';
+import type { DesiredRules } from './desired-rules.ts';
 
 /** What was found wrong with a chain. */
 export type RuleProblem =
@@ -17,7 +17,7 @@ export type RuleProblem =
 export interface Plan {
   /** Nothing: all is as it should be. */
   readonly findings: readonly RuleProblem[];
-  /** Whether the wanted rules take effect as things are, whatever else there is to tidy up. */
+  /** Whether the desired rules take effect as things are, whatever else there is to tidy up. */
   readonly inForce: boolean;
   /** One of the rules that are foreign or in the way, for the log. */
   readonly culprit: string | undefined;
@@ -26,21 +26,21 @@ export interface Plan {
 }
 
 /**
- * What must be done so that a chain holds the wanted rules, each once and before all that is in their way. Idempotent:
- * once the lines are carried out, the next plan is empty. Rules that are neither recognised nor wanted are never touched:
+ * What must be done so that a chain holds the desired rules, each once and before all that is in their way. Idempotent:
+ * once the lines are carried out, the next plan is empty. Rules that are neither recognised nor desired are never touched:
  * what is in the way stays, behind ours.
  */
-export function plan(current: readonly Rule[], wanted: WantedRules): Plan {
-  const rules = current.filter((rule) => rule.chain === wanted.chain);
-  const recognised = rules.filter((rule) => wanted.isRecognised(rule));
-  const foreign = recognised.find((rule) => !isWanted(rule, wanted));
-  const places = wanted.specifications.map((specification) => placesOf(rules, specification, wanted));
+export function plan(current: readonly Rule[], desired: DesiredRules): Plan {
+  const rules = current.filter((rule) => rule.chain === desired.chain);
+  const recognised = rules.filter((rule) => desired.isRecognised(rule));
+  const foreign = recognised.find((rule) => !isDesired(rule, desired));
+  const places = desired.specifications.map((specification) => placesOf(rules, specification, desired));
   const firsts = places.map((found) => found[0] ?? Number.POSITIVE_INFINITY);
   const isMissing = places.some((found) => found.length === 0);
   const isOrdered = firsts.every((place, index) => place > (firsts[index - 1] ?? -1));
   const before = isMissing ? [] : rules.slice(0, Math.max(...firsts));
-  const inTheWay = before.filter((rule) => !isWanted(rule, wanted) && wanted.isInTheWay(rule));
-  const shadow = inTheWay.find((rule) => !wanted.isRecognised(rule));
+  const inTheWay = before.filter((rule) => !isDesired(rule, desired) && desired.isInTheWay(rule));
+  const shadow = inTheWay.find((rule) => !desired.isRecognised(rule));
   const findings: RuleProblem[] = [];
   if (isMissing) findings.push('missing');
   if (places.some((found) => found.length > 1)) findings.push('duplicated');
@@ -51,31 +51,31 @@ export function plan(current: readonly Rule[], wanted: WantedRules): Plan {
     findings,
     inForce: !isMissing && isOrdered && inTheWay.length === 0,
     culprit: (foreign ?? shadow)?.specification,
-    lines: findings.length === 0 ? [] : renewal(recognised, wanted),
+    lines: findings.length === 0 ? [] : renewal(recognised, desired),
   };
 }
 
 /** The rules without those that another agent may have made: for a plan that leaves them alone. */
-export function withoutForeign(current: readonly Rule[], wanted: WantedRules): readonly Rule[] {
-  return current.filter((rule) => !wanted.isRecognised(rule) || isWanted(rule, wanted));
+export function withoutForeign(current: readonly Rule[], desired: DesiredRules): readonly Rule[] {
+  return current.filter((rule) => !desired.isRecognised(rule) || isDesired(rule, desired));
 }
 
-/** The lines that take away exactly the wanted rules, however often they are there; other agents' stay. */
-export function planRemoval(current: readonly Rule[], wanted: WantedRules): readonly string[] {
-  const ours = current.filter((rule) => rule.chain === wanted.chain && isWanted(rule, wanted));
+/** The lines that take away exactly the desired rules, however often they are there; other agents' stay. */
+export function planRemoval(current: readonly Rule[], desired: DesiredRules): readonly string[] {
+  const ours = current.filter((rule) => rule.chain === desired.chain && isDesired(rule, desired));
   return ours.map((rule) => `-D ${rule.chain} ${rule.specification}`);
 }
 
-function placesOf(rules: readonly Rule[], specification: string, wanted: WantedRules): number[] {
-  return rules.flatMap((rule, index) => (wanted.isSame(rule, specification) ? [index] : []));
+function placesOf(rules: readonly Rule[], specification: string, desired: DesiredRules): number[] {
+  return rules.flatMap((rule, index) => (desired.isSame(rule, specification) ? [index] : []));
 }
 
-function isWanted(rule: Rule, wanted: WantedRules): boolean {
-  return wanted.specifications.some((specification) => wanted.isSame(rule, specification));
+function isDesired(rule: Rule, desired: DesiredRules): boolean {
+  return desired.specifications.some((specification) => desired.isSame(rule, specification));
 }
 
-function renewal(recognised: readonly Rule[], wanted: WantedRules): string[] {
+function renewal(recognised: readonly Rule[], desired: DesiredRules): string[] {
   const deletions = recognised.map((rule) => `-D ${rule.chain} ${rule.specification}`);
-  const insertions = wanted.specifications.map((text, index) => `-I ${wanted.chain} ${index + 1} ${text}`);
+  const insertions = desired.specifications.map((text, index) => `-I ${desired.chain} ${index + 1} ${text}`);
   return [...deletions, ...insertions];
 }

@@ -2,12 +2,12 @@ import type { Clock } from '#runtime/clock.ts';
 import type { Fields, Logger } from '#telemetry/logger.ts';
 
 import { shorten } from './command.ts';
-import { type Contest, createContest } from './contest.ts';
+import { type TakeoverBackoff, createTakeoverBackoff } from './takeover-backoff.ts';
 import type { InterceptionMetrics } from './metrics.ts';
 import { plan, type Plan, withoutForeign } from './plan.ts';
 import type { Rule } from './rules.ts';
 import type { Tables } from './tables.ts';
-import type { WantedRules } from './wanted.ts';
+import type { DesiredRules } from './desired-rules.ts';
 
 export type Presence = 'present' | 'missing' | 'unknown';
 
@@ -21,7 +21,7 @@ export interface RuleState {
 export type Change = 'none' | 'placed' | 'replaced';
 
 export interface RuleKeeperOptions {
-  readonly wanted: WantedRules;
+  readonly desired: DesiredRules;
   readonly clock: Clock;
   readonly logger: Logger;
   readonly metrics: InterceptionMetrics;
@@ -39,27 +39,27 @@ const LOG_INTERVAL_MS = 10_000;
 
 /** Keeps one rule, or the two of the guard, in one family in place, and remembers what it has said about it. */
 export class RuleKeeper {
-  readonly wanted: WantedRules;
+  readonly desired: DesiredRules;
   readonly #clock: Clock;
   readonly #logger: Logger;
   readonly #metrics: InterceptionMetrics;
   readonly #signal: AbortSignal;
   readonly #isOptional: boolean;
-  readonly #contest: Contest;
+  readonly #takeoverBackoff: TakeoverBackoff;
   readonly #lastLoggedMs = new Map<string, number>();
   #state: RuleState = { presence: 'unknown', reason: 'it has not been looked at yet' };
   #wasPlaced = false;
   #failure = '';
   #nextCheckMs = 0;
 
-  constructor({ wanted, clock, logger, metrics, signal, isOptional = false }: RuleKeeperOptions) {
-    this.wanted = wanted;
+  constructor({ desired, clock, logger, metrics, signal, isOptional = false }: RuleKeeperOptions) {
+    this.desired = desired;
     this.#clock = clock;
     this.#logger = logger;
     this.#metrics = metrics;
     this.#signal = signal;
     this.#isOptional = isOptional;
-    this.#contest = createContest(clock);
+    this.#takeoverBackoff = createTakeoverBackoff(clock);
   }
 
   get state(): RuleState {
@@ -79,29 +79,29 @@ export class RuleKeeper {
   /** Looks, and puts in place what is not. Never rejects. */
   async check(tables: Tables): Promise<Change> {
     if (this.#clock.monotonic() < this.#nextCheckMs) return 'none';
-    const read = await tables.readChain(this.wanted);
+    const read = await tables.readChain(this.desired);
     if (!read.ok) return this.#fail('unknown', read.reason);
     const found = this.#planFor(read.rules);
     if (found.lines.length === 0) {
       this.#succeed(found);
       return 'none';
     }
-    const changed = await tables.change(this.wanted, found.lines);
+    const changed = await tables.change(this.desired, found.lines);
     if (!changed.ok) return this.#fail(found.inForce ? 'present' : 'missing', changed.reason);
     this.#report(found);
-    const again = await tables.readChain(this.wanted);
+    const again = await tables.readChain(this.desired);
     if (!again.ok) this.#fail('unknown', again.reason);
-    else if (plan(again.rules, this.wanted).inForce) this.#succeed({ ...found, inForce: true });
+    else if (plan(again.rules, this.desired).inForce) this.#succeed({ ...found, inForce: true });
     else this.#fail('missing', 'it was put in place and is not in force');
     return found.findings.includes('foreign') ? 'replaced' : 'placed';
   }
 
   /** What is to be done now; without any lines also when it is another agent's turn. */
   #planFor(rules: readonly Rule[]): Plan {
-    const found = plan(rules, this.wanted);
-    if (!found.findings.includes('foreign') || this.#contest.mayReplace()) return found;
+    const found = plan(rules, this.desired);
+    if (!found.findings.includes('foreign') || this.#takeoverBackoff.mayReplace()) return found;
     // A guard for another interface does no harm beside ours. Two redirects cannot both be in force.
-    if (this.wanted.name !== 'redirect') return plan(withoutForeign(rules, this.wanted), this.wanted);
+    if (this.desired.name !== 'redirect') return plan(withoutForeign(rules, this.desired), this.desired);
     return { ...found, lines: [] };
   }
 
@@ -122,7 +122,7 @@ export class RuleKeeper {
   #fail(presence: Presence, reason: string): 'none' {
     if (this.#signal.aborted) return 'none';
     this.#state = { presence, reason };
-    if (this.isNeeded) this.#metrics.failed(this.wanted.name);
+    if (this.isNeeded) this.#metrics.failed(this.desired.name);
     else this.#nextCheckMs = this.#clock.monotonic() + OPTIONAL_INTERVAL_MS;
     if (reason !== this.#failure) {
       this.#logger.warn('an iptables rule could not be read or put in place', { ...this.#fields(), reason });
@@ -135,12 +135,12 @@ export class RuleKeeper {
     const culprit = found.culprit === undefined ? undefined : shorten(found.culprit);
     const fields = { ...this.#fields(), found: found.findings.join(','), culprit };
     if (this.#wasPlaced) {
-      this.#metrics.restored(this.wanted.name);
+      this.#metrics.restored(this.desired.name);
       this.#warnNowAndThen('an iptables rule was restored', fields);
     } else {
       this.#logger.info('an iptables rule was put in place', fields);
     }
-    if (found.findings.includes('foreign') && this.#contest.replaced()) {
+    if (found.findings.includes('foreign') && this.#takeoverBackoff.replaced()) {
       this.#warnNowAndThen(
         'another program keeps replacing an iptables rule: only one agent may run on a node',
         fields,
@@ -157,6 +157,6 @@ export class RuleKeeper {
   }
 
   #fields(): Fields {
-    return { rule: this.wanted.name, family: this.wanted.family };
+    return { rule: this.desired.name, family: this.desired.family };
   }
 }

@@ -1,7 +1,7 @@
 import type { Backend } from './backend.ts';
 import { type CommandOutcome, explainOutcome, type RunCommand } from './command.ts';
 import { parseRules, type Rule } from './rules.ts';
-import type { Family, WantedRules } from './wanted.ts';
+import type { Family, DesiredRules } from './desired-rules.ts';
 
 export type ReadResult =
   | { readonly ok: true; readonly rules: readonly Rule[] }
@@ -10,9 +10,9 @@ export type ChangeResult = { readonly ok: true } | { readonly ok: false; readonl
 
 /** The chains of one family, through one backend. */
 export interface Tables {
-  readChain(wanted: Pick<WantedRules, 'table' | 'chain'>): Promise<ReadResult>;
+  readChain(desired: Pick<DesiredRules, 'table' | 'chain'>): Promise<ReadResult>;
   /** Carries out all of the lines or, when one cannot be, none. */
-  change(wanted: Pick<WantedRules, 'table'>, lines: readonly string[]): Promise<ChangeResult>;
+  change(desired: Pick<DesiredRules, 'table'>, lines: readonly string[]): Promise<ChangeResult>;
 }
 
 export interface TablesOptions {

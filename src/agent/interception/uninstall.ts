@@ -8,7 +8,7 @@ import { explainOutcome, type RunCommand } from './command.ts';
 import { ANY_INTERFACE } from './host-interface.ts';
 import type { Rule } from './rules.ts';
 import { openTables } from './tables.ts';
-import { type Family, isRedirectTo, wantedBackstop, wantedGuard, type WantedRules } from './wanted.ts';
+import { type Family, isRedirectTo, desiredBackstop, desiredGuard, type DesiredRules } from './desired-rules.ts';
 
 export interface UninstallOptions {
   /** The addresses of the node, and the port, that a redirect of ours leads to: another program's stays. */
@@ -89,7 +89,7 @@ async function installedBackends({ run, signal }: UninstallOptions): Promise<Bac
 const TIMEOUT_MS = 8000;
 
 /** One chain in which rules of ours may stand. */
-interface Place extends Pick<WantedRules, 'name' | 'table' | 'chain'> {
+interface Place extends Pick<DesiredRules, 'name' | 'table' | 'chain'> {
   readonly isOurs: (rule: Rule) => boolean;
 }
 
@@ -122,7 +122,7 @@ async function removeFrom(backend: Backend, family: Family, options: UninstallOp
 
 function placesOf(family: Family, { addresses, port }: UninstallOptions): Place[] {
   const own = addresses.filter((address) => isIPv6(address) === (family === 'ipv6'));
-  const guards = [wantedGuard, wantedBackstop].map((rulesOf) => {
+  const guards = [desiredGuard, desiredBackstop].map((rulesOf) => {
     const guard = rulesOf({ family, hostInterface: ANY_INTERFACE });
     return { ...guard, isOurs: (rule: Rule) => guard.isRecognised(rule) };
   });

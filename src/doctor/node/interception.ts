@@ -2,7 +2,7 @@ import { type Backend, findBackend } from '#agent/interception/backend.ts';
 import type { HostAddresses } from '#agent/interception/host-addresses.ts';
 import type { HostInterface } from '#agent/interception/host-interface.ts';
 import { plan } from '#agent/interception/plan.ts';
-import { wantedRules, type WantedRules } from '#agent/interception/wanted.ts';
+import { desiredRules, type DesiredRules } from '#agent/interception/desired-rules.ts';
 
 import { type Observation, cannotTell, ok, wrong } from '../finding.ts';
 import { readChain, type ReadChainOptions } from './read-chain.ts';
@@ -23,10 +23,10 @@ export async function checkInterception(options: InterceptionCheckOptions): Prom
   if (!found.ok) return [cannotTell(found.reason, 'run this as root with NET_ADMIN, in the agent’s own container')];
   const { hostAddresses = { ipv4: undefined, ipv6: undefined } } = options;
   const observations: Observation[] = [ok(`the node’s rules are those of ${found.backend.command}`)];
-  for (const wanted of wantedRules({ ...options, hostAddresses })) {
+  for (const desired of desiredRules({ ...options, hostAddresses })) {
     // IPv6 is expected where --host says so; the guard for it is put in wherever ip6tables works.
-    if (wanted.family === 'ipv6' && hostAddresses.ipv6 === undefined) continue;
-    observations.push(await checkRules(wanted, found.backend, options));
+    if (desired.family === 'ipv6' && hostAddresses.ipv6 === undefined) continue;
+    observations.push(await checkRules(desired, found.backend, options));
   }
   if (options.hostAddresses === undefined) {
     observations.push(
@@ -37,25 +37,25 @@ export async function checkInterception(options: InterceptionCheckOptions): Prom
 }
 
 async function checkRules(
-  wanted: WantedRules,
+  desired: DesiredRules,
   backend: Backend,
   options: InterceptionCheckOptions,
 ): Promise<Observation> {
-  const what = `the ${wanted.name} (${wanted.family}, ${wanted.table} ${wanted.chain})`;
-  const read = await readChain(wanted, backend, options);
+  const what = `the ${desired.name} (${desired.family}, ${desired.table} ${desired.chain})`;
+  const read = await readChain(desired, backend, options);
   if (!read.ok) {
-    const isUnneeded = wanted.name === 'backstop';
+    const isUnneeded = desired.name === 'backstop';
     const fix = isUnneeded
       ? 'a kernel without the table `security` does without it'
       : 'run this as root with NET_ADMIN, in the agent’s own container';
     return cannotTell(`${what} cannot be read: ${read.reason}`, fix);
   }
-  const { inForce, findings, culprit } = plan(read.rules, wanted);
+  const { inForce, findings, culprit } = plan(read.rules, desired);
   if (inForce) return ok(`${what} is in place and comes first`);
   if (options.beforeStart && findings.includes('missing')) {
     return cannotTell(`${what} is not there yet`, 'the agent installs it when it starts');
   }
-  if (findings.includes('missing')) return missing(what, wanted, backend, options);
+  if (findings.includes('missing')) return missing(what, desired, backend, options);
   const says = findings.includes('disordered') ? 'its rules are in the wrong order' : 'another rule comes before it';
   const fix =
     'the agent puts its rules first every few seconds: does it run with --iptables? what else writes rules here?';
@@ -65,20 +65,21 @@ async function checkRules(
 /** Absent, or written by a tool of the other kind. */
 async function missing(
   what: string,
-  wanted: WantedRules,
+  desired: DesiredRules,
   backend: Backend,
   options: InterceptionCheckOptions,
 ): Promise<Observation> {
   const kind = backend.kind === 'nft' ? 'legacy' : 'nft';
   const other = { kind, command: `iptables-${kind}` } as const;
-  const read = await readChain(wanted, other, options);
-  if (read.ok && plan(read.rules, wanted).inForce) {
+  const read = await readChain(desired, other, options);
+  if (read.ok && plan(read.rules, desired).inForce) {
     const fix = `restart the agent, so that it finds the node’s backend again, and flush what stands in ${other.command}`;
     return wrong(`${what} is in ${other.command}, while this node uses ${backend.command}`, fix);
   }
-  const danger = wanted.name === 'redirect' ? 'pods are not redirected to the agent' : 'pods may reach the node’s role';
+  const danger =
+    desired.name === 'redirect' ? 'pods are not redirected to the agent' : 'pods may reach the node’s role';
   const fix =
-    wanted.name === 'redirect'
+    desired.name === 'redirect'
       ? 'does the agent run with --iptables, and with this --host, --port and --host-interface?'
       : '`kiam agent --guard-only` puts it in; run it as an init container';
   return wrong(`${what} is missing: ${danger}`, fix);

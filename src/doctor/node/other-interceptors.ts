@@ -1,7 +1,7 @@
 import type { HostAddresses } from '#agent/interception/host-addresses.ts';
 import type { HostInterface } from '#agent/interception/host-interface.ts';
 import type { Rule } from '#agent/interception/rules.ts';
-import { wantedRedirect, type WantedRules } from '#agent/interception/wanted.ts';
+import { desiredRedirect, type DesiredRules } from '#agent/interception/desired-rules.ts';
 import type { Clock } from '#runtime/clock.ts';
 
 import { type Observation, ok, wrong } from '../finding.ts';
@@ -24,7 +24,7 @@ const FIX = 'only one of them may run on a node: delete the other’s DaemonSet,
 export async function checkOtherInterceptors(options: InterceptorsCheckOptions): Promise<Observation[]> {
   const { hostAddresses, port, hostInterface, clock, signal } = options;
   const address = hostAddresses?.ipv4 ?? '';
-  const ours = wantedRedirect({ family: 'ipv4', hostInterface, address, port });
+  const ours = desiredRedirect({ family: 'ipv4', hostInterface, address, port });
   const found: Observation[] = [];
   const seen = new Set<string>([`${address}:${port}`]);
   for (const kind of ['nft', 'legacy'] as const) {
@@ -49,12 +49,12 @@ export async function checkOtherInterceptors(options: InterceptorsCheckOptions):
 /** Redirects of the metadata service that are not ours; none where they cannot be read, which the check of our own rules tells. */
 async function foreignRules(
   kind: 'nft' | 'legacy',
-  ours: WantedRules,
+  ours: DesiredRules,
   options: InterceptorsCheckOptions,
 ): Promise<readonly Rule[]> {
   const backend = { kind, command: `iptables-${kind}` };
   const read = await readChain(ours, backend, options);
   if (!read.ok) return [];
-  const [wanted = ''] = ours.specifications;
-  return read.rules.filter((rule) => ours.isRecognised(rule) && !ours.isSame(rule, wanted));
+  const [desired = ''] = ours.specifications;
+  return read.rules.filter((rule) => ours.isRecognised(rule) && !ours.isSame(rule, desired));
 }

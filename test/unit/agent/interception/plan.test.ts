@@ -4,7 +4,12 @@ import { test } from 'node:test';
 import { parseHostInterface, type HostInterface } from '#agent/interception/host-interface.ts';
 import { plan, planRemoval, withoutForeign } from '#agent/interception/plan.ts';
 import { parseRules } from '#agent/interception/rules.ts';
-import { wantedBackstop, wantedGuard, wantedRedirect, type WantedRules } from '#agent/interception/wanted.ts';
+import {
+  desiredBackstop,
+  desiredGuard,
+  desiredRedirect,
+  type DesiredRules,
+} from '#agent/interception/desired-rules.ts';
 
 function hostInterface(text: string): HostInterface {
   const parsed = parseHostInterface(text);
@@ -12,22 +17,22 @@ function hostInterface(text: string): HostInterface {
   return parsed.hostInterface;
 }
 
-const redirect = wantedRedirect({
+const redirect = desiredRedirect({
   family: 'ipv4',
   hostInterface: hostInterface('veth+'),
   address: '192.0.2.1',
   port: 3100,
 });
-const guard = wantedGuard({ family: 'ipv4', hostInterface: hostInterface('veth+') });
-const backstop = wantedBackstop({ family: 'ipv4', hostInterface: hostInterface('veth+') });
-const redirectAny = wantedRedirect({
+const guard = desiredGuard({ family: 'ipv4', hostInterface: hostInterface('veth+') });
+const backstop = desiredBackstop({ family: 'ipv4', hostInterface: hostInterface('veth+') });
+const redirectAny = desiredRedirect({
   family: 'ipv4',
   hostInterface: hostInterface('+'),
   address: '192.0.2.1',
   port: 3100,
 });
-const guardAny = wantedGuard({ family: 'ipv4', hostInterface: hostInterface('+') });
-const redirect6 = wantedRedirect({
+const guardAny = desiredGuard({ family: 'ipv4', hostInterface: hostInterface('+') });
+const redirect6 = desiredRedirect({
   family: 'ipv6',
   hostInterface: hostInterface('!eth0'),
   address: '2001:db8::1',
@@ -52,7 +57,7 @@ const OTHER_GUARD = GUARD.map((line) => line.replace('veth+', 'docker0'));
 
 interface Case {
   readonly name: string;
-  readonly wanted: WantedRules;
+  readonly desired: DesiredRules;
   readonly current: readonly string[];
   readonly findings: string;
   readonly inForce: boolean;
@@ -60,18 +65,18 @@ interface Case {
   readonly after: readonly string[];
 }
 
-const shadowing = (line: string, wanted = redirect, ours: readonly string[] = [OURS]): Case => ({
+const shadowing = (line: string, desired = redirect, ours: readonly string[] = [OURS]): Case => ({
   name: `a rule that may take the packets is moved behind ours: ${line}`,
-  wanted,
+  desired,
   current: [line, ...ours],
   findings: 'shadowed',
   inForce: false,
   after: [...ours, line],
 });
 
-const harmless = (line: string, wanted = redirect, ours: readonly string[] = [OURS]): Case => ({
+const harmless = (line: string, desired = redirect, ours: readonly string[] = [OURS]): Case => ({
   name: `a rule that cannot take the packets may stay in front: ${line}`,
-  wanted,
+  desired,
   current: [line, ...ours],
   findings: '',
   inForce: true,
@@ -79,11 +84,11 @@ const harmless = (line: string, wanted = redirect, ours: readonly string[] = [OU
 });
 
 const cases: readonly Case[] = [
-  { name: 'an empty chain', wanted: redirect, current: [], findings: 'missing', inForce: false, after: [OURS] },
-  { name: 'all is well', wanted: redirect, current: [OURS], findings: '', inForce: true, after: [OURS] },
+  { name: 'an empty chain', desired: redirect, current: [], findings: 'missing', inForce: false, after: [OURS] },
+  { name: 'all is well', desired: redirect, current: [OURS], findings: '', inForce: true, after: [OURS] },
   {
     name: 'the same with its options in another order, as other versions print them',
-    wanted: redirect,
+    desired: redirect,
     current: [
       '-A PREROUTING -i veth+ -p tcp -d 169.254.169.254 -m tcp --dport 80 -j DNAT --to-destination 192.0.2.1:3100',
     ],
@@ -95,7 +100,7 @@ const cases: readonly Case[] = [
   },
   {
     name: 'doubled, as two starts of a program that only appends leave it',
-    wanted: redirect,
+    desired: redirect,
     current: [OURS, SERVICES, OURS],
     findings: 'duplicated',
     inForce: true,
@@ -103,7 +108,7 @@ const cases: readonly Case[] = [
   },
   {
     name: "Kiam's rule with another address",
-    wanted: redirect,
+    desired: redirect,
     current: [OLD],
     findings: 'missing,foreign',
     inForce: false,
@@ -111,7 +116,7 @@ const cases: readonly Case[] = [
   },
   {
     name: "Kiam's rule for another interface, in front of ours, twice",
-    wanted: redirect,
+    desired: redirect,
     current: [OLD.replace('-i veth+', '! -i eth0'), OLD.replace('-i veth+', '! -i eth0'), OURS],
     findings: 'foreign',
     inForce: false,
@@ -119,7 +124,7 @@ const cases: readonly Case[] = [
   },
   {
     name: 'a foreign rule behind ours is tidied up, though ours is in force',
-    wanted: redirect,
+    desired: redirect,
     current: [OURS, OLD],
     findings: 'foreign',
     inForce: true,
@@ -143,20 +148,20 @@ const cases: readonly Case[] = [
   harmless('-A PREROUTING -m recent --set --name seen --rsource'),
   harmless('-A PREROUTING -i lo -j ACCEPT'),
   harmless('-A PREROUTING -d 169.254.169.254/32 -j LOG --log-prefix "metadata "'),
-  { name: 'IPv6: missing', wanted: redirect6, current: [], findings: 'missing', inForce: false, after: [OURS_6] },
+  { name: 'IPv6: missing', desired: redirect6, current: [], findings: 'missing', inForce: false, after: [OURS_6] },
   {
     name: 'IPv6: the address may be spelt differently',
-    wanted: redirect6,
+    desired: redirect6,
     current: [OURS_6.replace('fd00:ec2::254', 'fd00:0ec2::0254').replace('2001:db8::1', '2001:db8:0::1')],
     findings: '',
     inForce: true,
     after: [OURS_6.replace('fd00:ec2::254', 'fd00:0ec2::0254').replace('2001:db8::1', '2001:db8:0::1')],
   },
-  { name: 'no guard', wanted: guard, current: [], findings: 'missing', inForce: false, after: GUARD },
-  { name: 'a guard', wanted: guard, current: GUARD, findings: '', inForce: true, after: GUARD },
+  { name: 'no guard', desired: guard, current: [], findings: 'missing', inForce: false, after: GUARD },
+  { name: 'a guard', desired: guard, current: GUARD, findings: '', inForce: true, after: GUARD },
   {
     name: 'half a guard',
-    wanted: guard,
+    desired: guard,
     current: GUARD.slice(1),
     findings: 'missing',
     inForce: false,
@@ -164,7 +169,7 @@ const cases: readonly Case[] = [
   },
   {
     name: 'a guard the wrong way round never resets a connection',
-    wanted: guard,
+    desired: guard,
     current: GUARD.toReversed(),
     findings: 'disordered',
     inForce: false,
@@ -172,7 +177,7 @@ const cases: readonly Case[] = [
   },
   {
     name: 'a guard of an older configuration',
-    wanted: guard,
+    desired: guard,
     current: [...OTHER_GUARD, '-A FORWARD -j ACCEPT', ...GUARD],
     findings: 'foreign,shadowed',
     inForce: false,
@@ -180,16 +185,16 @@ const cases: readonly Case[] = [
   },
   {
     name: 'an accepting rule between the two halves',
-    wanted: guard,
+    desired: guard,
     current: [GUARD[0] ?? '', '-A FORWARD -i veth+ -j ACCEPT', GUARD[1] ?? ''],
     findings: 'shadowed',
     inForce: false,
     after: [...GUARD, '-A FORWARD -i veth+ -j ACCEPT'],
   },
-  { name: 'no guard', wanted: guardAny, current: [], findings: 'missing', inForce: false, after: GUARD_ANY },
+  { name: 'no guard', desired: guardAny, current: [], findings: 'missing', inForce: false, after: GUARD_ANY },
   {
     name: 'a guard for all interfaces',
-    wanted: guardAny,
+    desired: guardAny,
     current: GUARD_ANY,
     findings: '',
     inForce: true,
@@ -197,7 +202,7 @@ const cases: readonly Case[] = [
   },
   {
     name: 'a guard for one interface where one for all is wanted',
-    wanted: guardAny,
+    desired: guardAny,
     current: GUARD,
     findings: 'missing,foreign',
     inForce: false,
@@ -205,7 +210,7 @@ const cases: readonly Case[] = [
   },
   {
     name: 'a guard for all interfaces where one for a single one is wanted',
-    wanted: guard,
+    desired: guard,
     current: GUARD_ANY,
     findings: 'missing,foreign',
     inForce: false,
@@ -213,7 +218,7 @@ const cases: readonly Case[] = [
   },
   {
     name: 'a redirect for all interfaces in place of one for a single one',
-    wanted: redirectAny,
+    desired: redirectAny,
     current: [OURS],
     findings: 'missing,foreign',
     inForce: false,
@@ -228,11 +233,11 @@ const cases: readonly Case[] = [
   harmless('-A FORWARD -m conntrack --ctstate INVALID -j DROP', guard, GUARD),
   harmless('-A FORWARD -d 10.0.0.0/8 -j ACCEPT', guard, GUARD),
   harmless('-A FORWARD -i eth0 -j ACCEPT', guard, GUARD),
-  { name: 'no backstop', wanted: backstop, current: [], findings: 'missing', inForce: false, after: BACKSTOP },
-  { name: 'a backstop', wanted: backstop, current: BACKSTOP, findings: '', inForce: true, after: BACKSTOP },
+  { name: 'no backstop', desired: backstop, current: [], findings: 'missing', inForce: false, after: BACKSTOP },
+  { name: 'a backstop', desired: backstop, current: BACKSTOP, findings: '', inForce: true, after: BACKSTOP },
   {
     name: 'a backstop that lets everything but TCP pass',
-    wanted: backstop,
+    desired: backstop,
     current: BACKSTOP.map((line) => line.replace('-m comment', '-p tcp -m comment')),
     findings: 'missing,foreign',
     inForce: false,
@@ -242,14 +247,14 @@ const cases: readonly Case[] = [
   harmless('-A FORWARD -j SECMARK --selctx system_u:object_r:packet_t:s0', backstop, BACKSTOP),
 ];
 
-for (const { name, wanted, current, findings, inForce, after } of cases) {
-  test(`${wanted.name} plan, ${name}`, () => {
-    const found = plan(parseRules(current.join('\n')), wanted);
+for (const { name, desired, current, findings, inForce, after } of cases) {
+  test(`${desired.name} plan, ${name}`, () => {
+    const found = plan(parseRules(current.join('\n')), desired);
     assert.equal(found.findings.join(','), findings);
     assert.equal(found.inForce, inForce);
     const chain = carryOut(current, found.lines);
     assert.deepEqual(chain, after);
-    assert.deepEqual(plan(parseRules(chain.join('\n')), wanted).lines, [], 'a second plan has nothing to do');
+    assert.deepEqual(plan(parseRules(chain.join('\n')), desired).lines, [], 'a second plan has nothing to do');
   });
 }
 

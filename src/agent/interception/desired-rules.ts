@@ -14,7 +14,7 @@ export type RuleName = 'redirect' | 'guard' | 'backstop';
 export const METADATA_ADDRESSES = { ipv4: '169.254.169.254', ipv6: 'fd00:ec2::254' } as const;
 
 /** What a chain must hold before anything else that could decide about the same packets. */
-export interface WantedRules {
+export interface DesiredRules {
   readonly name: RuleName;
   readonly family: Family;
   readonly table: 'nat' | 'filter' | 'security';
@@ -29,7 +29,7 @@ export interface WantedRules {
   isInTheWay(rule: Rule): boolean;
 }
 
-export interface WantedOptions {
+export interface DesiredOptions {
   readonly family: Family;
   /** The interface by which the packets that a rule is for come in. */
   readonly hostInterface: HostInterface;
@@ -46,23 +46,28 @@ export interface InterceptionRules {
 }
 
 /** All that an agent keeps, in the order in which it is put in place: what protects comes first, and what is seldom needed last. */
-export function wantedRules({ hostAddresses, port, hostInterface, guardInterface }: InterceptionRules): WantedRules[] {
+export function desiredRules({
+  hostAddresses,
+  port,
+  hostInterface,
+  guardInterface,
+}: InterceptionRules): DesiredRules[] {
   const families = ['ipv4', 'ipv6'] as const;
   const kept = families.flatMap((family) => {
     const address = hostAddresses[family];
-    const guard = wantedGuard({ family, hostInterface: guardInterface });
-    return address === undefined ? [guard] : [guard, wantedRedirect({ family, hostInterface, address, port })];
+    const guard = desiredGuard({ family, hostInterface: guardInterface });
+    return address === undefined ? [guard] : [guard, desiredRedirect({ family, hostInterface, address, port })];
   });
-  return [...kept, ...families.map((family) => wantedBackstop({ family, hostInterface: guardInterface }))];
+  return [...kept, ...families.map((family) => desiredBackstop({ family, hostInterface: guardInterface }))];
 }
 
 /**
  * Kiam's own rule, to the letter (Kiam, pkg/iptables/iptables.go; docs/specification.md, 4), so that either program recognises
  * the other's.
  */
-export function wantedRedirect(
-  options: WantedOptions & { readonly address: string; readonly port: number },
-): WantedRules {
+export function desiredRedirect(
+  options: DesiredOptions & { readonly address: string; readonly port: number },
+): DesiredRules {
   const { family, hostInterface, address, port } = options;
   const destination = family === 'ipv6' ? `[${address}]:${port}` : `${address}:${port}`;
   const specification = `${matchOf(options)} -p tcp -m tcp --dport 80 -j DNAT --to-destination ${destination}`;
@@ -105,7 +110,7 @@ const GUARD_COMMENT = 'kiam-guard';
  * for that: a pod can have them unpacked from a tunnel, or sent by way of a Service's node port. TCP gets a reset, because an
  * established connection takes no notice of ICMP errors (RFC 5461, section 2).
  */
-export function wantedGuard(options: WantedOptions): WantedRules {
+export function desiredGuard(options: DesiredOptions): DesiredRules {
   const start = matchOf(options);
   const unreachable = options.family === 'ipv6' ? 'icmp6-port-unreachable' : 'icmp-port-unreachable';
   const tcp = `${start} -p tcp -m comment --comment ${GUARD_COMMENT} -j REJECT --reject-with tcp-reset`;
@@ -129,7 +134,7 @@ export function wantedGuard(options: WantedOptions): WantedRules {
  * linux/netfilter_ipv4.h), so that the guard's prompt refusal comes first as long as it is there; the only tables that
  * have REJECT are those of `filter` (iptables-extensions(8)), and here packets are dropped.
  */
-export function wantedBackstop(options: WantedOptions): WantedRules {
+export function desiredBackstop(options: DesiredOptions): DesiredRules {
   return {
     ...rulesOfForward(options),
     name: 'backstop',
@@ -140,7 +145,9 @@ export function wantedBackstop(options: WantedOptions): WantedRules {
 }
 
 /** What guard and backstop have in common. */
-function rulesOfForward(options: WantedOptions): Pick<WantedRules, 'family' | 'chain' | 'isRecognised' | 'isInTheWay'> {
+function rulesOfForward(
+  options: DesiredOptions,
+): Pick<DesiredRules, 'family' | 'chain' | 'isRecognised' | 'isInTheWay'> {
   return {
     family: options.family,
     chain: 'FORWARD',
@@ -149,11 +156,11 @@ function rulesOfForward(options: WantedOptions): Pick<WantedRules, 'family' | 'c
   };
 }
 
-function matchOf({ family, hostInterface }: WantedOptions): string {
+function matchOf({ family, hostInterface }: DesiredOptions): string {
   return `-d ${hostRoute(family)} ${interfaceMatch(hostInterface)}`.trimEnd();
 }
 
-function isRuleOfGuard(rule: Rule, { family, hostInterface }: WantedOptions): boolean {
+function isRuleOfGuard(rule: Rule, { family, hostInterface }: DesiredOptions): boolean {
   return (
     rule.comment === GUARD_COMMENT &&
     isDestination(rule, family) &&
@@ -237,7 +244,7 @@ const DECIDING_TARGETS: ReadonlySet<string> = new Set('ACCEPT DNAT NETMAP NFQUEU
  * them and stay in front, and they are for services' addresses. Should one of them lead to the metadata service all the
  * same, the guard is in place behind it.
  */
-function mayTakeRedirected(rule: Rule, options: WantedOptions): boolean {
+function mayTakeRedirected(rule: Rule, options: DesiredOptions): boolean {
   if (rule.target === undefined) return !rule.isReadable;
   if (PASSING_TARGETS.has(rule.target ?? '') || !mayMatch(rule, options)) return false;
   if (rule.protocol !== undefined && !rule.protocol.inverted && !isTcp(rule) && rule.protocol.value !== 'all')
@@ -248,14 +255,14 @@ function mayTakeRedirected(rule: Rule, options: WantedOptions): boolean {
 }
 
 /** Before the guard nothing may stand that could accept: that includes chains of which only the name is known here. */
-function mayLetForwardedPass(rule: Rule, options: WantedOptions): boolean {
+function mayLetForwardedPass(rule: Rule, options: DesiredOptions): boolean {
   if (rule.target === undefined) return !rule.isReadable;
   if (rule.target === 'DROP' || rule.target === 'REJECT' || PASSING_TARGETS.has(rule.target ?? '')) return false;
   return mayMatch(rule, options);
 }
 
 /** Whether a packet of a pod to the metadata service can satisfy a rule, as far as address and interface tell. */
-function mayMatch(rule: Rule, { family, hostInterface }: WantedOptions): boolean {
+function mayMatch(rule: Rule, { family, hostInterface }: DesiredOptions): boolean {
   const { destination, inInterface } = rule;
   if (destination !== undefined && contains(destination.value, family) === destination.inverted) return false;
   if (inInterface === undefined) return true;

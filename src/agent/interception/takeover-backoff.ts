@@ -2,7 +2,7 @@ import { createBackoff } from '#runtime/backoff.ts';
 import type { Clock } from '#runtime/clock.ts';
 
 /** Whether another program keeps putting its own rule in place of ours. */
-export interface Contest {
+export interface TakeoverBackoff {
   /** False while it is the other's turn. */
   mayReplace(): boolean;
   /** Tells that a rule of another program was replaced. True when this one was once too often: from now on we yield. */
@@ -17,7 +17,7 @@ const LIMIT = 3;
  * times in a minute leaves the other's in place for a while, each time longer and with jitter, at most two minutes: the
  * rule then changes hands rarely, and pods are served by either. An upgrade replaces once and meets none of this.
  */
-export function createContest(clock: Clock, random?: () => number): Contest {
+export function createTakeoverBackoff(clock: Clock, random?: () => number): TakeoverBackoff {
   const backoff = createBackoff({ firstMs: 20_000, capMs: 120_000, ...(random === undefined ? {} : { random }) });
   let replacements: number[] = [];
   let yieldUntilMs = 0;
