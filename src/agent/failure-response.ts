@@ -10,6 +10,7 @@ const STATUSES: Readonly<Record<FailureKind, number>> = {
   'pod-not-found': 503,
   'multiple-pods': 503,
   'view-stale': 503,
+  'sts-throttled': 503,
   'sts-unavailable': 503,
   'server-unavailable': 503,
   'timed-out': 503,

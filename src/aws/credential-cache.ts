@@ -1,4 +1,4 @@
-import type { Clock } from '#runtime/clock.ts';
+import { type Clock, sleep } from '#runtime/clock.ts';
 import type { CredentialInspection, Credentials, CredentialOutcome } from '#domain/credentials.ts';
 import type { Identity } from '#domain/identity.ts';
 import { identityKey } from '#domain/identity.ts';
@@ -8,13 +8,14 @@ import { dueAs, hold, newEntry, present, servable, stateOf, untilMs } from './ca
 import type { Rank, Verdict } from './call-limiter.ts';
 import { CallLimiter } from './call-limiter.ts';
 import { createJumpWatch } from './clock-jump.ts';
-import type { Issue } from './credential-issuer.ts';
+import type { Issue, Issued } from './credential-issuer.ts';
 import { createIssuer } from './credential-issuer.ts';
 import { rememberFailure, standing, stands } from './failure-memory.ts';
 import { refreshAfterMs } from './lifetime.ts';
 import { inspectEntry } from './entry-inspection.ts';
 import type { CredentialCacheMetrics, KiamStsMetrics } from './metrics.ts';
 import type { Sts, StsFailure } from './sts.ts';
+import { SecondTries } from './second-try.ts';
 import { UnusedEntries } from './unused-entries.ts';
 import { unavailable } from './sts-failure.ts';
 
@@ -38,6 +39,9 @@ export interface CredentialCacheOptions {
 
 const SWEEP_INTERVAL_MS = 1000;
 
+/** A failure that may pass is tried again about so much later. */
+const SECOND_TRY_AFTER_MS = 50;
+
 /** A change forgives failures at once, but a pod that changes all the time does not buy a call with each change. */
 const FORGIVE_INTERVAL_MS = 5000;
 
@@ -52,6 +56,7 @@ export class StsCredentialCache {
   readonly #random: () => number;
   readonly #entries = new Map<string, CacheEntry>();
   readonly #unused = new UnusedEntries();
+  readonly #secondTries = new SecondTries();
   readonly #listeners = new Set<(identity: Identity) => void>();
   readonly #limiter: CallLimiter;
   readonly #issue: Issue;
@@ -207,7 +212,7 @@ export class StsCredentialCache {
   }
 
   async #call(entry: CacheEntry, fetch: Fetch): Promise<Verdict> {
-    const issued = await this.#issue(entry.identity);
+    const issued = await this.#issueOrTryAgain(entry, fetch);
     if (entry.held !== undefined) this.#options.metrics?.refreshed(issued.ok);
     if (issued.ok) {
       const { sessionMs = 0, sessionRefreshMs } = this.#options;
@@ -216,6 +221,7 @@ export class StsCredentialCache {
       entry.failure = undefined;
       this.#finish(entry, fetch, entry.held);
       for (const listener of this.#listeners) listener(entry.identity);
+      this.#secondTries.earn();
       return 'answered';
     }
     const nowMs = this.#clock.monotonic();
@@ -224,6 +230,15 @@ export class StsCredentialCache {
     entry.failure = fetch.forgiven ? { ...failure, retryAtMs: nowMs } : failure;
     this.#finish(entry, fetch, issued.failure);
     return verdictOf(issued.failure);
+  }
+
+  /** One more try for those who wait, unless STS as a whole is in trouble: a pod has 900 ms, and most SDKs ask once. */
+  async #issueOrTryAgain(entry: CacheEntry, fetch: Fetch): Promise<Issued> {
+    const issued = await this.#issue(entry.identity);
+    const isWorthIt = !issued.ok && issued.failure.isBrief && fetch.waiters.size > 0 && !this.#limiter.state.paused;
+    if (!isWorthIt || !this.#secondTries.take()) return issued;
+    await sleep(this.#clock, SECOND_TRY_AFTER_MS * (0.5 + this.#random()), this.#closing.signal);
+    return fetch.waiters.size > 0 ? this.#issue(entry.identity) : issued;
   }
 
   #finish(entry: CacheEntry, fetch: Fetch, outcome: HeldCredentials | StsFailure): void {

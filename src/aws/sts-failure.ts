@@ -10,6 +10,8 @@ export interface StsErrorFacts {
   readonly message: string;
   /** The HTTP status of STS's answer; undefined when there was none. */
   readonly status: number | undefined;
+  /** The connection broke before there was an answer, as one does that was idle for long. */
+  readonly isBroken?: boolean;
 }
 
 /** https://docs.aws.amazon.com/STS/latest/APIReference/CommonErrors.html, and the codes that STS sends in practice. */
@@ -49,7 +51,8 @@ const CATEGORY_BY_CODE: ReadonlyMap<string, StsCategory> = new Map([
 export function stsFailure(facts: StsErrorFacts): StsFailure {
   const category = categoryOf(facts);
   const detail = facts.code === '' ? facts.message : `${facts.code}: ${facts.message}`;
-  return failureOf(category, facts.code, detail);
+  const isBrief = category === 'unavailable' && (facts.status !== undefined || facts.isBroken === true);
+  return { ...failureOf(category, facts.code, detail), isBrief };
 }
 
 /**
@@ -95,11 +98,11 @@ export function wrongIdentity(sessionArn: string): StsFailure {
 function failureOf(category: StsCategory, code: string, detail: string): StsFailure {
   const suffix = code === '' ? '' : `: ${code}`;
   const { failure } = failed(KIND_BY_CATEGORY[category], `${TEXT_BY_CATEGORY[category]}${suffix}`);
-  return { ok: false, failure, detail, category, code };
+  return { ok: false, failure, detail, category, code, isBrief: false };
 }
 
 const KIND_BY_CATEGORY: Readonly<Record<StsCategory, FailureKind>> = {
-  throttled: 'sts-unavailable',
+  throttled: 'sts-throttled',
   denied: 'sts-refused',
   unavailable: 'sts-unavailable',
   'own-credentials': 'sts-unavailable',
@@ -144,12 +147,20 @@ const NAMES_WITHOUT_MEANING = new Set([
   'Unknown',
 ]);
 
+/** https://nodejs.org/api/errors.html#common-system-errors */
+const BROKEN: ReadonlySet<unknown> = new Set(['ECONNRESET', 'EPIPE']);
+
 /** Reads whatever the SDK threw. It may throw anything: nothing is taken for granted here. */
 export function readStsError(error: unknown): StsErrorFacts {
   const status = property(property(error, '$metadata'), 'httpStatusCode');
   const name = property(error, 'name');
   const code = typeof name === 'string' && CODE.test(name) && !NAMES_WITHOUT_MEANING.has(name) ? name : '';
-  return { code, message: messageOf(error), status: typeof status === 'number' ? status : undefined };
+  return {
+    code,
+    message: messageOf(error),
+    status: typeof status === 'number' ? status : undefined,
+    isBroken: BROKEN.has(property(error, 'code')),
+  };
 }
 
 /** One line. Node leaves the message of an AggregateError empty, its code says what happened. */

@@ -28,6 +28,8 @@ export interface StsFailure {
   readonly category: StsCategory;
   /** STS's error code, `''` when the failure is not STS's own. */
   readonly code: string;
+  /** STS answered with a failure of its own, or the connection broke: the same call may well succeed a moment later. */
+  readonly isBrief: boolean;
 }
 
 export interface StsSuccess {

@@ -15,7 +15,9 @@ export type FailureKind =
   | 'forbidden'
   /** STS refuses the role for good: trust policy, a role that does not exist, a request it calls malformed. */
   | 'sts-refused'
-  /** STS throttles, fails or cannot be reached, or the server's own credentials do not work: worth another try. */
+  /** STS asks for fewer calls from the account: asking another server would make one more. */
+  | 'sts-throttled'
+  /** STS fails or cannot be reached, or the server's own credentials do not work: another server may have better luck. */
   | 'sts-unavailable'
   /** No server could be reached. */
   | 'server-unavailable'

@@ -3,7 +3,7 @@ import type { Clock } from '#runtime/clock.ts';
 import { createSlots } from '#runtime/slots.ts';
 
 import type { CallResult } from './calls.ts';
-import { isWorthAnotherAttempt, moreTelling, NO_TIME } from './passing-failures.ts';
+import { isOneServersTrouble, isWorthAnotherAttempt, moreTelling, NO_TIME } from './passing-failures.ts';
 import { failureOf } from './status.ts';
 
 export interface HedgeOptions {
@@ -29,6 +29,9 @@ const HEDGE_AGAIN_MS = 100;
 /** With less time than this left another call could not be answered. */
 const SHORTEST_CALL_MS = 20;
 
+/** A server that gave up on STS did so because the time was nearly up; with less than this another would do the same. */
+const SHORTEST_SECOND_OPINION_MS = 100;
+
 /**
  * Where many calls take long the servers are busy, and calling each twice would make them busier. A hung replica does not use
  * these up: the second call goes to another, which answers.
@@ -45,28 +48,34 @@ export function createHedge({ clock, random, hasOther }: HedgeOptions): Hedge {
     const first = call(timeLeftMs(), tried);
     return new Promise((resolve) => {
       let underWay = 1;
+      let isSettled = false;
       let failure: Failure | undefined;
       let cancelHedge = (): void => {};
       const settle = (result: Awaited<typeof first>): void => {
         underWay -= 1;
+        if (isSettled) return;
         if (!result.ok) {
           failure = moreTelling(failure, failureOf(result));
-          if (underWay > 0 && isWorthAnotherAttempt(failure)) return;
+          if (isOneServersTrouble(failure)) callAnother(SHORTEST_SECOND_OPINION_MS);
+          if (underWay > 0 && (isWorthAnotherAttempt(failure) || isOneServersTrouble(failure))) return;
         }
+        isSettled = true;
         cancelHedge();
-        cancelHedge = () => {};
         resolve(result.ok ? succeeded(result.response) : { ok: false, failure: failure ?? NO_TIME });
       };
-      const callAnother = (): void => {
-        if (timeLeftMs() < SHORTEST_CALL_MS) return;
-        const another = hasOther(tried) ? hedges.tryRun(() => call(timeLeftMs(), tried)) : undefined;
-        if (another !== undefined) {
-          underWay += 1;
-          void another.then(settle);
-        }
-        cancelHedge = clock.after(HEDGE_AGAIN_MS * (0.5 + random()), callAnother);
+      const callAnother = (shortestMs: number): void => {
+        if (timeLeftMs() < shortestMs || !hasOther(tried)) return;
+        const another = hedges.tryRun(() => call(timeLeftMs(), tried));
+        if (another === undefined) return;
+        underWay += 1;
+        void another.then(settle);
       };
-      cancelHedge = clock.after(HEDGE_AFTER_MS * (0.8 + 0.4 * random()), callAnother);
+      const hedge = (): void => {
+        if (timeLeftMs() < SHORTEST_CALL_MS) return;
+        callAnother(SHORTEST_CALL_MS);
+        cancelHedge = clock.after(HEDGE_AGAIN_MS * (0.5 + random()), hedge);
+      };
+      cancelHedge = clock.after(HEDGE_AFTER_MS * (0.8 + 0.4 * random()), hedge);
       void first.then(settle);
     });
   };

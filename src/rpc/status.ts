@@ -24,6 +24,7 @@ const CODES: Readonly<Record<FailureKind, status>> = {
   'role-empty': status.FAILED_PRECONDITION,
   forbidden: status.PERMISSION_DENIED,
   'sts-refused': status.FAILED_PRECONDITION,
+  'sts-throttled': status.UNAVAILABLE,
   'sts-unavailable': status.UNAVAILABLE,
   'server-unavailable': status.UNAVAILABLE,
   'timed-out': status.DEADLINE_EXCEEDED,
@@ -48,8 +49,8 @@ const KIAM_TEXTS: readonly (readonly [string, FailureKind])[] = [
 ];
 
 /** STS's codes that a later call may not meet (https://docs.aws.amazon.com/STS/latest/APIReference/CommonErrors.html). */
-const PASSING_STS_CODES =
-  /^(Throttling|ThrottlingException|RequestLimitExceeded|InternalFailure|ServiceUnavailable|RequestError)\b/;
+const PASSING_STS_CODES = /^(InternalFailure|ServiceUnavailable|RequestError)\b/;
+const THROTTLING_STS_CODES = /^(Throttling|ThrottlingException|RequestLimitExceeded)\b/;
 const STS_CODE = /^([A-Z][A-Za-z.]{2,63}): /;
 
 /** The failure behind a status that a server, ours or Kiam's, has sent. */
@@ -75,6 +76,7 @@ export function failureOf(answer: { code: status; details: string; metadata: Met
 function failureOfKiamText(details: string): Failure {
   const code = STS_CODE.exec(details)?.[1];
   if (code !== undefined) {
+    if (THROTTLING_STS_CODES.test(code)) return { kind: 'sts-throttled', message: code };
     return { kind: PASSING_STS_CODES.test(code) ? 'sts-unavailable' : 'sts-refused', message: code };
   }
   if (details.includes('context deadline exceeded')) {

@@ -133,6 +133,7 @@ const FAILURES: readonly (readonly [FailureKind, number, string, string])[] = [
   ['pod-not-found', 503, 'pod not found\n', 'error fetching credentials: no pod found\n'],
   ['multiple-pods', 503, 'why\n', 'error fetching credentials: why\n'],
   ['view-stale', 503, 'why\n', 'error fetching credentials: why\n'],
+  ['sts-throttled', 503, 'why\n', 'error fetching credentials: why\n'],
   ['sts-unavailable', 503, 'why\n', 'error fetching credentials: why\n'],
   ['server-unavailable', 503, 'why\n', 'error fetching credentials: why\n'],
   ['role-empty', 404, 'empty role\n', 'empty role\n'],

@@ -136,6 +136,54 @@ test('a refused role is asked for again only when a pod asks, ever more seldom u
   );
 });
 
+test('one failure of STS does not fail the request: it is tried once more within the time of the pod', async () => {
+  using world = cacheWorld();
+  const { clock, sts } = world;
+  let calls = 0;
+  sts.behave = () => (calls++ === 0 ? 'unavailable' : 'well');
+  const startedMs = clock.monotonic();
+  const waiting = world.cache
+    .get(role('a'), 'request', PATIENT)
+    .then((outcome) => ({ outcome, atMs: clock.monotonic() }));
+  await clock.advance(900);
+  const { outcome, atMs } = await waiting;
+  assert.equal(outcome.ok, true);
+  assert.equal(sts.calls.length, 2);
+  assert.ok(atMs - startedMs <= 2 * sts.latencyMs + 75, `${atMs - startedMs} ms`);
+});
+
+for (const [behaviour, most] of [
+  ['throttled', 1],
+  ['denied', 1],
+  ['unavailable', 2],
+] as const) {
+  test(`a request for a role that is ${behaviour} is ${most === 1 ? 'one call' : 'two calls'} of STS`, async () => {
+    using world = cacheWorld();
+    world.sts.behave = () => behaviour;
+    assert.equal((await askPatiently(world, role('a'))).ok, false);
+    assert.equal(world.sts.calls.length, most);
+  });
+}
+
+test('a renewal that fails is not tried twice: nobody waits for it', async () => {
+  using world = cacheWorld();
+  const { clock, sts } = world;
+  await askPatiently(world, role('a'));
+  await clock.advance(28 * MINUTE_MS);
+  sts.behave = () => 'unavailable';
+  while (sts.calls.length === 1) await clock.advance(100);
+  await clock.advance(300);
+  assert.equal(sts.calls.length, 2);
+});
+
+test('while STS fails as a whole five requests are tried twice, and no others', async () => {
+  using world = cacheWorld();
+  world.sts.behave = () => 'unavailable';
+  for (const identity of roles(100)) void world.cache.get(identity, 'request', PATIENT);
+  await world.clock.advance(900);
+  assert.ok(world.sts.calls.length <= 105, `${world.sts.calls.length} calls`);
+});
+
 test('forgiving lets the next request through at once, but not with every change of a restless pod', async () => {
   using world = cacheWorld();
   world.sts.behave = () => 'denied';
@@ -173,7 +221,7 @@ for (const behaviour of ['unavailable', 'throttled'] as const) {
     void world.cache.get(role('a'), 'prefetch', PATIENT);
     await world.clock.advance(50);
     world.cache.forgive(role('a'));
-    await world.clock.advance(60);
+    await world.clock.advance(300);
     assert.equal(world.cache.inspect(role('a')).failure?.category, behaviour);
     world.sts.behave = () => 'well';
     await world.clock.advance(3 * SECOND_MS);
@@ -224,7 +272,7 @@ test('a call under way for an identity without a pod ends for those who wait, an
 
 test('an identity without a pod whose call failed is forgotten', async () => {
   using world = cacheWorld();
-  world.sts.behave = () => 'unavailable';
+  world.sts.behave = () => 'throttled';
   void world.cache.get(role('a'), 'request', PATIENT);
   await world.clock.advance(50);
   world.cache.retain([]);

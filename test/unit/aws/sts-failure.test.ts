@@ -39,8 +39,24 @@ test('every error is sorted by what it asks of the caller', () => {
     const failure = stsFailure(readStsError(error));
     assert.deepEqual([failure.category, failure.code], [category, code], String(error));
     const isForGood = category === 'denied' || category === 'bad-request';
-    assert.equal(failure.failure.kind, isForGood ? 'sts-refused' : 'sts-unavailable');
+    const kind = category === 'throttled' ? 'sts-throttled' : 'sts-unavailable';
+    assert.equal(failure.failure.kind, isForGood ? 'sts-refused' : kind);
   }
+});
+
+test('what may pass at once is a failure of STS that it answered with, or a connection that broke', () => {
+  const isBrief = (error: unknown): boolean => stsFailure(readStsError(error)).isBrief;
+  assert.ok(isBrief(answered('InternalFailure', 500)));
+  assert.ok(isBrief(answered('Unheard', 503)));
+  assert.ok(isBrief(Object.assign(new Error('socket hang up'), { code: 'ECONNRESET' })));
+  for (const error of [
+    answered('Throttling', 400),
+    answered('AccessDenied', 403),
+    answered('ExpiredToken', 403),
+    Object.assign(new Error('late'), { name: 'TimeoutError' }),
+    Object.assign(new Error('connect ECONNREFUSED'), { code: 'ECONNREFUSED' }),
+  ])
+    assert.ok(!isBrief(error), String(error));
 });
 
 test('the pod is told the code and never the text, which names the role of the server', () => {

@@ -54,10 +54,11 @@ function roleNamed(name: string) {
   return { name, uid: '', role_arn: '', view_age_ms: 0 };
 }
 
-async function askRole(script: readonly Answer[], { giveUpAfterMs = 900 } = {}) {
+async function askRole(script: readonly Answer[], { giveUpAfterMs = 900, replicas = Infinity } = {}) {
   const waitMs = 900;
   const clock = new ManualClock();
-  const { client, calls } = scriptedClient(clock, script);
+  const { client: scripted, calls } = scriptedClient(clock, script);
+  const client = { ...scripted, hasOther: () => calls.length < replicas };
   const gateway = createGateway({ client, clock, waitMs, random: () => 0.5 });
   let endedAtMs = -1;
   const asking = gateway.podRole('192.0.2.1', { check: 'read-unless-recent', giveUpAfterMs }).then((outcome) => {
@@ -81,7 +82,7 @@ describe('the gateway', () => {
     'forbidden',
     'role-empty',
     'sts-refused',
-    'sts-unavailable',
+    'sts-throttled',
     'multiple-pods',
     'internal',
   ] as const) {
@@ -92,6 +93,35 @@ describe('the gateway', () => {
       assert.equal(calls.length, 1);
     });
   }
+
+  const trouble = { afterMs: 100, failure: 'sts-unavailable' } as const;
+  it('asks another replica, at once, when STS fails the first', async () => {
+    const { outcome, calls, endedAtMs } = await askRole([trouble, { afterMs: 2, name: 'reader' }], { replicas: 3 });
+    assert.equal(outcome.ok, true);
+    assert.equal(calls.length, 2);
+    assert.ok(endedAtMs < 110, `${endedAtMs} ms`);
+  });
+
+  it('asks each replica once when STS fails them all, and says so', async () => {
+    const { outcome, calls, endedAtMs } = await askRole([trouble], { replicas: 3 });
+    assert.deepEqual(outcome, { ok: false, failure: { kind: 'sts-unavailable', message: 'sts-unavailable' } });
+    assert.equal(calls.length, 3);
+    assert.ok(endedAtMs < 310, `${endedAtMs} ms`);
+  });
+
+  it('asks no other replica when STS fails the only one, or when the time is up', async () => {
+    assert.equal((await askRole([trouble], { replicas: 1 })).calls.length, 1);
+    const late = { afterMs: 890, failure: 'sts-unavailable' } as const;
+    const { outcome, calls } = await askRole([late], { replicas: 2 });
+    assert.ok(!outcome.ok);
+    assert.equal(calls.length, 2, 'the second is the hedge');
+  });
+
+  it('still says that STS failed where the other replica knows less', async () => {
+    const { outcome } = await askRole([trouble, { afterMs: 1, failure: 'view-stale' }], { replicas: 2 });
+    assert.ok(!outcome.ok);
+    assert.equal(outcome.failure.kind, 'sts-unavailable');
+  });
 
   it("asks Kiam's server again until the pod is known, soon after it is", async () => {
     const unknown = { afterMs: 1, kiamText: 'pod not found' };
