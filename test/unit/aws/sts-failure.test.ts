@@ -56,7 +56,7 @@ test('what may pass at once is a failure of STS that it answered with, or a conn
     Object.assign(new Error('late'), { name: 'TimeoutError' }),
     Object.assign(new Error('connect ECONNREFUSED'), { code: 'ECONNREFUSED' }),
   ])
-    assert.ok(!isBrief(error), String(error));
+    assert.ok(!isBrief(error), JSON.stringify(error));
 });
 
 test('the pod is told the code and never the text, which names the role of the server', () => {
