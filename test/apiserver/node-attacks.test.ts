@@ -41,6 +41,7 @@ describe(
     let plane: ControlPlane;
     let cluster: Cluster;
     let server: Daemon;
+    let kubeconfig: string;
     let adminSocket: string;
     /** What root on the first node has. */
     let kubelet: ApiClient;
@@ -58,6 +59,21 @@ describe(
     const namespace = (name: string, permitted: string): Promise<unknown> =>
       plane.admin.demand('POST', '/api/v1/namespaces', {
         metadata: { name, annotations: { [PERMITTED_ANNOTATION]: permitted } },
+      });
+    const startServer = (...flags: readonly string[]): Promise<Daemon> =>
+      cluster.startServer({
+        flags,
+        exactly: [
+          'server',
+          '--json-log',
+          '--level=info',
+          '--bind=127.0.0.1:0',
+          '--prometheus-listen-addr=127.0.0.1:0',
+          `--kubeconfig=${kubeconfig}`,
+          `--role-base-arn=${cluster.world.roleBaseArn}`,
+          '--agent-identity=token',
+          ...cluster.tlsFlags('server'),
+        ],
       });
     const ask = (of: Daemon, { address }: { address: string }, role: string): Promise<Answer> =>
       askHttp({ port: of.port, from: address, path: `${LISTING}${role}` });
@@ -140,21 +156,9 @@ describe(
       await namespace('limited', '.*:role/limited-.*');
       kubelet = plane.asKubelet(HERE.name);
       const account = await serviceAccountToken(plane.admin, { namespace: KUBE_SYSTEM, name: 'kiam-server' });
+      kubeconfig = await plane.kubeconfigOf('kiam-server', account);
       adminSocket = join(plane.folder, 'admin.sock');
-      server = await cluster.startServer({
-        exactly: [
-          'server',
-          '--json-log',
-          '--level=info',
-          '--bind=127.0.0.1:0',
-          '--prometheus-listen-addr=127.0.0.1:0',
-          `--kubeconfig=${await plane.kubeconfigOf('kiam-server', account)}`,
-          `--role-base-arn=${cluster.world.roleBaseArn}`,
-          `--admin-socket=${adminSocket}`,
-          '--agent-identity=token',
-          ...cluster.tlsFlags('server'),
-        ],
-      });
+      server = await startServer(`--admin-socket=${adminSocket}`);
       own = await runPod(plane.admin, { namespace: 'team', name: 'own', address: '127.1.1.1', role: 'own' });
       victim = await runPod(plane.admin, {
         namespace: 'team',
@@ -282,6 +286,31 @@ describe(
       await serverKnows();
       assert.equal(await statusOf(attacker.daemon, own, 'victim'), 200);
       assert.equal(await statusOf(attacker.daemon, there, 'victim'), 403);
+    });
+
+    it('gets nothing by annotations where roles come from ServiceAccounts alone', async () => {
+      const accounts = '/api/v1/namespaces/team/serviceaccounts';
+      const metadata = { name: 'bound', annotations: { [ROLE_ANNOTATION]: 'bound' } };
+      await plane.admin.demand('POST', accounts, { metadata });
+      const bound = await runPod(plane.admin, {
+        namespace: 'team',
+        name: 'bound',
+        address: '127.1.1.90',
+        serviceAccountName: 'bound',
+      });
+      await kubelet.demand('PATCH', `${pathOf(bound)}/status`, {
+        metadata: { annotations: { [ROLE_ANNOTATION]: 'victim' } },
+      });
+      await serverKnows();
+      assert.equal(await statusOf(attacker.daemon, bound, 'victim'), 200, 'with --binding=both it has the role');
+      assert.notEqual((await kubelet.ask('PATCH', `${accounts}/bound`, { metadata: { annotations: {} } })).status, 200);
+
+      const strict = await startServer('--binding=serviceaccount');
+      const flag = await tokenFlag('strict', await token(kubelet, attacker.pod));
+      const there = await cluster.startAgent(strict.port, { flags: [flag] });
+      await serves(there, bound, 'bound');
+      assert.equal(await statusOf(there, bound, 'victim'), 403);
+      for (const { child } of [there, strict]) await child.stop();
     });
 
     it('loses its stream within 10 s of the deletion of its agent’s pod, and gets none by the same token', async (t) => {
