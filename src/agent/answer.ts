@@ -2,7 +2,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 
 import type { Client } from './ports.ts';
 
-/** One request under way, after its target has been understood. */
+/** One request in progress, after its target has been understood. */
 export interface Exchange {
   readonly client: Client;
   /** Canonical and decoded. */

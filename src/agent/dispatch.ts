@@ -34,7 +34,7 @@ export interface DispatchOptions {
 
 const TOKEN_HEADER = 'x-aws-ec2-metadata-token';
 
-/** The routes behind the door: method and token are checked here, the rest is the routes' own. */
+/** Checks the method and the IMDSv2 token, then calls the route. */
 export function createDispatch(
   options: DispatchOptions,
 ): (exchange: Exchange, route: Route) => Answer | Promise<Answer> {

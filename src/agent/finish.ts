@@ -9,7 +9,7 @@ import type { MetadataHandler, MetadataMetrics } from '#telemetry/kiam-metrics.t
 import type { AccessLog } from './access-log.ts';
 import type { Answer, Exchange } from './answer.ts';
 
-/** A request whose answer is under way. */
+/** A request whose answer is in progress. */
 export interface Pending {
   readonly exchange: Exchange;
   readonly reply: FastifyReply;

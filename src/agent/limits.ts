@@ -28,7 +28,7 @@ export interface Limits {
 const MOST_ADDRESSES = 4096;
 
 /**
- * A token bucket and a count of waiting requests for each address, so that one pod's eagerness is its own affair. The caller
+ * A token bucket and a count of waiting requests for each address, so that an eager pod affects only itself. The caller
  * raises and lowers `waiting` round an answer that is not there at once.
  */
 export function createLimits({ concurrency, ratePerSecond, burst }: PodLimits): Limits {

@@ -12,7 +12,7 @@ export type Target =
 const MOST_REMEMBERED = 256;
 const LONGEST_REMEMBERED = 256;
 
-/** Understands raw targets. What one means depends on nothing else, so that those asked lately are not worked out anew. */
+/** Understands raw targets. What one means depends on nothing else, so that those asked recently are not worked out again. */
 export function createTargets(): (raw: string) => Target {
   const remembered = new LRUCache<string, Target>({ max: MOST_REMEMBERED });
   return (raw) => {

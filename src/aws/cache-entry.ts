@@ -26,7 +26,7 @@ export interface Moment {
   readonly wallMs: number;
 }
 
-/** A call to STS that is wanted or under way, and who waits for it. */
+/** A call to STS that is wanted or in progress, and who waits for it. */
 export interface Fetch {
   readonly waiters: Set<(outcome: HeldCredentials | StsFailure) => void>;
   /** Something changed since it was begun: should it fail, the next try may be made at once. */

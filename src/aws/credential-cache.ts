@@ -76,7 +76,7 @@ export class StsCredentialCache {
   }
 
   /**
-   * The identity's credentials, from memory or from STS. `signal` ends the caller's waiting alone: the call to STS goes on
+   * The identity's credentials, from memory or from STS. `signal` ends the caller's waiting alone: the call to STS continues
    * for everybody else and its result is kept. Never rejects.
    */
   async get(identity: Identity, urgency: 'request' | 'prefetch', signal: AbortSignal): Promise<CredentialOutcome> {
@@ -108,7 +108,7 @@ export class StsCredentialCache {
     return entry === undefined ? undefined : servable(entry, present(this.#clock))?.credentials;
   }
 
-  /** Calls `listener` with each identity whose credentials have come in anew. The returned function ends it. */
+  /** Calls `listener` with each identity whose credentials are new. The returned function ends it. */
   subscribe(listener: (identity: Identity) => void): () => void {
     this.#listeners.add(listener);
     return () => this.#listeners.delete(listener);

@@ -65,7 +65,7 @@ export function withoutExternalId(failure: StsFailure, externalId: string): StsF
   return { ...failure, detail: category === 'bad-request' ? code : detail.replaceAll(externalId, MASK) };
 }
 
-/** The server's own credentials could not be had: `step` says which of them, for people. */
+/** The server's own credentials are not available: `step` says which of them, for people. */
 export function ownCredentialsFailure(step: string, { code, detail }: { code: string; detail: string }): StsFailure {
   return failureOf('own-credentials', code, `${step}: ${detail}`);
 }

@@ -10,7 +10,7 @@ export type StsCategory =
   | 'denied'
   /** STS fails, cannot be reached or does not answer in time. */
   | 'unavailable'
-  /** The server's own credentials are missing, expired or unknown to AWS: no role can be had. */
+  /** The server's own credentials are missing, expired or unknown to AWS: no role can be assumed. */
   | 'own-credentials'
   /** The request is malformed: an ARN, a session name or an external id that STS does not accept. */
   | 'bad-request'

@@ -7,7 +7,7 @@ import { prepareSocket, socketPath } from './admin-socket.ts';
 import type { Daemon } from './daemon.ts';
 
 /**
- * Listens for people on this machine, on a Unix socket that only the same user can open. The daemon goes on without: nothing
+ * Listens for people on this machine, on a Unix socket that only the same user can open. The daemon continues without: nothing
  * depends on it but `kiam explain`.
  */
 export async function startAdmin(

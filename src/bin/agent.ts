@@ -30,7 +30,7 @@ import { redirectTargetsOf, runGuardOnly, runUninstall, startInterception } from
 import { clientKeepalive } from './keepalive.ts';
 import { startMonitoring } from './monitoring.ts';
 
-/** docs/specification.md, 12: what is under way may take this long to finish. */
+/** docs/specification.md, 12: what is in progress may take this long to finish. */
 const DRAIN_LIMIT_MS = 5000;
 
 export function runAgent({

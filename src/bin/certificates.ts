@@ -11,7 +11,7 @@ export function certificateFiles({ cert, key, ca }: FlagsOf<typeof TLS_OPTIONS>)
   return { certPath: cert, keyPath: key, caPath: ca };
 }
 
-/** Reads the certificates that the flags name, and goes on watching them. */
+/** Reads the certificates that the flags name, and keeps watching them. */
 export async function watchCertificates(
   flags: FlagsOf<typeof TLS_OPTIONS>,
   { clock, logger, shutdown }: Daemon,

@@ -14,7 +14,7 @@ export interface Daemon {
   readonly shutdown: Shutdown;
 }
 
-/** Builds the daemon and returns once it runs; what it started goes on until the shutdown's signal. */
+/** Builds the daemon and returns once it runs; what it started continues until the shutdown's signal. */
 export type StartDaemon = (daemon: Daemon) => Promise<void>;
 
 /**

@@ -11,7 +11,7 @@ type Answer =
   | { readonly kind: 'explained'; readonly text: string; readonly isFound: boolean }
   | { readonly kind: 'failed'; readonly reason: string };
 
-/** Prints the explanation of one pod. Exits 1 when none can be had, and when there is no such pod. */
+/** Prints the explanation of one pod. Exits 1 when there is none, and when there is no such pod. */
 export async function runExplain({ flags }: { readonly flags: ExplainFlags }): Promise<void> {
   const deadline = startDeadline(systemClock, flags.timeoutMs, new AbortController().signal);
   const answer = await answerTo(flags, deadline.signal);

@@ -48,7 +48,7 @@ const WHOLE_SETS_AT_ONCE = 8;
 /** What agents are told in one turn of the event loop: 10,000 updates took 0.6 s of it. */
 const UPDATES_IN_TURN = 50;
 
-/** How long calls that are under way may take to finish when the daemon stops. */
+/** How long calls that are in progress may take to finish when the daemon stops. */
 const DRAIN_LIMIT_MS = 10_000;
 
 export function runServer({ flags, warnings }: { flags: ServerFlags; warnings: readonly string[] }): void {

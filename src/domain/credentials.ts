@@ -51,7 +51,7 @@ export interface CredentialInspection {
   readonly held: HeldInspection | undefined;
   /** The last answer of STS, where that was a failure. */
   readonly failure: FailureInspection | undefined;
-  /** A call to STS is under way, or waits for its turn. */
+  /** A call to STS is in progress, or waits for its turn. */
   readonly isCalling: boolean;
   /** When the next call is due; undefined while nobody has asked for anything. */
   readonly next: NextCall | undefined;

@@ -46,7 +46,7 @@ export interface KubernetesConnection {
   readonly server: string;
   /** Resolves when the headers are here, whatever the status. Rejects when the server cannot be reached or `signal` aborts. */
   request(request: ApiRequest): Promise<ApiResponse>;
-  /** Reads the kubeconfig and the credentials anew; for the moment when the API server no longer takes them. */
+  /** Reads the kubeconfig and the credentials again; for the moment when the API server no longer takes them. */
   renewCredentials(): void;
   /** Closes the connections that wait for use: after a half-open one was found, the others are no better. */
   dropIdleConnections(): void;

@@ -140,7 +140,7 @@ function createSender(options: {
     const path = `${collectionOf(occurrence.pod)}/${encodeURIComponent(occurrence.eventName)}`;
     const answer = await call('PATCH', path, repeatedEventPatch(occurrence));
     if (isSuccess(answer)) return { kind: 'patched' };
-    // Events live for an hour; a deleted one is made anew.
+    // Events live for an hour; a deleted one is made again.
     if (answer.status !== 404) return { kind: 'failed', failure: answer };
     occurrence.eventName = undefined;
     return create(occurrence, 1);

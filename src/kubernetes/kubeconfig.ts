@@ -11,7 +11,7 @@ export interface ClusterConfig {
   readonly proxy: URL | undefined;
   /** Knows TLS settings, the token, user and password, and the user to impersonate. Certificates are read at every request. */
   readonly kubeConfig: KubeConfig;
-  /** Read anew every minute. */
+  /** Read again every minute. */
   readonly tokenFile: string | undefined;
   readonly exec: ExecPlugin | undefined;
   /** What is impersonated besides the user's name. */

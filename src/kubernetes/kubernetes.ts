@@ -133,7 +133,7 @@ const LOOK_EVERY_MS = 500;
 
 /**
  * Resolves when ServiceAccounts have been forbidden for so long that nobody will come to allow them: the RBAC rules may be those
- * of Kiam, or of a version that did not read them. Pods' own annotations go on counting then. Resolves at `signal` as well.
+ * of Kiam, or of a version that did not read them. Pods' own annotations keep counting then. Resolves at `signal` as well.
  */
 async function untilGivenUp(isForbidden: () => boolean, clock: Clock, signal: AbortSignal): Promise<void> {
   let forbiddenForMs = 0;

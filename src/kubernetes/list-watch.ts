@@ -84,7 +84,7 @@ const EARLY_END_MS = 1_000;
 const QUIET_MS = 300_000;
 const LONGEST_RETRY_AFTER_MS = 15_000;
 
-/** Keeps a target equal to what the API server holds of one resource: lists, watches, resumes, and lists anew when in doubt. */
+/** Keeps a target equal to what the API server holds of one resource: lists, watches, resumes, and lists again when in doubt. */
 export class ListWatch<R extends StoredObject> {
   readonly #options: ListWatchOptions<R>;
   readonly #random: () => number;
@@ -268,7 +268,7 @@ export class ListWatch<R extends StoredObject> {
     }
   }
 
-  /** Undefined: the watch goes on. */
+  /** Undefined: the watch continues. */
   #apply(event: WatchEvent): Step | undefined {
     switch (event.kind) {
       case 'state':

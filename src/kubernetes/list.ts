@@ -17,7 +17,7 @@ export type ListOutcome<R> =
       readonly resourceVersion: string;
       readonly refused: number;
     }
-  /** The list's snapshot was compacted away between two pages: it must be begun anew. */
+  /** The list's snapshot was compacted away between two pages: it must be begun again. */
   | { readonly kind: 'expired' }
   | { readonly kind: 'failed'; readonly failure: ApiFailure };
 

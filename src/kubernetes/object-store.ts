@@ -43,7 +43,7 @@ export class ObjectStore<R extends StoredObject> {
     return this.#byUid.values();
   }
 
-  /** Whether the UID was held and has been deleted lately. */
+  /** Whether the UID was held and has been deleted recently. */
   isDeleted(uid: string): boolean {
     return this.#deleted.has(uid);
   }

@@ -41,7 +41,7 @@ export async function readCluster(
   }
 }
 
-/** A snapshot may be compacted away while a large list is read; it then begins anew. */
+/** A snapshot may be compacted away while a large list is read; it then begins again. */
 const ATTEMPTS = 3;
 
 /** A list that is forbidden is empty where it can be done without. */

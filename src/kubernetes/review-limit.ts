@@ -14,7 +14,7 @@ const OF_ADDRESS = { most: 10, aSecond: 1 };
 /** All addresses together that are no node's: agents call from there where an overlay network or NAT is between. */
 const OF_CERTIFICATE = { most: 100, aSecond: 10 };
 
-/** Sources remembered at a time. One that is forgotten begins anew, which its certificate's limit bounds. */
+/** Sources remembered at a time. One that is forgotten begins again, which its certificate's limit bounds. */
 const MOST_SOURCES = 10_000;
 
 /**

@@ -78,7 +78,7 @@ export function createTokenReviewer({ connection, clock, logger }: TokenReviewer
     return answer;
   };
 
-  // All calls of an agent that begin at once are one review, which goes on for the others when one of them leaves.
+  // All calls of an agent that begin at once are one review, which continues for the others when one of them leaves.
   const share = createSingleFlight<TokenReview>();
 
   return async (token, source, signal) => {

@@ -5,7 +5,7 @@ import type { AskPatiently } from './patience.ts';
 import { compareVersions } from './resource-version.ts';
 
 /**
- * How old the view may be at most. That a watch delivered something lately proves nothing: a watch that is late delivers
+ * How old the view may be at most. That a watch delivered something recently proves nothing: a watch that is late delivers
  * events of back then. A read of the present does: once the watch has reached the version that a consistent read told, the
  * view holds everything up to the moment at which that read began.
  */

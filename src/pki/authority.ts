@@ -31,7 +31,7 @@ export interface Authority {
   issue(request: CertificateRequest): Promise<KeyPairPem>;
 }
 
-/** An authority whose key is at hand, so that it can be kept. */
+/** An authority whose key is available, so that it can be kept. */
 export interface OwnedAuthority extends Authority {
   /** PKCS #8. */
   readonly privateKeyPem: string;

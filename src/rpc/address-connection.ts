@@ -4,7 +4,7 @@ import type { Clock } from '#runtime/clock.ts';
 
 const { READY, TRANSIENT_FAILURE } = connectivityState;
 
-/** `failed`: an attempt has failed or takes too long, and none has succeeded since. Attempts go on in any state. */
+/** `failed`: an attempt has failed or takes too long, and none has succeeded since. Attempts continue in any state. */
 export type ConnectionState = 'connecting' | 'connected' | 'failed';
 
 export interface AddressConnectionOptions {
@@ -14,7 +14,7 @@ export interface AddressConnectionOptions {
   readonly onChange: () => void;
 }
 
-/** A client, and the calls that are under way on it. */
+/** A client, and the calls that are in progress on it. */
 interface OpenClient {
   readonly client: Client;
   calls: number;
@@ -37,7 +37,7 @@ export class AddressConnection {
   readonly #options: AddressConnectionOptions;
   #current: OpenClient;
   #state: ConnectionState = 'connecting';
-  /** Ends the limits of the attempt that is under way; undefined while connected. */
+  /** Ends the limits of the attempt that is in progress; undefined while connected. */
   #endLimit: (() => void) | undefined;
 
   /** Begins to connect at once. */

@@ -95,7 +95,7 @@ function dateProblem(chain: readonly X509Certificate[], nowMs: number): string |
   return undefined;
 }
 
-/** Follows the issuers from the leaf to one of the authorities. A chain is at most as long as the certificates at hand. */
+/** Follows the issuers from the leaf to one of the authorities. A chain is at most as long as the certificates available. */
 function chainProblem(chain: readonly X509Certificate[], authorities: readonly X509Certificate[]): string | undefined {
   let certificate = chain[0];
   for (let step = 0; certificate !== undefined && step <= chain.length; step += 1) {

@@ -41,7 +41,7 @@ export interface WatchOptions {
   readonly signal: AbortSignal;
 }
 
-/** How a stream ended: `moved` when it is to be opened anew, at once, because of a new certificate. */
+/** How a stream ended: `moved` when it is to be opened again, at once, because of a new certificate. */
 export interface StreamEnd extends EndStatus {
   readonly moved: boolean;
 }

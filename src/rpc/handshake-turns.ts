@@ -17,7 +17,7 @@ interface Caller<T> {
 /** A handshake costs some milliseconds of CPU. With four at a time the event loop's delay was twice that of two. */
 const AT_ONCE = 2;
 
-/** A handshake that takes longer waits for its client, not for us: it goes on, and the next one begins. */
+/** A handshake that takes longer waits for its client, not for us: it continues, and the next one begins. */
 const TURN_MS = 100;
 
 /** Connections that wait or are in their handshake. */

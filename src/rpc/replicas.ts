@@ -20,8 +20,8 @@ const TRY_AGAIN_MS = 5000;
 const MOST_REPLICAS = 1000;
 
 /**
- * Which replicas answer lately, and which of them to ask next: one that the question has not been to, that is not silent, and
- * that has the fewest calls under way; among equals they take turns. None is ever left out for good: where all are slow,
+ * Which replicas have answered recently, and which of them to ask next: one that the question has not been to, that is not silent, and
+ * that has the fewest calls in progress; among equals they take turns. None is ever left out for good: where all are slow,
  * they share the calls.
  */
 export class Replicas {

@@ -113,7 +113,7 @@ export class KiamServer {
     return this.#listener.listen(address);
   }
 
-  /** Stops accepting and resolves when what is under way has been answered. */
+  /** Stops accepting and resolves when what is in progress has been answered. */
   drain(): Promise<void> {
     const closed = this.#listener.close();
     // Its callback does not wait for connections that were handed over: those close after their last call.

@@ -18,7 +18,7 @@ export interface ListenWhenFreeOptions {
 }
 
 /**
- * Listens as soon as the address can be had, and resolves with the port (0 for a socket); never when `signal` aborts before.
+ * Listens as soon as the address is free, and resolves with the port (0 for a socket); never when `signal` aborts before.
  * An address that is taken is tried again for ever: the previous process of a rolling update may still hold it.
  */
 export function listenWhenFree(server: Server, options: ListenWhenFreeOptions): Promise<number> {

@@ -2,8 +2,8 @@
 export type NextFlight<T> = (key: string, start: () => Promise<T>) => Promise<T>;
 
 /**
- * Lets callers share what is started for them after they came, one at a time for each key: whoever comes while it is under way
- * shares the next, for the one under way may know less than it has to. `start` must settle by itself.
+ * Lets callers share what is started for them after they came, one at a time for each key: whoever comes while it is in progress
+ * shares the next, for the one in progress may know less than it has to. `start` must settle by itself.
  */
 export function createNextFlight<T>(): NextFlight<T> {
   const underWay = new Map<string, Promise<T>>();

@@ -7,7 +7,7 @@ export interface RequestGate {
    * `begin` is called when it has been, and never if the connection ends before.
    */
   postpone(request: IncomingMessage, response: ServerResponse, begin: () => void): void;
-  /** Nothing that follows on the connection is looked at: the answer under way closes it. */
+  /** Nothing that follows on the connection is looked at: the answer in progress closes it. */
   ignoreRest(socket: Socket): void;
   /** For the server's `clientError`: whether it only says that the gate has stopped the parser. */
   hasStopped(error: Error, socket: object): boolean;
@@ -50,7 +50,7 @@ interface Parser {
   readonly resume: () => void;
 }
 
-/** llhttp's HPE_PAUSED (https://github.com/nodejs/llhttp): stop behind the headers, to go on there later. */
+/** llhttp's HPE_PAUSED (https://github.com/nodejs/llhttp): stop behind the headers, to continue there later. */
 const PAUSE = 21;
 const PAUSED = 'HPE_PAUSED';
 
@@ -113,7 +113,7 @@ class Connection {
     }
     this.#stops = false;
     this.#holds = true;
-    // In this order: what is paused while the parser reads from it does not go on reading without the parser.
+    // In this order: what is paused while the parser reads from it does not keep reading without the parser.
     this.#readInstead();
     this.#socket.pause();
     this.#parser.resume();

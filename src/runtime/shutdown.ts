@@ -34,7 +34,7 @@ export class Shutdown {
     this.#closers.push(closer);
   }
 
-  /** Runs every closer once; a second call joins the first. Never rejects: failures are reported and the rest goes on. */
+  /** Runs every closer once; a second call joins the first. Never rejects: failures are reported and the rest continues. */
   run(report: (line: ClosingReport) => void): Promise<void> {
     this.#running ??= this.#closeAll(report);
     return this.#running;

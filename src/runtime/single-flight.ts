@@ -1,4 +1,4 @@
-/** Starts what a key stands for, or joins it where it is under way already; `isFirst` says which. */
+/** Starts what a key stands for, or joins it where it is in progress already; `isFirst` says which. */
 export type SingleFlight<T> = (
   key: string,
   start: () => Promise<T>,

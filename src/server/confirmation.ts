@@ -46,7 +46,7 @@ interface Confirmed {
 
 /**
  * Makes sure that an address is still the pod's that the watch says has it. A watch is always behind, and what it delivered
- * lately proves nothing: one that is late delivers what was so some time ago. So the API server is asked for the pod by name,
+ * recently proves nothing: one that is late delivers what was so some time ago. So the API server is asked for the pod by name,
  * for each pod and address, and again whenever the agent has reason to doubt or nothing at the node holds the two together
  * (docs/specification.md, 6).
  */

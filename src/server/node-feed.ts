@@ -66,7 +66,7 @@ const TURN_MS = 500;
 /**
  * Tells one agent what its node's pods are and may have: the whole set, the mark that it was, and then every change. What is
  * to be told is a set of pods and identities, each sent as it is when its turn comes, so that an agent that reads slowly gets
- * the newest state and costs no queue.
+ * the newest state and nothing is queued for it.
  */
 export class NodeFeed {
   readonly #options: NodeFeedOptions;
@@ -185,7 +185,7 @@ export class NodeFeed {
   async #flush(): Promise<void> {
     this.#wake = new AbortController();
     while (this.#changedPods.size + this.#changedIdentities.size > 0) {
-      // What a pod may no longer have goes first, then what it needs anew.
+      // What a pod may no longer have goes first, then what it newly needs.
       for (const uid of this.#changedPods) {
         await this.#options.awaitTurn();
         this.#changedPods.delete(uid);

@@ -16,7 +16,7 @@ export interface NodeWatchOptions extends Omit<NodeFeedOptions, 'node' | 'stream
 /** An agent has one stream, and a second while it changes over to another connection. */
 const MOST_STREAMS_OF_NODE = 2;
 
-/** How often the agent's node is proven anew while its stream is open. */
+/** How often the agent's node is proven again while its stream is open. */
 const PROVE_AGAIN_MS = 60_000;
 
 /** Answers `WatchNode`. The node is the one that is proven of the agent; what the agent says of itself changes nothing. */

@@ -38,13 +38,13 @@ export type Urgency = 'request' | 'prefetch';
 
 export interface CredentialCache {
   /**
-   * The identity's credentials, from memory or from STS. `signal` ends the caller's waiting alone: the call to STS goes on
+   * The identity's credentials, from memory or from STS. `signal` ends the caller's waiting alone: the call to STS continues
    * for everybody else and its result is kept. Never rejects.
    */
   get(identity: Identity, urgency: Urgency, signal: AbortSignal): Promise<CredentialOutcome>;
   /** What `get` would answer from memory. Asks nobody. */
   peek(identity: Identity): Credentials | undefined;
-  /** Calls `listener` with each identity whose credentials have come in anew. The returned function ends it. */
+  /** Calls `listener` with each identity whose credentials are new. The returned function ends it. */
   subscribe(listener: (identity: Identity) => void): () => void;
   /** Says which identities have a live pod: the others are no longer refreshed. */
   retain(identities: Iterable<Identity>): void;

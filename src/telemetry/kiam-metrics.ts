@@ -4,7 +4,7 @@ import { createHotCounter, createHotHistogram } from './hot-metrics.ts';
 import type { HotCounter, HotHistogram } from './hot-metrics.ts';
 
 /**
- * Kiam's own metrics: names, types, labels and buckets are kept to the letter, so that dashboards and alerts go on working
+ * Kiam's own metrics: names, types, labels and buckets are kept to the letter, so that dashboards and alerts keep working
  * (docs/specification.md, 11). Both daemons create all of them, as Kiam does by linking the same packages into one program.
  */
 

@@ -40,7 +40,7 @@ export interface ControlPlane {
   asKubelet(node: NodeName): ApiClient;
   /** Resolves once etcd has forgotten everything up to now, so that no watch can go on from here. */
   compacted(): Promise<void>;
-  /** Ends the API server at once, as a crash does, and starts it anew. */
+  /** Ends the API server at once, as a crash does, and starts it again. */
   restartApiServer(): Promise<void>;
   stop(): Promise<void>;
 }

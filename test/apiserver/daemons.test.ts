@@ -282,7 +282,7 @@ describe(
       );
     });
 
-    it('410: a server that missed what etcd has compacted lists anew, and then knows what happened meanwhile', async () => {
+    it('410: a server that missed what etcd has compacted lists again, and then knows what happened meanwhile', async () => {
       const expired = /kiam_k8s_relists_total\{resource="pods",reason="expired"\}/;
       assert.equal(await metric(server, expired), 0);
       // The server sleeps through all of it: the pods, the compaction of their history, and the API server's new life.

@@ -179,7 +179,7 @@ describe(
       await plane?.stop();
     });
 
-    /** What the first node's agent, as it runs and begun anew, gets for the second node's pod, and that it has its own. */
+    /** What the first node's agent, as it runs and begun again, gets for the second node's pod, and that it has its own. */
     const getsNothingOfVictim = async (): Promise<void> => {
       await serverKnows();
       const flag = await tokenFlag('again', await token(kubelet, attacker.pod));

@@ -18,7 +18,7 @@ export interface Bundles {
   readonly hasNodeStore: boolean;
 }
 
-/** The bundles in dist/, built anew when they are missing or older than a source. */
+/** The bundles in dist/, built again when they are missing or older than a source. */
 export function buildBundles(): Bundles {
   const agent = join(ROOT, 'dist', 'kiam-agent.mjs');
   const server = join(ROOT, 'dist', 'kiam-server.mjs');

@@ -4,7 +4,7 @@ export interface ManyPods {
   readonly count: number;
   /** How many roles they share. */
   readonly roles: number;
-  /** Set anew to give every one of them another of the roles. */
+  /** Set again to give every one of them another of the roles. */
   readonly generation: number;
 }
 

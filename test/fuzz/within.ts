@@ -4,7 +4,7 @@ import assert from 'node:assert/strict';
 export const STALL_MS = 50;
 
 /**
- * Does the work, prepared anew each time, and holds the time that it has the processor to a limit: on a busy machine others
+ * Does the work, prepared again each time, and holds the time that it has the processor to a limit: on a busy machine others
  * have it in between. What takes too long is done twice more: the collector of garbage may have come in between.
  */
 export function within<P, T>(limitMs: number, what: string, prepare: () => P, work: (prepared: P) => T): T {

@@ -54,7 +54,7 @@ describe('the socket of kiam explain', () => {
 
   after(() => cluster.close());
 
-  it('is made anew after a server that was killed, and left to one that listens', async () => {
+  it('is made again after a server that was killed, and left to one that listens', async () => {
     const flags = [`--admin-socket=${path('admin.sock')}`];
     const first = await cluster.startServer({ flags });
     assert.equal((await lstat(path('admin.sock'))).mode & 0o777, 0o600);

@@ -101,7 +101,7 @@ describe('the only server hangs, and nothing but its word ties addresses to pods
     await eventually('nobody is served for ever', 15_000, async () => !areServed(await ask()));
     server.child.process.kill('SIGCONT');
     const backMs = await eventually('all are served by the server', 30_000, async () => areServed(await ask()));
-    t.diagnostic(`all served again ${Math.round(backMs)} ms after the server goes on`);
+    t.diagnostic(`all served again ${Math.round(backMs)} ms after the server continues`);
   });
 });
 

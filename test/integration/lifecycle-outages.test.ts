@@ -21,7 +21,7 @@ describe('what a daemon depends on goes away and comes back', () => {
 
   const isReady = async (daemon: Daemon): Promise<boolean> => (await daemon.readiness()).status === 200;
 
-  /** That it goes on, says what is wrong once, and is not ready for that reason. */
+  /** That it continues, says what is wrong once, and is not ready for that reason. */
   async function endures(daemon: Daemon, said: RegExp, reason: RegExp): Promise<void> {
     await daemon.child.line(said);
     await new Promise((resolve) => setTimeout(resolve, A_WHILE_MS));

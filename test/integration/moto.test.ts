@@ -16,7 +16,7 @@ async function findMoto(): Promise<Awaited<ReturnType<typeof pythonPackages>> | 
   try {
     return await pythonPackages(MOTO);
   } catch (error) {
-    return `${MOTO.join()} is not to be had: ${error instanceof Error ? (error.message.split('\n')[0] ?? '') : String(error)}`;
+    return `${MOTO.join()} is not available: ${error instanceof Error ? (error.message.split('\n')[0] ?? '') : String(error)}`;
   }
 }
 

@@ -159,7 +159,7 @@ describe('certificates that change under load', () => {
         5000,
         async () => (await shownSerial(port, agent.watcher)) === serial,
       );
-      // The agent's own change makes it connect anew, under the server's new certificate.
+      // The agent's own change makes it connect again, under the server's new certificate.
       if (round % 10 === 0) await agent.rotate();
     }
     const { calls, failures } = await running.stop();

@@ -150,7 +150,7 @@ describe('200 warm pods, by injected time, while two servers are replaced one by
         for (let second = 0; second < 15; second += 1) {
           assert.equal(await node.served(), PODS, `${second} s after the replacement`);
         }
-        // Long enough for the stream to end and to be opened anew, at either server.
+        // Long enough for the stream to end and to be opened again, at either server.
         await node.pass(MINUTE_MS);
       }
       await node.pass(53 * MINUTE_MS - node.clock.monotonic());

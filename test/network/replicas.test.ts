@@ -62,7 +62,7 @@ for (const [what, flags] of [
     const ask = ({ address, name }: WorldPod) =>
       askHttp({ port: agent.port, from: address, path: `${LISTING}${name.replace('pod', 'role')}` });
 
-    /** Every pod asks all the time, some ten times a second, while `trouble` goes on. */
+    /** Every pod asks all the time, some ten times a second, while `trouble` continues. */
     async function underLoad(t: TestContext, trouble: () => Promise<void>): Promise<void> {
       const stop = new AbortController();
       t.after(() => stop.abort());

@@ -65,7 +65,7 @@ describe('a pod on a bridge that takes the address of its neighbour', { skip }, 
     );
     assert.ok(agent.lines.some((line) => /does not come from its interface/.test(line)));
     await inThief('addr', 'del', `${victim.address}/24`, 'dev', 'eth0');
-    // Until the node's kernel asks anew who has the address, it sends the victim's packets to the thief.
+    // Until the node's kernel asks again who has the address, it sends the victim's packets to the thief.
     await node.onNode('ip', 'neigh', 'flush', 'all');
     await eventually('the victim is served on', 10_000, async () => (await roleOf(victim)) === '200 victim');
   });

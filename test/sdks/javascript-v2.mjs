@@ -3,7 +3,7 @@ import { createInterface } from 'node:readline';
 
 // A program as it might run in any pod: the AWS SDK for JavaScript v2 with nothing configured, save the address of STS,
 // which it does not read from the environment. It says who STS says it is, at the start and again for each line of its
-// input, with credentials that it fetches anew. Its argument is where the SDK is installed.
+// input, with credentials that it fetches again. Its argument is where the SDK is installed.
 const [, , installed] = process.argv;
 const AWS = createRequire(`${installed}/package.json`)('aws-sdk');
 const endpoint = process.env.AWS_ENDPOINT_URL_STS;

@@ -108,7 +108,7 @@ describe('a stock SDK with nothing configured', { skip }, () => {
 interface RunningSdk {
   /** What it says at its start. */
   said(): Promise<Said>;
-  /** The same with credentials fetched anew; a command is run again. */
+  /** The same with credentials fetched again; a command is run again. */
   again(): Promise<Said>;
 }
 

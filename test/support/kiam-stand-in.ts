@@ -1,4 +1,4 @@
-// In the place of Kiam's own program where that is not at hand: its contract of three calls and its ways, and nothing of
+// In place of Kiam's own program where that is not available: its contract of three calls and its ways, and nothing of
 // ours beyond them. The work behind is done by our daemons, whose bundles are the first two arguments.
 const [agentBundle = '', serverBundle = ''] = process.argv.splice(2, 2);
 const command = process.argv[2];

@@ -64,7 +64,7 @@ const FINDERS: Readonly<Record<string, () => Promise<SdkProgram>>> = {
 
 export const SDK_NAMES: readonly string[] = Object.keys(FINDERS);
 
-/** Brings an SDK here, or says why it cannot be used: its language is not at hand, or nothing can be downloaded. */
+/** Brings an SDK here, or says why it cannot be used: its language is not available, or nothing can be downloaded. */
 export async function findSdk(name: string): Promise<FoundSdk> {
   const find = FINDERS[name];
   if (find === undefined) return { name, missing: `there is no such SDK among ${SDK_NAMES.join(', ')}` };

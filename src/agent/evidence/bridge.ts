@@ -12,7 +12,7 @@ export interface BridgePort {
 /** Where an IPv4 neighbour is on a bridge: undefined where that cannot be told. */
 export type FindBridgePort = (bridge: string, address: string) => BridgePort | undefined;
 
-/** Remembers where it looked last as a hint where to look first; what it answers is read anew every time. */
+/** Remembers where it looked last as a hint where to look first; what it answers is read again every time. */
 export function createBridgePorts(files: KernelFiles): FindBridgePort {
   const hints = new Map<string, string>();
   return (bridge, address) => {

@@ -19,7 +19,7 @@ const LONG_REST_MS = 1000;
 const MOST_ROUTES_6 = 512;
 
 /**
- * Reads the node's routes for each connection anew, or, where they are many, once a second. Then a route holds if the kernel's
+ * Reads the node's routes for every connection, or, where they are many, once a second. Then a route holds if the kernel's
  * only neighbour of that address is behind the same device: the kernel has just sent an answer there, for no connection is
  * accepted without one.
  */

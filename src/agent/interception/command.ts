@@ -110,7 +110,7 @@ function runProgram(
 }
 
 /**
- * Runs a command that goes on until the signal aborts, and hands over its lines as they come. Resolves when it has ended,
+ * Runs a command that continues until the signal aborts, and hands over its lines as they come. Resolves when it has ended,
  * with true where it could be run at all; never rejects.
  */
 export type FollowCommand = (

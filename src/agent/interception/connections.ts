@@ -5,7 +5,7 @@ import { type Family, METADATA_ADDRESSES } from './desired-rules.ts';
  * Makes the kernel forget connections to the metadata service, so that those opened before the rules meet them with their
  * next packet (conntrack(8)): the direct ones, or all, also those that an older rule sends to an agent that is gone. The
  * guard rejects direct ones without it. Those that the redirect has sent here are spared where that is possible: an answer
- * under way would no longer find its pod. Returns what went wrong; undefined when it worked, or where the tool is not
+ * in progress would no longer find its pod. Returns what went wrong; undefined when it worked, or where the tool is not
  * installed.
  */
 export async function forgetConnections(

@@ -44,7 +44,7 @@ export interface RemovalOptions {
 const CHECK_INTERVAL_MS = 2000;
 const LONGEST_INTERVAL_MS = 3000;
 
-/** When the kernel announces deletions there is so much time between two checks, and more the longer it goes on. */
+/** When the kernel announces deletions there is so much time between two checks, and more the longer it continues. */
 const FIRST_PAUSE_MS = 20;
 const LONGEST_PAUSE_MS = 200;
 

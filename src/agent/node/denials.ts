@@ -21,7 +21,7 @@ const FORBIDDEN = failed('forbidden', 'forbidden by policy').failure;
 
 /**
  * Refusals that a server gave to pods of this node, for as long as it said. They are remembered of a pod as it was told: whatever
- * is told of it anew ends them, and so do a change of what may be had, the pod's own end and the next whole set.
+ * is told of it again ends them, and so does a change of what the pod may have, the pod's own end and the next whole set.
  */
 export class Denials {
   readonly #clock: Clock;

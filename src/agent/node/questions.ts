@@ -49,7 +49,7 @@ export function createQuestions({ gateway, trust, stream, clock }: QuestionsOpti
   const isNobodyThere = (failure: Failure): boolean =>
     isOutOfReach(failure) || (failure.kind === 'timed-out' && !stream.isHeard);
 
-  /** Asks a server, as sure as need be, and sees to it that the client is still who it was. */
+  /** Asks a server, as sure as needed, and makes sure that the client is still who it was. */
   const askServer = async <T extends Holder>(
     client: Client,
     question: (check: AddressCheck) => Promise<Outcome<T>>,
@@ -99,7 +99,7 @@ export function createQuestions({ gateway, trust, stream, clock }: QuestionsOpti
   };
 }
 
-/** The outcome if it comes in time. The question goes on: its answer still tells who the client is. */
+/** The outcome if it comes in time. The question continues: its answer still tells who the client is. */
 function within<T>(clock: Clock, limitMs: number, asking: Promise<Outcome<T>>): Promise<Outcome<T>> {
   return new Promise((resolve) => {
     const cancel = clock.after(limitMs, () => resolve(failed('timed-out', 'no server answered in time')));

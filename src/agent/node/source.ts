@@ -49,7 +49,7 @@ export function createNodeSource(options: NodeSourceOptions): CredentialSource {
     return check !== undefined && isCurrentFor(check) ? pod : undefined;
   };
 
-  /** The same where nobody can be asked: then it is enough that the address was the pod's lately. */
+  /** The same where nobody can be asked: then it is enough that the address was the pod's recently. */
   const recalled = (client: Client): StoredPod | undefined => {
     const pod = store.find(client.address);
     return pod !== undefined &&
@@ -59,7 +59,7 @@ export function createNodeSource(options: NodeSourceOptions): CredentialSource {
       : undefined;
   };
 
-  /** What a server says; where none can say, what is known of the pod lately. */
+  /** What a server says; where none can say, what is known of the pod recently. */
   const answer = <T>(outcome: Outcome<T>, known: () => T | undefined): Outcome<T> => {
     const value = !outcome.ok && questions.isNobodyThere(outcome.failure) ? known() : undefined;
     (value === undefined ? metrics.fromServer : metrics.fromMemory).inc();
@@ -117,7 +117,7 @@ export function createNodeSource(options: NodeSourceOptions): CredentialSource {
     },
     podCredentials: async (client, role, signal) => {
       const known = (): MetadataCredentials | undefined => credentialsFor(recalled(client), role);
-      // With credentials in hand only who has the address is in doubt: a server can tell that while STS is slow or away.
+      // With credentials in memory only who has the address is in doubt: a server can tell that while STS is slow or away.
       if (credentialsFor(store.find(client.address), role) !== undefined) {
         const holder = await questions.role(client, { signal, hasFallback: known() !== undefined });
         if (!holder.ok) return answer(holder, known);

@@ -83,7 +83,7 @@ export class NodeStore {
     return this.#credentials.get(identity);
   }
 
-  /** A new stream has begun: everything will be said anew. */
+  /** A new stream has begun: everything will be said again. */
   begin(): void {
     this.#stream += 1;
     this.#isWhole = false;

@@ -59,7 +59,7 @@ export class Trust {
   }
 
   /**
-   * What ties the client to a pod with this UID: the kernel, or only that it was confirmed lately; undefined when nothing does,
+   * What ties the client to a pod with this UID: the kernel, or only that it was confirmed recently; undefined when nothing does,
    * and a server has to be asked.
    */
   tiedBy(client: Client, uid: string): AddressTie | undefined {
@@ -68,7 +68,7 @@ export class Trust {
   }
 
   /**
-   * Whether the address was this pod's for certain lately, before the client's connection was there or since: that is something
+   * Whether the address was this pod's for certain recently, before the client's connection was there or since: that is something
    * to go by where nobody can be asked, for CNI plugins keep a freed address unused for about as long. `toldMs` is the moment of
    * which a server told so, in monotonic milliseconds.
    */

@@ -15,7 +15,7 @@ export interface WatchReport {
   readonly clock: ClockReading | undefined;
 }
 
-/** The server asks for longer ones; whether a watch can be had shows after the first second as well. */
+/** The server asks for longer ones; whether a watch works shows after the first second as well. */
 const WATCH_SECONDS = '1';
 const LIMITS = { headersWithinMs: 5000, silenceLimitMs: 5000 } as const;
 

@@ -34,7 +34,7 @@ export async function checkPort(options: PortCheckOptions): Promise<Observation[
   return [wrong(`port ${port} is in use by ${LISTENERS[who]}`, fix)];
 }
 
-/** Whether the port can be had; it is given back at once. */
+/** Whether the port is free; it is released at once. */
 function tryPort({ host, port }: PortCheckOptions): Promise<Observation> {
   return new Promise((resolve) => {
     const server = createServer();

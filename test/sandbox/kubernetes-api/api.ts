@@ -42,7 +42,7 @@ export interface KubernetesApi extends DirectAccess {
   certificateIdentity(name: string, rules: readonly Rule[]): Promise<string>;
   /** A kubeconfig that may do everything. */
   adminKubeconfig(): string;
-  /** Sets a user's rules anew; for a service account its full name, `system:serviceaccount:<namespace>:<name>`. */
+  /** Sets a user's rules again; for a service account its full name, `system:serviceaccount:<namespace>:<name>`. */
   grant(userName: string, rules: readonly Rule[]): void;
   serviceAccountToken(request: ServiceAccountToken): string;
   /** The same token in a kubeconfig. */

@@ -104,7 +104,7 @@ export class Kubelet {
       if (change === undefined || this.#stopped) continue;
       const pod = change.now.object;
       const phase = textAt(pod.content, 'status', 'phase');
-      // The addresses of a pod that has ended are free for others, although its status goes on showing them.
+      // The addresses of a pod that has ended are free for others, although its status keeps showing them.
       if (change.type === 'DELETED' || phase === 'Succeeded' || phase === 'Failed') this.#forget(pod);
       else if (textAt(pod.content, 'status', 'podIP') !== '') this.#adopt(pod);
       // Only a deletion by the API has a grace period; a pod that was put as terminating stays so.

@@ -38,7 +38,7 @@ export class Revisions {
   }
 }
 
-/** The objects of one resource, and what has happened to them lately. */
+/** The objects of one resource, and what has happened to them recently. */
 export class Collection {
   readonly resource: Resource;
   readonly #revisions: Revisions;

@@ -17,7 +17,7 @@ test('a policy that warns is one policy with one binding and its parameters', ()
   ]);
 });
 
-test('a policy that denies goes on only warning of what may work', () => {
+test('a policy that denies keeps only warning of what may work', () => {
   const bindings = manifests('deny').filter(({ kind }) => kind === 'ValidatingAdmissionPolicyBinding');
   const actions = bindings.map(({ metadata, spec }) => [metadata['name'], Object(spec).validationActions]);
   assert.deepEqual(actions, [

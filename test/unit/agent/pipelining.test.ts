@@ -28,7 +28,7 @@ async function started(t: TestContext, options: TestAgentOptions = {}) {
   return { ...agent, port, mostInATurn: () => most };
 }
 
-/** A source whose answers take a turn or more, and that remembers how many were under way at once. */
+/** A source whose answers take a turn or more, and that remembers how many were in progress at once. */
 function slowSource() {
   let underWay = 0;
   const seen = { most: 0, asked: 0 };
@@ -76,7 +76,7 @@ test('requests that come in pieces of any length are understood as if each had c
   assert.equal(source.seen.most, 1);
 });
 
-test('a client that sends and never reads has one answer under way, and what it sends is left in its socket', async (t) => {
+test('a client that sends and never reads has one answer in progress, and what it sends is left in its socket', async (t) => {
   const { port, registry, mostInATurn } = await started(t);
   const socket = connect({ port, host: '127.0.0.1' });
   t.after(() => socket.destroy());

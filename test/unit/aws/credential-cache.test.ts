@@ -203,7 +203,7 @@ test('forgiving lets the next request through at once, but not with every change
   assert.ok(calls >= 10 && calls <= 18, `${calls} calls in a minute`);
 });
 
-test('what changes while a call is under way is not blamed for its failure', async () => {
+test('what changes while a call is in progress is not blamed for its failure', async () => {
   using world = cacheWorld();
   world.sts.behave = () => 'denied';
   void world.cache.get(role('a'), 'request', PATIENT);
@@ -215,7 +215,7 @@ test('what changes while a call is under way is not blamed for its failure', asy
 });
 
 for (const behaviour of ['unavailable', 'throttled'] as const) {
-  test(`a pod that changes while its prefetch is under way, and STS is ${behaviour}: it is fetched again within seconds`, async () => {
+  test(`a pod that changes while its prefetch is in progress, and STS is ${behaviour}: it is fetched again within seconds`, async () => {
     using world = cacheWorld();
     world.sts.behave = () => behaviour;
     void world.cache.get(role('a'), 'prefetch', PATIENT);
@@ -258,7 +258,7 @@ test('a set that a pod comes back to after half of its life is renewed then, and
   assert.equal(sts.calls.length, 2);
 });
 
-test('a call under way for an identity without a pod ends for those who wait, and its set is kept', async () => {
+test('a call in progress for an identity without a pod ends for those who wait, and its set is kept', async () => {
   using world = cacheWorld();
   const waiting = world.cache.get(role('a'), 'request', PATIENT);
   await world.clock.advance(50);

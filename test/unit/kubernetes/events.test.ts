@@ -107,7 +107,7 @@ test('A pod of the same name with another UID gets Events of its own.', async (c
   assert.equal((await accept(it)).request.method, 'POST');
 });
 
-test('An Event that has been deleted meanwhile is created anew with its whole count.', async (context) => {
+test('An Event that has been deleted meanwhile is created again with its whole count.', async (context) => {
   const it = scene(context);
   forbid(it);
   await accept(it);

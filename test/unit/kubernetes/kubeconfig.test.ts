@@ -109,7 +109,7 @@ function isAddressInfo(address: string | AddressInfo | null): address is Address
   return typeof address === 'object' && address !== null;
 }
 
-test('The token of a user’s tokenFile is sent, and read anew once a minute; the last one counts while the file is away.', async (context) => {
+test('The token of a user’s tokenFile is sent, and read again once a minute; the last one counts while the file is away.', async (context) => {
   const it = await scene(context, { user: { tokenFile: 'token', token: 'older' }, files: { token: 'first\n' } });
   const token = async (): Promise<string | undefined> => (await it.ask()).headers.authorization;
   const file = join(it.folder, 'token');

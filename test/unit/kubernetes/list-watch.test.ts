@@ -95,7 +95,7 @@ test('A list is read in pages and taken over only when it is complete.', async (
   await it.watch.synced;
 });
 
-test('A page that fails leaves the former state as it is, and the list is begun anew.', async (context) => {
+test('A page that fails leaves the former state as it is, and the list is begun again.', async (context) => {
   const it = await watching(context, [podObject({ name: 'a' })]);
   it.body.event('ERROR', { kind: 'Status', code: 410, reason: 'Expired', message: 'too old' });
   (await nextList(it)).answer(200, listOf('200', [], 'token-1'));
@@ -321,7 +321,7 @@ test('A refusal names the verb and the resource that are forbidden.', async (con
   });
 });
 
-test('An API server that has not read the roles yet is not believed to judge the role, and its watch goes on.', async (context) => {
+test('An API server that has not read the roles yet is not believed to judge the role, and its watch continues.', async (context) => {
   const it = await watching(context, [podObject({ name: 'a' })]);
   it.body.break(new Error('ECONNRESET'));
   for (const answer of [
@@ -347,7 +347,7 @@ test('An API server that has not read the roles yet is not believed to judge the
   );
 });
 
-test('Credentials that are no longer accepted are read anew.', async (context) => {
+test('Credentials that are no longer accepted are read again.', async (context) => {
   const it = scene(context);
   (await it.api.next('list')).answer(401, { kind: 'Status', message: 'Unauthorized' });
   await until(() => it.api.renewals() === 1, 'the renewal');

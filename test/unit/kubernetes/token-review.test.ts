@@ -130,7 +130,7 @@ describe('the review of tokens', () => {
     assert.equal(lines.length, 2);
   });
 
-  it('goes on with a token that was good, to its end, while the API server is away', async () => {
+  it('continues with a token that was good, to its end, while the API server is away', async () => {
     const { clock, asked, refused } = reviewerThat();
     const token = tokenUntil(clock.now() + 3_600_000);
     await asked(token, 201, GOOD);
@@ -169,7 +169,7 @@ describe('the review of tokens', () => {
     assert.deepEqual(lines, []);
   });
 
-  it('is one for all who ask at the time, and goes on when one of them leaves', async () => {
+  it('is one for all who ask at the time, and continues when one of them leaves', async () => {
     const { api, ask } = reviewerThat();
     const leaving = new AbortController();
     const asking = [ask('token', leaving.signal), ...Array.from({ length: 99 }, () => ask('token'))];

@@ -219,7 +219,7 @@ describe('the gateway', () => {
     assert.equal(calls.length, 2);
   });
 
-  it('has so many calls under way at most, and the others wait for their turn', async () => {
+  it('has so many calls in progress at most, and the others wait for their turn', async () => {
     const clock = new ManualClock();
     const { client, calls } = scriptedClient(clock, [{ afterMs: 10, name: 'reader' }]);
     const gateway = createGateway({ client, clock, waitMs: 900, random: () => 0.5 });

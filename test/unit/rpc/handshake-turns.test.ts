@@ -67,7 +67,7 @@ describe('the turns of handshakes', () => {
     assert.equal(door.turns.waiting, 0);
   });
 
-  it('begins the next handshake when one takes its time, which goes on', async () => {
+  it('begins the next handshake when one takes its time, which continues', async () => {
     const door = new Door();
     const slow = [1, 2].map((index) => door.arrive(`198.51.100.${index}`, 150));
     const agent = door.arrive('10.0.0.1');

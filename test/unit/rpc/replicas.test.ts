@@ -109,7 +109,7 @@ describe('the replicas of a server', () => {
     assert.deepEqual(new Set([0, 0.001, 0.002].map(first)), new Set(['a', 'b', 'c']));
   });
 
-  it('are asked according to how many calls each has under way', async () => {
+  it('are asked according to how many calls each has in progress', async () => {
     const world = new ScriptedReplicas({ slow: 150, fast: 10 });
     await world.load({ pods: 8, pauseMs: 1, durationMs: 3000 });
     const { slow = 0, fast = 0 } = askedOf(world.calls);
@@ -207,7 +207,7 @@ describe('the replicas of a server', () => {
       for (const ended of underWay) ended(random() < 0.8);
       replicas.update(new Set(['a', 'b', 'c']), ['a', 'b', 'c']);
       await clock.advance(10_000);
-      // Each of these calls stays under way: they go where the fewest are.
+      // Each of these calls stays in progress: they go where the fewest are.
       const chosen = Array.from({ length: 30 }, () => {
         const name = replicas.choose(NONE) ?? '';
         replicas.asked(name);

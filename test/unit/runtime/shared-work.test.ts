@@ -18,7 +18,7 @@ function work() {
 }
 
 describe('work that is joined', () => {
-  it('is done once for all who come while it lasts, and anew for who comes after', async () => {
+  it('is done once for all who come while it lasts, and again for who comes after', async () => {
     const { begun, start } = work();
     const joined = createSingleFlight<string>();
     const [first, second, other] = [joined('a', start), joined('a', start), joined('b', start)];

@@ -72,7 +72,7 @@ describe('createBackoff', () => {
 });
 
 describe('Shutdown', () => {
-  it('closes in reverse order, once, and goes on past a part that fails or hangs', async () => {
+  it('closes in reverse order, once, and continues past a part that fails or hangs', async () => {
     const clock = new ManualClock();
     const shutdown = new Shutdown(clock);
     const closed: string[] = [];

@@ -82,7 +82,7 @@ test('bookmarks carry the latest version to those who allow them', async () => {
   without.close();
 });
 
-test('deliveries are held back per resource while lists go on showing everything', async () => {
+test('deliveries are held back per resource while lists keep showing everything', async () => {
   const pods = await client.watch(`${PODS}?watch=1&resourceVersion=0`);
   const namespaces = await client.watch('/api/v1/namespaces?watch=1&resourceVersion=0');
   await nextTypes(namespaces, 4);

@@ -146,7 +146,7 @@ describe('confirmation', () => {
     });
   }
 
-  it('goes on with what was confirmed while the API server is away, where the kernel holds it', async () => {
+  it('continues with what was confirmed while the API server is away, where the kernel holds it', async () => {
     const { clock, api, confirm } = confirmationThat();
     await confirm('read');
     api.says = () => AWAY;
@@ -170,7 +170,7 @@ describe('confirmation', () => {
     assert.equal(api.reads, 2);
   });
 
-  it('is late for who cannot wait, whatever the watch says, and goes on for the others', async () => {
+  it('is late for who cannot wait, whatever the watch says, and continues for the others', async () => {
     const { clock, api, pod, confirm } = confirmationThat();
     api.tookMs = 100;
     const impatient = new AbortController();

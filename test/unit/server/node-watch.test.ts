@@ -132,7 +132,7 @@ describe('the watch of a node', () => {
     assert.equal(first.hasGivenWay, false);
   });
 
-  it('ends as planned when the agent’s pod is deleted, and goes on when others are', async () => {
+  it('ends as planned when the agent’s pod is deleted, and continues when others are', async () => {
     const { pods, clock, open } = watchThat();
     const stream = await open({ kind: 'node', node: HERE, agentUid: 'agent' });
     pods.remove('here');

@@ -279,7 +279,7 @@ describe('GetPodCredentials', () => {
 });
 
 describe('what the watch says of an address is made sure of', () => {
-  it('by the API server, unless it did lately for Kiam’s agents, and as asked for by ours', async () => {
+  it('by the API server, unless it did recently for Kiam’s agents, and as asked for by ours', async () => {
     const server = world();
     server.put(podRecord());
     await server.role('192.0.2.1');

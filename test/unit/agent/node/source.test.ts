@@ -458,7 +458,7 @@ describe('what a node remembers of refusals', () => {
     });
   }
 
-  it('an answer is not remembered of a pod that was told of anew while the server was asked', async () => {
+  it('an answer is not remembered of a pod that was told of again while the server was asked', async () => {
     const node = nodeThat();
     node.sts.failure = { ok: false, failure: { ...FORBIDDEN, standsForMs: 2000 } };
     const asking = node.source.podCredentials(node.client(), 'writer', PATIENT);

@@ -119,7 +119,7 @@ describe('trust', () => {
     assert.ok(trust.acceptAnswer(client, { uid: 'uid-1', viewAgeMs: 0 }, trust.prepareCheck(client)));
   });
 
-  it('recalls what a server told of all pods lately, of an address that the kernel says nothing of', async () => {
+  it('recalls what a server told of all pods recently, of an address that the kernel says nothing of', async () => {
     const { clock, trust, answer } = trustThat();
     await clock.advance(60_000);
     const toldMs = clock.monotonic() - 5000;
