@@ -1,5 +1,5 @@
 import { generateKeyPairSync } from 'node:crypto';
-import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { cp, mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -42,6 +42,10 @@ export interface ControlPlane {
   compacted(): Promise<void>;
   /** Ends the API server at once, as a crash does, and starts it again. */
   restartApiServer(): Promise<void>;
+  /** Ends both, keeps a copy of what etcd holds, and starts them anew. */
+  backUp(): Promise<void>;
+  /** Ends both, puts the copy in the place of what etcd holds, and starts them anew: revisions go back with it. */
+  restore(): Promise<void>;
   stop(): Promise<void>;
 }
 
@@ -51,20 +55,23 @@ export async function startControlPlane(assets: string): Promise<ControlPlane> {
   const [etcdPort, peerPort, apiPort] = [await freePort(), await freePort(), await freePort()];
   const etcdUrl = `http://127.0.0.1:${etcdPort}`;
   const environment = { PATH: process.env['PATH'] ?? '', HOME: folder };
-  const etcd = startChild({
-    name: 'etcd',
-    argv: [
-      join(assets, 'etcd'),
-      `--data-dir=${join(folder, 'etcd')}`,
-      `--listen-client-urls=${etcdUrl}`,
-      `--advertise-client-urls=${etcdUrl}`,
-      `--listen-peer-urls=http://127.0.0.1:${peerPort}`,
-      `--initial-advertise-peer-urls=http://127.0.0.1:${peerPort}`,
-      `--initial-cluster=default=http://127.0.0.1:${peerPort}`,
-      '--unsafe-no-fsync',
-    ],
-    environment,
-  });
+  const data = join(folder, 'etcd');
+  const backup = join(folder, 'etcd-backup');
+  const startEtcd = (): Child =>
+    startChild({
+      name: 'etcd',
+      argv: [
+        join(assets, 'etcd'),
+        `--data-dir=${data}`,
+        `--listen-client-urls=${etcdUrl}`,
+        `--advertise-client-urls=${etcdUrl}`,
+        `--listen-peer-urls=http://127.0.0.1:${peerPort}`,
+        `--initial-advertise-peer-urls=http://127.0.0.1:${peerPort}`,
+        `--initial-cluster=default=http://127.0.0.1:${peerPort}`,
+        '--unsafe-no-fsync',
+      ],
+      environment,
+    });
   const authority = await createAuthority({ commonName: 'kubernetes' });
   const flags = await apiServerFlags({ folder, authority, etcdUrl, port: apiPort });
   const start = (): Child =>
@@ -75,6 +82,7 @@ export async function startControlPlane(assets: string): Promise<ControlPlane> {
     kubeconfig({ server: url, authorityPem: authority.certificatePem, userName, user: { token } });
   const as = (token: string): ApiClient => apiClient(configOf('user', token));
   const admin = as(ADMIN_TOKEN);
+  let etcd = startEtcd();
   let apiServer = start();
   const ready = async (): Promise<void> => {
     try {
@@ -92,6 +100,14 @@ export async function startControlPlane(assets: string): Promise<ControlPlane> {
     await apiServer.stop('SIGKILL');
     await etcd.stop('SIGKILL');
     await rm(folder, { recursive: true, force: true });
+  };
+  const restartBoth = async (between: () => Promise<void>): Promise<void> => {
+    await apiServer.stop('SIGKILL');
+    await etcd.stop('SIGTERM');
+    await between();
+    etcd = startEtcd();
+    apiServer = start();
+    await ready();
   };
   await ready();
 
@@ -120,6 +136,12 @@ export async function startControlPlane(assets: string): Promise<ControlPlane> {
       apiServer = start();
       await ready();
     },
+    backUp: () => restartBoth(() => cp(data, backup, { recursive: true })),
+    restore: () =>
+      restartBoth(async () => {
+        await rm(data, { recursive: true });
+        await cp(backup, data, { recursive: true });
+      }),
     stop,
   };
 }
