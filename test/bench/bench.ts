@@ -6,6 +6,7 @@ import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 
 import { buildBundles } from './bundles.ts';
+import { measureDenied } from './denied.ts';
 import { measureNeighbours } from './neighbours.ts';
 import { measureRate } from './p1-rate.ts';
 import { measureLatency } from './p2-latency.ts';
@@ -15,6 +16,7 @@ import { measurePods } from './p5-pods.ts';
 import { measureCalls } from './p6-calls.ts';
 import { measureDoors } from './p7-doors.ts';
 import { measureColdCallers } from './r4-cold-callers.ts';
+import { measureRollout } from './r9-rollout.ts';
 import { type Figure, printFigure } from './report.ts';
 import type { Setting } from './setting.ts';
 
@@ -27,7 +29,9 @@ const FIGURES: Readonly<Record<string, (setting: Setting) => Promise<Figure>>> =
   p6: measureCalls,
   p7: measureDoors,
   r4: measureColdCallers,
+  r9: measureRollout,
   neighbours: measureNeighbours,
+  denied: measureDenied,
 };
 
 const OPTIONS = {

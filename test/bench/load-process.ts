@@ -57,7 +57,7 @@ async function openConnections(job: Job, onAnswer: (index: number, status: numbe
     (_, index) =>
       new LoadConnection({
         port: job.port,
-        path: job.path,
+        path: job.path.replace('{connection}', String(index)),
         from: job.from[index % job.from.length] ?? '127.0.0.1',
         onAnswer: (status) => onAnswer(index, status),
       }),

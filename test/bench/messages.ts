@@ -8,6 +8,7 @@ export interface Job {
    */
   readonly kind: 'closed' | 'open' | 'once' | 'stall';
   readonly port: number;
+  /** `{connection}` stands for the number of the connection. */
   readonly path: string;
   /** Source addresses: connection n takes address n modulo their number. */
   readonly from: readonly string[];

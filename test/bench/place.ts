@@ -27,7 +27,7 @@ export type BaselineKind = 'node' | 'fastify' | 'memory';
 export interface Place {
   readonly world: World;
   startServer(flags?: readonly string[]): Promise<Daemon>;
-  startAgent(server: Daemon, flags?: readonly string[]): Promise<Daemon>;
+  startAgent(server: Pick<Daemon, 'port'>, flags?: readonly string[]): Promise<Daemon>;
   startBaseline(kind: BaselineKind, path: string, body: string): Promise<Measurable>;
   startLoad(): LoadGenerator;
   /** The Kubernetes part of the server alone, under the bundle's options of Node. */

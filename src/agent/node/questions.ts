@@ -42,6 +42,7 @@ const GIVE_UP_AFTER_MS = 250;
 
 /** And servers that keep their connections and are silent for so long: an answer within 300 ms leaves time on a busy node. */
 const GIVE_UP_SILENT_AFTER_MS = 200;
+const LOOK_AGAIN_MS = 50;
 
 const CHANGED_HANDS = failed('pod-not-found', 'no pod found');
 
@@ -77,7 +78,7 @@ export function createQuestions({ gateway, trust, stream, clock }: QuestionsOpti
     for (;;) {
       const { isFirst, result } = flights(key, () => askServer(client, (check) => question(check, giveUpAfterMs)));
       // A server that hangs keeps its connection: only that its stream is silent tells it from one that is slow.
-      const outcome = await (hasFallback && !stream.isHeard ? within(clock, GIVE_UP_SILENT_AFTER_MS, result) : result);
+      const outcome = await (hasFallback ? whileHeard({ stream, clock }, result) : result);
       if (outcome.ok || isFirst || signal.aborted || !isWorthAnotherAttempt(outcome.failure)) return outcome;
       if (hasFallback && isNobodyThere(outcome.failure)) return outcome;
     }
@@ -99,10 +100,20 @@ export function createQuestions({ gateway, trust, stream, clock }: QuestionsOpti
   };
 }
 
-/** The outcome if it comes in time. The question continues: its answer still tells who the client is. */
-function within<T>(clock: Clock, limitMs: number, asking: Promise<Outcome<T>>): Promise<Outcome<T>> {
+/**
+ * The outcome, unless servers fall silent meanwhile: a question may have been asked of one that went away just then. The
+ * question continues: its answer still tells who the client is.
+ */
+function whileHeard<T>(
+  { stream, clock }: Pick<QuestionsOptions, 'stream' | 'clock'>,
+  asking: Promise<Outcome<T>>,
+): Promise<Outcome<T>> {
   return new Promise((resolve) => {
-    const cancel = clock.after(limitMs, () => resolve(failed('timed-out', 'no server answered in time')));
+    const look = (): void => {
+      if (stream.isHeard) cancel = clock.after(LOOK_AGAIN_MS, look);
+      else resolve(failed('timed-out', 'no server answered in time'));
+    };
+    let cancel = clock.after(GIVE_UP_SILENT_AFTER_MS, look);
     void asking.then((outcome) => {
       cancel();
       resolve(outcome);

@@ -359,6 +359,17 @@ describe('the memory of a node that has lost its server', () => {
     }
   });
 
+  it('answers a question that was asked just before the stream ended as soon as it has, though the next is heard in time', async () => {
+    const node = nodeThat({ evidence: '-' });
+    await node.confirm();
+    node.server.answer = undefined;
+    const asking = node.source.podCredentials(node.client(), 'reader', PATIENT);
+    await node.clock.advance(300);
+    node.stream.isQuiet = true;
+    await node.clock.advance(50);
+    assert.ok((await asking).ok);
+  });
+
   it('waits for a server that hangs as for one that is slow as long as its stream is heard', async () => {
     const node = nodeThat({ evidence: '-' });
     await node.confirm();
