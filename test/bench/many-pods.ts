@@ -15,9 +15,7 @@ const NAMESPACES = 100;
  * whole cluster had started them.
  */
 export function putManyPods(world: World, { count, roles, generation }: ManyPods): void {
-  for (let index = 0; index < NAMESPACES; index += 1) {
-    if (world.api.namespace(`many-${index}`) === undefined) world.namespace(`many-${index}`, `${world.roleBaseArn}.*`);
-  }
+  putNamespaces(world);
   for (let index = 0; index < count; index += 1) {
     const address = `10.${64 + Math.floor(index / 62_500)}.${Math.floor(index / 250) % 250}.${(index % 250) + 1}`;
     world.api.putPod({
@@ -41,6 +39,22 @@ export function putManyPods(world: World, { count, roles, generation }: ManyPods
         podIPs: [{ ip: address }],
       },
     });
+  }
+}
+
+export function putNamespaces(world: World): void {
+  for (let index = 0; index < NAMESPACES; index += 1) {
+    if (world.api.namespace(`many-${index}`) === undefined) world.namespace(`many-${index}`, `${world.roleBaseArn}.*`);
+  }
+}
+
+/** Puts ServiceAccounts with a role each, spread over the same namespaces; called again, it gives each another role. */
+export function putManyServiceAccounts(world: World, count: number, generation: number): void {
+  for (let index = 0; index < count; index += 1) {
+    const [namespace, name] = [`many-${index % NAMESPACES}`, `account-${index}`];
+    const annotations = { 'eks.amazonaws.com/role-arn': `${world.roleBaseArn}${name}-${generation}` };
+    if (generation === 1) world.api.createServiceAccount(namespace, name, annotations);
+    else world.api.patchServiceAccount(namespace, name, { metadata: { annotations } });
   }
 }
 

@@ -2,7 +2,7 @@ import { once } from 'node:events';
 
 import type { Child } from '#sandbox/child.ts';
 
-import { putManyPods } from './many-pods.ts';
+import { putManyPods, putManyServiceAccounts, putNamespaces } from './many-pods.ts';
 import type { PodsFigures } from './messages.ts';
 import { type Daemon, openPlace, pause, type Place } from './place.ts';
 import { type Figure, fixed } from './report.ts';
@@ -10,6 +10,7 @@ import type { Setting } from './setting.ts';
 
 const PODS = 10_000;
 const ROLES = 200;
+const SERVICE_ACCOUNTS = 10_000;
 
 /** Long enough for a burst to be over. */
 const SETTLE_MS = 2500;
@@ -22,8 +23,13 @@ export async function measurePods({ bundles }: Setting): Promise<Figure> {
     await pause(1000);
     const startLagMs = await longestLagMs(bare);
     await bare.stop();
+    putNamespaces(place.world);
     const watching = place.startPods();
-    const empty = await nextFigures(watching);
+    const bareView = await nextFigures(watching);
+    putManyServiceAccounts(place.world, SERVICE_ACCOUNTS, 1);
+    const accounts = await figuresAfter(watching, 0);
+    putManyServiceAccounts(place.world, SERVICE_ACCOUNTS, 2);
+    const empty = await figuresAfter(watching, 0);
     putManyPods(place.world, { count: PODS, roles: ROLES, generation: 1 });
     const added = await figuresAfter(watching, PODS);
     const listing = place.startPods();
@@ -32,6 +38,7 @@ export async function measurePods({ bundles }: Setting): Promise<Figure> {
     const changed = await figuresAfter(listing, PODS);
     await Promise.all([watching.stop('SIGKILL'), listing.stop('SIGKILL')]);
     const server = await wholeServer(place);
+    const bytesPerAccount = ((accounts.heapKiB - bareView.heapKiB) * 1024) / SERVICE_ACCOUNTS;
     const bytesPerPod = ((added.heapKiB - empty.heapKiB) * 1024) / PODS;
     const stall = (figures: PodsFigures): string =>
       `longest ${fixed(figures.stallMs)} ms, p99 ${fixed(figures.stallP99Ms, 1)} ms`;
@@ -53,6 +60,17 @@ export async function measurePods({ bundles }: Setting): Promise<Figure> {
         },
         { figure: `${fixed(PODS)} added at once`, value: stall(added), target: '<= 100 ms' },
         { figure: `${fixed(PODS)} changed at once`, value: stall(changed), target: '<= 100 ms' },
+        { figure: 'memory kept of a ServiceAccount', value: `${fixed(bytesPerAccount)} bytes`, target: '<= 1 KiB' },
+        {
+          figure: `${fixed(SERVICE_ACCOUNTS)} ServiceAccounts added at once`,
+          value: stall(accounts),
+          target: '<= 100 ms',
+        },
+        {
+          figure: `${fixed(SERVICE_ACCOUNTS)} ServiceAccounts changed at once`,
+          value: stall(empty),
+          target: '<= 100 ms',
+        },
         {
           figure: 'whole server, start in an empty cluster',
           value: `longest ${fixed(startLagMs)} ms`,
@@ -68,7 +86,7 @@ export async function measurePods({ bundles }: Setting): Promise<Figure> {
           target: '<= 100 ms',
         },
       ],
-      data: { bytesPerPod, startLagMs, empty, added, listed, changed, server },
+      data: { bytesPerAccount, bytesPerPod, startLagMs, bareView, accounts, empty, added, listed, changed, server },
     };
   } finally {
     await place.close();
