@@ -42,9 +42,9 @@ export interface ControlPlane {
   compacted(): Promise<void>;
   /** Ends the API server at once, as a crash does, and starts it again. */
   restartApiServer(): Promise<void>;
-  /** Ends both, keeps a copy of what etcd holds, and starts them anew. */
+  /** Ends both, keeps a copy of what etcd holds, and starts them again. */
   backUp(): Promise<void>;
-  /** Ends both, puts the copy in the place of what etcd holds, and starts them anew: revisions go back with it. */
+  /** Ends both, puts the copy in place of what etcd holds, and starts them anew: revisions go back with it. */
   restore(): Promise<void>;
   stop(): Promise<void>;
 }

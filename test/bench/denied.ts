@@ -8,7 +8,7 @@ const DENIED_RATE = 90;
 /** As many connections as the agent keeps for one address. */
 const ROLES = 16;
 
-/** What calls of others to the server notice of a pod that is denied its role and goes on asking. */
+/** What calls of others to the server notice of a pod that is denied its role and keeps asking. */
 export async function measureDenied({ bundles, quick }: Setting): Promise<Figure> {
   const place = await openPlace(bundles);
   try {

@@ -36,6 +36,11 @@ describe('the pages', () => {
     assert.ok(readme.text.trimEnd().split('\n').length <= 150);
   });
 
+  it('are all reached from the README', () => {
+    const [readme = { text: '' }, ...others] = pages;
+    for (const { file } of others) assert.ok(readme.text.includes(`](${file})`), file);
+  });
+
   it('name paths that exist, in commands and in links', () => {
     for (const { file, text } of pages) {
       const named = Array.from(text.matchAll(/(?:-[fk] |helm upgrade [\w -]*)(deploy\/[\w/.-]*)/g), ([, path = '']) =>

@@ -31,7 +31,7 @@ export const COMMANDS = {
     problems: serverProblems,
     warnings: serverWarnings,
   }),
-  health: command('health', 'Ask a server whether it is well; exit 0 or 1', HEALTH_OPTIONS),
+  health: command('health', 'Check whether a server is healthy; exit 0 or 1', HEALTH_OPTIONS),
   pki: command('pki', 'Make the certificates of both daemons, and print them as two Secrets', PKI_OPTIONS, {
     problems: pkiProblems,
   }),
@@ -47,10 +47,10 @@ export const DOCTOR = {
   server: command('server', "the server's own container, with the flags of the server", DOCTOR_SERVER_OPTIONS, {
     problems: serverProblems,
   }),
-  pod: command('pod', "any pod's own way to its credentials", DOCTOR_POD_OPTIONS),
+  pod: command('pod', 'the way to credentials as a pod has it, from inside that pod', DOCTOR_POD_OPTIONS),
   cluster: command(
     'cluster',
-    'pods and namespaces, by a kubeconfig or the service account of a pod',
+    'pods and namespaces, read with a kubeconfig or the service account of a pod',
     DOCTOR_CLUSTER_OPTIONS,
   ),
 };

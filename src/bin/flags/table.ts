@@ -157,7 +157,7 @@ export const AGENT_OPTIONS = {
     parseInterface,
     '+',
     'Interface whose packets the guard rejects when they are forwarded to the metadata service; + for all. ' +
-      'Narrow it only where something other than a pod must reach the service by way of the node',
+      'Narrow it only where something other than a pod must reach the service through the node',
   ),
   'iptables-remove': toggle(INTERCEPTION, 'Remove the redirect at exit'),
   'iptables-remove-guard': toggle(
@@ -223,7 +223,7 @@ const BINDING = value(
   POLICY,
   choice<Binding>({ pod: 'pod', serviceaccount: 'serviceaccount', both: 'both' }),
   'both',
-  "Where a pod's role comes from: its own annotation, its ServiceAccount's alone, or both, of which its own is used first",
+  "Where a pod's role comes from: its own annotation, its ServiceAccount's alone, or both, its own first",
 );
 
 export const SERVER_OPTIONS = {
@@ -243,8 +243,8 @@ export const SERVER_OPTIONS = {
     KUBERNETES,
     duration('1s', '1h'),
     '30s',
-    'How long it counts, for agents too, that the API server said who has an address, where no kernel shows it; ' +
-      'then the server is asked again, and a pod is refused while it does not answer',
+    'How long the answer of the API server on who has an address is valid, for agents too, where no kernel shows it. ' +
+      'After that it is asked again, and the pod is refused while it does not answer',
   ),
   'role-base-arn': ROLE_BASE_ARN,
   'role-base-arn-autodetect': toggle(
@@ -291,7 +291,7 @@ export const SERVER_OPTIONS = {
     POLICY,
     parseServiceAccount,
     'system:serviceaccount:kube-system:kiam-agent',
-    'Whose tokens prove the node of an agent with --agent-identity=token; those of other accounts are refused',
+    'Service account of the agents, whose tokens prove their node with --agent-identity=token; others are refused',
   ),
   'admin-socket': ADMIN_SOCKET,
   bind: value(GRPC, parseListen, 'localhost:9610', 'host:port where agents connect'),
@@ -361,7 +361,7 @@ export const POLICY_OPTIONS = {
     OUTPUT,
     choice<'warn' | 'deny'>({ warn: 'warn', deny: 'deny' }),
     'warn',
-    'What is done with an object that cannot work: warn whoever applies it, or deny it',
+    'What happens to an object with a mistake: warn whoever applies it, or deny it',
   ),
   namespace: value(OUTPUT, parseNamespace, 'kube-system', 'Namespace of the ConfigMap with the parameters'),
   'role-base-arn': required(AWS, parseRoleBaseArn, '', "The servers' prefix of short role names"),
@@ -378,7 +378,7 @@ export const EXPLAIN_OPTIONS = {
   'admin-socket': {
     ...ADMIN_SOCKET,
     group: ASKED,
-    describe: 'Unix socket of the server to ask; a server that runs here is found',
+    describe: 'Unix socket of the server to ask; by default the server that runs here',
     defaultText: 'automatic',
   },
   kubeconfig: value(API, parseOptionalFile, '', 'Read the API server by this file, and ask no server of Kiam'),
@@ -402,18 +402,18 @@ const DOCTOR_OPTIONS = { json: toggle(DOCTOR, 'Print one JSON document instead o
 const ANY_TLS_FILES = { cert: anyPath(TLS_OPTIONS.cert), key: anyPath(TLS_OPTIONS.key), ca: anyPath(TLS_OPTIONS.ca) };
 
 export const DOCTOR_AGENT_OPTIONS = {
-  ...AGENT_OPTIONS,
   ...DOCTOR_OPTIONS,
-  'before-start': toggle(DOCTOR, 'For an init container: do not miss yet what the agent itself puts in place'),
+  'before-start': toggle(DOCTOR, 'For an init container: do not expect yet what the agent itself installs'),
+  ...AGENT_OPTIONS,
   ...ANY_TLS_FILES,
 };
 
 export const DOCTOR_SERVER_OPTIONS = {
-  ...SERVER_OPTIONS,
   ...DOCTOR_OPTIONS,
-  'assume-roles': toggle(DOCTOR, 'Really assume each role in use, for 15 minutes and without any permission', {
+  'assume-roles': toggle(DOCTOR, 'Assume each role in use at STS, for 15 minutes and without any permission', {
     absent: true,
   }),
+  ...SERVER_OPTIONS,
   ...ANY_TLS_FILES,
   kubeconfig: anyPath(SERVER_OPTIONS.kubeconfig),
 };
