@@ -23,11 +23,14 @@ describe('a daemon that is told to stop', () => {
     const agent = await cluster.startAgent(server.port);
     cluster.world.sts.role(`${BASE_ARN}${role}`, how);
     const { address } = await cluster.world.pod({ namespace: 'team', name: role.toLowerCase(), role });
+    const { controls } = cluster.world.api;
+    const before = controls.requests('get', 'pods');
     const answer = askHttp({ port: agent.port, from: address, path: `${LISTING}${role}` });
     // A test that fails before it looks at the answer must not fail twice.
     answer.catch(() => {});
-    await eventually('the server has the request', 15_000, async () =>
-      /^grpc_server_started_total\{.*GetPodCredentials.*\} [1-9]/m.test(await server.metrics()),
+    // It asks the API server whose address this is when it has been asked for the pod.
+    await eventually('the server has the request', 15_000, () =>
+      Promise.resolve(controls.requests('get', 'pods') > before),
     );
     return { server, agent, answer };
   }
