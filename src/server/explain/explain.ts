@@ -4,7 +4,7 @@ import type { Explanation, Link } from './explanation.ts';
 import type { ExplainFacts } from './facts.ts';
 import { agentLink, confirmedLink } from './node-links.ts';
 import { addressLink, podLink, viewLink } from './pod-links.ts';
-import { policyLink, roleLink, sessionLink } from './policy-links.ts';
+import { policyLink, roleLink, sessionLink, webIdentityLink } from './policy-links.ts';
 import { credentialsLink } from './sts-link.ts';
 
 /** Follows the chain from a pod to its credentials in the order in which a server decides. */
@@ -26,6 +26,8 @@ function chainOf(facts: ExplainFacts): readonly Link[] {
   if (pod === undefined) return links;
   if (ownsItsAddress(pod)) links.push(addressLink(addresses));
   links.push(roleLink(pod, resolution));
+  const webIdentity = webIdentityLink(pod);
+  if (webIdentity !== undefined) links.push(webIdentity);
   // A role that is no role is refused whatever the namespace says.
   if (pod.role !== '' && resolution?.ok !== false) links.push(policyLink(facts));
   if (identity !== undefined) links.push(sessionLink(identity));

@@ -37,6 +37,13 @@ function whyNone({ annotated, roleSource }: PodRecord, account: string): string 
   return `the ServiceAccount ${account} gives it none, and with --binding=serviceaccount its own annotation, ${quoted(annotated.role)}, does not count`;
 }
 
+/** Undefined unless the pod's SDKs look elsewhere first. */
+export function webIdentityLink({ role, webIdentity }: PodRecord): Link | undefined {
+  if (role === '' || !webIdentity) return undefined;
+  const text = 'a container has AWS_WEB_IDENTITY_TOKEN_FILE in its environment: SDKs use web identity before this role';
+  return { link: 'web identity', verdict: 'note', text, facts: { configured: true } };
+}
+
 /** What the namespace says to it. */
 export function policyLink({ namespace, permitted, decision }: ExplainFacts): Link {
   const link = 'policy';

@@ -197,3 +197,11 @@ test('Whatever JSON comes, reading it returns a record or nothing.', () => {
     { numRuns: 500 },
   );
 });
+
+test('A container whose environment names a web identity token marks its pod.', () => {
+  const of = (env: unknown): boolean | undefined =>
+    createPodParser()({ ...base, spec: { containers: [{ name: 'a' }, { name: 'b', env }] } })?.webIdentity;
+  assert.equal(of([{ name: 'OTHER' }, { name: 'AWS_WEB_IDENTITY_TOKEN_FILE', value: '/token' }]), true);
+  for (const env of [undefined, null, 'AWS_WEB_IDENTITY_TOKEN_FILE', [{ name: 'OTHER' }], [null]])
+    assert.equal(of(env), false);
+});

@@ -216,6 +216,26 @@ as a test says
     }
   });
 
+  it('says from which ServiceAccount a role is, which annotation does not count, and what SDKs prefer', () => {
+    const annotated = { role: 'own', sessionName: '', externalId: '' };
+    const given = { serviceAccount: 'app', roleSource: 'service-account', annotated } as const;
+    const bound = explain(factsOf({ pod: podRecord({ ...given, role: 'reader', webIdentity: true }) }));
+    const role = linkOf(bound, 'role');
+    assert.equal(role.text, `"reader" from the ServiceAccount default/app is ${BASE}reader`);
+    assert.deepEqual(role.facts, {
+      annotated: 'reader',
+      arn: `${BASE}reader`,
+      serviceAccount: 'default/app',
+      ignored: 'own',
+    });
+    assert.equal(linkOf(bound, 'web identity').verdict, 'note');
+    assert.equal(bound.outcome, 'gets credentials');
+    const none = explain(
+      factsOf({ pod: podRecord({ ...given, role: '' }), resolution: undefined, identity: undefined }),
+    );
+    assert.match(linkOf(none, 'role').text, /the ServiceAccount default\/app gives it none.*"own", does not count/);
+  });
+
   it('knows a pod that is being deleted, and one that has no address yet', () => {
     const ending = explain(factsOf({ pod: podRecord({ terminating: true }) }));
     assert.equal(ending.outcome, 'gets credentials');
