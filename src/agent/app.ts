@@ -41,9 +41,9 @@ export interface AgentAppOptions {
   readonly requireImdsv2?: boolean;
   /** `--allow-ip-query` */
   readonly allowIpQuery?: boolean;
-  /** Whether the logger writes debug lines; without them a request that goes well costs no log line's making. */
+  /** Whether the logger writes debug lines; without them a request that goes well builds no log line. */
   readonly logsDebug?: boolean;
-  /** What the kernel shows of an address: without it nothing is known of its owner. */
+  /** What the kernel shows about an address: without it nothing is known about its owner. */
   readonly readEvidence?: (address: string) => Evidence;
   readonly podLimits?: PodLimits;
   /** Else they follow from `podLimits`. */

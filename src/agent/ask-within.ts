@@ -9,7 +9,7 @@ export interface AskWithinOptions {
   readonly logger: Logger;
   /** How long the source may wait, in milliseconds. */
   readonly waitMs: number;
-  /** The answer that the client waits for; left out where nobody's going away ends the asking. */
+  /** The answer that the client waits for; left out where the call continues although a client leaves. */
   readonly response?: Pick<EventEmitter, 'once' | 'off'>;
 }
 

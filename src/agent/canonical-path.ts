@@ -1,4 +1,4 @@
-/** How the agent understands a request's target. Nothing else in the program interprets one. */
+/** How the agent interprets a request's target. Nothing else in the program interprets one. */
 export type CanonicalTarget =
   | {
       readonly ok: true;

@@ -3,7 +3,7 @@ import type { Failure, FailureKind } from '#domain/failure.ts';
 import { type Answer, errorAnswer } from './answer.ts';
 
 /**
- * Which status a pod's SDK is told (docs/specification.md, 3). 503 is what may be well in a second; 403 and 404 will not be
+ * Which status a pod's SDK is told (docs/specification.md, 3). 503 is what may work in a second; 403 and 404 will not
  * before someone changes an annotation; SDKs do not repeat them. Kiam answers 500 to all but 404.
  */
 const STATUSES: Readonly<Record<FailureKind, number>> = {

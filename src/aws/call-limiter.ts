@@ -70,7 +70,7 @@ export class CallLimiter {
   #inFlight = 0;
   #refreshesInFlight = 0;
   #sequence = 0;
-  /** Calls up to this one had started when the limiter last slowed down: their failures are no news. */
+  /** Calls up to this one had started when the limiter last slowed down: their failures are not counted again. */
   #reactedTo = 0;
   #cancelTimer: (() => void) | undefined;
   #closed = false;
@@ -197,7 +197,7 @@ export class CallLimiter {
   }
 
   #onThrottled(call: StartedCall): void {
-    // Whoever throttles is there.
+    // An STS that throttles is available.
     this.#endTrouble();
     if (!this.#isNews(call)) return;
     this.#limit = Math.max(LEAST_IN_FLIGHT, Math.floor(Math.min(this.#limit, this.#inFlight + 1) / 2));

@@ -42,13 +42,14 @@ const SWEEP_INTERVAL_MS = 1000;
 /** A failure that may pass is tried again about so much later. */
 const SECOND_TRY_AFTER_MS = 50;
 
-/** A change forgives failures at once, but a pod that changes all the time does not buy a call with each change. */
+/** A change forgives failures at once, but a pod that changes all the time does not cause a call with each change. */
 const FORGIVE_INTERVAL_MS = 5000;
 
 /**
- * The credentials of every identity that a live pod has, renewed before anybody asks. A Map owned by this object: what a pod lives
- * on never leaves for want of room. A set whose last pod is gone is kept, without being renewed, until it ends or others have to
- * be kept in its place. Calls to STS belong to the cache: one per identity at a time, shared by all who wait, ended by nobody's going away.
+ * The credentials of every identity that a live pod has, renewed before anybody asks. A Map owned by this object: what a pod
+ * lives on never leaves for want of room. A set whose last pod is gone is kept, without being renewed, until it ends or others
+ * have to be kept in its place. Calls to STS belong to the cache: one per identity at a time, shared by all who wait, not ended
+ * when a caller leaves.
  */
 export class StsCredentialCache {
   readonly #options: CredentialCacheOptions;
@@ -131,7 +132,7 @@ export class StsCredentialCache {
     const nowMs = this.#clock.monotonic();
     if (nowMs - entry.forgivenAtMs < FORGIVE_INTERVAL_MS) return;
     entry.forgivenAtMs = nowMs;
-    // The count stays: should it fail again, a restless pod has bought this one call and no fresh start.
+    // The count stays: should it fail again, a pod that keeps changing gets this one call and no fresh start.
     if (entry.failure !== undefined) entry.failure = { ...entry.failure, retryAtMs: nowMs };
     if (entry.fetch !== undefined) entry.fetch.forgiven = true;
   }

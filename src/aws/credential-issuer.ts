@@ -29,7 +29,7 @@ export type Issued =
   | { readonly ok: true; readonly success: StsSuccess; readonly lifeMs: number }
   | { readonly ok: false; readonly failure: StsFailure };
 
-/** Calls STS once: within the limit, logged, counted, and with an expiry that was looked at. Never rejects. */
+/** Calls STS once: within the limit, logged, counted, and with an expiry that was checked. Never rejects. */
 export type Issue = (identity: Identity) => Promise<Issued>;
 
 export function createIssuer(options: IssuerOptions): Issue {
@@ -70,7 +70,7 @@ function callSts({ clock, callLimitMs, signal, sts }: IssuerOptions, identity: I
   });
 }
 
-/** Turns credentials away whose expiry leaves no time to use them, and fixes an expiry that no session can have. */
+/** Refuses credentials whose expiry leaves no time to use them, and corrects an expiry that no session can have. */
 function judge(outcome: StsOutcome, nowMs: number, warn: (message: string) => void): Issued {
   if (!outcome.ok) return { ok: false, failure: outcome };
   const lifetime = lifetimeOf(outcome, nowMs);
@@ -80,7 +80,7 @@ function judge(outcome: StsOutcome, nowMs: number, warn: (message: string) => vo
   }
   if (lifetime.kind === 'believed') return { ok: true, success: outcome, lifeMs: lifetime.lifeMs };
   warn('expiry of credentials corrected: it is later than their session can last, the clock may be wrong');
-  // A clock that is off by minutes is ours, and STS's expiry is right for the pod. Years are right for nobody: an SDK would
+  // A clock that is off by minutes is ours, and STS's expiry is right for the pod. A difference of years is wrong for everyone: an SDK would
   // keep the credentials past their end.
   const expiresAtMs = lifetime.absurd ? nowMs + lifetime.lifeMs : outcome.value.expiresAtMs;
   return { ok: true, success: { ...outcome, value: { ...outcome.value, expiresAtMs } }, lifeMs: lifetime.lifeMs };

@@ -6,7 +6,7 @@ export const SHORTEST_SERVED_LIFE_MS = 60_000;
 /** With less life than this a set ends before it has been of use, and would have to be fetched again at once. */
 const SHORTEST_USEFUL_LIFE_MS = 90_000;
 
-/** A clock that is off by less than this is nothing to speak of; AWS accepts signatures within it. */
+/** A clock that is off by less than this is tolerated; AWS accepts signatures within it. */
 const TOLERATED_SKEW_MS = 5 * 60_000;
 
 /** No session is longer than 12 h (https://docs.aws.amazon.com/STS/latest/APIReference/API_AssumeRole.html); an hour for skew. */
@@ -20,7 +20,7 @@ export type Lifetime =
 
 /**
  * How long a set that STS has just issued may be used. STS's expiry is read by STS's own clock as far as that is known, and
- * never believed beyond the length of the session that was granted: a slow clock here would stretch it.
+ * never trusted beyond the length of the session that was granted: a slow clock here would stretch it.
  */
 export function lifetimeOf({ value, grantedMs, clockOffsetMs }: StsSuccess, nowMs: number): Lifetime {
   const seenMs = value.expiresAtMs - (nowMs + clockOffsetMs);
@@ -45,9 +45,9 @@ const EARLIEST_RENEWAL_MS = 5 * 60_000;
 const AS_ASKED = 0.9;
 
 /**
- * After how much of its life a set is renewed: at half, or `sessionRefreshMs` before its end where that is earlier. At half in any
- * case where AWS granted less than was asked for, because the flag is meant for what was, or less than the flag says. Up to a twentieth sooner, so
- * that a cohort fetched together does not come back together. The kubelet renews tokens in this manner.
+ * After how much of its life a set is renewed: at half, or `sessionRefreshMs` before its end where that is earlier. At half in
+ * any case where AWS granted less than was asked for, because the flag is meant for what was, or less than the flag says. Up to
+ * a twentieth sooner, so that a cohort fetched together does not come back together. The kubelet renews tokens in this manner.
  */
 export function refreshAfterMs(lifeMs: number, { sessionMs, sessionRefreshMs, random }: RefreshRule): number {
   const halfMs = lifeMs / 2;

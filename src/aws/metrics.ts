@@ -13,17 +13,17 @@ export interface KiamStsMetrics {
   readonly assumeRoleCurrent: { inc(): void; dec(): void };
 }
 
-/** What the credential cache tells beyond Kiam's metrics. */
+/** What the credential cache reports in addition to Kiam's metrics. */
 export interface CredentialCacheMetrics {
   /** Credentials were handed to a pod with this much life left. */
   served(remainingSeconds: number): void;
-  /** A pod that memory could not serve had its answer, or gave up, after this time. */
+  /** A pod that could not be served from memory got its answer, or gave up, after this time. */
   waited(seconds: number): void;
   /** A call to STS ended; the category is undefined for a success. */
   called(category: StsCategory | undefined): void;
   /** Credentials that are held were to be renewed. */
   refreshed(isRenewed: boolean): void;
-  /** How many entries there are of each state, and what the limiter makes of STS. */
+  /** How many entries there are of each state, and how the limiter rates STS. */
   observeEntries(counts: Readonly<Record<EntryState, number>>): void;
   observeLimiter(state: { readonly limit: number; readonly waiting: number; readonly paused: boolean }): void;
 }

@@ -1,4 +1,4 @@
-/** Whom agents' tokens are made out to: `audience` of the projected token in the agent's manifest. */
+/** The audience of agents' tokens: `audience` of the projected token in the agent's manifest. */
 export const AGENT_TOKEN_AUDIENCE = 'kiam-server';
 
 /** Where a token comes from: whoever sends many that are not valid is not answered for all of them. */
@@ -13,7 +13,10 @@ export interface ReviewSource {
 
 /** What is known of a service account token. */
 export type TokenReview =
-  /** It was made for the pod with this UID, which has the account `user`; `nodeName` is `''` where the API server does not name the pod's node. */
+  /**
+   * It was made for the pod with this UID, which has the account `user`; `nodeName` is `''` where the API server does not name
+   * the pod's node.
+   */
   | { readonly kind: 'pod'; readonly uid: string; readonly user: string; readonly nodeName: string }
   | { readonly kind: 'refused' }
   /** The API server cannot be asked, or not for this caller now. */

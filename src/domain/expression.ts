@@ -14,7 +14,7 @@ export type Expression =
 /** Longer ones are refused unread: 100 full ARNs joined by `|` are about this long. */
 export const LONGEST_EXPRESSION_BYTES = 4096;
 
-/** Linear time is not fast time: `(x?){500}x{500}` has 15 bytes and costs 110 ms a match. 100 full ARNs make 66 instructions. */
+/** Linear time can still be slow: `(x?){500}x{500}` has 15 bytes and costs 110 ms a match. 100 full ARNs make 66 instructions. */
 export const LARGEST_PROGRAM = 1000;
 
 /**

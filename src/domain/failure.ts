@@ -17,11 +17,11 @@ export type FailureKind =
   | 'sts-refused'
   /** STS asks for fewer calls from the account: asking another server would make one more. */
   | 'sts-throttled'
-  /** STS fails or cannot be reached, or the server's own credentials do not work: another server may have better luck. */
+  /** STS fails or cannot be reached, or the server's own credentials do not work: another server may succeed. */
   | 'sts-unavailable'
   /** No server could be reached. */
   | 'server-unavailable'
-  /** The time was up before there was an answer: what it would have been nobody knows. */
+  /** The time was up before there was an answer. */
   | 'timed-out'
   /** A defect, or an answer that makes no sense. */
   | 'internal';

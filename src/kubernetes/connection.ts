@@ -48,7 +48,7 @@ export interface KubernetesConnection {
   request(request: ApiRequest): Promise<ApiResponse>;
   /** Reads the kubeconfig and the credentials again; for the moment when the API server no longer takes them. */
   renewCredentials(): void;
-  /** Closes the connections that wait for use: after a half-open one was found, the others are no better. */
+  /** Closes the connections that wait for use: after a half-open one was found, the others are probably half-open too. */
   dropIdleConnections(): void;
   close(): void;
 }
@@ -63,7 +63,7 @@ export interface ConnectionOptions {
 
 /**
  * Opens the way to the API server; no request is made yet. Throws an Error that says why when there is no usable
- * configuration. Certificates are read at every request, token files once a minute, and a credential plugin is run when what it
+ * configuration. Certificates are read for every request, token files once a minute, and a credential plugin is run when what it
  * gave has expired. `proxy-url` of the cluster or the environment says through which proxy.
  */
 export function createConnection({ kubeconfig, clock, environment }: ConnectionOptions): KubernetesConnection {
@@ -137,7 +137,7 @@ function closeWay({ agents }: Way): void {
   agents.once.destroy();
 }
 
-/** A file that is being written just now is no reason to lose what works. */
+/** A file that is being written at this moment must not replace what works. */
 function renewed(way: Way, kubeconfig: string, proxyOf: ProxyOf): Way {
   try {
     const config = loadClusterConfig(kubeconfig);

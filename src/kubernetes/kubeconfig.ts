@@ -9,7 +9,7 @@ export interface ClusterConfig {
   readonly url: URL;
   /** `proxy-url` of the cluster. It goes before the environment and knows no exceptions, as in client-go. */
   readonly proxy: URL | undefined;
-  /** Knows TLS settings, the token, user and password, and the user to impersonate. Certificates are read at every request. */
+  /** Knows TLS settings, the token, user and password, and the user to impersonate. Certificates are read for every request. */
   readonly kubeConfig: KubeConfig;
   /** Read again every minute. */
   readonly tokenFile: string | undefined;

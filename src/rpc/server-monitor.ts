@@ -15,7 +15,7 @@ export interface ServerMonitorOptions {
 const INTERVAL_MS = { well: 10_000, away: 1000 };
 
 /**
- * Knows whether a server answers, for the readiness report, and says in the log when that changes. Requests of pods do not
+ * Checks whether a server answers, for the readiness report, and logs when that changes. Requests of pods do not
  * wait for it: each finds out for itself.
  */
 export class ServerMonitor {

@@ -98,7 +98,7 @@ export class KiamServer {
       GetHealth: this.#unary('GetHealth'),
       WatchNode: this.#watchNode(),
     });
-    // TLS is the listener's: what it hands over is as good as a plain connection.
+    // TLS is the listener's: it hands over connections that can be used like plain ones.
     const injector = this.#server.createConnectionInjector(ServerCredentials.createInsecure());
     this.#listener = new TlsListener({
       certificates: options.certificates,

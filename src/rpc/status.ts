@@ -16,7 +16,7 @@ const KIND_KEY = 'kiam-failure';
 /** A trailer that says for how long the refusal stands, in whole milliseconds; none where it may change at any moment. */
 const STANDS_KEY = 'kiam-stands-for-ms';
 
-/** Codes that mean what they say; Kiam answers `UNKNOWN` to all of them, and its agent reads the text alone. */
+/** Meaningful codes; Kiam answers `UNKNOWN` to all of them, and its agent reads the text alone. */
 const CODES: Readonly<Record<FailureKind, status>> = {
   'pod-not-found': status.NOT_FOUND,
   'multiple-pods': status.FAILED_PRECONDITION,
@@ -48,7 +48,7 @@ const KIAM_TEXTS: readonly (readonly [string, FailureKind])[] = [
   ["role can't be empty", 'role-empty'],
 ];
 
-/** STS's codes that a later call may not meet (https://docs.aws.amazon.com/STS/latest/APIReference/CommonErrors.html). */
+/** STS's codes for failures that may not happen again (https://docs.aws.amazon.com/STS/latest/APIReference/CommonErrors.html). */
 const PASSING_STS_CODES = /^(InternalFailure|ServiceUnavailable|RequestError)\b/;
 const THROTTLING_STS_CODES = /^(Throttling|ThrottlingException|RequestLimitExceeded)\b/;
 const STS_CODE = /^([A-Z][A-Za-z.]{2,63}): /;

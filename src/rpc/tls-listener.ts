@@ -65,7 +65,7 @@ export class TlsListener {
   /** Listens and resolves to the port. Rejects when the address cannot be bound. */
   listen({ host, port }: ListenAddress): Promise<number> {
     return new Promise((resolve, reject) => {
-      // Also for later: that the process has no file left for a connection must not end it.
+      // Stays registered: running out of file descriptors must not end the process.
       this.#server.on('error', reject);
       this.#server.listen({ port, backlog: BACKLOG, ...hostOptions(host) }, () => {
         const address = this.#server.address();
@@ -84,7 +84,7 @@ export class TlsListener {
   }
 
   #arrived(socket: Socket): void {
-    // Clients that are not up to the protocol, or go away, are of no interest.
+    // Clients that break the protocol or leave are not logged.
     socket.on('error', () => {});
     const peer = peerOf(socket);
     socket.on('close', () => this.#ended(socket, peer));

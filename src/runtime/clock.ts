@@ -1,8 +1,8 @@
-/** Time as the program sees it. Every timer goes through a clock, so that tests can drive hours in milliseconds. */
+/** The time. Every timer goes through a clock, so that tests can drive hours in milliseconds. */
 export interface Clock {
   /** Wall-clock time in milliseconds since the Unix epoch. It may jump either way. */
   now(): number;
-  /** Milliseconds that only ever grow; for measuring and for deadlines. */
+  /** Monotonic milliseconds, for measuring and for deadlines. */
   monotonic(): number;
   /** Calls `task` once after `delayMs`; the returned function cancels it. Timers never keep the process alive. */
   after(delayMs: number, task: () => void): () => void;

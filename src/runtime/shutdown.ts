@@ -25,7 +25,7 @@ export class Shutdown {
     this.#clock = clock;
   }
 
-  /** Aborts first, before any closer runs: loops and waits that carry it end on their own. */
+  /** Aborts first, before any closer runs: loops and waits that take it end on their own. */
   get signal(): AbortSignal {
     return this.#controller.signal;
   }

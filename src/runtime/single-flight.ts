@@ -1,10 +1,10 @@
-/** Starts what a key stands for, or joins it where it is in progress already; `isFirst` says which. */
+/** Starts the work of a key, or joins it where it is in progress already; `isFirst` says which. */
 export type SingleFlight<T> = (
   key: string,
   start: () => Promise<T>,
 ) => { readonly isFirst: boolean; readonly result: Promise<T> };
 
-/** So that a crowd with one question costs one answer. Nothing is kept of what has ended. */
+/** A crowd that asks the same causes one call. Nothing is kept of calls that have ended. */
 export function createSingleFlight<T>(): SingleFlight<T> {
   const underWay = new Map<string, Promise<T>>();
   return (key, start) => {

@@ -8,7 +8,7 @@ export interface Slots {
   tryRun<T>(task: () => Promise<T>): Promise<T> | undefined;
 }
 
-/** The waiting ones are bounded by whoever asks: each has a caller that waits for it. */
+/** The number that wait is bounded by the callers: each has a caller that waits for it. */
 export function createSlots(count: number): Slots {
   const waiting: (() => void)[] = [];
   let free = count;

@@ -1,7 +1,10 @@
 /** Resolves when the next small piece of work may be done. */
 export type AwaitTurn = () => Promise<void>;
 
-/** Lets so many pieces of work be done in one turn of the event loop, whoever asks; the others wait in the order of asking. */
+/**
+ * Lets so many pieces of work be done in one turn of the event loop, whoever calls; the others wait in the order of their
+ * calls.
+ */
 export function createTurnBudget(piecesPerTurn: number): AwaitTurn {
   const waiting: (() => void)[] = [];
   let left = piecesPerTurn;

@@ -71,7 +71,7 @@ export class Confirmation {
     const remembered = this.#remembered(pod, check, startedMs);
     if (remembered !== undefined) return { kind: 'holds', ageMs: startedMs - remembered.atMs };
     const read = await Promise.race([this.#read(pod), untilAborted(signal)]);
-    // Not to have waited for the API server is no reason to do without its word.
+    // A caller that could not wait for the API server is not answered without it.
     if (read === undefined) return { kind: 'late' };
     if (read.reading.kind !== 'unknown') {
       const holds = read.reading.kind === 'found' && isSame(pod, read.reading.pod, check);

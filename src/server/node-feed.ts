@@ -60,7 +60,7 @@ export interface FeedInspection {
 /** An agent that hears nothing for three of these takes the stream for lost. */
 export const HEARTBEAT_MS = 2000;
 
-/** An agent that takes longer to read its set gets the rest of it outside of its turn, so that the others get theirs. */
+/** An agent that takes longer to read its set gets the rest outside its turn, so that the others get theirs. */
 const TURN_MS = 500;
 
 /**
@@ -157,7 +157,7 @@ export class NodeFeed {
     }
   }
 
-  /** Without the moment, what was told so far says nothing as a whole. */
+  /** Without the moment, the agent cannot tell how old the whole set is. */
   async #beat(asOfMs?: number): Promise<void> {
     const ageMs = asOfMs === undefined ? 0 : Math.max(1, this.#options.clock.monotonic() - asOfMs);
     await this.#send({
@@ -177,7 +177,7 @@ export class NodeFeed {
     this.#wake.abort();
   }
 
-  /** Waits for something to tell, in which case nothing is heard of the heartbeat until it is due. */
+  /** Waits for something to send, or until the next heartbeat is due. */
   async #untilChange(limitMs: number): Promise<void> {
     await sleep(this.#options.clock, limitMs, this.#wake.signal);
   }
@@ -251,7 +251,7 @@ export class NodeFeed {
     });
   }
 
-  /** Keeps the books of what the agent holds; both sides drop credentials with the last pod that has them. */
+  /** Records what the agent holds; both sides drop credentials with the last pod that has them. */
   #hold(uid: string, key: string | undefined): void {
     const before = this.#sent.get(uid) ?? '';
     if (key === undefined) this.#sent.delete(uid);

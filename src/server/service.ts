@@ -54,7 +54,7 @@ interface Question {
 export function createService(options: ServiceOptions): ServiceHandlers {
   const { pods, policy, credentials, confirmation, scope, events, logger, sessionName, clock } = options;
 
-  /** Runs `answer` with what is left of the caller's patience, less what the answer needs to reach it. */
+  /** Runs `answer` with what is left of the caller's time, less what the answer needs to reach it. */
   const respond = async <T>(
     { ip, confirm }: { readonly ip: string; readonly confirm?: number },
     context: CallContext,
@@ -79,7 +79,7 @@ export function createService(options: ServiceOptions): ServiceHandlers {
     }
   };
 
-  /** The pod with the address, if need be waited for. A pod of another node is none, and takes as long to be none. */
+  /** The pod with the address; waits for one if there is none yet. A pod of another node counts as none, after the same wait. */
   const podAt = async ({ address, node, signal }: Question): Promise<Outcome<PodRecord>> => {
     const lookup = await pods.waitFor(address, signal, { node });
     if (lookup.kind === 'ambiguous') {
@@ -89,7 +89,10 @@ export function createService(options: ServiceOptions): ServiceHandlers {
     return lookup.kind === 'found' ? succeeded(lookup.pod) : NOT_FOUND;
   };
 
-  /** Makes sure of what the watch says: how long ago it was so for certain. When the API server says otherwise, the watch is late: it is waited for. */
+  /**
+   * Confirms what the watch says: how long ago it was certain. When the API server says otherwise, the watch is late: it is
+   * waited for.
+   */
   const confirmed = async (pod: PodRecord, { address, node, check, signal }: Question): Promise<Outcome<number>> => {
     const verdict = await confirmation.confirm(pod, check, signal);
     if (verdict.kind === 'holds') return succeeded(verdict.ageMs);
@@ -174,7 +177,7 @@ export function createService(options: ServiceOptions): ServiceHandlers {
 /** What it is called depends on the method: `respond` names it. */
 const NOT_FOUND = failed('pod-not-found', 'no pod found');
 
-/** Kiam's agents send no number; what is no number of ours asks for the most. */
+/** Kiam's agents send no number; an unknown number asks for the most. */
 function checkOf(number: number | undefined): AddressCheck {
   if (number === undefined || number === ADDRESS_CHECKS['read-unless-recent']) return 'read-unless-recent';
   if (number === ADDRESS_CHECKS['kernel-bound']) return 'kernel-bound';

@@ -20,6 +20,8 @@ const WORDS: readonly (readonly [RegExp, string])[] = [
   [/\bat hand\b/i, 'available'],
   [/\bin the place of\b/i, 'in place of'],
   [/\bsees to it\b/i, 'makes sure'],
+  [/\bSPEC \d/, 'docs/specification.md, and the section'],
+  [/\b(?:is|are) led\b/i, 'is redirected'],
 ];
 
 test('Nothing that a person reads uses a word of the list', async () => {

@@ -5,8 +5,8 @@ import { type KernelFiles, readNumber } from './kernel-files.ts';
 const ETHERNET = 1;
 
 /**
- * What tells a pod's interface from every other that there is or was since the node started: its name, its index and the
- * inode of its directory in sysfs. Undefined for what is no end of a pair with a pod.
+ * What distinguishes a pod's interface from every other since the node started: its name, its index and the
+ * inode of its directory in sysfs. Undefined for an interface that is not one end of a pair with a pod.
  *
  * Name and index may both come back: an interface that was made inside a pod keeps its index when it moves to the node, where
  * that is free (Linux, net/core/dev.c, `dev_change_net_namespace`). The inode does not (fs/kernfs/dir.c, `kernfs_new`). It is

@@ -1,7 +1,7 @@
 import { type CommandOutcome, explainOutcome, type RunCommand } from './command.ts';
 import { METADATA_ADDRESSES } from './desired-rules.ts';
 
-/** The two ways to the kernel's packet filter. Both take effect at the same time; other tools look only at their own. */
+/** The two interfaces to the kernel's packet filter. Both take effect at the same time; other tools look only at their own. */
 export type BackendKind = 'nft' | 'legacy';
 
 export interface Backend {
@@ -21,7 +21,10 @@ export interface BackendQuestion {
   readonly current?: BackendKind | undefined;
 }
 
-/** The kubelet makes one of these in the mangle table of the backend that it uses (kubernetes, pkg/kubelet/kubelet_network_linux.go). */
+/**
+ * The kubelet makes one of these in the mangle table of the backend that it uses (kubernetes,
+ * pkg/kubelet/kubelet_network_linux.go).
+ */
 const KUBELET_CHAINS = /^:(?:KUBE-IPTABLES-HINT|KUBE-KUBELET-CANARY)\s/m;
 
 const TIMEOUT_MS = 8000;

@@ -2,7 +2,7 @@ import { spawn } from 'node:child_process';
 
 import type { Clock } from '#runtime/clock.ts';
 
-/** What became of a command. Its output is cut to what is kept; `truncated` says that there was more. */
+/** The result of a command. Its output is cut to what is kept; `truncated` says that there was more. */
 export type CommandOutcome =
   | {
       readonly kind: 'exited';
@@ -39,7 +39,10 @@ const PLAIN_ENVIRONMENT = { PATH: '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr
 /** Tables of ten thousand services come to some 8 MiB; what the agent reads of them is a few lines. */
 const LONGEST_OUTPUT = 4 * 1024 * 1024;
 
-/** Makes a runner: no shell, bounded output, and SIGKILL for what takes too long (iptables changes its tables at once or not at all). */
+/**
+ * Makes a runner: no shell, bounded output, and SIGKILL for what takes too long (iptables changes its tables at once or not at
+ * all).
+ */
 export function createCommandRunner({
   clock,
   prefix = [],
@@ -119,7 +122,7 @@ export type FollowCommand = (
   options: { readonly signal: AbortSignal; readonly onLine: (line: string) => void },
 ) => Promise<boolean>;
 
-/** Lines longer than this are cut: what is looked for stands at their beginning. */
+/** Lines longer than this are cut: what is looked for is at their beginning. */
 const LONGEST_LINE = 1024;
 
 /** Makes a follower: as the runner, no shell and a plain environment. */
@@ -156,7 +159,7 @@ export function createCommandFollower({
   };
 }
 
-/** Keeps the beginning of a stream and lets the rest flow by, so that the command is never held up. */
+/** Keeps the beginning of a stream and discards the rest, so that the command never blocks. */
 function collect(): { add(chunk: Buffer): void; text(): string; truncated(): boolean } {
   const chunks: Buffer[] = [];
   let length = 0;
@@ -183,7 +186,7 @@ export function explainOutcome(command: string, outcome: CommandOutcome): string
 
 const LONGEST_EXPLANATION = 300;
 
-/** Text of foreign making, fit for a log line. */
+/** A text from another program, made safe for a log line. */
 export function shorten(text: string): string {
   const line = text.replaceAll(/[^\x20-\x7e]+/g, ' ').trim();
   return line.length > LONGEST_EXPLANATION ? `${line.slice(0, LONGEST_EXPLANATION)}...` : line;

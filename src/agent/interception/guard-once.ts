@@ -27,8 +27,8 @@ export type GuardOutcome =
   | { readonly ok: false; readonly reason: string };
 
 /**
- * Puts the guard in, for `kiam agent --guard-only`: pods that start before the agent then have nothing to reach. The guard
- * for IPv4 decides; the one for IPv6 is put in where ip6tables works, and the backstop where the kernel has its table. Never
+ * Installs the guard, for `kiam agent --guard-only`: pods that start before the agent then reach nothing. The guard
+ * for IPv4 decides; the one for IPv6 is installed where ip6tables works, and the backstop where the kernel has its table. Never
  * rejects.
  */
 export async function applyGuardOnce(options: GuardOnceOptions): Promise<GuardOutcome> {
@@ -59,7 +59,7 @@ export async function applyGuardOnce(options: GuardOnceOptions): Promise<GuardOu
   }
 }
 
-/** One try; returns why the guard for IPv4 is not in place, or nothing. */
+/** One attempt; returns why the guard for IPv4 is not in place, or nothing. */
 async function attempt(keepers: readonly RuleKeeper[], options: GuardOnceOptions): Promise<string | undefined> {
   const found = await findBackend(options);
   if (!found.ok) return found.reason;

@@ -18,7 +18,7 @@ export interface InterceptionOptions extends InterceptionRules {
   readonly logger: Logger;
   readonly metrics: InterceptionMetrics;
   readonly run: RunCommand;
-  /** Listens for rules that go, through iptables-nft. Default: nothing does, and the checks find it a little later. */
+  /** Listens for deleted rules, through iptables-nft. Default: nothing listens, and the checks find them a little later. */
   readonly follow?: FollowCommand;
   /** Ends the checks; the rules stay as they are. */
   readonly signal: AbortSignal;
@@ -91,7 +91,7 @@ export class Interception {
     return { redirect: redirect.presence, guard: guard.presence, reason: [...new Set(reasons)].join('; ') };
   }
 
-  /** Ends the checks, and removes what it is told to, within four seconds. The rest stays, as pods stay. */
+  /** Ends the checks, and removes what it is told to, within four seconds. The rest stays, because pods stay. */
   async close({ removeRedirect, removeGuard }: RemovalOptions): Promise<void> {
     this.#closing.abort();
     await this.#running;
@@ -127,7 +127,7 @@ export class Interception {
     await followDeletions({ follow, clock, signal: this.#signal, onDeletion: () => this.#wake.abort() });
   }
 
-  /** A redirect on an interface that does not exist redirects nobody, and nothing else would say so. */
+  /** A redirect on an interface that does not exist redirects nothing, and nothing else would report it. */
   async #checkInterface(): Promise<void> {
     const { hostInterface, logger, listInterfaces = listKernelInterfaces } = this.#options;
     const names = await listInterfaces();

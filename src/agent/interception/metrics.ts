@@ -2,7 +2,7 @@ import { Counter, Gauge, type Registry } from 'prom-client';
 
 import type { RuleName } from './desired-rules.ts';
 
-/** What the interception tells about itself. */
+/** What the interception reports. */
 export interface InterceptionMetrics {
   /** A rule that had been in place was gone, doubled, behind another or replaced, and was put back. */
   restored(rule: RuleName): void;

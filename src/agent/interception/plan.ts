@@ -11,7 +11,7 @@ export type RuleProblem =
   | 'foreign'
   /** Another rule before ours may decide about the same packets. */
   | 'shadowed'
-  /** Ours stand in the wrong order. */
+  /** Ours are in the wrong order. */
   | 'disordered';
 
 export interface Plan {

@@ -25,9 +25,9 @@ export interface RuleKeeperOptions {
   readonly clock: Clock;
   readonly logger: Logger;
   readonly metrics: InterceptionMetrics;
-  /** Once it aborts, commands fail because they were given up, which is nothing to tell. */
+  /** Once it aborts, commands fail because they were given up, which is not logged. */
   readonly signal: AbortSignal;
-  /** Failing is no fault, as long as it never worked: IPv6 on a node that may have none. */
+  /** Failing is not an error as long as it never worked: IPv6 on a node that may have none. */
   readonly isOptional?: boolean;
 }
 
@@ -66,7 +66,7 @@ export class RuleKeeper {
     return this.#state;
   }
 
-  /** Whether it has ever been in place: that it can be, here. */
+  /** Whether it was ever in place, which shows that it can be on this node. */
   get wasPlaced(): boolean {
     return this.#wasPlaced;
   }
@@ -76,7 +76,7 @@ export class RuleKeeper {
     return this.#wasPlaced || !this.#isOptional;
   }
 
-  /** Looks, and puts in place what is not. Never rejects. */
+  /** Checks, and restores what is missing. Never rejects. */
   async check(tables: Tables): Promise<Change> {
     if (this.#clock.monotonic() < this.#nextCheckMs) return 'none';
     const read = await tables.readChain(this.desired);

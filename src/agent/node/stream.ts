@@ -24,10 +24,10 @@ const SILENCE_CHECK_MS = 1000;
 /** One that misses a heartbeat, and half of the next, is not waited for any more where there is something to fall back on. */
 const QUIET_MS = 3000;
 
-/** A stream that ends sooner after its whole set, planned or not, does not show that the next one would fare better. */
+/** A stream that ends sooner after its whole set, planned or not, does not show that the next one would last longer. */
 const PROVEN_MS = 5000;
 
-/** A server that has no stream for us now may have one when it knows this node, soon, or after its update, some day. */
+/** A server that has no stream for this agent now may have one once it knows this node, or after its update. */
 const ASK_AGAIN = { firstMs: 1000, capMs: 60_000 };
 
 /**
@@ -66,7 +66,7 @@ export class NodeStream {
     const { clock, random = Math.random } = this.#options;
     const backoff = createBackoff({ firstMs: 200, capMs: 10_000, random });
     const askAgain = createBackoff({ ...ASK_AGAIN, random });
-    // The first loss of a stream is answered at once, by another replica; only then the fleet is spread in time.
+    // The first time a stream is lost, another replica is tried at once; only after that agents wait, with jitter.
     let isFirstLoss = true;
     while (!signal.aborted) {
       const { end, isPlanned, hasProven } = await this.#follow(signal);

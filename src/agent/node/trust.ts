@@ -8,7 +8,7 @@ import type { Client, Evidence } from '../ports.ts';
 
 /** Which pod an address was confirmed to be, and by which evidence the kernel holds it to that. */
 interface Binding {
-  /** Undefined when servers disagreed about it: the evidence of back then is still a reason to pending. */
+  /** Undefined when servers disagreed about it: the evidence of back then is still a reason to doubt. */
   readonly uid: string | undefined;
   readonly evidence: Evidence;
   /** Whether the API server said so, and not only the watch: then the kernel holds it from there on. */
@@ -91,8 +91,8 @@ export class Trust {
   }
 
   /**
-   * Takes a server's word for who the client is. False when the address may have changed hands since the connection was
-   * accepted, or when the word is against what is known: then what the server said is not for this client.
+   * Records what a server said about who the client is. False when the address may have changed hands since the connection was
+   * accepted, or when the answer contradicts what is known: then the answer is not for this client.
    */
   acceptAnswer(client: Client, { uid, viewAgeMs }: Pick<Holder, 'uid' | 'viewAgeMs'>, pending: PendingCheck): boolean {
     const { address, evidence } = client;
@@ -111,7 +111,7 @@ export class Trust {
   }
 
   /**
-   * A pod is said to have gone. What the kernel holds stays: the word may be that of a server which knows less, and the next
+   * A server says that a pod has gone. What the kernel holds stays: that server may know less than another, and the next
    * pod with the address is told from this one by its evidence.
    */
   forget(uid: string): void {

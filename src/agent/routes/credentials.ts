@@ -28,9 +28,9 @@ interface Answers {
 }
 
 /**
- * The credentials of the pod that asks, in the form of the metadata API (SPEC 8.4), if it may have the role. Only who asks for
- * it is told the account: with it SDKs may call names of their own for each account, which private DNS and lists of allowed
- * names need not know.
+ * The credentials of the pod that asks, in the form of the metadata API (docs/specification.md, 8.4), if it may have the role.
+ * Only who asks for it is told the account: with it SDKs may call names of their own for each account, which private DNS and
+ * lists of allowed names need not know.
  */
 export function createCredentialsRoute({
   source,

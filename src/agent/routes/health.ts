@@ -42,7 +42,7 @@ export function createHealthRoute({ source, metadata, clock, logger, waitMs }: H
   };
 }
 
-/** Asks at most once at a time and once a second, for everybody; no caller's going away ends it for the others. */
+/** Asks at most once at a time and once a second, for everybody; a caller that leaves does not end it for the others. */
 function keptAnswer(clock: Clock, ask: () => Promise<Answer>): () => Promise<Answer> {
   let kept: { readonly answer: Promise<Answer>; untilMs: number } | undefined;
   return () => {

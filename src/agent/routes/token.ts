@@ -14,7 +14,7 @@ const LONGEST_TTL_SECONDS = 21_600;
 /**
  * Issues a session token, as `PUT /latest/api/token` of EC2 does:
  * https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/instance-metadata-v2-how-it-works.html. A forwarded request is refused,
- * so that a proxy which can be talked into a PUT is of no use.
+ * so that a proxy that can be made to send a PUT is of no use.
  */
 export function createTokenRoute({ tokens, issued }: TokenRouteOptions): RouteHandler {
   return ({ client, request }) => {
