@@ -35,7 +35,7 @@ export interface AgentAppOptions {
   readonly httpMetrics: AgentHttpMetrics;
   /** `--allow-route-regexp`, see {@link import('./route-expression.ts').compileRouteExpression}. */
   readonly allowedRoutes: RouteExpression;
-  /** `--wait`: how long a pod that is not known yet is waited for, in milliseconds. */
+  /** `--wait`: how long a pod that is not known yet is waited for at most, in milliseconds, whatever its client can bear. */
   readonly waitMs?: number;
   /** `--require-imdsv2` */
   readonly requireImdsv2?: boolean;
@@ -51,7 +51,8 @@ export interface AgentAppOptions {
   readonly timeouts?: HttpTimeouts;
 }
 
-const WAIT_MS = 900;
+/** As long as Kiam's agent waits. */
+const LONGEST_WAIT_MS = 5000;
 
 const NO_EVIDENCE: Evidence = { kind: 'none', reason: 'the kernel is not asked' };
 
@@ -75,7 +76,7 @@ const HANDLERS: Readonly<Record<RouteName, MetadataHandler | undefined>> = {
  * little more than fastify itself. The caller listens, on one address, and closes.
  */
 export function createAgentApp(options: AgentAppOptions): FastifyInstance {
-  const { clock, logger, httpMetrics, allowedRoutes, waitMs = WAIT_MS, requireImdsv2 = false } = options;
+  const { clock, logger, httpMetrics, allowedRoutes, waitMs = LONGEST_WAIT_MS, requireImdsv2 = false } = options;
   const podLimits = options.podLimits ?? DEFAULT_POD_LIMITS;
   const enter = createDoor(podLimits);
   const accessLog = createAccessLog({ logger, debug: options.logsDebug ?? true });

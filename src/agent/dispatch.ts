@@ -1,3 +1,5 @@
+import type { IncomingMessage } from 'node:http';
+
 import type { Counter } from 'prom-client';
 
 import type { MetadataClient } from '#metadata/client.ts';
@@ -7,6 +9,7 @@ import type { Logger } from '#telemetry/logger.ts';
 
 import { type Answer, errorAnswer, type Exchange } from './answer.ts';
 import type { AgentHttpMetrics } from './metrics.ts';
+import { type Patience, patienceOf as patienceOfClient } from './patience.ts';
 import type { CredentialSource } from './ports.ts';
 import type { Route } from './route.ts';
 import type { RouteExpression } from './route-expression.ts';
@@ -38,15 +41,16 @@ const TOKEN_HEADER = 'x-aws-ec2-metadata-token';
 export function createDispatch(
   options: DispatchOptions,
 ): (exchange: Exchange, route: Route) => Answer | Promise<Answer> {
-  const { source, metadata, metrics, httpMetrics, allowedRoutes, requireImdsv2 } = options;
+  const { source, metadata, metrics, httpMetrics, allowedRoutes, requireImdsv2, waitMs } = options;
   const { proxyRequestsBlocked: blocked } = metrics;
   const tokens = createTokens({ clock: options.clock, knownUid: source.knownUid?.bind(source) });
+  const patienceOf = ({ headers }: IncomingMessage): Patience => patienceOfClient(headers['user-agent'], waitMs);
   const ping = createPingRoute();
   const health = createHealthRoute(options);
-  const roleName = createRoleNameRoute(options);
-  const credentials = createCredentialsRoute(options);
-  const iamInfo = createIamInfoRoute(options);
-  const token = createTokenRoute({ tokens, issued: httpMetrics.tokensIssued });
+  const roleName = createRoleNameRoute({ ...options, patienceOf });
+  const credentials = createCredentialsRoute({ ...options, patienceOf });
+  const iamInfo = createIamInfoRoute({ ...options, patienceOf });
+  const token = createTokenRoute({ ...options, patienceOf, tokens, issued: httpMetrics.tokensIssued });
   const denied = createBlockedRoute({ allowed: allowedRoutes, blocked });
   const proxy = createProxyRoute({ metadata, allowed: allowedRoutes, blocked });
 

@@ -28,13 +28,13 @@ import { type Daemon, runDaemon } from './daemon.ts';
 import type { AgentFlags } from './flags/agent.ts';
 import { redirectTargetsOf, runGuardOnly, runUninstall, startInterception } from './interception.ts';
 import { clientKeepalive } from './keepalive.ts';
-import { drain } from './drain.ts';
 import { startMonitoring } from './monitoring.ts';
-import { waitBesidePredecessor } from './predecessor.ts';
-import { startedFile } from './started-file.ts';
 
 /** docs/specification.md, 12: what is in progress may take this long to finish. */
 const DRAIN_LIMIT_MS = 5000;
+
+/** A server answers within this time that it knows no pod; then it is asked again, for as long as the client can wait. */
+const QUESTION_MS = 900;
 
 export function runAgent({
   flags,
@@ -60,8 +60,9 @@ async function startAgent(flags: AgentFlags, daemon: Daemon): Promise<void> {
 
   // Before anything that could take time: what protects the node's role comes first.
   const reasons = [startInterception(flags, daemon, registry)];
-  const problems = (): readonly string[] => reasons.map((reason) => reason()).filter((reason) => reason !== undefined);
-  startMonitoring(flags, daemon, registry, problems);
+  startMonitoring(flags, daemon, registry, () =>
+    reasons.map((reason) => reason()).filter((reason) => reason !== undefined),
+  );
 
   const certificates = await watchCertificates(flags, daemon, createTlsMetrics(registry, 'client'));
   reasons.push(() => certificates.problem);
@@ -93,7 +94,7 @@ async function startAgent(flags: AgentFlags, daemon: Daemon): Promise<void> {
     metrics: createMetadataMetrics(registry),
     httpMetrics: createAgentHttpMetrics(registry),
     allowedRoutes: allowedRoutes.expression,
-    waitMs: flags.waitMs,
+    ...(flags.waitMs === undefined ? {} : { waitMs: flags.waitMs }),
     requireImdsv2: flags.requireImdsv2,
     allowIpQuery: flags.allowIpQuery,
     podLimits: {
@@ -103,29 +104,17 @@ async function startAgent(flags: AgentFlags, daemon: Daemon): Promise<void> {
     },
   });
   await app.ready();
-  shutdown.add({
-    name: 'http',
-    limitMs: DRAIN_LIMIT_MS,
-    close: async () => {
-      await drain(app.server, clock);
-      await app.close();
-    },
-  });
+  shutdown.add({ name: 'http', limitMs: DRAIN_LIMIT_MS, close: () => app.close() });
 
-  const started = startedFile(flags.startedFile, daemon);
-  const { listenAddress: host } = flags;
-  await waitBesidePredecessor({ host, port: flags.port, reasons: problems, clock, signal: shutdown.signal });
   let listening = false;
   reasons.push(() => (listening ? undefined : `not listening on port ${flags.port} yet`));
   const port = await listenWhenFree(app.server, {
-    target: { host, port: flags.port },
-    sharesPort: process.platform === 'linux',
+    target: { host: flags.listenAddress, port: flags.port },
     clock,
     signal: shutdown.signal,
     onWait: (error) => logger.error('cannot listen for pods yet; retrying', { port: flags.port, error }),
   });
   listening = true;
-  started.write();
   logger.info('listening', { address: `${flags.listenAddress}:${port}` });
 }
 
@@ -148,7 +137,7 @@ function startNode(
   const stream = new NodeStream({ client, store, clock, logger, hostIp });
   if (flags.nodeStore) void stream.run(shutdown.signal);
   return createNodeSource({
-    gateway: createGateway({ client, clock, waitMs: flags.waitMs }),
+    gateway: createGateway({ client, clock, waitMs: QUESTION_MS }),
     trust,
     store,
     isStoreKept: flags.nodeStore,

@@ -97,7 +97,7 @@ export const DIFFERENCES: readonly Difference[] = [
   },
   {
     sentence:
-      'An unknown pod gets 503 with `Retry-After: 1` after at most 900 ms (`--wait`); Kiam: 500 after 5 s, when most SDKs have long given up.',
+      "An unknown pod gets 503 with `Retry-After: 1`, after 5 s or just before its client would give the request up ([clients.md](clients.md)); the token's request waits for it as well. Kiam: 500 after 5 s, when most SDKs have long given up.",
     of: 'agent',
     applies: named('list succeeded', 'creds succeeded', 'creds unknown pod'),
     ours: (kiam, { name }) =>

@@ -45,7 +45,8 @@ function replay(agentFlags: readonly string[]): void {
         headers,
         ...(body === undefined ? {} : { body }),
       });
-      assert.ok(answer.tookMs < 1000, `it took ${Math.round(answer.tookMs)} ms`);
+      // Who is told to come again was waited for, as long as by Kiam.
+      assert.ok(answer.tookMs < (answer.status === 503 ? 6000 : 1000), `it took ${Math.round(answer.tookMs)} ms`);
       assert.deepEqual(simplified(recorded, ourAnswer(issuedBy(cluster.world), answer)), expected(recorded));
     });
   }

@@ -62,9 +62,9 @@ describe('a pod asks for its credentials', () => {
     assert.equal((await asking).status, 200);
   });
 
-  it('and an address that is no pod gets nothing, in under a second', async () => {
+  it('and an address that is no pod gets nothing, as late as from Kiam', async () => {
     const answer = await ask('127.9.9.9', LISTING);
     assert.deepEqual([answer.status, answer.headers['retry-after']], [503, '1']);
-    assert.ok(answer.tookMs < 1000, `${answer.tookMs} ms`);
+    assert.ok(answer.tookMs >= 5000, `${answer.tookMs} ms`);
   });
 });

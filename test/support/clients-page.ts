@@ -1,3 +1,5 @@
+import { IMPATIENT_CLIENTS, type ImpatientClient } from '#agent/patience.ts';
+
 /** What clients ask first, and what they get: docs/clients.md is written from this, and a test replays it. */
 export interface ClientRequest {
   readonly method: 'GET' | 'PUT';
@@ -165,5 +167,23 @@ ${CLIENTS.map(sectionOf).join('\n\n')}
 | a pod that is not known yet, STS or the servers away | - | 503 with \`Retry-After: 1\`, without \`x-amz-retry-after\`: a quick retry is right |
 | many requests at once on a connection | answered | answered one after the other |
 | a \`Host\` that is a name | answered | 403 |
+
+## How long a request waits
+
+A pod often asks before the agent can know it: the kubelet reports a pod's address up to some seconds after its first container has started. The agent keeps the request waiting and answers as soon as the pod is known.
+
+- **The token's request waits too**, for 0.9 s (0.4 s for Go v2): every client asks for a token first, with a time-out of its own, so that this time is won. A token is issued whatever comes of it. A client whose time-out for the token runs out goes on without one, which is answered as well unless \`--require-imdsv2\` is given.
+- **The role and the credentials** each wait for 5 s, as with Kiam, or until the client hangs up.
+- **Some clients are answered 503 before their time-out**, because they try again after a 503 but not after a time-out, or sooner. They are known by the beginning of their \`User-Agent\`:
+
+| client | token | role, credentials | its time-outs and attempts, and where that can be read |
+|---|---|---|---|
+${IMPATIENT_CLIENTS.map(patienceRow).join('\n')}
+
+Every other client waits as with Kiam: boto3 and the AWS CLI, JavaScript v3 (which says nothing of itself), Java, .NET, C++, minio-go, OpenDAL. Their one attempt ends with their own time-out, so that an earlier 503 would only take time from them.
 `;
+}
+
+function patienceRow({ name, userAgent, tokenMs, answerMs, why }: ImpatientClient): string {
+  return `| ${name} (\`${userAgent.source.replaceAll(/[\^\\?]/g, '')}\`) | ${tokenMs} ms | ${answerMs} ms | ${why} |`;
 }

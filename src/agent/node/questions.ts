@@ -4,6 +4,7 @@ import type { AddressCheck, Holder } from '#rpc/contract.ts';
 import type { Gateway } from '#rpc/gateway.ts';
 import { isOutOfReach, isWorthAnotherAttempt } from '#rpc/passing-failures.ts';
 import type { Clock } from '#runtime/clock.ts';
+import { untilAborted } from '#runtime/deadline.ts';
 import { createSingleFlight, type SingleFlight } from '#runtime/single-flight.ts';
 
 import type { Client, PodRole } from '../ports.ts';
@@ -44,6 +45,9 @@ const GIVE_UP_AFTER_MS = 250;
 const GIVE_UP_SILENT_AFTER_MS = 200;
 const LOOK_AGAIN_MS = 50;
 
+/** A question that took as long as this had its time run out. */
+const RUN_OUT_MS = 500;
+
 const CHANGED_HANDS = failed('pod-not-found', 'no pod found');
 
 export function createQuestions({ gateway, trust, stream, clock }: QuestionsOptions): Questions {
@@ -63,8 +67,8 @@ export function createQuestions({ gateway, trust, stream, clock }: QuestionsOpti
 
   /**
    * Asks, or joins who asks the same: the same question of the same client, which is the same address with the same evidence,
-   * or the same connection where there is none. The time of a question that was joined may run out before one's own has: then
-   * it is asked again, unless there is something to fall back on.
+   * or the same connection where there is none. The time of a question may run out before the asker's has: then it is asked
+   * again, unless there is something to fall back on.
    */
   const ask = async <T extends Holder>(
     client: Client,
@@ -75,12 +79,20 @@ export function createQuestions({ gateway, trust, stream, clock }: QuestionsOpti
     const giveUpAfterMs = hasFallback ? GIVE_UP_AFTER_MS : undefined;
     const { address, evidence, acceptedMs } = client;
     const key = JSON.stringify([address, evidence.kind === 'none' ? acceptedMs : evidence.key, what]);
+    // What the last question came to is the answer when the asker's time runs out during another.
+    let earlier: Outcome<T> | undefined;
     for (;;) {
+      const askedMs = clock.monotonic();
       const { isFirst, result } = flights(key, () => askServer(client, (check) => question(check, giveUpAfterMs)));
       // A server that hangs keeps its connection: only that its stream is silent tells it from one that is slow.
-      const outcome = await (hasFallback ? whileHeard({ stream, clock }, result) : result);
-      if (outcome.ok || isFirst || signal.aborted || !isWorthAnotherAttempt(outcome.failure)) return outcome;
+      const asking = hasFallback ? whileHeard({ stream, clock }, result) : result;
+      const outcome =
+        earlier === undefined ? await asking : ((await Promise.race([asking, untilAborted(signal)])) ?? earlier);
+      if (outcome.ok || signal.aborted || !isWorthAnotherAttempt(outcome.failure)) return outcome;
+      // What is answered at once, such as that the connection is another pod's than the address, would be so again.
+      if (isFirst && clock.monotonic() - askedMs < RUN_OUT_MS) return outcome;
       if (hasFallback && isNobodyThere(outcome.failure)) return outcome;
+      earlier = outcome;
     }
   };
 

@@ -1,3 +1,5 @@
+import type { IncomingMessage } from 'node:http';
+
 import type { MetadataCredentials } from '#domain/credentials.ts';
 import type { Clock } from '#runtime/clock.ts';
 import type { MetadataMetrics } from '#telemetry/kiam-metrics.ts';
@@ -6,6 +8,7 @@ import type { Logger } from '#telemetry/logger.ts';
 import { type Answer, type Exchange, jsonAnswer } from '../answer.ts';
 import { askWithin } from '../ask-within.ts';
 import { credentialsFailureAnswer } from '../failure-response.ts';
+import type { Patience } from '../patience.ts';
 import type { CredentialSource } from '../ports.ts';
 
 export interface CredentialsRouteOptions {
@@ -13,7 +16,7 @@ export interface CredentialsRouteOptions {
   readonly clock: Clock;
   readonly logger: Logger;
   readonly metrics: Pick<MetadataMetrics, 'credentialFetchErrors'>;
-  readonly waitMs: number;
+  readonly patienceOf: (request: IncomingMessage) => Patience;
 }
 
 const HANDLER = { handler: 'credentials' };
@@ -37,7 +40,7 @@ export function createCredentialsRoute({
   clock,
   logger,
   metrics,
-  waitMs,
+  patienceOf,
 }: CredentialsRouteOptions): (exchange: Exchange, role: string) => Answer | Promise<Answer> {
   const answers = new WeakMap<MetadataCredentials, Answers>();
   const answersOf = (credentials: MetadataCredentials): Answers => {
@@ -57,7 +60,8 @@ export function createCredentialsRoute({
     return (ready.extended = credentialsAnswer(credentials, accountId));
   };
   const ask = async (exchange: Exchange, role: string): Promise<Answer> => {
-    const { client, response } = exchange;
+    const { client, request, response } = exchange;
+    const { answerMs: waitMs } = patienceOf(request);
     const outcome = await askWithin({ clock, logger, waitMs, response }, (signal) =>
       source.podCredentials(client, role, signal),
     );

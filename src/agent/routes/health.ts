@@ -17,6 +17,9 @@ export interface HealthRouteOptions {
 /** For this long an answer stands for all who ask: anybody may, as often as they like. */
 const KEPT_MS = 1000;
 
+/** A probe gives up after a second. */
+const LONGEST_WAIT_MS = 900;
+
 /**
  * Whether the real metadata service can be reached: its instance id, or 500. With `?deep=` and anything, the server's own
  * health comes first (Kiam, `pkg/aws/metadata/handler_health.go`).
@@ -30,7 +33,9 @@ export function createHealthRoute({ source, metadata, clock, logger, waitMs }: H
     return textAnswer(body.toString('utf8'));
   });
   const serverHealth = keptAnswer(clock, async () => {
-    const outcome = await askWithin({ clock, logger, waitMs }, (signal) => source.serverHealth(signal));
+    const outcome = await askWithin({ clock, logger, waitMs: Math.min(waitMs, LONGEST_WAIT_MS) }, (signal) =>
+      source.serverHealth(signal),
+    );
     return outcome.ok ? textAnswer(outcome.value) : errorAnswer(500, `server health: ${outcome.failure.message}`);
   });
   return async ({ query }) => {

@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto';
+import type { IncomingMessage } from 'node:http';
 
 import { awsTimestamp } from '#domain/credentials.ts';
 import { succeeded } from '#domain/failure.ts';
@@ -8,22 +9,25 @@ import type { Logger } from '#telemetry/logger.ts';
 import { type Answer, errorAnswer, jsonAnswer, type RouteHandler } from '../answer.ts';
 import { askWithin } from '../ask-within.ts';
 import { emptyRoleAnswer, roleFailureAnswer } from '../failure-response.ts';
+import type { Patience } from '../patience.ts';
 import type { CredentialSource } from '../ports.ts';
 
 export interface IamInfoRouteOptions {
   readonly source: CredentialSource;
   readonly clock: Clock;
   readonly logger: Logger;
-  readonly waitMs: number;
+  readonly patienceOf: (request: IncomingMessage) => Patience;
 }
 
 /** What EC2 says about the instance's profile, said about the pod's role; never a word about the node's. */
-export function createIamInfoRoute({ source, clock, logger, waitMs }: IamInfoRouteOptions): RouteHandler {
-  return async ({ client, response }) => {
+export function createIamInfoRoute({ source, clock, logger, patienceOf }: IamInfoRouteOptions): RouteHandler {
+  return async ({ client, request, response }) => {
     const known = source.knownRole?.(client);
     const outcome =
       known === undefined
-        ? await askWithin({ clock, logger, waitMs, response }, (signal) => source.podRole(client, signal))
+        ? await askWithin({ clock, logger, waitMs: patienceOf(request).answerMs, response }, (signal) =>
+            source.podRole(client, signal),
+          )
         : succeeded(known);
     if (!outcome.ok) return roleFailureAnswer(outcome.failure);
     const { role, roleArn } = outcome.value;

@@ -1,9 +1,21 @@
+import type { IncomingMessage } from 'node:http';
+
 import type { Counter } from 'prom-client';
 
-import { createAnswer, errorAnswer, type RouteHandler, TEXT_TYPE } from '../answer.ts';
+import type { Clock } from '#runtime/clock.ts';
+import type { Logger } from '#telemetry/logger.ts';
+
+import { type Answer, createAnswer, errorAnswer, type Exchange, type RouteHandler, TEXT_TYPE } from '../answer.ts';
+import { askWithin } from '../ask-within.ts';
+import type { Patience } from '../patience.ts';
+import type { CredentialSource } from '../ports.ts';
 import type { Tokens } from '../tokens.ts';
 
 export interface TokenRouteOptions {
+  readonly source: CredentialSource;
+  readonly clock: Clock;
+  readonly logger: Logger;
+  readonly patienceOf: (request: IncomingMessage) => Patience;
   readonly tokens: Tokens;
   readonly issued: Counter;
 }
@@ -16,16 +28,37 @@ const LONGEST_TTL_SECONDS = 21_600;
  * https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/instance-metadata-v2-how-it-works.html. A forwarded request is refused,
  * so that a proxy that can be made to send a PUT is of no use.
  */
-export function createTokenRoute({ tokens, issued }: TokenRouteOptions): RouteHandler {
-  return ({ client, request }) => {
+export function createTokenRoute({
+  source,
+  clock,
+  logger,
+  tokens,
+  issued,
+  patienceOf,
+}: TokenRouteOptions): RouteHandler {
+  const answerWith = (address: string, askedSeconds: number): Answer => {
+    const { token, ttlSeconds } = tokens.issue(address, askedSeconds);
+    issued.inc();
+    return createAnswer(200, { 'content-type': TEXT_TYPE, [TTL_HEADER]: String(ttlSeconds) }, token);
+  };
+  /**
+   * Every client asks for a token first, with a time-out of its own: where its pod is known when the token comes, the next
+   * request is answered at once. Whatever is found out the token is issued, as it says nothing about the pod.
+   */
+  const wait = async ({ client, request, response }: Exchange, askedSeconds: number): Promise<Answer> => {
+    const { tokenMs: waitMs } = patienceOf(request);
+    await askWithin({ clock, logger, waitMs, response }, (signal) => source.podRole(client, signal));
+    return answerWith(client.address, askedSeconds);
+  };
+  return (exchange) => {
+    const { client, request } = exchange;
     if (request.headers['x-forwarded-for'] !== undefined) return errorAnswer(403, 'forwarded requests get no token');
     const ttlSeconds = ttlOf(request.headers[TTL_HEADER]);
     if (ttlSeconds === undefined) {
       return errorAnswer(400, `${TTL_HEADER} must be a number from 1 to ${LONGEST_TTL_SECONDS}`);
     }
-    const { token, ttlSeconds: given } = tokens.issue(client.address, ttlSeconds);
-    issued.inc();
-    return createAnswer(200, { 'content-type': TEXT_TYPE, [TTL_HEADER]: String(given) }, token);
+    const isKnown = source.knownUid?.(client.address) !== undefined;
+    return isKnown ? answerWith(client.address, ttlSeconds) : wait(exchange, ttlSeconds);
   };
 }
 

@@ -27,7 +27,6 @@ import {
   parseServerAddress,
   parseServiceAccount,
   parseSocketPath,
-  parseStartedFile,
 } from './values.ts';
 
 /*
@@ -125,12 +124,6 @@ const NODE = 'Node store';
 export const AGENT_OPTIONS = {
   port: value(METADATA, integer(0, 65_535), '3100', "HTTP port for pods' requests"),
   'listen-address': value(METADATA, parseListenHost, '', 'IP address to listen on; empty for all'),
-  'started-file': value(
-    METADATA,
-    parseStartedFile,
-    '',
-    'File that is there while pods are answered, for a startup probe: a port may also be answered by the agent before',
-  ),
   'allow-route-regexp': value(
     METADATA,
     parseExpression,
@@ -144,7 +137,12 @@ export const AGENT_OPTIONS = {
   ),
   'metadata-endpoint': METADATA_ENDPOINT,
   'require-imdsv2': toggle(METADATA, 'Answer only requests with a token that this agent issued'),
-  wait: value(METADATA, duration('0s', '1m'), '900ms', 'How long a request waits for its pod to become known'),
+  wait: optional(
+    METADATA,
+    duration('0s', '1m'),
+    'what the client can bear, 5s at most',
+    'The longest that a request waits for its pod to become known (docs/clients.md)',
+  ),
   iptables: toggle(INTERCEPTION, 'Keep the redirect and the guard in place'),
   host: required<readonly string[]>(
     INTERCEPTION,

@@ -27,7 +27,7 @@ test('a source that waits is told when the time is up, and its word is taken', a
 
 test('a source that ignores its signal does not keep the client past the second that SDKs wait', async () => {
   const clock = new ManualClock();
-  const { app } = testAgent({ clock, source: { podRole: () => never } });
+  const { app } = testAgent({ clock, waitMs: 900, source: { podRole: () => never } });
   const asked = app.inject({ url: '/latest/meta-data/iam/security-credentials/' });
   let answered = false;
   void asked.then(() => {

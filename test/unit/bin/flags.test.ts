@@ -89,7 +89,6 @@ test("The arguments of Kiam's agent manifest mean what they meant", async () => 
     iptablesRemoveGuard: false,
     guardOnly: false,
     uninstall: false,
-    startedFile: '',
   };
   assert.deepEqual(flags, {
     jsonLog: true,
@@ -104,7 +103,7 @@ test("The arguments of Kiam's agent manifest mean what they meant", async () => 
     allowIpQuery: false,
     metadataEndpoint: 'http://169.254.169.254',
     requireImdsv2: false,
-    waitMs: 900,
+    waitMs: undefined,
     podConcurrency: 16,
     podRate: 100,
     nodeStore: true,
