@@ -28,7 +28,10 @@ import { type Daemon, runDaemon } from './daemon.ts';
 import type { AgentFlags } from './flags/agent.ts';
 import { redirectTargetsOf, runGuardOnly, runUninstall, startInterception } from './interception.ts';
 import { clientKeepalive } from './keepalive.ts';
+import { drain } from './drain.ts';
 import { startMonitoring } from './monitoring.ts';
+import { waitBesidePredecessor } from './predecessor.ts';
+import { startedFile } from './started-file.ts';
 
 /** docs/specification.md, 12: what is in progress may take this long to finish. */
 const DRAIN_LIMIT_MS = 5000;
@@ -60,9 +63,8 @@ async function startAgent(flags: AgentFlags, daemon: Daemon): Promise<void> {
 
   // Before anything that could take time: what protects the node's role comes first.
   const reasons = [startInterception(flags, daemon, registry)];
-  startMonitoring(flags, daemon, registry, () =>
-    reasons.map((reason) => reason()).filter((reason) => reason !== undefined),
-  );
+  const problems = (): readonly string[] => reasons.map((reason) => reason()).filter((reason) => reason !== undefined);
+  startMonitoring(flags, daemon, registry, problems);
 
   const certificates = await watchCertificates(flags, daemon, createTlsMetrics(registry, 'client'));
   reasons.push(() => certificates.problem);
@@ -104,17 +106,29 @@ async function startAgent(flags: AgentFlags, daemon: Daemon): Promise<void> {
     },
   });
   await app.ready();
-  shutdown.add({ name: 'http', limitMs: DRAIN_LIMIT_MS, close: () => app.close() });
+  shutdown.add({
+    name: 'http',
+    limitMs: DRAIN_LIMIT_MS,
+    close: async () => {
+      await drain(app.server, clock);
+      await app.close();
+    },
+  });
 
+  const started = startedFile(flags.startedFile, daemon);
+  const { listenAddress: host } = flags;
+  await waitBesidePredecessor({ host, port: flags.port, reasons: problems, clock, signal: shutdown.signal });
   let listening = false;
   reasons.push(() => (listening ? undefined : `not listening on port ${flags.port} yet`));
   const port = await listenWhenFree(app.server, {
-    target: { host: flags.listenAddress, port: flags.port },
+    target: { host, port: flags.port },
+    sharesPort: process.platform === 'linux',
     clock,
     signal: shutdown.signal,
     onWait: (error) => logger.error('cannot listen for pods yet; retrying', { port: flags.port, error }),
   });
   listening = true;
+  started.write();
   logger.info('listening', { address: `${flags.listenAddress}:${port}` });
 }
 

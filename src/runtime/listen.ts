@@ -11,6 +11,11 @@ export type ListenTarget =
 export interface ListenWhenFreeOptions {
   readonly target: ListenTarget;
   readonly clock: Clock;
+  /**
+   * Lets another process of the same user listen on the same port at the same time (SO_REUSEPORT, socket(7); an
+   * error where the system cannot): the kernel then gives each new connection to one of them. Default false.
+   */
+  readonly sharesPort?: boolean;
   /** Ends the attempts. */
   readonly signal: AbortSignal;
   /** Told the first reason why it cannot listen yet. */
@@ -22,11 +27,13 @@ export interface ListenWhenFreeOptions {
  * An address that is taken is tried again for ever: the previous process of a rolling update may still hold it.
  */
 export function listenWhenFree(server: Server, options: ListenWhenFreeOptions): Promise<number> {
-  const { target, clock, signal, onWait } = options;
+  const { target, sharesPort = false, clock, signal, onWait } = options;
+  const sharing = sharesPort ? { reusePort: true } : {};
   const backoff = createBackoff({ firstMs: 250, capMs: 5000 });
   let waits = false;
   const attempt = (): void => {
-    if (!signal.aborted) server.listen('path' in target ? target : { port: target.port, ...hostOptions(target.host) });
+    if (!signal.aborted)
+      server.listen('path' in target ? target : { port: target.port, ...hostOptions(target.host), ...sharing });
   };
   return new Promise((resolve) => {
     server.on('error', (error) => {

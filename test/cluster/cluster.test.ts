@@ -18,6 +18,8 @@ const setting = found ?? clusterSetting({ KUBECONFIG: '/nowhere' }) ?? assert.fa
 const helm = findHelm();
 const CONTROL_PLANE = 'node-role.kubernetes.io/control-plane';
 const LIMIT = '--timeout=180s';
+/** How often the agents are replaced in each install. */
+const AGENT_UPDATES = Number(process.env['KIAM_CLUSTER_AGENT_UPDATES'] ?? 1);
 
 interface Install {
   readonly name: string;
@@ -162,8 +164,11 @@ describe('in a cluster', { skip, timeout: 1_800_000 }, () => {
         assert.match(why, new RegExp(`^${pod} gets credentials`));
       });
 
-      it('a rolling update of the servers, and one of the agents, cost no pod its role', async (t) => {
-        for (const workload of [install.servers, 'daemonset/kiam-agent']) {
+      it('a rolling update of the servers, and one of the agents, fail no call of a stock SDK, or one by chance', async (t) => {
+        for (const workload of [
+          install.servers,
+          ...Array.from({ length: AGENT_UPDATES }, () => 'daemonset/kiam-agent'),
+        ]) {
           await update(t, workload);
           for (const node of nodes) await hasRole(cluster, `own-${node}`, setting.role);
         }
@@ -180,12 +185,10 @@ describe('in a cluster', { skip, timeout: 1_800_000 }, () => {
     for (const [index, node] of nodes.entries()) {
       const lines = (await said(cluster, `own-${node}`)).slice(before[index]?.length ?? 0);
       const failed = lines.filter((line) => !isRole(line, setting.role));
-      assert.deepEqual(
-        failed.filter((line) => line.includes(':assumed-role/')),
-        [],
-        'never another role',
-      );
       t.diagnostic(`${workload}: ${failed.length} of ${lines.length} calls of the SDK on ${node} failed`);
+      // An agent's port changes hands in a moment in which a connection may be reset; a server's calls have others to go to.
+      const limit = workload === 'daemonset/kiam-agent' ? 1 : 0;
+      assert.ok(failed.length <= limit, failed.join('\n'));
     }
   }
 

@@ -127,7 +127,7 @@ describe('the manifests', () => {
   it('strict validation finds what is wrong', () => {
     const wrong = structuredClone(find(plain, 'DaemonSet', 'kiam-agent'));
     wrong.spec.template.spec.hostnetwork = true;
-    wrong.spec.template.spec.containers[0].ports[0].containerPort = 'http';
+    wrong.spec.template.spec.containers[0].ports = [{ containerPort: 'http' }];
     wrong.spec.template.spec.volumes[0].secret.defaultMode = '0400';
     assert.deepEqual(strictFaults(wrong), [
       'DaemonSet.spec.template.spec.volumes[0].secret.defaultMode is no number',
@@ -194,6 +194,7 @@ describe('the manifests', () => {
             '--server-address': `localhost:${serverDaemon.port}`,
             '--prometheus-listen-addr': '127.0.0.1:0',
             '--agent-token-file': tokenFile,
+            '--started-file': join(cluster.world.folder, 'started'),
           }).filter((arg) => arg !== '--iptables'),
           `--metadata-endpoint=${metadata.url}`,
         ],
@@ -225,6 +226,8 @@ describe('the manifests', () => {
         const pod = podOf(objects, name);
         assert.deepEqual([pod.hostNetwork, pod.dnsPolicy], [true, 'ClusterFirstWithHostNet'], name);
         const [container] = pod.containers;
+        // An agent names no ports: they would keep the next one off the node.
+        if (name === 'kiam-agent') return [];
         for (const { containerPort, hostPort } of container.ports) {
           assert.equal(hostPort, containerPort);
           const flags = container.args.filter((arg: string) => new RegExp(`[:=]${containerPort}$`).test(arg));
@@ -232,7 +235,10 @@ describe('the manifests', () => {
         }
         return container.ports.map(({ hostPort }: Manifest) => hostPort);
       });
-      assert.deepEqual(ports, [8181, 9621, 9610, 9620]);
+      assert.deepEqual(ports, [9610, 9620]);
+      const agent = podOf(objects, 'kiam-agent').containers[0];
+      assert.equal(agent.ports, undefined);
+      assert.ok(agent.args.includes('--port=8181') && agent.args.includes('--prometheus-listen-addr=0.0.0.0:9621'));
       assert.ok(podOf(objects, 'kiam-agent').containers[0].args.includes('--server-address=kiam-server:9610'));
     });
 
@@ -288,6 +294,26 @@ describe('the manifests', () => {
     },
   );
 
+  it(
+    'removal: the agents’ pods are replaced on all nodes by such as take the rules away',
+    { skip: withoutKubectl },
+    () => {
+      const objects = kustomized('removal') ?? [];
+      assert.deepEqual(objects.map(({ kind }) => kind).toSorted(), ['DaemonSet', 'ServiceAccount']);
+      const daemonSet = find(objects, 'DaemonSet', 'kiam-agent');
+      assert.deepEqual(strictFaults(daemonSet), []);
+      assert.deepEqual(daemonSet.spec.selector, find(plain, 'DaemonSet', 'kiam-agent').spec.selector);
+      assert.deepEqual(daemonSet.spec.updateStrategy.rollingUpdate, { maxUnavailable: '100%', maxSurge: 0 });
+      const [remover] = podOf(objects, 'kiam-agent').initContainers;
+      const agent = podOf(plain, 'kiam-agent').containers[0];
+      assert.deepEqual(remover.args, ['agent', '--uninstall', '--port=8181', '--json-log']);
+      assert.ok(agent.args.includes('--port=8181'));
+      assert.deepEqual(remover.env, agent.env);
+      assert.deepEqual(remover.securityContext, agent.securityContext);
+      assert.deepEqual(podOf(objects, 'kiam-agent').tolerations, podOf(plain, 'kiam-agent').tolerations);
+    },
+  );
+
   it('by cert-manager give the daemons the files that their arguments name', { skip: withoutKubectl }, () => {
     const objects = variants.find(([name]) => name === 'cert-manager')?.[1] ?? [];
     for (const name of ['agent', 'server']) {
@@ -306,7 +332,7 @@ describe('the manifests', () => {
     assert.deepEqual(find(objects, 'Certificate', 'kiam-server').spec.dnsNames, ['kiam-server', 'localhost']);
   });
 
-  it('keep a server through evictions and updates, and never run two daemons of a kind on one node', () => {
+  it('keep a server through evictions and updates, never two on one node, and have the next agent there before the last one goes', () => {
     const server = find(plain, 'Deployment', 'kiam-server');
     const { spec } = find(plain, 'PodDisruptionBudget', 'kiam-server');
     assert.equal(spec.minAvailable, 1);
@@ -324,7 +350,11 @@ describe('the manifests', () => {
     for (const { labelSelector } of spread) {
       assert.deepEqual(labelSelector.matchLabels, server.spec.selector.matchLabels);
     }
-    assert.equal(find(plain, 'DaemonSet', 'kiam-agent').spec.updateStrategy.rollingUpdate.maxSurge, 0);
+    const { updateStrategy, template } = find(plain, 'DaemonSet', 'kiam-agent').spec;
+    assert.deepEqual(updateStrategy.rollingUpdate, { maxUnavailable: 0, maxSurge: 1 });
+    const [agent] = template.spec.containers;
+    const [, , file] = agent.startupProbe.exec.command;
+    assert.ok(agent.args.includes(`--started-file=${file}`), 'the probe that no other agent answers');
   });
 });
 

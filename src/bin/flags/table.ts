@@ -27,6 +27,7 @@ import {
   parseServerAddress,
   parseServiceAccount,
   parseSocketPath,
+  parseStartedFile,
 } from './values.ts';
 
 /*
@@ -124,6 +125,12 @@ const NODE = 'Node store';
 export const AGENT_OPTIONS = {
   port: value(METADATA, integer(0, 65_535), '3100', "HTTP port for pods' requests"),
   'listen-address': value(METADATA, parseListenHost, '', 'IP address to listen on; empty for all'),
+  'started-file': value(
+    METADATA,
+    parseStartedFile,
+    '',
+    'File that is there while pods are answered, for a startup probe: a port may also be answered by the agent before',
+  ),
   'allow-route-regexp': value(
     METADATA,
     parseExpression,

@@ -103,6 +103,11 @@ export function parseOptionalListen(text: string): Parsed<ListenAddress | undefi
 /** `sun_path` has 108 bytes with the NUL at its end: https://man7.org/linux/man-pages/man7/unix.7.html */
 const LONGEST_SOCKET_PATH = 107;
 
+/** A file to be made; `''` is none. */
+export function parseStartedFile(text: string): Parsed<string> {
+  return text === '' || isAbsolute(text) ? { ok: true, value: text } : { ok: false, reason: 'is no absolute path' };
+}
+
 /** `''` is none. */
 export function parseSocketPath(text: string): Parsed<string> {
   if (text === '') return { ok: true, value: '' };

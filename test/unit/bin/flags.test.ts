@@ -89,6 +89,7 @@ test("The arguments of Kiam's agent manifest mean what they meant", async () => 
     iptablesRemoveGuard: false,
     guardOnly: false,
     uninstall: false,
+    startedFile: '',
   };
   assert.deepEqual(flags, {
     jsonLog: true,
