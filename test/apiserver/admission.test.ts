@@ -89,7 +89,7 @@ describe('the admission policy, before the API server of Kubernetes', { skip: as
       (await saysTo(WORKLOADS[0], namespace, templateOf({ [ROLE_ANNOTATION]: 'probe' }))).includes(`${arn}probe;`),
     );
 
-  it(`agrees with the server about ${CASES} generated objects`, async (context) => {
+  it(`the admission policy, before the API server of Kubernetes agrees with the server about ${CASES} generated objects`, async (context) => {
     const cases = admissionCases(CASES, SEED);
     const names = await eachOf(cases, ({ permitted }) => namespaceWith(permitted));
     const probe = await namespaceWith('nothing');
@@ -136,7 +136,7 @@ describe('the admission policy, before the API server of Kubernetes', { skip: as
     assert.ok(tally.allowed > tally.judged / 50 && tally.allowed < tally.judged / 1.5, 'both verdicts must occur');
   });
 
-  it('tells a person what is wrong and how to fix it', async () => {
+  it('the admission policy, before the API server of Kubernetes tells a person what is wrong and how to fix it', async () => {
     await apply({ action: 'deny', baseArn: BASE_ARNS[0], strict: true });
     const team = await namespaceWith('arn:aws:iam::123456789012:role/team/.*');
     const bare = await namespaceWith(undefined);
@@ -168,7 +168,7 @@ describe('the admission policy, before the API server of Kubernetes', { skip: as
         assert.match(await saysTo(workload, namespace, template), expected);
   });
 
-  it('refuses a namespace whose expression does not compile, and warns of one that permits everything or nothing', async () => {
+  it('the admission policy, before the API server of Kubernetes refuses a namespace whose expression does not compile, and warns of one that permits everything or nothing', async () => {
     const create = (permitted: string) => {
       const body = { metadata: { generateName: 'new-', annotations: { [PERMITTED_ANNOTATION]: permitted } } };
       return plane.admin.call('POST', '/api/v1/namespaces?dryRun=All', { body });
@@ -188,7 +188,7 @@ describe('the admission policy, before the API server of Kubernetes', { skip: as
     }
   });
 
-  it('lets an object from before the policy be scaled and deleted, and judges what changes in it', async () => {
+  it('the admission policy, before the API server of Kubernetes lets an object from before the policy be scaled and deleted, and judges what changes in it', async () => {
     await apply({ action: 'warn', baseArn: BASE_ARNS[0], strict: true });
     const bare = await namespaceWith(undefined);
     const path = `/apis/apps/v1/namespaces/${bare}/deployments`;
@@ -214,7 +214,7 @@ describe('the admission policy, before the API server of Kubernetes', { skip: as
     assert.equal((await plane.admin.ask('DELETE', `${path}/one`)).status, 200);
   });
 
-  it('is found by doctor, which says where it judges otherwise than the servers', async () => {
+  it('the admission policy, before the API server of Kubernetes is found by doctor, which says where it judges otherwise than the servers', async () => {
     const connection = createConnection({ kubeconfig: plane.adminKubeconfig, environment: {}, clock: systemClock });
     const verdicts = async (baseArn: string): Promise<string[]> => {
       const options = { baseArn, strict: true, signal: AbortSignal.timeout(LIMIT_MS) };
@@ -231,7 +231,7 @@ describe('the admission policy, before the API server of Kubernetes', { skip: as
     connection.close();
   });
 
-  it('stops nobody when its parameters are gone', async () => {
+  it('the admission policy, before the API server of Kubernetes stops nobody when its parameters are gone', async () => {
     await plane.admin.demand('DELETE', '/api/v1/namespaces/kube-system/configmaps/kiam');
     const bare = await namespaceWith(undefined);
     await eventually('pods are created', LIMIT_MS, async () => {

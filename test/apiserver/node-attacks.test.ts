@@ -195,7 +195,7 @@ describe(
       for (const daemon of [agent.daemon, asking]) assert.equal(await statusOf(daemon, victim, 'victim'), 200);
     };
 
-    it('may not do what the rest relies on: bind pods, write of other nodes’ pods, ask for their tokens', async () => {
+    it('root on one node, with the credentials of its kubelet and its agent, before the API server of Kubernetes may not do what the rest relies on: bind pods, write of other nodes’ pods, ask for their tokens', async () => {
       const plain = {
         metadata: { name: 'plain' },
         spec: { nodeName: HERE.name, containers: [{ name: 'a', image: 'b' }] },
@@ -272,7 +272,7 @@ describe(
       await imposter.child.stop();
     });
 
-    it('can still annotate pods of its own node by their status, within what their namespaces permit', async () => {
+    it('root on one node, with the credentials of its kubelet and its agent, before the API server of Kubernetes can still annotate pods of its own node by their status, within what their namespaces permit', async () => {
       const there = await runPod(plane.admin, {
         namespace: 'limited',
         name: 'limited',
@@ -288,7 +288,7 @@ describe(
       assert.equal(await statusOf(attacker.daemon, there, 'victim'), 403);
     });
 
-    it('gets nothing by annotations where roles come from ServiceAccounts alone', async () => {
+    it('root on one node, with the credentials of its kubelet and its agent, before the API server of Kubernetes gets nothing by annotations where roles come from ServiceAccounts alone', async () => {
       const accounts = '/api/v1/namespaces/team/serviceaccounts';
       const metadata = { name: 'bound', annotations: { [ROLE_ANNOTATION]: 'bound' } };
       await plane.admin.demand('POST', accounts, { metadata });
@@ -313,7 +313,7 @@ describe(
       for (const { child } of [there, strict]) await child.stop();
     });
 
-    it('loses its stream within 10 s of the deletion of its agent’s pod, and gets none by the same token', async (t) => {
+    it('root on one node, with the credentials of its kubelet and its agent, before the API server of Kubernetes loses its stream within 10 s of the deletion of its agent’s pod, and gets none by the same token', async (t) => {
       const streams = async (): Promise<unknown> => {
         const { lines } = await cluster.run(['explain', 'team/own', `--admin-socket=${adminSocket}`, '--json']);
         const { links } = JSON.parse(lines.join('\n'));

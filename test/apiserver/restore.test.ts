@@ -66,7 +66,7 @@ describe('a server whose API server has lost what happened since a backup of etc
     await plane?.stop();
   });
 
-  it('lists again when the store went back, and knows what has happened since', async () => {
+  it('a server whose API server has lost what happened since a backup of etcd lists again when the store went back, and knows what has happened since', async () => {
     // What comes after the restore must not reach the revision that the server knows.
     for (let count = 0; count < 300; count += 1) {
       await plane.admin.demand('PATCH', '/api/v1/namespaces/team', { metadata: { labels: { at: `${count}` } } });

@@ -29,7 +29,7 @@ describe('an agent of ours before a server of Kiam', () => {
 
   for (const recorded of TRANSCRIPT) {
     const { name, setting = '', request } = recorded;
-    it(`answers ${name}${setting === '' ? '' : `, with --${setting}`}`, async () => {
+    it(`an agent of ours before a server of Kiam answers ${name}${setting === '' ? '' : `, with --${setting}`}`, async () => {
       const { from, method, path, headers = {}, body } = request;
       const port = agents.get(setting)?.port ?? 0;
       const answer = await askHttp({ port, from, method, path, headers, ...(body === undefined ? {} : { body }) });
@@ -39,12 +39,12 @@ describe('an agent of ours before a server of Kiam', () => {
     });
   }
 
-  it('is ready, and asks what policy denies once', async () => {
+  it('an agent of ours before a server of Kiam is ready, and asks what policy denies once', async () => {
     assert.equal((await agents.get('')?.readiness())?.status, 200);
     assert.equal(kiam.asked.get('GetPodCredentials 127.0.1.4 reader'), 1);
   });
 
-  it('says once that it asks this server for each request', () => {
+  it('an agent of ours before a server of Kiam says once that it asks this server for each request', () => {
     const lines = agents
       .get('')
       ?.log()

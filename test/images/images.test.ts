@@ -82,7 +82,7 @@ describe('the images', { skip }, () => {
     });
     after(() => place?.remove());
 
-    it('say their version', async () => {
+    it('the images by the project’s manifests say their version', async () => {
       const { version } = JSON.parse(readFileSync(`${ROOT}package.json`, 'utf8'));
       for (const part of PARTS) {
         const { container, pod } = manifestOf(part);
@@ -97,7 +97,7 @@ describe('the images', { skip }, () => {
       }
     });
 
-    it('give a pod its role, as first processes with no more rights than the manifests say, and end in good order', async () => {
+    it('the images by the project’s manifests give a pod its role, as first processes with no more rights than the manifests say, and end in good order', async () => {
       const { node } = place;
       const agent = manifestOf('agent');
       const pod = await node.world.pod({ namespace: 'team', name: 'reader', role: 'reader' });
@@ -162,7 +162,7 @@ describe('the images', { skip }, () => {
     });
   });
 
-  it('run by Kiam’s own manifests, as root with what a container usually has, on a node of iptables-legacy', async (t) => {
+  it('the images run by Kiam’s own manifests, as root with what a container usually has, on a node of iptables-legacy', async (t) => {
     const place = await createContainerNode(images, 'legacy');
     t.after(() => place.remove());
     const { node } = place;

@@ -36,7 +36,7 @@ describe('an agent that another replaces on the same port', { skip: process.plat
   const hasStarted = (turn: number): Promise<unknown> =>
     eventually(`agent ${turn} answers pods`, 20_000, () => existsSync(fileOf(turn)));
 
-  it(`in ${REPLACEMENTS} of ${REPLACEMENTS} refuses no connection, and fails none but one that arrives while the old one stops listening`, async (t) => {
+  it(`an agent that another replaces on the same port in ${REPLACEMENTS} of ${REPLACEMENTS} refuses no connection, and fails none but one that arrives while the old one stops listening`, async (t) => {
     let agent = await startAgent(0);
     await hasStarted(0);
     const failures: string[] = [];

@@ -108,7 +108,7 @@ describe('the bundles', () => {
     assert.equal(await shebang('kiam-server.mjs'), `${start} --use-system-ca ${common}`);
   });
 
-  it('walk the whole way without node_modules', async () => {
+  it('the bundles walk the whole way without node_modules', async () => {
     const run = (name: string): readonly string[] => [
       process.execPath,
       '--use-system-ca',

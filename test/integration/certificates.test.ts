@@ -55,7 +55,7 @@ describe('certificate files', () => {
     for (const folder of folders.splice(0)) await folder.remove();
   });
 
-  it('that fit are in force, and the gauges say until when', async () => {
+  it('certificate files that fit are in force, and the gauges say until when', async () => {
     const { watcher, gauge, errors } = await watched(await issued({ notAfter: new Date(NOW + DAY_MS) }));
     assert.ok(watcher.current);
     assert.equal(await gauge('expiry_seconds'), (NOW + DAY_MS) / 1000);
@@ -91,7 +91,7 @@ describe('certificate files', () => {
       /is not valid before 2026-06-02T00:00:00.000Z/,
     ],
   ] as const) {
-    it(`with ${what} never replace a good set; the log says so once`, async () => {
+    it(`certificate files with ${what} never replace a good set; the log says so once`, async () => {
       const good = await issued();
       const { folder, watcher, gauge, errors } = await watched(good);
       const serial = watcher.current?.serialNumber;
@@ -113,7 +113,7 @@ describe('certificate files', () => {
     });
   }
 
-  it('that are gone leave the good set in force and raise the gauge', async () => {
+  it('certificate files that are gone leave the good set in force and raise the gauge', async () => {
     const { folder, watcher, gauge, errors } = await watched(await issued());
     await unlink(folder.files.keyPath);
     await watcher.refresh();
@@ -122,14 +122,14 @@ describe('certificate files', () => {
     assert.match(errors()[0] ?? '', /tls-key\.pem: ENOENT/);
   });
 
-  it('that name two authorities trust both, as a change of authority needs', async () => {
+  it('certificate files that name two authorities trust both, as a change of authority needs', async () => {
     const [old, next] = [await issued(), await issued()];
     const { watcher, errors } = await watched({ ...next, caPem: old.caPem + next.caPem });
     assert.ok(watcher.current);
     assert.deepEqual(errors(), []);
   });
 
-  it('that grow old in force raise the gauge by themselves', async () => {
+  it('certificate files that grow old in force raise the gauge by themselves', async () => {
     const { watcher, clock, gauge, errors } = await watched(await issued({ notAfter: new Date(NOW + DAY_MS) }));
     await clock.advance(DAY_MS);
     await watcher.refresh();
@@ -137,7 +137,7 @@ describe('certificate files', () => {
     assert.match(errors()[0] ?? '', /has expired/);
   });
 
-  it('that hold nothing usable from the start are told, and taken once they are fixed', async () => {
+  it('certificate files that hold nothing usable from the start are told, and taken once they are fixed', async () => {
     const good = await issued();
     const { folder, watcher } = await watched({ ...good, privateKeyPem: 'nonsense' });
     assert.equal(watcher.current, undefined);
@@ -147,7 +147,7 @@ describe('certificate files', () => {
     assert.ok(watcher.current);
   });
 
-  it('are read at once when Kubernetes swaps them, while watched', async () => {
+  it('certificate files are read at once when Kubernetes swaps them, while watched', async () => {
     const { folder, watcher, clock } = await watched(await issued());
     const serial = watcher.current?.serialNumber;
     const stop = new AbortController();

@@ -67,7 +67,7 @@ describe('an agent answers for the pods of its own node alone', () => {
   }
 
   for (const store of ['--node-store', '--no-node-store']) {
-    it(`with a token for each of two agents (${store})`, async (t) => {
+    it(`an agent answers for the pods of its own node alone with a token for each of two agents (${store})`, async (t) => {
       const server = await cluster.startServer({ flags: ['--agent-identity=token'] });
       const [here, there] = await Promise.all(
         NODES.map(async ({ name }) =>
@@ -94,7 +94,7 @@ describe('an agent answers for the pods of its own node alone', () => {
     });
   }
 
-  it('without a token, with one for somebody else, of another account or of a pod that has its own network, for none', async () => {
+  it('an agent answers for the pods of its own node alone: without a token, with one for somebody else, of another account or of a pod that has its own network, for none', async () => {
     const server = await cluster.startServer({ flags: ['--agent-identity=token'] });
     const files = [
       undefined,
@@ -112,7 +112,7 @@ describe('an agent answers for the pods of its own node alone', () => {
     await server.child.stop();
   });
 
-  it('with the token of an account that the server is told of', async () => {
+  it('an agent answers for the pods of its own node alone with the token of an account that the server is told of', async () => {
     const account = '--agent-service-account=system:serviceaccount:kube-system:ours';
     const server = await cluster.startServer({ flags: ['--agent-identity=token', account] });
     const flag = `--agent-token-file=${await tokenFile('node-a', { serviceAccount: 'ours' })}`;
@@ -152,7 +152,7 @@ describe('an agent answers for the pods of its own node alone', () => {
     await Promise.all([here.child.stop(), there.child.stop(), server.child.stop()]);
   });
 
-  it('by the second address of a dual-stack node', async () => {
+  it('an agent answers for the pods of its own node alone by the second address of a dual-stack node', async () => {
     const { api } = cluster.world;
     const onA = podsOf.get('node-a') ?? [];
     const status = { hostIP: '2001:db8::a', hostIPs: [{ ip: '2001:db8::a' }, { ip: '127.0.0.1' }] };
@@ -165,7 +165,7 @@ describe('an agent answers for the pods of its own node alone', () => {
   });
 
   for (const mode of ['auto', 'host-ip']) {
-    it(`by the address that it calls from (${mode})`, async () => {
+    it(`an agent answers for the pods of its own node alone by the address that it calls from (${mode})`, async () => {
       const server = await cluster.startServer({ flags: [`--agent-identity=${mode}`] });
       const agent = await cluster.startAgent(server.port);
       assert.equal(await answered(agent, podsOf.get('node-a') ?? []), 2 * PODS_PER_NODE);

@@ -18,13 +18,13 @@ for (const part of ['agent', 'server']) {
       .filter((line) => line !== '');
     const named = (instruction: string): string[] => steps.filter((step) => step.startsWith(`${instruction} `));
 
-    it('is the same for every processor: its base is the official image of Node, which exists for each', () => {
+    it(`Dockerfile.${part} is the same for every processor: its base is the official image of Node, which exists for each`, () => {
       assert.doesNotMatch(text, PROCESSOR);
       assert.deepEqual(named('ARG'), ['ARG BASE=node:24-trixie-slim']);
       assert.deepEqual(named('FROM'), [`FROM \${BASE} AS build`, `FROM \${BASE}`]);
     });
 
-    it('takes nothing from the build but the bundle and its bill of materials', () => {
+    it(`Dockerfile.${part} takes nothing from the build but the bundle and its bill of materials`, () => {
       assert.deepEqual(
         named('COPY').filter((step) => step.includes('--from')),
         [`COPY --from=build /build/dist/kiam-${part}.mjs /build/dist/kiam-${part}.sbom.json /usr/local/lib/kiam/`],

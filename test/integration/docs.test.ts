@@ -31,17 +31,17 @@ function flagsOf(...command: readonly string[]): string[] {
 }
 
 describe('the pages', () => {
-  it('begin with a README of at most 150 lines', () => {
+  it('the pages begin with a README of at most 150 lines', () => {
     const [readme = { text: '' }] = pages;
     assert.ok(readme.text.trimEnd().split('\n').length <= 150);
   });
 
-  it('are all reached from the README', () => {
+  it('the pages are all reached from the README', () => {
     const [readme = { text: '' }, ...others] = pages;
     for (const { file } of others) assert.ok(readme.text.includes(`](${file})`), file);
   });
 
-  it('name paths that exist, in commands and in links', () => {
+  it('the pages name paths that exist, in commands and in links', () => {
     for (const { file, text } of pages) {
       const named = Array.from(text.matchAll(/(?:-[fk] |helm upgrade [\w -]*)(deploy\/[\w/.-]*)/g), ([, path = '']) =>
         join(ROOT, path),
@@ -53,7 +53,7 @@ describe('the pages', () => {
     }
   });
 
-  it('have every section of the specification that the code cites', () => {
+  it('the pages have every section of the specification that the code cites', () => {
     const specification = pages.find(({ file }) => file === 'docs/specification.md')?.text ?? '';
     const cited = new Set(Array.from(sources.matchAll(/docs\/specification\.md, (\d+)(?:\.(\d+))?/g), ([all]) => all));
     assert.ok(cited.size > 5);
@@ -65,14 +65,14 @@ describe('the pages', () => {
     }
   });
 
-  it('name files of the project that exist', () => {
+  it('the pages name files of the project that exist', () => {
     const { text = '' } = pages.find(({ file }) => file === 'docs/architecture.md') ?? {};
     const named = Array.from(text.matchAll(/`((?:src|test|proto)\/[\w./-]+)`/g), ([, path = '']) => path);
     assert.ok(named.length > 30);
     for (const path of named) assert.ok(existsSync(join(ROOT, path)), path);
   });
 
-  it('name for each threat that is stopped the tests that try it', () => {
+  it('the pages name for each threat that is stopped the tests that try it', () => {
     const { text = '' } = pages.find(({ file }) => file === 'docs/SECURITY.md') ?? {};
     const rows = Array.from(text.matchAll(/^\| (?!threat |---)([^|]+) \| ([^|]+) \| ([^|]+) \|$/gm));
     assert.ok(rows.length > 15);
@@ -83,7 +83,7 @@ describe('the pages', () => {
     }
   });
 
-  it('count the lines of what is made by hand, within a quarter', async () => {
+  it('the pages count the lines of what is made by hand, within a quarter', async () => {
     const { text = '' } = pages.find(({ file }) => file === 'docs/architecture.md') ?? {};
     const rows = await countedRows(text);
     assert.ok(rows.length > 10);
@@ -95,14 +95,14 @@ describe('the pages', () => {
     }
   });
 
-  it('quote of a bench run what the kept file of its results says', async () => {
+  it('the pages quote of a bench run what the kept file of its results says', async () => {
     const { text = '' } = pages.find(({ file }) => file === 'docs/performance.md') ?? {};
     const results: BenchResults = JSON.parse(await readFile(`${ROOT}docs/performance-results.json`, 'utf8'));
     assert.ok(results.figures.length >= 7, 'a whole run');
     assert.equal(text, withResults(text, results));
   });
 
-  it('have commands of kubectl that kubectl takes', (t) => {
+  it('the pages have commands of kubectl that kubectl takes', (t) => {
     if (spawnSync('kubectl', ['version', '--client']).status !== 0)
       return t.skip('NOT TESTED: kubectl is not on the PATH');
     const folders = new Set(
@@ -115,7 +115,7 @@ describe('the pages', () => {
     }
   });
 
-  it('have policy documents that are JSON, of the version that IAM wants, and that name one action of STS at least', () => {
+  it('the pages have policy documents that are JSON, of the version that IAM wants, and that name one action of STS at least', () => {
     const documents = Array.from(iam.matchAll(/```json\n([^`]+)```/g), ([, text = '']) => JSON.parse(text));
     assert.ok(documents.length >= 5);
     for (const { Version, Statement } of documents) {
@@ -127,7 +127,7 @@ describe('the pages', () => {
     }
   });
 
-  it('quote of logs, answers and the doctor only what the program says', () => {
+  it('the pages quote of logs, answers and the doctor only what the program says', () => {
     const { text = '' } = pages.find(({ file }) => file === 'docs/troubleshooting.md') ?? {};
     const after = text.slice(text.indexOf('\n## 404'));
     const quoted = Array.from(after.matchAll(/`([^`\n]+)`/g), ([, quote = '']) => quote).filter(
@@ -141,7 +141,7 @@ describe('the pages', () => {
     }
   });
 
-  it('name only flags that the daemons have', () => {
+  it('the pages name only flags that the daemons have', () => {
     const known = new Set([
       ...flagsOf('agent'),
       ...flagsOf('server'),

@@ -96,7 +96,7 @@ describe('doctor', () => {
   };
 
   for (const target of ['agent', 'server', 'cluster'] as const) {
-    it(`finds nothing wrong with a sound set-up, from the ${target}`, async () => {
+    it(`doctor finds nothing wrong with a sound set-up, from the ${target}`, async () => {
       const diagnosis = await run(target);
       assert.ok(diagnosis.findings.length >= 3, diagnosis.text);
       assert.deepEqual(wrongOf(diagnosis), [], diagnosis.text);
@@ -104,10 +104,10 @@ describe('doctor', () => {
     });
   }
 
-  it('is planted with twenty mistakes and more', () => assert.ok(MISTAKES.length >= 20));
+  it('doctor is planted with twenty mistakes and more', () => assert.ok(MISTAKES.length >= 20));
 
   for (const { name, target, plant, check, says, fix, remove } of MISTAKES) {
-    it(`names ${name}, with its fix`, async () => {
+    it(`doctor names ${name}, with its fix`, async () => {
       const planted = await plant(setting);
       const diagnosis = await run(target, planted ?? {});
       await remove?.(setting);
@@ -119,7 +119,7 @@ describe('doctor', () => {
     });
   }
 
-  it('asks every address of a name, and names the one that does not answer', async () => {
+  it('doctor asks every address of a name, and names the one that does not answer', async () => {
     const { ca, agentCertificate, agentKey } = cluster.world.certificates;
     const files = { certPath: agentCertificate, keyPath: agentKey, caPath: ca };
     const reading = await readCertificates(files, Date.now());
@@ -138,7 +138,7 @@ describe('doctor', () => {
     assert.equal(third?.says, `127.0.0.2:${server.port} answers for kiam-server: ok`);
   });
 
-  it('assumes roles for the shortest time and without any permission', async () => {
+  it('doctor assumes roles for the shortest time and without any permission', async () => {
     cluster.world.sts.calls.clear();
     await run('server');
     const own = cluster.world.sts.calls
@@ -150,7 +150,7 @@ describe('doctor', () => {
     );
   });
 
-  it('tells in lines what it tells in JSON, and counts at the end', async () => {
+  it('doctor tells in lines what it tells in JSON, and counts at the end', async () => {
     const { folder, world } = setting;
     const text = await cluster.run(['doctor', `--kubeconfig=${world.kubeconfigs.admin}`]);
     assert.equal(text.code, 0, folder);
@@ -165,7 +165,7 @@ describe('doctor', () => {
     assert.equal(text.lines.at(-1), 'Nothing is wrong; 2 could not be determined.');
   });
 
-  it('shows no secret', async () => {
+  it('doctor shows no secret', async () => {
     const { world } = cluster;
     const diagnosis = await run('server');
     const key = await readFile(world.certificates.serverKey, 'utf8');

@@ -54,7 +54,7 @@ describe('the socket of kiam explain', () => {
 
   after(() => cluster.close());
 
-  it('is made again after a server that was killed, and left to one that listens', async () => {
+  it('the socket of kiam explain is made again after a server that was killed, and left to one that listens', async () => {
     const flags = [`--admin-socket=${path('admin.sock')}`];
     const first = await cluster.startServer({ flags });
     assert.equal((await lstat(path('admin.sock'))).mode & 0o777, 0o600);
@@ -70,7 +70,7 @@ describe('the socket of kiam explain', () => {
     assert.ok(!existsSync(path('admin.sock')), 'a server that stops takes its socket away');
   });
 
-  it('takes nothing away that is no socket, and the server serves on', async () => {
+  it('the socket of kiam explain takes nothing away that is no socket, and the server serves on', async () => {
     await writeFile(path('a-file'), 'precious');
     const server = await cluster.startServer({ flags: [`--admin-socket=${path('a-file')}`] });
     assert.ok(said(server, 'admin: kiam explain cannot ask this server'));
@@ -78,7 +78,7 @@ describe('the socket of kiam explain', () => {
     await server.child.stop();
   });
 
-  it('answers while the server is starting, and says what it waits for', async () => {
+  it('the socket of kiam explain answers while the server is starting, and says what it waits for', async () => {
     const server = await cluster.startServer({
       flags: [
         `--admin-socket=${path('early.sock')}`,
@@ -96,7 +96,7 @@ describe('the socket of kiam explain', () => {
   });
 
   it(
-    'leaves nothing of servers that were killed in the folder of the user',
+    'the socket of kiam explain leaves nothing of servers that were killed in the folder of the user',
     { skip: !existsSync('/dev/shm') },
     async () => {
       const folder = join('/dev/shm', `kiam-${process.getuid?.()}`);
@@ -132,7 +132,7 @@ describe('the socket of kiam explain', () => {
 
     after(() => contained.close());
 
-    it('is found by whoever execs into it, without a flag, whatever the root file system', async () => {
+    it('the socket of kiam explain in a container is found by whoever execs into it, without a flag, whatever the root file system', async () => {
       await eventually('it has credentials', 10_000, async () =>
         (await explainAs(inside(SERVER_USER))).startsWith('team/app gets credentials: '),
       );
@@ -140,36 +140,40 @@ describe('the socket of kiam explain', () => {
       assert.equal(socket, `/dev/shm/kiam-${SERVER_USER}/${server.child.process.pid}.sock`);
     });
 
-    it('is closed to another user of the same pod', async () => {
+    it('the socket of kiam explain in a container is closed to another user of the same pod', async () => {
       const socket = `/dev/shm/kiam-${SERVER_USER}/${server.child.process.pid}.sock`;
       assert.match(await explainAs(inside(NEIGHBOUR)), /^kiam: no server of this user runs here; /);
       assert.equal(await explainAs(inside(NEIGHBOUR), `--admin-socket=${socket}`), `kiam: ${socket} is another user's`);
     });
 
-    it('is not to be found from another pod of the node, hostNetwork or not, as the same user', async () => {
+    it('the socket of kiam explain in a container is not to be found from another pod of the node, hostNetwork or not, as the same user', async () => {
       const socket = `/dev/shm/kiam-${SERVER_USER}/${server.child.process.pid}.sock`;
       assert.match(await explainAs(container()), /^kiam: no server of this user runs here; /);
       assert.equal(await explainAs(container(), `--admin-socket=${socket}`), `kiam: no server answers at ${socket}`);
     });
   });
 
-  it('is not put into a folder that somebody else has made, and nobody there is believed', { skip }, async () => {
-    const squatted = `mkdir -m 777 /dev/shm/kiam-${SERVER_USER}`;
-    const contained = await startCluster(
-      {},
-      { ...FROM_SOURCES, server: [...container(squatted), ...FROM_SOURCES.server] },
-    );
-    try {
-      await readableBySomeoneElse(contained);
-      const server = await contained.startServer();
-      const warning = server.log().find(({ msg }) => msg === 'admin: kiam explain cannot ask this server');
-      assert.match(String(warning?.['error']), /kiam-65532 is not this user's own folder$/);
-      const inside = ['nsenter', `--target=${server.child.process.pid}`, '--mount', ...asUser(SERVER_USER)];
-      assert.match(await explainAs(inside), /^kiam: no server of this user runs here; /);
-    } finally {
-      await contained.close();
-    }
-  });
+  it(
+    'the socket of kiam explain is not put into a folder that somebody else has made, and nobody there is believed',
+    { skip },
+    async () => {
+      const squatted = `mkdir -m 777 /dev/shm/kiam-${SERVER_USER}`;
+      const contained = await startCluster(
+        {},
+        { ...FROM_SOURCES, server: [...container(squatted), ...FROM_SOURCES.server] },
+      );
+      try {
+        await readableBySomeoneElse(contained);
+        const server = await contained.startServer();
+        const warning = server.log().find(({ msg }) => msg === 'admin: kiam explain cannot ask this server');
+        assert.match(String(warning?.['error']), /kiam-65532 is not this user's own folder$/);
+        const inside = ['nsenter', `--target=${server.child.process.pid}`, '--mount', ...asUser(SERVER_USER)];
+        assert.match(await explainAs(inside), /^kiam: no server of this user runs here; /);
+      } finally {
+        await contained.close();
+      }
+    },
+  );
 });
 
 /** The files that a Secret would mount. */

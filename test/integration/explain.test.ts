@@ -95,7 +95,7 @@ describe('kiam explain', () => {
 
   after(() => cluster.close());
 
-  it('follows a permitted pod to its credentials, whose life it does not touch', async () => {
+  it('kiam explain follows a permitted pod to its credentials, whose life it does not touch', async () => {
     const callsBefore = cluster.world.sts.calls.count();
     const explained = await askJson('team/app');
     assert.deepEqual([explained.outcome, explained.because], ['gets credentials', `${ARN}reader`]);
@@ -128,7 +128,7 @@ describe('kiam explain', () => {
     assert.ok(cluster.world.sts.calls.count() - callsBefore <= 4, 'only what failed was asked again');
   });
 
-  it('says it in lines as well, and exits 0', async () => {
+  it('kiam explain says it in lines as well, and exits 0', async () => {
     const { code, text } = await ask('team/app');
     assert.equal(code, 0, text);
     assert.match(text, /^team\/app gets credentials: arn:aws:iam::123456789012:role\/reader\n/);
@@ -143,7 +143,7 @@ describe('kiam explain', () => {
     assert.match(text, /^ {2}ok {2}agent {8}has been told of the pod and these credentials, .*proven by its address$/m);
   });
 
-  it('says when the API server has confirmed the address', async () => {
+  it('kiam explain says when the API server has confirmed the address', async () => {
     const pod = cluster.world.api.pod('team', 'app');
     assert.ok(pod !== undefined);
     const { address } = await cluster.world.pod({ namespace: 'team', name: 'asking', role: 'asking' });
@@ -169,7 +169,7 @@ describe('kiam explain', () => {
     ['STS’s throttling', 'team/throttled', 'credentials', /STS failed .* ago.*: Throttling: Rate exceeded; /],
   ];
   for (const [what, pod, link, text] of refusals) {
-    it(`names what breaks the chain: ${what}`, async () => {
+    it(`kiam explain names what breaks the chain: ${what}`, async () => {
       const answer = await ask(pod);
       assert.equal(answer.code, 0);
       const [headline = ''] = answer.text.split('\n');
@@ -182,7 +182,7 @@ describe('kiam explain', () => {
     });
   }
 
-  it('says when STS will be asked again: by itself after what passes, for a pod that asks after a refusal', async () => {
+  it('kiam explain says when STS will be asked again: by itself after what passes, for a pod that asks after a refusal', async () => {
     const [denied, throttled] = [await askJson('team/denied'), await askJson('team/throttled')];
     const { failureCode, failures, failedSecondsAgo, nextCallIsAutomatic, nextCallInSeconds } = factsOf(
       denied,
@@ -195,19 +195,19 @@ describe('kiam explain', () => {
     assert.notEqual(waiting['nextCallIsAutomatic'], false);
   });
 
-  it('takes the pod of the asking node for the owner of a contested address, as the server does', async () => {
+  it('kiam explain takes the pod of the asking node for the owner of a contested address, as the server does', async () => {
     const explained = await askJson('team/one');
     const { verdict, own, claimedBy } = factsOf(explained, 'address');
     assert.deepEqual([verdict, own, claimedBy], ['ok', [CONTESTED], ['team/other', 'team/third']]);
   });
 
-  it('knows no pod that the cluster does not have, and exits 1', async () => {
+  it('kiam explain knows no pod that the cluster does not have, and exits 1', async () => {
     const { code, text } = await ask('team/nobody');
     assert.equal(code, 1);
     assert.match(text, /^team\/nobody gets nothing: this server knows no such pod$/m);
   });
 
-  it('tells what the agent of the node has been told: no credentials where policy takes them away', async () => {
+  it('kiam explain tells what the agent of the node has been told: no credentials where policy takes them away', async () => {
     const { world } = cluster;
     world.namespace('fickle', '.*');
     await world.pod({ namespace: 'fickle', name: 'app', role: 'fickle' });
@@ -220,7 +220,7 @@ describe('kiam explain', () => {
     });
   });
 
-  it('sees whose stream is open, by which proof, and that it has gone', async () => {
+  it('kiam explain sees whose stream is open, by which proof, and that it has gone', async () => {
     const other = join(cluster.world.folder, 'other.sock');
     const second = await cluster.startServer({ flags: ['--agent-identity=token', `--admin-socket=${other}`] });
     const explained = async (): Promise<Record<string, unknown>> => {
@@ -247,7 +247,7 @@ describe('kiam explain', () => {
     await second.child.stop();
   });
 
-  it('works without a server from the API alone, and says what that cannot tell', async () => {
+  it('kiam explain works without a server from the API alone, and says what that cannot tell', async () => {
     const api = `--kubeconfig=${cluster.world.kubeconfigs.server}`;
     const base = `--role-base-arn=${cluster.world.roleBaseArn}`;
     const permitted = await run('team/app', api, base);
@@ -281,12 +281,12 @@ describe('kiam explain', () => {
     assert.match(refused.text, /^kiam: the pod cannot be read: 403 pods "app" is forbidden: User "stranger"/);
   });
 
-  it('says how a server is asked where none runs', async () => {
+  it('kiam explain says how a server is asked where none runs', async () => {
     const { code, text } = await run('team/app', `--admin-socket=${join(cluster.world.folder, 'nobody.sock')}`);
     assert.deepEqual([code, text], [1, `kiam: no server answers at ${join(cluster.world.folder, 'nobody.sock')}`]);
   });
 
-  it('tells no secret', async () => {
+  it('kiam explain tells no secret', async () => {
     const pod = await cluster.world.pod({
       namespace: 'team',
       name: 'twin',

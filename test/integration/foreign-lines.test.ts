@@ -39,7 +39,7 @@ describe('daemons whose environment names a proxy and asks gRPC for traces', () 
   });
 
   for (const host of ['localhost', '127.0.0.1']) {
-    it(`reach ${host} directly, and write JSON alone`, async () => {
+    it(`daemons whose environment names a proxy and asks gRPC for traces reach ${host} directly, and write JSON alone`, async () => {
       const pod = await cluster.world.pod({ namespace: 'team', name: `at-${host}`, role: 'reader' });
       const server = await cluster.startServer({ environment: { GRPC_VERBOSITY: 'DEBUG', GRPC_TRACE: 'all' } });
       for (const grpcProxy of ['', 'ftp://proxy.test']) {

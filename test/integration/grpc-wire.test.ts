@@ -92,13 +92,13 @@ describe('a client that knows no more than Kiam’s three calls', () => {
     return new (loadKiamService())(`localhost:${port}`, secure);
   }
 
-  it('is told a role, as annotated', async () => {
+  it('a client that knows no more than Kiam’s three calls is told a role, as annotated', async () => {
     assert.deepEqual(await call(client, 'role', { ip: '127.0.1.8' }), { answer: { name: '/team-a/app' } });
     assert.deepEqual(await call(client, 'role', { ip: '127.0.1.2' }), { answer: { name: '' } });
     assert.deepEqual(await call(client, 'role', { ip: '::ffff:127.0.1.1' }), { answer: { name: 'reader' } });
   });
 
-  it('is told keys that STS issued for that role and session', async () => {
+  it('a client that knows no more than Kiam’s three calls is told keys that STS issued for that role and session', async () => {
     const result = await call(client, 'keys', { ip: '127.0.1.13', role: 'session-role' });
     assert.ok('answer' in result);
     const { code, type, access_key_id, secret_access_key, token, expiration, last_updated, ...more } = result.answer;
@@ -112,18 +112,18 @@ describe('a client that knows no more than Kiam’s three calls', () => {
     for (const time of [expiration, last_updated]) assert.match(time ?? '', /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ$/);
   });
 
-  it('is told that the server is well', async () => {
+  it('a client that knows no more than Kiam’s three calls is told that the server is well', async () => {
     assert.deepEqual(await call(client, 'health', {}), { answer: { message: 'ok' } });
   });
 
   for (const [what, method, question, code, text] of REFUSALS) {
-    it(`reads why it does not get ${what}`, async () => {
+    it(`a client that knows no more than Kiam’s three calls reads why it does not get ${what}`, async () => {
       assert.deepEqual(await call(client, method, question), { code, text });
     });
   }
 
   for (const [role, ip, code, text] of STS_REFUSALS) {
-    it(`reads the code of STS, and nothing about the server’s own role, for ${role}`, async () => {
+    it(`a client that knows no more than Kiam’s three calls reads the code of STS, and nothing about the server’s own role, for ${role}`, async () => {
       const result = await call(client, 'keys', { ip, role });
       assert.ok('code' in result);
       assert.equal(result.code, code);
@@ -132,14 +132,14 @@ describe('a client that knows no more than Kiam’s three calls', () => {
     });
   }
 
-  it('gives up when it likes', async () => {
+  it('a client that knows no more than Kiam’s three calls gives up when it likes', async () => {
     const result = await call(client, 'role', { ip: '127.0.9.9' }, 60);
     assert.ok('code' in result);
     // The server keeps a little of the time to say why; on a busy machine the time is up first.
     assert.ok(['NOT_FOUND', 'DEADLINE_EXCEEDED'].includes(result.code), result.code);
   });
 
-  it('is told of a call that does not exist that it does not', async () => {
+  it('a client that knows no more than Kiam’s three calls is told of a call that does not exist that it does not', async () => {
     const result = await new Promise<Result>((resolve) => {
       const take = (error: ServiceError | null): void => resolve(resultOf(error, undefined));
       client.makeUnaryRequest(
@@ -153,7 +153,7 @@ describe('a client that knows no more than Kiam’s three calls', () => {
     assert.equal('code' in result && result.code, 'UNIMPLEMENTED');
   });
 
-  it('gets nothing without a certificate, or with one of another authority', async (t) => {
+  it('a client that knows no more than Kiam’s three calls gets nothing without a certificate, or with one of another authority', async (t) => {
     const { folder } = cluster.world;
     const authority = await createAuthority({ commonName: 'another' });
     const other = await authority.issue({ commonName: 'kiam-agent', usage: 'client' });

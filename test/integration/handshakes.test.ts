@@ -111,7 +111,7 @@ describe('connections to a server', () => {
     return sockets;
   }
 
-  it('are let in while another address holds thousands that say nothing', async (t) => {
+  it('connections to a server are let in while another address holds thousands that say nothing', async (t) => {
     const { port, count } = await serve(t);
     const client = await certificates('client');
     await neighbours(t, port, 3000);
@@ -123,7 +123,7 @@ describe('connections to a server', () => {
     assert.equal(await count('done'), 5);
   });
 
-  it('are let in while another address says what is no handshake, again and again', async (t) => {
+  it('connections to a server are let in while another address says what is no handshake, again and again', async (t) => {
     const { port, count } = await serve(t);
     const client = await certificates('client');
     const stop = new AbortController();
@@ -137,7 +137,7 @@ describe('connections to a server', () => {
     await eventually('the others have failed', 5000, async () => (await count('failed')) >= 50);
   });
 
-  it('come to nothing without a certificate of the authority', async (t) => {
+  it('connections to a server come to nothing without a certificate of the authority', async (t) => {
     const { port, count } = await serve(t);
     const socket = connectTls({ port, host: '127.0.0.1', ca: authority.certificatePem, ALPNProtocols: ['h2'] });
     const failure = await new Promise<Error>((resolve) => socket.once('error', resolve));
@@ -146,7 +146,7 @@ describe('connections to a server', () => {
     assert.equal(await count('done'), 0);
   });
 
-  it('are closed when a client stops in the middle of its handshake, after their time', async (t) => {
+  it('connections to a server are closed when a client stops in the middle of its handshake, after their time', async (t) => {
     const { port } = await serve(t);
     // The first bytes of a ClientHello.
     const [socket] = await neighbours(t, port, 1, '\x16\x03\x01\x02\x00\x01\x00');
@@ -154,7 +154,7 @@ describe('connections to a server', () => {
     assert.ok(closedMs > HANDSHAKE_MS - 500, `${closedMs} ms`);
   });
 
-  it('end when the server drains: those in their handshake at once, the others when their calls have been answered', async (t) => {
+  it('connections to a server end when the server drains: those in their handshake at once, the others when their calls have been answered', async (t) => {
     const { server, port } = await serve(t);
     const client = await certificates('client');
     await health(t, `127.0.0.1:${port}`, client);
@@ -166,7 +166,7 @@ describe('connections to a server', () => {
     assert.equal(failure.code, 'ECONNREFUSED');
   });
 
-  it('are made to an IP address without a warning of Node, and held to that address', async (t) => {
+  it('connections to a server are made to an IP address without a warning of Node, and held to that address', async (t) => {
     const warnings: string[] = [];
     const onWarning = ({ message }: Error): void => void warnings.push(message);
     process.on('warning', onWarning);

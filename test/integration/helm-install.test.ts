@@ -58,7 +58,7 @@ describe('helm install of the chart, with nothing given', { skip: helm.skip }, (
     await api.demand('PATCH', `${SECRETS}/kiam-generated-${part}`, { metadata: { annotations } });
   };
 
-  it('makes a CA for ten years and both pairs for one, which trust each other by the names that agents dial', async () => {
+  it('helm install of the chart, with nothing given makes a CA for ten years and both pairs for one, which trust each other by the names that agents dial', async () => {
     await succeeds('install');
     const authority = new X509Certificate(pem('kiam-generated-ca', 'ca.pem'));
     assert.equal(authority.ca, true);
@@ -77,7 +77,7 @@ describe('helm install of the chart, with nothing given', { skip: helm.skip }, (
     assert.equal(certificate('agent').checkHost('kiam-server', { subject: 'always' }), undefined);
   });
 
-  it('changes no pair at two upgrades, and one of which 65 days are left at the next, by the same CA', async () => {
+  it('helm install of the chart, with nothing given changes no pair at two upgrades, and one of which 65 days are left at the next, by the same CA', async () => {
     await succeeds('install');
     const first = all();
     await succeeds('upgrade');
@@ -102,7 +102,7 @@ describe('helm install of the chart, with nothing given', { skip: helm.skip }, (
     assert.equal(all(), after, 'it is renewed once');
   });
 
-  it('keeps the CA when the release is removed, and the next release of that name has the same', async () => {
+  it('helm install of the chart, with nothing given keeps the CA when the release is removed, and the next release of that name has the same', async () => {
     await succeeds('install');
     const before = pem('kiam-generated-ca', 'ca.pem');
     await succeeds('uninstall');
@@ -113,7 +113,7 @@ describe('helm install of the chart, with nothing given', { skip: helm.skip }, (
     assert.ok(certificate('agent').verify(new X509Certificate(before).publicKey));
   });
 
-  it('uses the Secrets of kiam pki where they are, and makes none', async () => {
+  it('helm install of the chart, with nothing given uses the Secrets of kiam pki where they are, and makes none', async () => {
     const pair = { certificatePem: 'certificate', privateKeyPem: 'key' };
     const manifest = secretManifests({ authoritiesPem: 'ca', server: pair, agent: pair }, 'kube-system');
     for (const document of parseAllDocuments(manifest)) await api.demand('POST', SECRETS, document.toJS());

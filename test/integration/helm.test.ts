@@ -158,7 +158,7 @@ const OF_KIAM = {
 describe('the Helm chart', { skip: helm.skip }, () => {
   after(() => helm.remove());
 
-  it('renders the objects of deploy/, and nothing else', async () => {
+  it('the Helm chart renders the objects of deploy/, and nothing else', async () => {
     const plain: Manifest[] = [];
     for (const name of ['agent', 'server', 'server-rbac', 'server-protection']) {
       plain.push(...parseManifests(await readFile(`${DEPLOY}${name}.yaml`, 'utf8')));
@@ -170,7 +170,7 @@ describe('the Helm chart', { skip: helm.skip }, () => {
     }
   });
 
-  it('for EKS is what kustomize makes', (t) => {
+  it('the Helm chart for EKS is what kustomize makes', (t) => {
     const built = spawnSync('kubectl', ['kustomize', `${DEPLOY}eks`], { encoding: 'utf8' });
     if (built.status !== 0) return t.skip('NOT TESTED: kubectl is not on the PATH');
     const eks = parseManifests(built.stdout);
@@ -184,7 +184,7 @@ describe('the Helm chart', { skip: helm.skip }, () => {
     }
   });
 
-  it('takes the values of Kiam by their names', () => {
+  it('the Helm chart takes the values of Kiam by their names', () => {
     const objects = render(OF_KIAM);
     const agent = argsOf(objects, 'kiam-agent');
     for (const flag of [
@@ -252,7 +252,7 @@ describe('the Helm chart', { skip: helm.skip }, () => {
     assert.equal(find(objects, 'PodMonitor', 'kiam-agent').metadata.labels.release, 'prometheus');
   });
 
-  it('gives both daemons the files of cert-manager, for the name that agents dial', () => {
+  it('the Helm chart gives both daemons the files of cert-manager, for the name that agents dial', () => {
     const objects = render({ certManager: { enabled: true }, fullnameOverride: 'creds' });
     for (const part of ['agent', 'server']) {
       const { secretName } = podOf(objects, `creds-${part}`).volumes[0].secret;
@@ -263,7 +263,7 @@ describe('the Helm chart', { skip: helm.skip }, () => {
     assert.ok(find(objects, 'Certificate', 'creds-server').spec.dnsNames.includes('creds-server'));
   });
 
-  it('runs two servers on two nodes, which are what the headless Service selects, or as many as it is told', () => {
+  it('the Helm chart runs two servers on two nodes, which are what the headless Service selects, or as many as it is told', () => {
     const objects = render({});
     const { spec } = find(objects, 'Deployment', 'kiam-server');
     assert.equal(spec.replicas, 2);
@@ -275,7 +275,7 @@ describe('the Helm chart', { skip: helm.skip }, () => {
     assert.equal(find(three, 'Deployment', 'kiam-server').spec.replicas, 3);
   });
 
-  it('runs a server on each node that its selector names when it is told so', () => {
+  it('the Helm chart runs a server on each node that its selector names when it is told so', () => {
     const nodeSelector = { 'kiam-process': 'server' };
     const objects = render({ server: { deployment: { enabled: false }, nodeSelector } });
     const { spec } = find(objects, 'DaemonSet', 'kiam-server');
@@ -284,7 +284,7 @@ describe('the Helm chart', { skip: helm.skip }, () => {
     assert.equal(spec.template.spec.topologySpreadConstraints, undefined);
   });
 
-  it('without the host network for servers has no ports of the node, and a NetworkPolicy', () => {
+  it('the Helm chart: without the host network for servers has no ports of the node, and a NetworkPolicy', () => {
     const objects = render({ server: { useHostNetwork: false } });
     const pod = podOf(objects, 'kiam-server');
     assert.deepEqual([pod.hostNetwork, pod.dnsPolicy], [undefined, undefined]);
@@ -297,7 +297,7 @@ describe('the Helm chart', { skip: helm.skip }, () => {
     assert.ok(!render({}).some(({ kind }) => kind === 'NetworkPolicy'));
   });
 
-  it('takes empty maps where Kiam’s chart took lists, and writes whole numbers as they are', () => {
+  it('the Helm chart takes empty maps where Kiam’s chart took lists, and writes whole numbers as they are', () => {
     const empty = { extraEnv: {}, extraHostPathMounts: {}, initContainers: {} };
     const extraArgs = { 'pod-rate': 1_000_000, 'pod-concurrency': 16, wait: '900ms' };
     const objects = render({ agent: { ...empty, extraArgs }, server: empty });
@@ -306,7 +306,7 @@ describe('the Helm chart', { skip: helm.skip }, () => {
     assert.deepEqual(args.slice(-3), ['--pod-concurrency=16', '--pod-rate=1000000', '--wait=900ms']);
   });
 
-  it('says in plain words what to choose where it cannot see the cluster, and makes certificates when told to', () => {
+  it('the Helm chart says in plain words what to choose where it cannot see the cluster, and makes certificates when told to', () => {
     const refused = helm.template({});
     assert.equal(refused.status, 1);
     assert.match(refused.stderr, /no cluster can be seen here: it is only rendered/);
@@ -322,7 +322,7 @@ describe('the Helm chart', { skip: helm.skip }, () => {
     }
   });
 
-  it('with agent.uninstall has each agent take its rules away and then do nothing, as deploy/removal has', (t) => {
+  it('the Helm chart with agent.uninstall has each agent take its rules away and then do nothing, as deploy/removal has', (t) => {
     const built = spawnSync('kubectl', ['kustomize', `${DEPLOY}removal`], { encoding: 'utf8' });
     if (built.status !== 0) return t.skip('NOT TESTED: kubectl is not on the PATH');
     const [plain, ours] = [
@@ -338,19 +338,19 @@ describe('the Helm chart', { skip: helm.skip }, () => {
     assert.deepEqual([container.args, container.ports, container.livenessProbe], [undefined, undefined, undefined]);
   });
 
-  it('passes helm lint --strict without a remark', async () => {
+  it('the Helm chart passes helm lint --strict without a remark', async () => {
     const { status, stdout } = await helm.run(['lint', '--strict', CHART]);
     assert.equal(status, 0, stdout);
     assert.doesNotMatch(stdout, /\[(?:INFO|WARNING|ERROR)\]/);
   });
 
-  it('has a page of its values that is made of values.yaml', async () => {
+  it('the Helm chart has a page of its values that is made of values.yaml', async () => {
     const page = await readFile(`${CHART}/README.md`, 'utf8');
     assert.equal(page, chartReadme(await readFile(`${CHART}/values.yaml`, 'utf8')), 'run npm run chart-readme');
     assert.match(page, /^\| `server\.deployment\.replicas` \| `2` \|/m);
   });
 
-  it('tells the servers which account the agents have, under the name that they are given', () => {
+  it('the Helm chart tells the servers which account the agents have, under the name that they are given', () => {
     const accountOf = (values: object): string | undefined =>
       argsOf(render(values), 'kiam-server').find((flag) => flag.startsWith('--agent-service-account='));
     const namespace = 'kube-system';
@@ -359,7 +359,7 @@ describe('the Helm chart', { skip: helm.skip }, () => {
     assert.equal(accountOf({ serviceAccounts }), `--agent-service-account=system:serviceaccount:${namespace}:ours`);
   });
 
-  it('refuses values that it does not know, and half a set of certificate files', () => {
+  it('the Helm chart refuses values that it does not know, and half a set of certificate files', () => {
     assert.match(helm.template({ agent: { hots: {} } }).stderr, /hots/);
     assert.match(helm.template({ server: { agentIdentity: 'tokens' } }).stderr, /agentIdentity/);
     assert.match(
@@ -368,7 +368,7 @@ describe('the Helm chart', { skip: helm.skip }, () => {
     );
   });
 
-  it('has the version of the program', () => {
+  it('the Helm chart has the version of the program', () => {
     const { version } = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8'));
     assert.equal(parse(readFileSync(`${CHART}/Chart.yaml`, 'utf8')).appVersion, version);
   });

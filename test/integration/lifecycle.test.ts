@@ -36,7 +36,7 @@ describe('a daemon that is told to stop', () => {
   }
 
   for (const signal of ['SIGTERM', 'SIGINT'] as const) {
-    it(`by ${signal}: the agent answers what it has been asked, then ends with 0`, async () => {
+    it(`a daemon that is told to stop by ${signal}: the agent answers what it has been asked, then ends with 0`, async () => {
       const { server, agent, answer } = await startRequest(`agent-${signal.toLowerCase()}`, { delayMs: 500 });
       const stopped = agent.child.stop(signal);
       assert.equal((await answer).status, 200);
@@ -44,7 +44,7 @@ describe('a daemon that is told to stop', () => {
       await server.child.stop();
     });
 
-    it(`by ${signal}: the server answers what it has been asked, then ends with 0`, async () => {
+    it(`a daemon that is told to stop by ${signal}: the server answers what it has been asked, then ends with 0`, async () => {
       const { server, agent, answer } = await startRequest(`server-${signal.toLowerCase()}`, { delayMs: 500 });
       const stopped = server.child.stop(signal);
       assert.equal((await answer).status, 200);
@@ -65,7 +65,7 @@ describe('a daemon that is told to stop', () => {
     });
   }
 
-  it('while it waits for the API server ends with 0 as well', async () => {
+  it('a daemon that is told to stop: while it waits for the API server ends with 0 as well', async () => {
     await cluster.world.api.listener.stop();
     const server = await cluster.startServer({ detached: true });
     await server.child.line(/Kubernetes API does not answer as expected/);
@@ -85,7 +85,7 @@ describe('kiam health', () => {
 
   after(() => cluster.close());
 
-  it('ends with 0 when the server is well', async () => {
+  it('kiam health ends with 0 when the server is well', async () => {
     const { code, lines } = await cluster.run([
       'health',
       `--server-address=localhost:${server.port}`,
@@ -97,7 +97,7 @@ describe('kiam health', () => {
     assert.match(lines.join('\n'), /healthy: ok/);
   });
 
-  it('ends with 1 and says why when there is no server, about when its time is up', async () => {
+  it('kiam health ends with 1 and says why when there is no server, about when its time is up', async () => {
     const startedMs = performance.now();
     const { code, lines } = await cluster.run([
       'health',
@@ -110,7 +110,7 @@ describe('kiam health', () => {
     assert.ok(performance.now() - startedMs < 10_000);
   });
 
-  it('ends with 1 and says why when its certificate is none', async () => {
+  it('kiam health ends with 1 and says why when its certificate is none', async () => {
     const path = `${cluster.world.folder}/nonsense.pem`;
     await writeFile(path, 'nonsense');
     const { code, lines } = await cluster.run([
@@ -123,7 +123,7 @@ describe('kiam health', () => {
     assert.match(lines.join('\n'), /error checking health.*nonsense\.pem/);
   });
 
-  it('ends with 1 when the server is not who it should be', async () => {
+  it('kiam health ends with 1 when the server is not who it should be', async () => {
     const { code, lines } = await cluster.run([
       'health',
       `--server-address=127.0.0.2:${server.port}`,

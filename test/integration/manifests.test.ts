@@ -254,13 +254,13 @@ describe('the manifests', () => {
     });
   }
 
-  it('by kustomize are the plain ones', { skip: withoutKubectl }, () => {
+  it('the manifests by kustomize are the plain ones', { skip: withoutKubectl }, () => {
     const sorted = (objects: readonly Manifest[]): Manifest[] =>
       objects.toSorted((a, b) => (`${a.kind}/${a.metadata.name}` < `${b.kind}/${b.metadata.name}` ? -1 : 1));
     assert.deepEqual(sorted(base ?? []), sorted(plain));
   });
 
-  it('are all found by kubectl at the top of deploy/, which are links', { skip: withoutKubectl }, () => {
+  it('the manifests are all found by kubectl at the top of deploy/, which are links', { skip: withoutKubectl }, () => {
     // --local asks no API server, and reads files as "kubectl apply -f" does.
     const named = execFileSync('kubectl', ['annotate', '--local', '-f', DEPLOY, 'a=b', '-o', 'name'], {
       encoding: 'utf8',
@@ -314,25 +314,29 @@ describe('the manifests', () => {
     },
   );
 
-  it('by cert-manager give the daemons the files that their arguments name', { skip: withoutKubectl }, () => {
-    const objects = variants.find(([name]) => name === 'cert-manager')?.[1] ?? [];
-    for (const name of ['agent', 'server']) {
-      const pod = podOf(objects, `kiam-${name}`);
-      const { secret } = pod.volumes.find((volume: Manifest) => volume.name === 'tls');
-      assert.equal(find(objects, 'Certificate', `kiam-${name}`).spec.secretName, secret.secretName);
-      const files: string[] = secret.items.map((item: Manifest) => `/etc/kiam/tls/${item.path}`);
-      for (const file of files) {
-        assert.ok(
-          pod.containers[0].args.some((arg: string) => arg.endsWith(`=${file}`)),
-          file,
-        );
+  it(
+    'the manifests by cert-manager give the daemons the files that their arguments name',
+    { skip: withoutKubectl },
+    () => {
+      const objects = variants.find(([name]) => name === 'cert-manager')?.[1] ?? [];
+      for (const name of ['agent', 'server']) {
+        const pod = podOf(objects, `kiam-${name}`);
+        const { secret } = pod.volumes.find((volume: Manifest) => volume.name === 'tls');
+        assert.equal(find(objects, 'Certificate', `kiam-${name}`).spec.secretName, secret.secretName);
+        const files: string[] = secret.items.map((item: Manifest) => `/etc/kiam/tls/${item.path}`);
+        for (const file of files) {
+          assert.ok(
+            pod.containers[0].args.some((arg: string) => arg.endsWith(`=${file}`)),
+            file,
+          );
+        }
+        assert.equal(files.length, 3);
       }
-      assert.equal(files.length, 3);
-    }
-    assert.deepEqual(find(objects, 'Certificate', 'kiam-server').spec.dnsNames, ['kiam-server', 'localhost']);
-  });
+      assert.deepEqual(find(objects, 'Certificate', 'kiam-server').spec.dnsNames, ['kiam-server', 'localhost']);
+    },
+  );
 
-  it('keep a server through evictions and updates, never two on one node, and have the next agent there before the last one goes', () => {
+  it('the manifests keep a server through evictions and updates, never two on one node, and have the next agent there before the last one goes', () => {
     const server = find(plain, 'Deployment', 'kiam-server');
     const { spec } = find(plain, 'PodDisruptionBudget', 'kiam-server');
     assert.equal(spec.minAvailable, 1);

@@ -26,7 +26,7 @@ describe("a third party's STS", { skip: typeof moto === 'string' ? moto : false 
   let cluster: Cluster | undefined;
   after(() => cluster?.close());
 
-  it('serves a pod from end to end, and confirms who it is', async (t) => {
+  it("a third party's STS serves a pod from end to end, and confirms who it is", async (t) => {
     assert.ok(typeof moto !== 'string');
     cluster = await startCluster();
     const { world } = cluster;

@@ -37,7 +37,7 @@ describe('an agent that is told what its pods may have', () => {
     return counts.reduce((sum, [, count]) => sum + Number(count), 0);
   };
 
-  it('asks a server for the first answer of a pod, and gives the others from memory', async () => {
+  it('an agent that is told what its pods may have asks a server for the first answer of a pod, and gives the others from memory', async () => {
     const pod = await cluster.world.pod({ namespace: 'team', name: 'reader', role: 'reader' });
     const first = await ask(pod.address, `${LISTING}reader`);
     assert.equal(first.status, 200, first.body);
@@ -66,7 +66,7 @@ describe('an agent that is told what its pods may have', () => {
     }
   });
 
-  it('asks a server once for each connection of which the kernel shows nothing', async () => {
+  it('an agent that is told what its pods may have asks a server once for each connection of which the kernel shows nothing', async () => {
     const pod = await cluster.world.pod({ namespace: 'team', name: 'anew', role: 'anew' });
     await eventually('answers come from memory', 10_000, async () => {
       const before = await calls();
@@ -84,7 +84,7 @@ describe('an agent that is told what its pods may have', () => {
     assert.equal(reads() - readsBefore, 10);
   });
 
-  it('is told of a changed role, and gives the old one no more', async () => {
+  it('an agent that is told what its pods may have is told of a changed role, and gives the old one no more', async () => {
     const pod = await cluster.world.pod({ namespace: 'team', name: 'changing', role: 'before' });
     assert.equal((await ask(pod.address, LISTING)).body, 'before');
     cluster.world.api.patchPod('team', 'changing', {
@@ -95,7 +95,7 @@ describe('an agent that is told what its pods may have', () => {
     assert.equal((await ask(pod.address, `${LISTING}after`)).status, 200);
   });
 
-  it('is told that a namespace permits no longer', async () => {
+  it('an agent that is told what its pods may have is told that a namespace permits no longer', async () => {
     cluster.world.namespace('fickle', '.*');
     const pod = await cluster.world.pod({ namespace: 'fickle', name: 'reader', role: 'reader' });
     await eventually(
@@ -107,7 +107,7 @@ describe('an agent that is told what its pods may have', () => {
     await eventually('it is refused', 5000, async () => (await ask(pod.address, `${LISTING}reader`)).status === 403);
   });
 
-  it('asks once in three seconds at most for what policy refuses, and at once when the namespace permits it', async () => {
+  it('an agent that is told what its pods may have asks once in three seconds at most for what policy refuses, and at once when the namespace permits it', async () => {
     cluster.world.namespace('strict', 'arn:aws:iam::1:role/nobody');
     const pod = await cluster.world.pod({ namespace: 'strict', name: 'refused', role: 'refused' });
     const answer = (role: string) => ask(pod.address, `${LISTING}${role}`);
@@ -129,14 +129,14 @@ describe('an agent that is told what its pods may have', () => {
     assert.ok(permittedMs < 2500, `${permittedMs} ms`);
   });
 
-  it('is told that a pod has gone, and gives its address nothing', async () => {
+  it('an agent that is told what its pods may have is told that a pod has gone, and gives its address nothing', async () => {
     const pod = await cluster.world.pod({ namespace: 'team', name: 'leaving', role: 'reader' });
     assert.equal((await ask(pod.address, LISTING)).status, 200);
     cluster.world.api.removePod('team', 'leaving');
     await eventually('it has nothing', 5000, async () => (await ask(pod.address, LISTING)).status === 503);
   });
 
-  it('serves on while every server is down, and is ready again when one is back', async () => {
+  it('an agent that is told what its pods may have serves on while every server is down, and is ready again when one is back', async () => {
     const pod = await cluster.world.pod({ namespace: 'team', name: 'steady', role: 'steady' });
     await eventually('answers come from memory', 10_000, async () => {
       const before = await calls();

@@ -80,7 +80,7 @@ async function promtool(files: Readonly<Record<string, unknown>>, command: reado
 }
 
 describe('the observability kit', () => {
-  it('uses only metrics that docs/metrics.md lists, which another test compares with the daemons', async () => {
+  it('the observability kit uses only metrics that docs/metrics.md lists, which another test compares with the daemons', async () => {
     const listed = new Set(
       Array.from((await read('docs/metrics.md')).matchAll(/^\| `(\w+)` \|/gm), ([, name]) => name),
     );
@@ -94,7 +94,7 @@ describe('the observability kit', () => {
     }
   });
 
-  it('has a paragraph of the runbook for every alert and none for others', async () => {
+  it('the observability kit has a paragraph of the runbook for every alert and none for others', async () => {
     const paragraphs = Array.from((await read('docs/runbook.md')).matchAll(/^## (\w+)$/gm), ([, name]) => name);
     assert.deepEqual(
       paragraphs,
@@ -103,16 +103,20 @@ describe('the observability kit', () => {
     assert.deepEqual(Object.keys(CASES), paragraphs);
   });
 
-  it('has expressions in the dashboard that Prometheus takes', { skip: withoutPromtool }, async () => {
-    const recorded = panels.flatMap(({ targets }, index) =>
-      targets.map(({ expr }) => ({ record: `panel:${index}`, expr: expr.replaceAll('$__rate_interval', '5m') })),
-    );
-    await promtool({ 'rules.yaml': { groups: [{ name: 'dashboard', rules: recorded }] } }, [
-      'check',
-      'rules',
-      'rules.yaml',
-    ]);
-  });
+  it(
+    'the observability kit has expressions in the dashboard that Prometheus takes',
+    { skip: withoutPromtool },
+    async () => {
+      const recorded = panels.flatMap(({ targets }, index) =>
+        targets.map(({ expr }) => ({ record: `panel:${index}`, expr: expr.replaceAll('$__rate_interval', '5m') })),
+      );
+      await promtool({ 'rules.yaml': { groups: [{ name: 'dashboard', rules: recorded }] } }, [
+        'check',
+        'rules',
+        'rules.yaml',
+      ]);
+    },
+  );
 
   for (const { alert, labels } of rules) {
     it(`${alert} fires when it should and is silent when it should be`, { skip: withoutPromtool }, async () => {

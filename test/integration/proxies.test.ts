@@ -51,7 +51,7 @@ describe('a server that reaches STS and the Kubernetes API through a proxy alone
     ...cluster.tlsFlags('server'),
   ];
 
-  it('serves a pod, and makes few tunnels', async () => {
+  it('a server that reaches STS and the Kubernetes API through a proxy alone serves a pod, and makes few tunnels', async () => {
     const { world } = cluster;
     world.namespace('team', '.*');
     const exactly = ['server', '--json-log', '--bind=127.0.0.1:0', '--prometheus-listen-addr=127.0.0.1:0', ...flags()];
@@ -66,7 +66,7 @@ describe('a server that reaches STS and the Kubernetes API through a proxy alone
     assert.ok(proxy.requests.length < 20, `${proxy.requests.length} tunnels`);
   });
 
-  it('is told by doctor through which proxy, without its password', async () => {
+  it('a server that reaches STS and the Kubernetes API through a proxy alone is told by doctor through which proxy, without its password', async () => {
     const asked = proxy.requests.length;
     const args = ['server', ...flags(), '--no-assume-roles'];
     const { findings, text } = await diagnose({ program: KIAM, args, environment });

@@ -119,7 +119,7 @@ describe('a client of several replicas behind one name', () => {
     return { client, clock, call, ask, share, allConnected };
   }
 
-  it('takes the calls of one question to one replica after the other', async (t) => {
+  it('a client of several replicas behind one name takes the calls of one question to one replica after the other', async (t) => {
     const { client, ask, allConnected } = clientOf(t, { addresses: ADDRESSES });
     await allConnected(3);
     for (let question = 0; question < 5; question += 1) {
@@ -130,14 +130,14 @@ describe('a client of several replicas behind one name', () => {
     }
   });
 
-  it('spreads calls that come at once over the replicas', async (t) => {
+  it('a client of several replicas behind one name spreads calls that come at once over the replicas', async (t) => {
     const { ask, allConnected } = clientOf(t, { addresses: ADDRESSES });
     await allConnected(3);
     const answered = await Promise.all(Array.from({ length: 30 }, () => ask()));
     for (const address of ADDRESSES) assert.equal(answered.filter((from) => from === address).length, 10, address);
   });
 
-  it('sends no call to a replica that is lost, and calls again when it is back at its address', async (t) => {
+  it('a client of several replicas behind one name sends no call to a replica that is lost, and calls again when it is back at its address', async (t) => {
     const { ask, allConnected } = clientOf(t, { addresses: ADDRESSES });
     await allConnected(3);
     const [lost = ''] = ADDRESSES;
@@ -150,7 +150,7 @@ describe('a client of several replicas behind one name', () => {
     await eventually('it answers', 5000, async () => (await ask()) === lost);
   });
 
-  it('finds a new replica by resolving the name every 30 seconds', async (t) => {
+  it('a client of several replicas behind one name finds a new replica by resolving the name every 30 seconds', async (t) => {
     const names = { addresses: ADDRESSES.slice(0, 2) };
     const { clock, share, allConnected } = clientOf(t, names);
     await allConnected(2);
@@ -161,7 +161,7 @@ describe('a client of several replicas behind one name', () => {
     assert.deepEqual(await share(30), Object.fromEntries(ADDRESSES.map((address) => [address, 10])));
   });
 
-  it('resolves the name again within 2 seconds of a loss', async (t) => {
+  it('a client of several replicas behind one name resolves the name again within 2 seconds of a loss', async (t) => {
     const [lost = '', successor = ''] = ADDRESSES;
     const names = { addresses: [lost] };
     const { clock, ask, allConnected } = clientOf(t, names);
@@ -178,7 +178,7 @@ describe('a client of several replicas behind one name', () => {
     await startServer(lost);
   });
 
-  it('gives a replica its share of calls, and no more, after its address was out of DNS during a call', async (t) => {
+  it('a client of several replicas behind one name gives a replica its share of calls, and no more, after its address was out of DNS during a call', async (t) => {
     const [leaving = '', ...others] = ADDRESSES;
     const names = { addresses: [leaving] };
     const { clock, call, share, allConnected } = clientOf(t, names);
@@ -196,7 +196,7 @@ describe('a client of several replicas behind one name', () => {
     assert.deepEqual(await share(30), Object.fromEntries(ADDRESSES.map((address) => [address, 10])));
   });
 
-  it('keeps the replicas that it knows while the name does not resolve', async (t) => {
+  it('a client of several replicas behind one name keeps the replicas that it knows while the name does not resolve', async (t) => {
     const names: { addresses: readonly string[] | Error } = { addresses: ADDRESSES };
     const { clock, share, allConnected } = clientOf(t, names);
     await allConnected(3);
@@ -205,7 +205,7 @@ describe('a client of several replicas behind one name', () => {
     assert.deepEqual(await share(30), Object.fromEntries(ADDRESSES.map((address) => [address, 10])));
   });
 
-  it('says why there is no replica: the name, the connection, or that connecting takes too long', async (t) => {
+  it('a client of several replicas behind one name says why there is no replica: the name, the connection, or that connecting takes too long', async (t) => {
     const unresolved = clientOf(t, { addresses: Object.assign(new Error('no'), { code: 'ENOTFOUND' }) });
     assert.deepEqual(await unresolved.ask(), `${NAME} cannot be resolved: ENOTFOUND`);
 
@@ -213,7 +213,7 @@ describe('a client of several replicas behind one name', () => {
     assert.match(await refused.ask(), /ECONNREFUSED 127\.0\.0\.14/);
   });
 
-  it('waits 5 seconds for a replica that accepts connections and says nothing, then fails calls at once', async (t) => {
+  it('a client of several replicas behind one name waits 5 seconds for a replica that accepts connections and says nothing, then fails calls at once', async (t) => {
     const silent = await listenSilently(t);
     const { clock, call } = clientOf(t, { addresses: ['127.0.0.1'] }, silent.port);
     const waiting = call();
@@ -230,7 +230,7 @@ describe('a client of several replicas behind one name', () => {
     await eventually('another connection is made', 5000, () => silent.sockets.length === 2);
   });
 
-  it('closes a connection that answers no keepalive, and then fails calls at once', async (t) => {
+  it('a client of several replicas behind one name closes a connection that answers no keepalive, and then fails calls at once', async (t) => {
     const relay = await relayTo(t, ADDRESSES[0] ?? '', port);
     const { clock, client, ask } = clientOf(t, { addresses: ['127.0.0.1'] }, relay.port, 200);
     assert.equal(await ask(), ADDRESSES[0]);

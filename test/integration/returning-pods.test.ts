@@ -37,7 +37,7 @@ describe('a pod that comes back with the identity of one that is gone', () => {
     return answer;
   };
 
-  it('gets the set of the first: six runs of one CronJob are one call of AssumeRole', async () => {
+  it('a pod that comes back with the identity of one that is gone gets the set of the first: six runs of one CronJob are one call of AssumeRole', async () => {
     const keys = new Set<string>();
     for (let index = 0; index < 6; index += 1) {
       const { status, body } = await run('job', `job-${index}`);
@@ -49,7 +49,7 @@ describe('a pod that comes back with the identity of one that is gone', () => {
     assert.equal(calls('job'), 1);
   });
 
-  it('gets it while STS fails as well', async (t) => {
+  it('a pod that comes back with the identity of one that is gone gets it while STS fails as well', async (t) => {
     assert.equal((await run('stateful', 'stateful-0')).status, 200);
     await setTimeout(BETWEEN_RUNS_MS);
     cluster.world.sts.everywhere({ fail: true });
@@ -57,7 +57,7 @@ describe('a pod that comes back with the identity of one that is gone', () => {
     assert.equal((await run('stateful', 'stateful-0')).status, 200);
   });
 
-  it('gets nothing once its namespace permits the role no longer, and the set again when it does', async () => {
+  it('a pod that comes back with the identity of one that is gone gets nothing once its namespace permits the role no longer, and the set again when it does', async () => {
     assert.equal((await run('permitted', 'permitted-0')).status, 200);
     await setTimeout(BETWEEN_RUNS_MS);
     cluster.world.namespace('team', '.*:role/other');

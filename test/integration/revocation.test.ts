@@ -100,7 +100,7 @@ describe('a role that is taken from a pod', () => {
     });
   }
 
-  it('is no neighbour’s loss', (t) => {
+  it('a role that is taken from a pod is no neighbour’s loss', (t) => {
     t.diagnostic(`${loadRequests} requests of neighbours, ${loadRefusals} refused`);
     assert.ok(loadRequests > 1000);
     assert.equal(loadRefusals, 0);

@@ -93,10 +93,12 @@ describe('two servers are replaced one by one, and nothing but their word ties a
   const askedOfServer = async (): Promise<number> =>
     Number(/kiam_agent_answers_total\{from="server"\} (\d+)/.exec(await agent.metrics())?.[1] ?? 0);
 
-  it('while STS fails: every warm pod is served all the time', (t) => replaceAll(t, { fail: true }, 8000));
+  it('two servers are replaced one by one, and nothing but their word ties addresses to pods: while STS fails: every warm pod is served all the time', (t) =>
+    replaceAll(t, { fail: true }, 8000));
 
-  it('while STS takes 1.5 s for each answer: every warm pod is served all the time', (t) =>
+  it('two servers are replaced one by one, and nothing but their word ties addresses to pods: while STS takes 1.5 s for each answer: every warm pod is served all the time', (t) =>
     replaceAll(t, { delayMs: 1500 }, 4000));
 
-  it('while STS throttles: every warm pod is served all the time', (t) => replaceAll(t, { throttle: true }, 4000));
+  it('two servers are replaced one by one, and nothing but their word ties addresses to pods: while STS throttles: every warm pod is served all the time', (t) =>
+    replaceAll(t, { throttle: true }, 4000));
 });

@@ -94,7 +94,7 @@ function load(client: KiamClient): {
 }
 
 describe('certificates that change under load', () => {
-  it(`of an agent: ${ROTATIONS} times without a failed call, each seen by the server within 5 s, streams included`, async (t) => {
+  it(`certificates that change under load of an agent: ${ROTATIONS} times without a failed call, each seen by the server within 5 s, streams included`, async (t) => {
     const authority = await createAuthority();
     const serverPair = await authority.issue({ commonName: 'kiam-server', dnsNames: ['localhost'], usage: 'server' });
     const serials = { calls: '', stream: '' };
@@ -144,7 +144,7 @@ describe('certificates that change under load', () => {
     assert.deepEqual(failures, []);
   });
 
-  it(`of a server: ${ROTATIONS} times without a failed call, each shown to the next connection`, async (t) => {
+  it(`certificates that change under load of a server: ${ROTATIONS} times without a failed call, each shown to the next connection`, async (t) => {
     const authority = await createAuthority();
     const own = await side(t, authority, 'server');
     const server = healthServer(own);
@@ -167,7 +167,7 @@ describe('certificates that change under load', () => {
     assert.deepEqual(failures, []);
   });
 
-  it('of an authority: the old one, both, the new one, without a failed call', async (t) => {
+  it('certificates that change under load of an authority: the old one, both, the new one, without a failed call', async (t) => {
     const [old, next] = [await createAuthority(), await createAuthority()];
     const both = old.certificatePem + next.certificatePem;
     const [own, agent] = [await side(t, old, 'server'), await side(t, old, 'client')];

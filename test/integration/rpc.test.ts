@@ -116,7 +116,7 @@ describe('the contract over mutual TLS', () => {
     for (const folder of folders) await folder.remove();
   });
 
-  it('carries answers and refusals, and counts them as go-grpc-prometheus does', async () => {
+  it('the contract over mutual TLS carries answers and refusals, and counts them as go-grpc-prometheus does', async () => {
     const { client, registry } = await connect(authority);
     const found = await client.call('GetPodRole', { ip: '192.0.2.1' }, { timeoutMs: 5000, signal: never });
     assert.deepEqual(found, { ok: true, response: { name: 'läser', uid: 'uid-1', role_arn: '', view_age_ms: 0 } });
@@ -137,7 +137,7 @@ describe('the contract over mutual TLS', () => {
     );
   });
 
-  it('tells handlers with which certificate their caller came', async () => {
+  it('the contract over mutual TLS tells handlers with which certificate their caller came', async () => {
     fingerprints.clear();
     for (let count = 0; count < 2; count += 1) {
       const { client, watcher } = await connect(authority);
@@ -148,7 +148,7 @@ describe('the contract over mutual TLS', () => {
     assert.equal(fingerprints.size, 2);
   });
 
-  it('tells a caller nothing of a defect', async () => {
+  it('the contract over mutual TLS tells a caller nothing of a defect', async () => {
     const { client } = await connect(authority);
     const answer = await client.call(
       'GetPodCredentials',
@@ -159,7 +159,7 @@ describe('the contract over mutual TLS', () => {
     assert.deepEqual([answer.code, answer.details], [status.INTERNAL, 'internal error']);
   });
 
-  it('answers a call after the end as it answers any that cannot be made', async () => {
+  it('the contract over mutual TLS answers a call after the end as it answers any that cannot be made', async () => {
     const { client } = await connect(authority);
     client.close();
     const answer = await client.call('GetHealth', {}, { timeoutMs: 1000, signal: never });
@@ -168,14 +168,14 @@ describe('the contract over mutual TLS', () => {
     assert.equal(end.code, status.UNAVAILABLE);
   });
 
-  it('refuses a client of another authority', async () => {
+  it('the contract over mutual TLS refuses a client of another authority', async () => {
     const { client } = await connect(await createAuthority());
     const answer = await client.call('GetHealth', {}, { timeoutMs: 1500, signal: never });
     assert.ok(!answer.ok);
     assert.ok([status.UNAVAILABLE, status.DEADLINE_EXCEEDED].includes(answer.code), `code ${answer.code}`);
   });
 
-  it('refuses a server whose certificate is for another name', async () => {
+  it('the contract over mutual TLS refuses a server whose certificate is for another name', async () => {
     const { watcher } = await connect(authority);
     const client = new KiamClient({
       contract,
@@ -189,7 +189,7 @@ describe('the contract over mutual TLS', () => {
     assert.ok(!answer.ok, 'the certificate names localhost alone');
   });
 
-  it('uses a renewed client certificate for the calls that follow, and loses none', async () => {
+  it('the contract over mutual TLS uses a renewed client certificate for the calls that follow, and loses none', async () => {
     const { client, renew, watcher } = await connect(authority);
     const stop = new AbortController();
     const failures: unknown[] = [];
@@ -218,7 +218,7 @@ describe('the contract over mutual TLS', () => {
     assert.ok(calls > 10);
   });
 
-  it('shows new connections the renewed server certificate, without a restart', async () => {
+  it('the contract over mutual TLS shows new connections the renewed server certificate, without a restart', async () => {
     await serverSide.renew();
     await serverSide.watcher.refresh();
     await new Promise((resolve) => setImmediate(resolve));

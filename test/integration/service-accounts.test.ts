@@ -171,7 +171,7 @@ describe('a server with the RBAC rules of Kiam', () => {
   });
   after(() => setting?.cluster.close());
 
-  it('serves pods by their own annotations, and says what it may not read', async () => {
+  it('a server with the RBAC rules of Kiam serves pods by their own annotations, and says what it may not read', async () => {
     const pod = await setting.cluster.world.pod({ namespace: 'team', name: 'own', role: 'reader' });
     await eventually('the pod has its role', LIMIT_MS, async () => (await setting.ask(pod, 'reader')).status === 200);
     assert.ok(setting.server.log().some(({ resource, status }) => resource === 'serviceaccounts' && status === 403));

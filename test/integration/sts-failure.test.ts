@@ -16,7 +16,7 @@ describe('a new pod whose first call of AssumeRole STS answers with a failure of
 
   after(() => cluster.close());
 
-  it('gets its credentials at its first request', async () => {
+  it('a new pod whose first call of AssumeRole STS answers with a failure of its own gets its credentials at its first request', async () => {
     for (let index = 0; index < 5; index += 1) {
       const name = `unlucky-${index}`;
       const roleArn = `${cluster.world.roleBaseArn}${name}`;

@@ -20,7 +20,7 @@ describe('a pod asks for its credentials', () => {
 
   const ask = (from: string, path: string) => askHttp({ port: agent.port, from, path });
 
-  it('and gets those of its role, which STS itself confirms', async () => {
+  it('a pod asks for its credentials and gets those of its role, which STS itself confirms', async () => {
     const pod = await cluster.world.pod({ namespace: 'team', name: 'reader', role: 'reader' });
     const listing = await ask(pod.address, LISTING);
     assert.deepEqual([listing.status, listing.body], [200, 'reader']);
@@ -35,26 +35,26 @@ describe('a pod asks for its credentials', () => {
     );
   });
 
-  it('and is refused another role, with an Event on the pod', async () => {
+  it('a pod asks for its credentials and is refused another role, with an Event on the pod', async () => {
     const pod = await cluster.world.pod({ namespace: 'team', name: 'writer', role: 'writer' });
     const answer = await ask(pod.address, `${LISTING}reader`);
     assert.deepEqual([answer.status, answer.body], [403, 'error fetching credentials: forbidden by policy\n']);
   });
 
-  it('and is refused its own role where the namespace does not permit it', async () => {
+  it('a pod asks for its credentials and is refused its own role where the namespace does not permit it', async () => {
     const pod = await cluster.world.pod({ namespace: 'closed', name: 'reader', role: 'reader' });
     const answer = await ask(pod.address, `${LISTING}reader`);
     assert.equal(answer.status, 403);
   });
 
-  it('and is told at once that it has none', async () => {
+  it('a pod asks for its credentials and is told at once that it has none', async () => {
     const pod = await cluster.world.pod({ namespace: 'team', name: 'no-role' });
     const answer = await ask(pod.address, LISTING);
     assert.deepEqual([answer.status, answer.body], [404, 'empty role\n']);
     assert.ok(answer.tookMs < 500, `${answer.tookMs} ms`);
   });
 
-  it('before the server knows it, and gets them when it does', async () => {
+  it('a pod asks for its credentials: before the server knows it, and gets them when it does', async () => {
     cluster.world.api.controls.holdDelivery('pods');
     const pod = await cluster.world.pod({ namespace: 'team', name: 'early', role: 'early' });
     const asking = ask(pod.address, LISTING);
@@ -62,7 +62,7 @@ describe('a pod asks for its credentials', () => {
     assert.equal((await asking).status, 200);
   });
 
-  it('and an address that is no pod gets nothing, as late as from Kiam', async () => {
+  it('a pod asks for its credentials and an address that is no pod gets nothing, as late as from Kiam', async () => {
     const answer = await ask('127.9.9.9', LISTING);
     assert.deepEqual([answer.status, answer.headers['retry-after']], [503, '1']);
     assert.ok(answer.tookMs >= 5000, `${answer.tookMs} ms`);

@@ -51,7 +51,7 @@ function inWords(results: readonly ModelResult[]): string {
 
 describe('addresses that pass from pod to pod, before late watches, cut streams, replaced servers and outages', () => {
   for (const hasEvidence of [true, false]) {
-    it(`give nobody what another may have, ${hasEvidence ? 'with' : 'without'} evidence of the kernel`, async (t) => {
+    it(`addresses that pass from pod to pod, before late watches, cut streams, replaced servers and outages give nobody what another may have, ${hasEvidence ? 'with' : 'without'} evidence of the kernel`, async (t) => {
       const results: ModelResult[] = [];
       for (let seed = 1; seed <= WORLDS; seed += 1) {
         const result = await run({ seed, hasEvidence });
@@ -71,7 +71,7 @@ describe('the model of hand-overs notices', () => {
     ['connections are not told apart', false],
     ['confirmation always holds', false],
   ] as const) {
-    it(`that ${sabotage}, ${hasEvidence ? 'with' : 'without'} evidence`, async (t) => {
+    it(`the model of hand-overs notices that ${sabotage}, ${hasEvidence ? 'with' : 'without'} evidence`, async (t) => {
       const found = objections(await run({ seed: 1, hasEvidence, sabotage }, 60));
       t.diagnostic(found.join('; '));
       assert.notDeepEqual(found, []);

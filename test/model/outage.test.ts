@@ -80,7 +80,7 @@ function nodeOf({ hasEvidence, seed = 1 }: { readonly hasEvidence: boolean; read
 
 describe('200 warm pods, by injected time, while every server, STS and the API server are away', () => {
   for (const killedAfterMinutes of [1, 29, 31, 59, 118]) {
-    it(`for 25 minutes, ${killedAfterMinutes} minutes after they began: all of them with the kernel's evidence`, async () => {
+    it(`200 warm pods, by injected time, while every server, STS and the API server are away for 25 minutes, ${killedAfterMinutes} minutes after they began: all of them with the kernel's evidence`, async () => {
       const node = nodeOf({ hasEvidence: true, seed: killedAfterMinutes });
       await node.pass(1000);
       assert.equal(await node.served(), PODS);
@@ -96,7 +96,7 @@ describe('200 warm pods, by injected time, while every server, STS and the API s
     });
   }
 
-  it('without evidence for as long as --serve-stale says, then none; and all within 30 seconds of the return', async (t) => {
+  it('200 warm pods, by injected time, while every server, STS and the API server are away: without evidence for as long as --serve-stale says, then none; and all within 30 seconds of the return', async (t) => {
     const node = nodeOf({ hasEvidence: false });
     await node.pass(MINUTE_MS);
     assert.equal(await node.served(), PODS);
@@ -111,7 +111,7 @@ describe('200 warm pods, by injected time, while every server, STS and the API s
     await node.end();
   });
 
-  it("without evidence nearly as long those that have not asked for an hour, by the servers' word on all pods", async () => {
+  it("200 warm pods, by injected time, while every server, STS and the API server are away: without evidence nearly as long those that have not asked for an hour, by the servers' word on all pods", async () => {
     const node = nodeOf({ hasEvidence: false });
     await node.pass(MINUTE_MS);
     assert.equal(await node.served(), PODS);
@@ -123,7 +123,7 @@ describe('200 warm pods, by injected time, while every server, STS and the API s
     await node.end();
   });
 
-  it('never beyond the life of their credentials', async () => {
+  it('200 warm pods, by injected time, while every server, STS and the API server are away never beyond the life of their credentials', async () => {
     const node = nodeOf({ hasEvidence: true });
     await node.pass(1000);
     assert.equal(await node.served(), PODS);
@@ -163,7 +163,7 @@ describe('200 warm pods, by injected time, while two servers are replaced one by
 });
 
 describe('credentials that a server has renewed', () => {
-  it('reach the agent, so that it always holds at least half of their life', async () => {
+  it('credentials that a server has renewed reach the agent, so that it always holds at least half of their life', async () => {
     const node = nodeOf({ hasEvidence: true });
     await node.pass(1000);
     assert.equal(await node.served(), PODS);

@@ -92,7 +92,7 @@ for (const backend of ['nft', 'legacy'] as const) {
     const wrong = (diagnosis: Diagnosis, check: string): readonly { says: string; fix: string }[] =>
       diagnosis.findings.filter((finding) => finding.verdict === 'wrong' && finding.check === check);
 
-    it('before the agent, misses nothing that the agent puts in place, and finds the port free', async () => {
+    it(`doctor on a node of iptables-${backend}: before the agent, misses nothing that the agent puts in place, and finds the port free`, async () => {
       const diagnosis = await place.onNode('--before-start');
       assert.deepEqual(wrongOf(diagnosis), [], diagnosis.text);
       assert.equal(diagnosis.code, 0);
@@ -101,7 +101,7 @@ for (const backend of ['nft', 'legacy'] as const) {
       assert.ok(says.includes('ok: port 3100 is free'), diagnosis.text);
     });
 
-    it('without an agent, says that pods reach the role of the node, on the node and in the pod', async () => {
+    it(`doctor on a node of iptables-${backend}: without an agent, says that pods reach the role of the node, on the node and in the pod`, async () => {
       const diagnosis = await place.onNode();
       const [guard, redirect] = wrong(diagnosis, 'interception');
       assert.match(
@@ -117,7 +117,7 @@ for (const backend of ['nft', 'legacy'] as const) {
       ]);
     });
 
-    it('with the guard alone, says in the pod that nothing leads to an agent', async () => {
+    it(`doctor on a node of iptables-${backend} with the guard alone, says in the pod that nothing leads to an agent`, async () => {
       assert.equal((await place.node.guardOnly()).code, 0);
       const [said, ...more] = wrongOf(await place.inPod());
       assert.match(said ?? '', /is refused to this pod: the guard is in place/);
@@ -130,7 +130,7 @@ for (const backend of ['nft', 'legacy'] as const) {
         agent = await place.startAgent();
       });
 
-      it('finds nothing wrong, on the node and in the pod', async () => {
+      it(`doctor on a node of iptables-${backend} with an agent finds nothing wrong, on the node and in the pod`, async () => {
         const diagnosis = await place.onNode();
         assert.deepEqual(wrongOf(diagnosis), [], diagnosis.text);
         assert.equal(diagnosis.code, 0);
@@ -139,14 +139,14 @@ for (const backend of ['nft', 'legacy'] as const) {
         assert.match(inPod.findings.at(-1)?.says ?? '', /^this pod gets credentials for app until 20/);
       });
 
-      it('knows an interface that pods do not have, and says what they have', async () => {
+      it(`doctor on a node of iptables-${backend} with an agent knows an interface that pods do not have, and says what they have`, async () => {
         const diagnosis = await place.onNode('--host-interface=cali+');
         const [{ says, fix } = { says: '', fix: '' }] = wrong(diagnosis, 'interfaces');
         assert.match(says, /^--host-interface=cali\+ does not match veth\d+, by which pods’ packets arrive/);
         assert.match(fix, /veth\+/);
       });
 
-      it('knows an interface that is the node’s uplink', async () => {
+      it(`doctor on a node of iptables-${backend} with an agent knows an interface that is the node’s uplink`, async () => {
         await place.node.onNode('ip', 'route', 'add', 'default', 'via', WORLD_ADDRESS);
         const { findings } = await place.onNode('--host-interface=!lo');
         await place.node.onNode('ip', 'route', 'del', 'default');
@@ -156,12 +156,12 @@ for (const backend of ['nft', 'legacy'] as const) {
         assert.equal(pods?.says, '--host-interface=!lo matches all interfaces of pods: veth2');
       });
 
-      it('knows a second agent', async () => {
+      it(`doctor on a node of iptables-${backend} with an agent knows a second agent`, async () => {
         const diagnosis = await place.onNode('--before-start');
         assert.match(wrong(diagnosis, 'port')[0]?.says ?? '', /port 3100 is in use by an agent of this Kiam/);
       });
 
-      it('names each way in which the rules of an agent that is gone are no longer in force', async () => {
+      it(`doctor on a node of iptables-${backend} with an agent names each way in which the rules of an agent that is gone are no longer in force`, async () => {
         await agent.stop('SIGKILL');
         const { node } = place;
 
@@ -191,7 +191,7 @@ for (const backend of ['nft', 'legacy'] as const) {
         await node.onNode(`iptables-${other}`, '-t', 'nat', '-F', 'PREROUTING');
       });
 
-      it('knows kube2iam by its rule and by its port', async (t) => {
+      it(`doctor on a node of iptables-${backend} with an agent knows kube2iam by its rule and by its port`, async (t) => {
         const { node } = place;
         const program =
           "require('http').createServer((_, r) => r.end('{\"hostIP\":\"192.0.2.1\"}')).listen(8181, () => console.log('up'))";
@@ -215,7 +215,7 @@ for (const backend of ['nft', 'legacy'] as const) {
 }
 
 describe('doctor in the container of an agent', { skip }, () => {
-  it('needs no flags: it takes those of the first process', async (t) => {
+  it('doctor in the container of an agent needs no flags: it takes those of the first process', async (t) => {
     const { node } = await createPlace('doccontainer', 'nft', 'routed');
     t.after(() => node.remove());
     const flags = node.agentFlags({ flags: [METRICS] });
@@ -250,7 +250,7 @@ describe('doctor in the container of an agent', { skip }, () => {
 });
 
 describe('doctor on a node with a bridge', { skip }, () => {
-  it('takes the bridge for the interface of pods', async (t) => {
+  it('doctor on a node with a bridge takes the bridge for the interface of pods', async (t) => {
     const place = await createPlace('docbridge', 'nft', 'bridge');
     t.after(() => place.node.remove());
     await place.startAgent();

@@ -50,7 +50,7 @@ for (const topology of ['routed', 'bridge'] as const) {
       return evidence.kind === 'interface' ? evidence.key : `none: ${evidence.reason}`;
     };
 
-    it(`changes in ${HAND_OVERS} of ${HAND_OVERS} hand-overs of an address, and stays for a pod that stays`, async (t) => {
+    it(`the kernel's evidence of who has an address, pods ${topology} changes in ${HAND_OVERS} of ${HAND_OVERS} hand-overs of an address, and stays for a pod that stays`, async (t) => {
       await speak(await network.addPod(STAYING));
       const staying = await keyOf(STAYING);
       assert.doesNotMatch(staying, /^none/);
@@ -75,7 +75,7 @@ for (const topology of ['routed', 'bridge'] as const) {
       );
     });
 
-    it('is not that of the former pod when the next one has the address, before it has said a word', async () => {
+    it(`the kernel's evidence of who has an address, pods ${topology} is not that of the former pod when the next one has the address, before it has said a word`, async () => {
       await speak(await network.addPod(HANDED_OVER));
       const former = await keyOf(HANDED_OVER);
       await network.removePod(HANDED_OVER);
@@ -84,13 +84,13 @@ for (const topology of ['routed', 'bridge'] as const) {
       await network.removePod(HANDED_OVER);
     });
 
-    it('is none for an address that is nobody’s, or the node’s own', async () => {
+    it(`the kernel's evidence of who has an address, pods ${topology} is none for an address that is nobody’s, or the node’s own`, async () => {
       for (const address of ['198.18.1.200', '198.18.0.1', '198.18.0.10', '203.0.113.1', 'fd00:198:18:1::dead']) {
         assert.match(await keyOf(address), /^none/, address);
       }
     });
 
-    it('stays while the neighbour grows old and is learned anew', async () => {
+    it(`the kernel's evidence of who has an address, pods ${topology} stays while the neighbour grows old and is learned anew`, async () => {
       const pod = await network.addPod('198.18.1.11');
       await speak(pod);
       const key = await keyOf('198.18.1.11');
@@ -101,12 +101,12 @@ for (const topology of ['routed', 'bridge'] as const) {
     });
 
     if (topology === 'routed') {
-      it('is told for IPv6 as well', async () => {
+      it(`the kernel's evidence of who has an address, pods ${topology} is told for IPv6 as well`, async () => {
         const pod = await network.addPod('198.18.1.12');
         assert.match(await keyOf(pod.address6), new RegExp(`^${pod.nodeInterface} \\d+ \\d+$`));
       });
 
-      it('is none where one interface serves two addresses', async () => {
+      it(`the kernel's evidence of who has an address, pods ${topology} is none where one interface serves two addresses`, async () => {
         const { nodeInterface } = await network.addPod('198.18.1.13');
         await runCommand([...network.node.exec, 'ip', 'route', 'add', '198.18.1.14/32', 'dev', nodeInterface]);
         assert.match(await keyOf('198.18.1.13'), /^none/);

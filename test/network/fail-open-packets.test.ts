@@ -28,7 +28,7 @@ after(() => clearInterval(alive));
 
 describe('packets that no socket would send', { skip, concurrency: 2 }, () => {
   for (const topology of ['routed', 'bridge'] as const) {
-    test(`do not pass the guard, nor what is left of it without filter (${topology})`, async (t) => {
+    test(`packets that no socket would send do not pass the guard, nor what is left of it without filter (${topology})`, async (t) => {
       const world = await createNetworkWorld(topology);
       t.after(() => world.remove());
       const { network, onNode } = world;

@@ -71,7 +71,7 @@ for (const backend of ['nft', 'legacy'] as const) {
       ['nat', 'PREROUTING'],
       ['filter', 'FORWARD'],
     ] as const) {
-      test(`with ${table} flushed a pod reaches nothing else, and the rules come back`, async (t) => {
+      test(`interception by iptables-${backend} with ${table} flushed a pod reaches nothing else, and the rules come back`, async (t) => {
         const { pod, onNode } = await world();
         await clear(await world(), backend);
         const running = await start(t, await world());
@@ -208,7 +208,7 @@ describe('interception beside others', { skip }, () => {
 });
 
 describe('interception with tools missing', { skip }, () => {
-  test('without conntrack and ip6tables the guard alone cuts connections from before', async (t) => {
+  test('interception with tools missing: without conntrack and ip6tables the guard alone cuts connections from before', async (t) => {
     const world = await createNode('routed', 'nft');
     t.after(() => world.remove());
     const tools = join(directory, 'bin');
@@ -224,7 +224,7 @@ describe('interception with tools missing', { skip }, () => {
     assert.match(body(await world.pod.get(V4, 80)), /^agent/);
   });
 
-  test('without any iptables the status says what is missing', async (t) => {
+  test('interception with tools missing: without any iptables the status says what is missing', async (t) => {
     const world = await createNode('routed', 'nft');
     t.after(() => world.remove());
     const running = create(world, { PATH: directory });

@@ -42,7 +42,7 @@ describe('a pod on a bridge that takes the address of its neighbour', { skip }, 
     assert.ok(outcome.ok, outcome.ok ? '' : outcome.reason);
   };
 
-  it('gets nothing of a neighbour that was served before, which is served on when it has its address back', async (t) => {
+  it('a pod on a bridge that takes the address of its neighbour gets nothing of a neighbour that was served before, which is served on when it has its address back', async (t) => {
     for (const pod of [victim, thief]) {
       await eventually('both have their own', 10_000, async () => (await roleOf(pod)) === `200 ${pod.name}`);
     }

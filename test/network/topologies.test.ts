@@ -91,7 +91,7 @@ describe(`a node of two families, with --host-interface=${hostInterface}`, { ski
         assert.equal((await askFromPod(node.nodeExec, '/', V6)).body, 'node');
       });
 
-      it('without its agent a pod gets nothing, of its node least of all', async () => {
+      it(`a node of two families, with --host-interface=${hostInterface} with ${name}: without its agent a pod gets nothing, of its node least of all`, async () => {
         if (hasTunnels) await createVxlanAttacker(node.network);
         await agent.stop('SIGKILL');
         for (const { address } of pods) {

@@ -19,7 +19,7 @@ for (const [backend, other] of [
   ['legacy', 'nft'],
 ] as const) {
   describe(`kiam agent --uninstall on a node of iptables-${backend}`, { skip }, () => {
-    it('takes redirect, guard and backstop away, those of older agents too, and nothing of others', async (t) => {
+    it(`kiam agent --uninstall on a node of iptables-${backend} takes redirect, guard and backstop away, those of older agents too, and nothing of others`, async (t) => {
       const node = await createKernelNode({ label: `u${backend}`, backend });
       t.after(() => node.remove());
       node.world.namespace('team', '.*');

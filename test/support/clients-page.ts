@@ -172,7 +172,7 @@ ${CLIENTS.map(sectionOf).join('\n\n')}
 
 A pod often asks before the agent can know it: the kubelet reports a pod's address up to some seconds after its first container has started. The agent keeps the request waiting and answers as soon as the pod is known.
 
-- **The token's request waits too**, for 0.9 s (0.4 s for Go v2): every client asks for a token first, with a time-out of its own, so that this time is won. A token is issued whatever comes of it. A client whose time-out for the token runs out goes on without one, which is answered as well unless \`--require-imdsv2\` is given.
+- **The token's request waits too**, for 0.9 s (0.4 s for Go v2): every client asks for a token first, with a time-out of its own, so that this time is won. A token is issued whatever comes of it. A client whose time-out for the token runs out continues without one, which is answered as well unless \`--require-imdsv2\` is given.
 - **The role and the credentials** each wait for 5 s, as with Kiam, or until the client hangs up.
 - **Some clients are answered 503 before their time-out**, because they try again after a 503 but not after a time-out, or sooner. They are known by the beginning of their \`User-Agent\`:
 

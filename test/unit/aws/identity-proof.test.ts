@@ -54,7 +54,7 @@ describe('the proof of the server’s own identity', () => {
     ['AccessDenied to its own role', ownCredentialsFailure('own role', { code: '', detail: 'AccessDenied: x' }), false],
   ];
   for (const [what, outcome, isProof] of outcomes) {
-    it(`is ${isProof ? '' : 'not '}given by ${what}, to its own question and to any other call`, async () => {
+    it(`the proof of the server’s own identity is ${isProof ? '' : 'not '}given by ${what}, to its own question and to any other call`, async () => {
       const asking = proofWith(outcome);
       await settle();
       assert.equal(asking.proof.problem === undefined, isProof);
@@ -69,7 +69,7 @@ describe('the proof of the server’s own identity', () => {
     });
   }
 
-  it('is asked for until it is given, ever more slowly and every 5 s at the slowest, and then no more', async () => {
+  it('the proof of the server’s own identity is asked for until it is given, ever more slowly and every 5 s at the slowest, and then no more', async () => {
     const { proof, clock, asked } = proofWith(
       ...Array.from({ length: 9 }, () => unavailable('STS is away')),
       { ok: true },
@@ -84,14 +84,14 @@ describe('the proof of the server’s own identity', () => {
     assert.equal(asked(), 10);
   });
 
-  it('is never taken back, whatever AWS says later', async () => {
+  it('the proof of the server’s own identity is never taken back, whatever AWS says later', async () => {
     const { proof } = proofWith({ ok: true });
     await settle();
     for (const code of ['InvalidClientTokenId', 'ExpiredToken', 'InternalFailure']) proof.observe(answered(code));
     assert.equal(proof.problem, undefined);
   });
 
-  it('ends a question that hangs when another call gives it', async () => {
+  it('the proof of the server’s own identity ends a question that hangs when another call gives it', async () => {
     const proof = new IdentityProof({
       ask: (signal) =>
         new Promise((resolve) => {
@@ -108,7 +108,7 @@ describe('the proof of the server’s own identity', () => {
     assert.equal(proof.problem, undefined);
   });
 
-  it('says once in the log what is missing, and that it is there; only the log has AWS’s own words', async () => {
+  it('the proof of the server’s own identity says once in the log what is missing, and that it is there; only the log has AWS’s own words', async () => {
     const { proof, clock, lines, stopping } = proofWith(
       answered('InvalidClientTokenId'),
       answered('InvalidClientTokenId'),
@@ -195,7 +195,7 @@ describe('the proof of the server’s own identity, before an STS that checks si
     return { accessKeyId, secretAccessKey, sessionToken };
   };
 
-  it('is given to a server with no pod to serve, with or without a role of its own', async () => {
+  it('the proof of the server’s own identity, before an STS that checks signatures is given to a server with no pod to serve, with or without a role of its own', async () => {
     for (const assumeRoleArn of ['', OWN_ROLE]) {
       const { proof, end } = gatewayOf(keysOf(user()), { assumeRoleArn });
       await eventually('it is proven', 10_000, () => Promise.resolve(proof.problem === undefined));
@@ -211,7 +211,7 @@ describe('the proof of the server’s own identity, before an STS that checks si
     ['a role of its own that is denied', () => keysOf(user()), OWN_ROLE, /own AWS credentials do not work$/],
   ];
   for (const [what, keys, assumeRoleArn, problem] of broken) {
-    it(`is not given to a server with ${what}, and assuming pods' roles does not give it either`, async () => {
+    it(`the proof of the server’s own identity, before an STS that checks signatures is not given to a server with ${what}, and assuming pods' roles does not give it either`, async () => {
       sts.role(OWN_ROLE, { deny: true });
       const { gateway, proof, end } = gatewayOf(keys(), { assumeRoleArn });
       await eventually('there is a reason', 10_000, () => Promise.resolve(problem.test(proof.problem ?? '')));

@@ -32,14 +32,14 @@ async function untilNextCall({ clock, sts }: CacheWorld): Promise<number | undef
 }
 
 describe('an inspection of the credential cache', () => {
-  it('knows nothing of an identity that nobody has asked for, and asks nobody', async () => {
+  it('an inspection of the credential cache knows nothing of an identity that nobody has asked for, and asks nobody', async () => {
     using world = cacheWorld();
     assert.deepEqual(world.cache.inspect(READER), UNKNOWN);
     await world.clock.advance(MINUTE_MS);
     assert.deepEqual([world.cache.inspect(READER), world.sts.calls.length], [UNKNOWN, 0]);
   });
 
-  it('says what is left of a set, and holds no part of it', async () => {
+  it('an inspection of the credential cache says what is left of a set, and holds no part of it', async () => {
     using world = cacheWorld();
     const issuedAtMs = world.clock.now() + world.sts.latencyMs;
     await askPatiently(world, READER);
@@ -59,7 +59,7 @@ describe('an inspection of the credential cache', () => {
     ['another try to renew', 'well', 'unavailable'],
     ['another try after what passes', 'throttled', 'throttled'],
   ] as const satisfies readonly (readonly [string, Behaviour, Behaviour])[]) {
-    it(`knows when ${what} is made`, async () => {
+    it(`an inspection of the credential cache knows when ${what} is made`, async () => {
       using world = cacheWorld();
       world.sts.behave = () => (world.sts.calls.length === 0 ? first : then);
       await askPatiently(world, READER);
@@ -77,7 +77,7 @@ describe('an inspection of the credential cache', () => {
     });
   }
 
-  it('knows that a refused role is asked for again only for a pod that asks', async () => {
+  it('an inspection of the credential cache knows that a refused role is asked for again only for a pod that asks', async () => {
     using world = cacheWorld();
     world.sts.behave = () => 'denied';
     await askPatiently(world, READER);
@@ -91,7 +91,7 @@ describe('an inspection of the credential cache', () => {
     assert.equal(world.cache.inspect(READER).failure?.count, 2);
   });
 
-  it('knows a set that has ended from one that is served', async () => {
+  it('an inspection of the credential cache knows a set that has ended from one that is served', async () => {
     using world = cacheWorld();
     await askPatiently(world, READER);
     world.sts.behave = () => 'denied';
@@ -101,7 +101,7 @@ describe('an inspection of the credential cache', () => {
     assert.equal((await world.cache.get(READER, 'request', IMPATIENT)).ok, false);
   });
 
-  it('changes nothing: a cache that is looked at all the time calls and counts like one that is not', async () => {
+  it('an inspection of the credential cache changes nothing: a cache that is looked at all the time calls and counts like one that is not', async () => {
     const runs = await Promise.all(
       [true, false].map(async (isLookedAt) => {
         const registry = new Registry();

@@ -23,7 +23,7 @@ describe('over 6 hours, an identity costs half a call for each half of the life 
     });
   }
 
-  it('asks for no set again within minutes, whatever --session-refresh says', async (t) => {
+  it('over 6 hours, an identity costs half a call for each half of the life that was granted, and is never without a set asks for no set again within minutes, whatever --session-refresh says', async (t) => {
     for (const refreshMinutes of [59, 60, 1000]) {
       const combination = { askedHours: 1, grantedHours: 1, refreshMinutes };
       const { perIdentityHour } = await measureRenewals(combination, { hours: 3, identities: 5 });

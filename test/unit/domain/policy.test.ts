@@ -44,7 +44,7 @@ describe('a role is allowed', () => {
     });
   }
 
-  it('by a part of its ARN when expressions are not strict', () => {
+  it('a role is allowed by a part of its ARN when expressions are not strict', () => {
     assert.equal(decideFor('reader', 'reader', 'reader', false).allowed, true);
   });
 });
@@ -128,12 +128,12 @@ describe('a role is refused, and the explanation says why', () => {
     '((a{100}){100}){100}',
     'a'.repeat(LONGEST_EXPRESSION_BYTES + 1),
   ]) {
-    it(`when matching ${expression.slice(0, 20)} could take too long`, () => {
+    it(`a role is refused, and the explanation says why: when matching ${expression.slice(0, 20)} could take too long`, () => {
       assert.equal(decideFor('admin', 'admin', expression).allowed, false);
     });
   }
 
-  it('and an explanation stays short whatever the annotation', () => {
+  it('a role is refused, and the explanation says why and an explanation stays short whatever the annotation', () => {
     const decision = decideFor('reader', 'reader', '('.repeat(60_000));
     assert.ok(!decision.allowed);
     assert.ok(decision.explanation.length < 500);

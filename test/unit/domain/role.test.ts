@@ -20,7 +20,7 @@ describe('resolveRole', () => {
     ['arn:aws-us-gov:iam::123456789012:role/gov', 'arn:aws-us-gov:iam::123456789012:role/gov', 'gov'],
     ['arn:aws-cn:iam::123456789012:role/cn', 'arn:aws-cn:iam::123456789012:role/cn', 'cn'],
   ] as const) {
-    it(`resolves ${JSON.stringify(role)} to ${arn}`, () => {
+    it(`resolveRole resolves ${JSON.stringify(role)} to ${arn}`, () => {
       assert.deepEqual(resolveRole(role, BASE), { ok: true, role: { arn, name } });
     });
   }
@@ -48,7 +48,7 @@ describe('resolveRole', () => {
     'x'.repeat(65_536),
     `arn:aws:iam::1:role/${'x'.repeat(65_536)}`,
   ]) {
-    it(`refuses ${JSON.stringify(role.slice(0, 40))} (${role.length} characters) with a reason`, () => {
+    it(`resolveRole refuses ${JSON.stringify(role.slice(0, 40))} (${role.length} characters) with a reason`, () => {
       const resolution = resolveRole(role, BASE);
       assert.ok(!resolution.ok);
       assert.ok(resolution.reason.length > 0 && resolution.reason.length < 200);
@@ -63,7 +63,7 @@ describe('baseArnOfInstanceProfile', () => {
     ['arn:aws:iam::1:role/x', undefined],
     ['', undefined],
   ] as const) {
-    it(`makes ${base ?? 'nothing'} of ${JSON.stringify(profile)}`, () => {
+    it(`baseArnOfInstanceProfile makes ${base ?? 'nothing'} of ${JSON.stringify(profile)}`, () => {
       assert.equal(baseArnOfInstanceProfile(profile), base);
     });
   }

@@ -27,12 +27,12 @@ describe('stsSessionName', () => {
     [`${'a'.repeat(56)}😀`, `kiam-${'a'.repeat(56)}--`],
     ['a+=,.@-_9', 'kiam-a+=,.@-_9'],
   ] as const) {
-    it(`makes ${expected} of ${name}`, () => {
+    it(`stsSessionName makes ${expected} of ${name}`, () => {
       assert.equal(stsSessionName(name), expected);
     });
   }
 
-  it('is always one that STS accepts', () => {
+  it('stsSessionName is always one that STS accepts', () => {
     fc.assert(
       fc.property(fc.string({ unit: 'binary', maxLength: 200 }), (name) => {
         assert.match(stsSessionName(name), /^[\w+=,.@-]{2,64}$/);
@@ -42,7 +42,7 @@ describe('stsSessionName', () => {
 });
 
 describe('identityKey', () => {
-  it('differs wherever identities differ, whatever their texts hold', () => {
+  it('identityKey differs wherever identities differ, whatever their texts hold', () => {
     const text = fc.string({ unit: fc.constantFrom('a', '"', ',', '\\', '\u0000', '[', ' ') });
     const identity = fc.record({ roleArn: text, sessionName: text, externalId: text });
     fc.assert(
@@ -70,12 +70,12 @@ describe('canonicalAddress', () => {
     ['', undefined],
     ['::ffff:999.0.2.1', undefined],
   ] as const) {
-    it(`makes ${expected ?? 'nothing'} of ${JSON.stringify(text)}`, () => {
+    it(`canonicalAddress makes ${expected ?? 'nothing'} of ${JSON.stringify(text)}`, () => {
       assert.equal(canonicalAddress(text), expected);
     });
   }
 
-  it('tells loopback addresses from others', () => {
+  it('canonicalAddress tells loopback addresses from others', () => {
     assert.deepEqual(['127.0.0.1', '127.9.9.9', '::1', '128.0.0.1', '2001:db8::1'].map(isLoopback), [
       true,
       true,
@@ -87,7 +87,7 @@ describe('canonicalAddress', () => {
 });
 
 describe('awsTimestamp', () => {
-  it('is UTC without fractions', () => {
+  it('awsTimestamp is UTC without fractions', () => {
     assert.equal(awsTimestamp(Date.UTC(2026, 10, 24, 0, 10, 53, 999)), '2026-11-24T00:10:53Z');
   });
 });

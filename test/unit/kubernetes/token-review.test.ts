@@ -88,12 +88,12 @@ describe('the review of tokens', () => {
     ['an answer that is none', 'not JSON', { kind: 'refused' }],
   ];
   for (const [what, body, expected] of answers) {
-    it(`of ${what} says ${JSON.stringify(expected)}`, async () => {
+    it(`the review of tokens of ${what} says ${JSON.stringify(expected)}`, async () => {
       assert.deepEqual(await reviewerThat().asked('token', 201, body), expected);
     });
   }
 
-  it('asks for its own audience, with the token in the body alone', async () => {
+  it('the review of tokens asks for its own audience, with the token in the body alone', async () => {
     const { api, asked } = reviewerThat();
     await asked('the-token', 201, GOOD);
     const request = api.calls[0]?.request;
@@ -102,7 +102,7 @@ describe('the review of tokens', () => {
     assert.deepEqual(JSON.parse(String(request?.body)).spec, { token: 'the-token', audiences: ['kiam-server'] });
   });
 
-  it('remembers a good token for five minutes and another for five seconds', async () => {
+  it('the review of tokens remembers a good token for five minutes and another for five seconds', async () => {
     const { clock, api, ask, asked } = reviewerThat();
     await asked('good', 201, GOOD);
     await asked('bad', 201, {});
@@ -118,7 +118,7 @@ describe('the review of tokens', () => {
     assert.equal((await asked('good', 201, {})).kind, 'refused');
   });
 
-  it('says that it cannot tell when RBAC lacks the verb or the API server is away, once in the log and never with the token', async () => {
+  it('the review of tokens says that it cannot tell when RBAC lacks the verb or the API server is away, once in the log and never with the token', async () => {
     const { lines, asked, refused } = reviewerThat();
     assert.deepEqual(await asked('the-token', 403, { message: 'forbidden' }), { kind: 'unavailable' });
     assert.deepEqual(await refused('the-token'), { kind: 'unavailable' });
@@ -130,7 +130,7 @@ describe('the review of tokens', () => {
     assert.equal(lines.length, 2);
   });
 
-  it('continues with a token that was good, to its end, while the API server is away', async () => {
+  it('the review of tokens continues with a token that was good, to its end, while the API server is away', async () => {
     const { clock, asked, refused } = reviewerThat();
     const token = tokenUntil(clock.now() + 3_600_000);
     await asked(token, 201, GOOD);
@@ -140,7 +140,7 @@ describe('the review of tokens', () => {
     assert.deepEqual(await refused(token), { kind: 'unavailable' });
   });
 
-  it('does not go on with a token that was refused, that says no end or that nobody has reviewed', async () => {
+  it('the review of tokens does not go on with a token that was refused, that says no end or that nobody has reviewed', async () => {
     const { clock, asked, refused } = reviewerThat();
     const later = clock.now() + 3_600_000;
     await asked(tokenUntil(later), 201, {});
@@ -151,13 +151,13 @@ describe('the review of tokens', () => {
     }
   });
 
-  it('asks nobody about what is too long to be a token', async () => {
+  it('the review of tokens asks nobody about what is too long to be a token', async () => {
     const { api, ask } = reviewerThat();
     assert.deepEqual(await ask('x'.repeat(16_385)), { kind: 'refused' });
     assert.equal(api.calls.length, 0);
   });
 
-  it('ends with its caller, silently', async () => {
+  it('the review of tokens ends with its caller, silently', async () => {
     const clock = new ManualClock();
     const { logger, lines } = recordingLogger();
     const review = createTokenReviewer({ connection: scriptedApi(clock), clock, logger });
@@ -169,7 +169,7 @@ describe('the review of tokens', () => {
     assert.deepEqual(lines, []);
   });
 
-  it('is one for all who ask at the time, and continues when one of them leaves', async () => {
+  it('the review of tokens is one for all who ask at the time, and continues when one of them leaves', async () => {
     const { api, ask } = reviewerThat();
     const leaving = new AbortController();
     const asking = [ask('token', leaving.signal), ...Array.from({ length: 99 }, () => ask('token'))];
@@ -216,7 +216,7 @@ describe('tokens that nobody has found good', () => {
     return { ...reviewer, ask, flood };
   }
 
-  it('are asked about ten times at once and then once a second for each address', async () => {
+  it('tokens that nobody has found good are asked about ten times at once and then once a second for each address', async () => {
     const { api, clock, flood } = limitedReviewer();
     await flood(500, [node(1)]);
     assert.equal(api.calls.length, 10);
@@ -225,7 +225,7 @@ describe('tokens that nobody has found good', () => {
     assert.equal(api.calls.length, 13);
   });
 
-  it('are asked about a hundred times at once and then ten times a second for a certificate, from all addresses that are no node’s', async () => {
+  it('tokens that nobody has found good are asked about a hundred times at once and then ten times a second for a certificate, from all addresses that are no node’s', async () => {
     const { api, clock, flood } = limitedReviewer();
     const strangers = Array.from({ length: 200 }, (_, index) => stranger(index + 1));
     await flood(1000, strangers);
@@ -235,7 +235,7 @@ describe('tokens that nobody has found good', () => {
     assert.equal(api.calls.length, 130);
   });
 
-  it('do not keep a node’s agent from being known, nor one that has been found good from going on', async () => {
+  it('tokens that nobody has found good do not keep a node’s agent from being known, nor one that has been found good from going on', async () => {
     const { api, clock, ask, flood } = limitedReviewer();
     assert.equal(await ask('good-early', node(2)), 'pod');
     await flood(500, [node(1), ...Array.from({ length: 50 }, (_, index) => stranger(index + 1))]);
@@ -249,7 +249,7 @@ describe('tokens that nobody has found good', () => {
     assert.equal(api.calls.length, length);
   });
 
-  it('cost nothing when they turn out to be good', async () => {
+  it('tokens that nobody has found good cost nothing when they turn out to be good', async () => {
     const { ask } = limitedReviewer();
     for (let index = 0; index < 300; index += 1) assert.equal(await ask(`good-${index}`, stranger(1)), 'pod');
   });

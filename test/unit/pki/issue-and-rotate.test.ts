@@ -22,7 +22,7 @@ const options = {
 };
 
 describe('the certificates that kiam pki makes', () => {
-  it('are good for a server under every name of its Service, which may ask itself, and for a client alone', async () => {
+  it('the certificates that kiam pki makes are good for a server under every name of its Service, which may ask itself, and for a client alone', async () => {
     const { server, agent, authority } = await made(createPki(options));
     const [leaf, client] = [certificate(server.certificatePem), certificate(agent.certificatePem)];
     for (const name of ['kiam-server', 'kiam-server.kube-system.svc', 'kiam-server.kube-system.svc.cluster.local']) {
@@ -39,12 +39,12 @@ describe('the certificates that kiam pki makes', () => {
     }
   });
 
-  it('never outlive their authority', async () => {
+  it('the certificates that kiam pki makes never outlive their authority', async () => {
     const { server, authority } = await made(createPki({ ...options, validForMs: 1000 * HOUR_MS }));
     assert.equal(certificate(server.certificatePem).validTo, certificate(authority.certificatePem).validTo);
   });
 
-  it('are renewed by the same authority, which alone is trusted then', async () => {
+  it('the certificates that kiam pki makes are renewed by the same authority, which alone is trusted then', async () => {
     const first = await made(createPki(options));
     const renewed = await made(renewPairs(whole(first), options));
     assert.equal(renewed.authoritiesPem, first.authority.certificatePem);
@@ -54,7 +54,7 @@ describe('the certificates that kiam pki makes', () => {
 });
 
 describe('a rotation of the CA', () => {
-  it('leaves at every moment each side trusting what the other shows, be it a step behind', async () => {
+  it('a rotation of the CA leaves at every moment each side trusting what the other shows, be it a step behind', async () => {
     const before = await made(createPki(options));
     const begun = await made(beginRotation(whole(before), options));
     const finished = await made(finishRotation(whole(begun), options));
@@ -70,14 +70,14 @@ describe('a rotation of the CA', () => {
     assert.ok(!isTrusted(before.agent.certificatePem, ended.authoritiesPem), 'the old CA is trusted for ever');
   });
 
-  it('can be finished again when its writing was interrupted, and still trusts the old authority', async () => {
+  it('a rotation of the CA can be finished again when its writing was interrupted, and still trusts the old authority', async () => {
     const begun = await made(beginRotation(whole(await made(createPki(options))), options));
     const finished = await made(finishRotation(whole(begun), options));
     const again = await made(finishRotation({ ...whole(finished), next: begun.next }, options));
     assert.ok(isTrusted(begun.agent.certificatePem, again.authoritiesPem));
   });
 
-  it('refuses what it cannot do, and shows no key', async () => {
+  it('a rotation of the CA refuses what it cannot do, and shows no key', async () => {
     const first = await made(createPki(options));
     const begun = await made(beginRotation(whole(first), options));
     const other = await made(createPki(options));

@@ -27,14 +27,14 @@ async function tokenIn(context: TestContext) {
 }
 
 describe('the token of an agent', () => {
-  it('is the text of its file, without the line end, as it is now', async (context) => {
+  it('the token of an agent is the text of its file, without the line end, as it is now', async (context) => {
     const { token, write } = await tokenIn(context);
     assert.equal(token.current, '');
     assert.equal(await write('eyJh.eyJi-_.c2ln\n'), 'eyJh.eyJi-_.c2ln');
     assert.equal(await write('second=='), 'second==');
   });
 
-  it('stays what it was when the file holds nothing that could be sent, which is said once and without the text', async (context) => {
+  it('the token of an agent stays what it was when the file holds nothing that could be sent, which is said once and without the text', async (context) => {
     const { lines, write } = await tokenIn(context);
     await write('good');
     for (const text of ['', '\n', 'two words', 'two\nlines', 'nul\0', 'schlüssel', 'a,b']) {
@@ -47,7 +47,7 @@ describe('the token of an agent', () => {
     assert.doesNotMatch(JSON.stringify(lines), /words|schl/);
   });
 
-  it('is waited for when there is no file yet', async (context) => {
+  it('the token of an agent is waited for when there is no file yet', async (context) => {
     const { token, lines, write } = await tokenIn(context);
     await token.refresh();
     assert.equal(token.current, '');

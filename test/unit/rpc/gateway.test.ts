@@ -70,7 +70,7 @@ async function askRole(script: readonly Answer[], { giveUpAfterMs = 900, replica
 }
 
 describe('the gateway', () => {
-  it('makes one call when the server answers', async () => {
+  it('the gateway makes one call when the server answers', async () => {
     const { outcome, calls, endedAtMs } = await askRole([{ afterMs: 3, name: 'reader' }]);
     assert.deepEqual(outcome, { ok: true, value: { role: 'reader', uid: '', roleArn: '', viewAgeMs: 0 } });
     assert.equal(endedAtMs, 3);
@@ -86,7 +86,7 @@ describe('the gateway', () => {
     'multiple-pods',
     'internal',
   ] as const) {
-    it(`asks no second time when the answer is ${kind}`, async () => {
+    it(`the gateway asks no second time when the answer is ${kind}`, async () => {
       const { outcome, calls } = await askRole([{ afterMs: 1, failure: kind }]);
       assert.ok(!outcome.ok);
       assert.equal(outcome.failure.kind, kind);
@@ -95,21 +95,21 @@ describe('the gateway', () => {
   }
 
   const trouble = { afterMs: 100, failure: 'sts-unavailable' } as const;
-  it('asks another replica, at once, when STS fails the first', async () => {
+  it('the gateway asks another replica, at once, when STS fails the first', async () => {
     const { outcome, calls, endedAtMs } = await askRole([trouble, { afterMs: 2, name: 'reader' }], { replicas: 3 });
     assert.equal(outcome.ok, true);
     assert.equal(calls.length, 2);
     assert.ok(endedAtMs < 110, `${endedAtMs} ms`);
   });
 
-  it('asks each replica once when STS fails them all, and says so', async () => {
+  it('the gateway asks each replica once when STS fails them all, and says so', async () => {
     const { outcome, calls, endedAtMs } = await askRole([trouble], { replicas: 3 });
     assert.deepEqual(outcome, { ok: false, failure: { kind: 'sts-unavailable', message: 'sts-unavailable' } });
     assert.equal(calls.length, 3);
     assert.ok(endedAtMs < 310, `${endedAtMs} ms`);
   });
 
-  it('asks no other replica when STS fails the only one, or when the time is up', async () => {
+  it('the gateway asks no other replica when STS fails the only one, or when the time is up', async () => {
     assert.equal((await askRole([trouble], { replicas: 1 })).calls.length, 1);
     const late = { afterMs: 890, failure: 'sts-unavailable' } as const;
     const { outcome, calls } = await askRole([late], { replicas: 2 });
@@ -123,7 +123,7 @@ describe('the gateway', () => {
     assert.equal(outcome.failure.kind, 'sts-unavailable');
   });
 
-  it("asks Kiam's server again until the pod is known, soon after it is", async () => {
+  it("the gateway asks Kiam's server again until the pod is known, soon after it is", async () => {
     const unknown = { afterMs: 1, kiamText: 'pod not found' };
     const { outcome, calls, endedAtMs } = await askRole([unknown, unknown, unknown, { afterMs: 1, name: 'reader' }]);
     assert.deepEqual(outcome, { ok: true, value: { role: 'reader', uid: '', roleArn: '', viewAgeMs: 0 } });
@@ -131,14 +131,14 @@ describe('the gateway', () => {
     assert.ok(endedAtMs < 100, `${endedAtMs} ms`);
   });
 
-  it('gives up at the end of its time, and says what the server said', async () => {
+  it('the gateway gives up at the end of its time, and says what the server said', async () => {
     const { outcome, calls, endedAtMs } = await askRole([{ afterMs: 1, kiamText: 'no pod found' }]);
     assert.deepEqual(outcome, { ok: false, failure: { kind: 'pod-not-found', message: 'no pod found' } });
     assert.ok(endedAtMs > 800 && endedAtMs <= 900, `${endedAtMs} ms`);
     assert.ok(calls.length < 20, `${calls.length} calls`);
   });
 
-  it('asks another replica when the first one does not answer', async () => {
+  it('the gateway asks another replica when the first one does not answer', async () => {
     const { outcome, calls, endedAtMs } = await askRole([{ afterMs: Infinity }, { afterMs: 2, name: 'reader' }]);
     assert.deepEqual(outcome, { ok: true, value: { role: 'reader', uid: '', roleArn: '', viewAgeMs: 0 } });
     assert.equal(calls.length, 2);
@@ -146,7 +146,7 @@ describe('the gateway', () => {
     assert.equal(calls[0]?.cancelled, false, 'a reset stream is held against the whole connection');
   });
 
-  it('asks on when the second replica does not answer either', async () => {
+  it('the gateway asks on when the second replica does not answer either', async () => {
     const hung = { afterMs: Infinity };
     const { outcome, calls, endedAtMs } = await askRole([hung, hung, hung, { afterMs: 2, name: 'reader' }]);
     assert.ok(outcome.ok);
@@ -154,7 +154,7 @@ describe('the gateway', () => {
     assert.ok(endedAtMs < 700, `${endedAtMs} ms`);
   });
 
-  it('takes the slow answer of the first replica when the second knows nothing', async () => {
+  it('the gateway takes the slow answer of the first replica when the second knows nothing', async () => {
     const { outcome } = await askRole([
       { afterMs: 600, name: 'reader' },
       { afterMs: 1, failure: 'server-unavailable' },
@@ -162,14 +162,14 @@ describe('the gateway', () => {
     assert.deepEqual(outcome, { ok: true, value: { role: 'reader', uid: '', roleArn: '', viewAgeMs: 0 } });
   });
 
-  it('ends in time when nobody answers', async () => {
+  it('the gateway ends in time when nobody answers', async () => {
     const { outcome, endedAtMs } = await askRole([{ afterMs: Infinity }]);
     assert.ok(!outcome.ok);
     assert.equal(outcome.failure.kind, 'timed-out');
     assert.ok(endedAtMs <= 900, `${endedAtMs} ms`);
   });
 
-  it('says what tells most of all that it was told, whoever said it last', async () => {
+  it('the gateway says what tells most of all that it was told, whoever said it last', async () => {
     const away = { afterMs: 1, failure: 'server-unavailable' } as const;
     const scripts = [
       [[away], 'server-unavailable'],
@@ -210,7 +210,7 @@ describe('the gateway', () => {
     });
   }
 
-  it('asks another replica when one is away', async () => {
+  it('the gateway asks another replica when one is away', async () => {
     const { outcome, calls } = await askRole([
       { afterMs: 1, failure: 'server-unavailable' },
       { afterMs: 1, name: 'reader' },
@@ -219,7 +219,7 @@ describe('the gateway', () => {
     assert.equal(calls.length, 2);
   });
 
-  it('has so many calls in progress at most, and the others wait for their turn', async () => {
+  it('the gateway has so many calls in progress at most, and the others wait for their turn', async () => {
     const clock = new ManualClock();
     const { client, calls } = scriptedClient(clock, [{ afterMs: 10, name: 'reader' }]);
     const gateway = createGateway({ client, clock, waitMs: 900, random: () => 0.5 });
@@ -233,7 +233,7 @@ describe('the gateway', () => {
     assert.equal(calls.length, 600);
   });
 
-  it('asks few questions twice, however many take long', async () => {
+  it('the gateway asks few questions twice, however many take long', async () => {
     const clock = new ManualClock();
     const { client, calls } = scriptedClient(clock, [{ afterMs: 800, name: 'reader' }]);
     const gateway = createGateway({ client, clock, waitMs: 900, random: () => 0.5 });
@@ -245,7 +245,7 @@ describe('the gateway', () => {
     assert.equal(calls.length, 116);
   });
 
-  it('refuses an answer without credentials', async () => {
+  it('the gateway refuses an answer without credentials', async () => {
     const clock = new ManualClock();
     const { client } = scriptedClient(clock, [{ afterMs: 0, name: 'not credentials' }]);
     const empty = {

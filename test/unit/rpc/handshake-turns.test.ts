@@ -55,8 +55,8 @@ class Door {
   }
 }
 
-describe('the turns of handshakes', () => {
-  it('lets two handshakes run at a time, and all in the end', async () => {
+describe('taking turns in handshakes', () => {
+  it('taking turns in handshakes lets two handshakes run at a time, and all in the end', async () => {
     const door = new Door();
     const agents = door.agents(500);
     assert.equal(door.begun.length, 2);
@@ -67,7 +67,7 @@ describe('the turns of handshakes', () => {
     assert.equal(door.turns.waiting, 0);
   });
 
-  it('begins the next handshake when one takes its time, which continues', async () => {
+  it('taking turns in handshakes begins the next handshake when one takes its time, which continues', async () => {
     const door = new Door();
     const slow = [1, 2].map((index) => door.arrive(`198.51.100.${index}`, 150));
     const agent = door.arrive('10.0.0.1');
@@ -79,7 +79,7 @@ describe('the turns of handshakes', () => {
     assert.ok(slow.every((connection) => door.doneMs.has(connection)));
   });
 
-  it('lets addresses take turns: who opens many connections waits for itself', async () => {
+  it('taking turns in handshakes lets addresses take turns: who opens many connections waits for itself', async () => {
     const door = new Door();
     for (let count = 0; count < 900; count += 1) door.arrive('192.0.2.66');
     const agents = door.agents(20);
@@ -88,7 +88,7 @@ describe('the turns of handshakes', () => {
     assert.ok(door.doneMs.size > 20, 'the other address has a turn here and there');
   });
 
-  it('lets agents in at once while other addresses finish none of their handshakes', async () => {
+  it('taking turns in handshakes lets agents in at once while other addresses finish none of their handshakes', async () => {
     const door = new Door();
     for (let count = 0; count < 2000; count += 1) door.arrive('192.0.2.66', Infinity);
     for (let count = 0; count < 50; count += 1) door.arrive('192.0.2.67', Infinity);
@@ -102,7 +102,7 @@ describe('the turns of handshakes', () => {
     assert.ok(door.refused.every(({ from }) => from === '192.0.2.66'));
   });
 
-  it('holds a thousand connections, and takes one from the address with the most for each that is too many', async () => {
+  it('taking turns in handshakes holds a thousand connections, and takes one from the address with the most for each that is too many', async () => {
     const door = new Door();
     for (let count = 0; count < 1024; count += 1) door.arrive('192.0.2.66', Infinity);
     assert.equal(door.refused.length, 0);
@@ -117,7 +117,7 @@ describe('the turns of handshakes', () => {
     assert.ok(agents.every((agent) => door.doneMs.has(agent)));
   });
 
-  it('takes the oldest handshake that does not end where none of the address waits', async () => {
+  it('taking turns in handshakes takes the oldest handshake that does not end where none of the address waits', async () => {
     const door = new Door();
     for (let count = 0; count < 1024; count += 1) door.arrive('192.0.2.66', Infinity);
     await door.clock.advance(60_000);
@@ -128,7 +128,7 @@ describe('the turns of handshakes', () => {
     assert.ok(door.doneMs.has(agent));
   });
 
-  it('forgets a connection that was closed while it waited', async () => {
+  it('taking turns in handshakes forgets a connection that was closed while it waited', async () => {
     const door = new Door();
     for (let count = 0; count < 2; count += 1) door.arrive('198.51.100.1', 50);
     const gone = door.arrive('10.0.0.1');
@@ -138,7 +138,7 @@ describe('the turns of handshakes', () => {
     assert.equal(door.turns.waiting, 0);
   });
 
-  it('refuses all that has not finished when it closes, and whatever comes', async () => {
+  it('taking turns in handshakes refuses all that has not finished when it closes, and whatever comes', async () => {
     const door = new Door();
     door.agents(10);
     door.turns.close();

@@ -91,7 +91,7 @@ function askedOf(calls: readonly string[]): Record<string, number> {
 }
 
 describe('the replicas of a server', () => {
-  it('take turns while all of them answer', async () => {
+  it('the replicas of a server take turns while all of them answer', async () => {
     const world = new ScriptedReplicas({ a: 2, b: 2, c: 2 });
     const { failed } = await world.load({ pods: 3, pauseMs: 10, durationMs: 3000 });
     assert.equal(failed, 0);
@@ -100,7 +100,7 @@ describe('the replicas of a server', () => {
     assert.ok(Math.max(...counts) - Math.min(...counts) < world.calls.length / 10, JSON.stringify(counts));
   });
 
-  it('are begun with at random, so that the agents of a cluster spread over them', () => {
+  it('the replicas of a server are begun with at random, so that the agents of a cluster spread over them', () => {
     const first = (random: number): string | undefined => {
       const replicas = new Replicas(new ManualClock(), () => random);
       replicas.update(new Set(['a', 'b', 'c']), ['a', 'b', 'c']);
@@ -109,7 +109,7 @@ describe('the replicas of a server', () => {
     assert.deepEqual(new Set([0, 0.001, 0.002].map(first)), new Set(['a', 'b', 'c']));
   });
 
-  it('are asked according to how many calls each has in progress', async () => {
+  it('the replicas of a server are asked according to how many calls each has in progress', async () => {
     const world = new ScriptedReplicas({ slow: 150, fast: 10 });
     await world.load({ pods: 8, pauseMs: 1, durationMs: 3000 });
     const { slow = 0, fast = 0 } = askedOf(world.calls);
@@ -117,7 +117,7 @@ describe('the replicas of a server', () => {
   });
 
   for (const pods of [1, 8, 64]) {
-    it(`answer ${pods} pods within 500 ms while one of three hangs`, async () => {
+    it(`the replicas of a server answer ${pods} pods within 500 ms while one of three hangs`, async () => {
       const world = new ScriptedReplicas({ a: 5, b: HUNG, c: 5 });
       const { failed, asked, slowestMs, slow } = await world.load({ pods, pauseMs: 80, durationMs: 15_000 });
       assert.equal(failed, 0);
@@ -127,28 +127,28 @@ describe('the replicas of a server', () => {
     });
   }
 
-  it('answer within the time even while two of three hang', async () => {
+  it('the replicas of a server answer within the time even while two of three hang', async () => {
     const world = new ScriptedReplicas({ a: HUNG, b: HUNG, c: 5 });
     const { failed, slowestMs } = await world.load({ pods: 8, pauseMs: 80, durationMs: 10_000 });
     assert.equal(failed, 0);
     assert.ok(slowestMs < 600, `${slowestMs} ms`);
   });
 
-  it('are asked few questions twice when all of them are slow', async () => {
+  it('the replicas of a server are asked few questions twice when all of them are slow', async () => {
     const world = new ScriptedReplicas({ a: 700, b: 700, c: 700 });
     const { failed } = await world.load({ pods: 100, pauseMs: 0, durationMs: 7000 });
     assert.equal(failed, 0);
     assert.equal(world.mostUnderWay, 116);
   });
 
-  it('are asked no question twice when there is only one', async () => {
+  it('the replicas of a server are asked no question twice when there is only one', async () => {
     const world = new ScriptedReplicas({ only: 700 });
     const { failed, asked } = await world.load({ pods: 5, pauseMs: 0, durationMs: 7000 });
     assert.equal(failed, 0);
     assert.equal(world.calls.length, asked);
   });
 
-  it('are asked again when they are back', async () => {
+  it('the replicas of a server are asked again when they are back', async () => {
     const world = new ScriptedReplicas({ a: 5, b: HUNG, c: 5 });
     await world.load({ pods: 8, pauseMs: 80, durationMs: 3000 });
     world.latencyMs.set('b', 5);
@@ -159,7 +159,7 @@ describe('the replicas of a server', () => {
     assert.ok(b > (a + c) / 4, `${a}, ${b} and ${c}`);
   });
 
-  it('keep a question from one that it has been to, whatever is known of the others', async () => {
+  it('the replicas of a server keep a question from one that it has been to, whatever is known of the others', async () => {
     const { replicas, clock } = new ScriptedReplicas({ a: 0, b: 0 });
     replicas.asked('b');
     await clock.advance(5000);
@@ -169,7 +169,7 @@ describe('the replicas of a server', () => {
     assert.equal(replicas.hasOther(new Set(['a', 'b'])), false);
   });
 
-  it('come after the others once a stream of theirs went silent, for a while', async () => {
+  it('the replicas of a server come after the others once a stream of theirs went silent, for a while', async () => {
     const { replicas, clock } = new ScriptedReplicas({ a: 0, b: 0 });
     replicas.foundSilent('a');
     const choices = () => new Set(Array.from({ length: 6 }, () => replicas.choose(NONE)));
@@ -178,7 +178,7 @@ describe('the replicas of a server', () => {
     assert.deepEqual(choices(), new Set(['a', 'b']));
   });
 
-  it('are forgotten when they are no longer among the addresses', async () => {
+  it('the replicas of a server are forgotten when they are no longer among the addresses', async () => {
     const { replicas, clock } = new ScriptedReplicas({ a: 0, b: 0 });
     replicas.asked('a');
     await clock.advance(1000);
@@ -188,7 +188,7 @@ describe('the replicas of a server', () => {
     assert.deepEqual(new Set([replicas.choose(NONE), replicas.choose(NONE)]), new Set(['a', 'b']));
   });
 
-  it('share calls evenly after any history of calls, losses and returns, once all calls have ended', async () => {
+  it('the replicas of a server share calls evenly after any history of calls, losses and returns, once all calls have ended', async () => {
     const random = repeatableRandom();
     for (let history = 0; history < 200; history += 1) {
       const { replicas, clock } = new ScriptedReplicas({ a: 0, b: 0, c: 0 });
@@ -217,7 +217,7 @@ describe('the replicas of a server', () => {
     }
   });
 
-  it('are none while nothing is connected', () => {
+  it('the replicas of a server are none while nothing is connected', () => {
     const replicas = new Replicas(new ManualClock());
     assert.equal(replicas.choose(NONE), undefined);
     assert.equal(replicas.hasOther(NONE), false);

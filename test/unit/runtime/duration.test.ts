@@ -39,7 +39,7 @@ const CASES: readonly (readonly [string, number | undefined])[] = [
 
 describe('parseDuration', () => {
   for (const [text, expectedMs] of CASES) {
-    it(`reads ${JSON.stringify(text)} as ${expectedMs ?? 'an error'}`, () => {
+    it(`parseDuration reads ${JSON.stringify(text)} as ${expectedMs ?? 'an error'}`, () => {
       const actual = parseDuration(text);
       assert.equal(actual === undefined ? undefined : actual + 0, expectedMs);
     });

@@ -4,7 +4,7 @@ import { describe, it } from 'node:test';
 import { createPlaces } from '#runtime/places.ts';
 
 describe('places', () => {
-  it('go to the newest: whoever has held one longest gives way, once, and only to those of the same key', () => {
+  it('places go to the newest: whoever has held one longest gives way, once, and only to those of the same key', () => {
     const takePlace = createPlaces(2);
     const gaveWay: string[] = [];
     const leaves = ['a1', 'a2', 'a3', 'b1', 'a4', 'b2'].map((name) =>

@@ -18,7 +18,7 @@ function work() {
 }
 
 describe('work that is joined', () => {
-  it('is done once for all who come while it lasts, and again for who comes after', async () => {
+  it('work that is joined is done once for all who come while it lasts, and again for who comes after', async () => {
     const { begun, start } = work();
     const joined = createSingleFlight<string>();
     const [first, second, other] = [joined('a', start), joined('a', start), joined('b', start)];
@@ -31,7 +31,7 @@ describe('work that is joined', () => {
 });
 
 describe('work that begins after everybody who shares it came', () => {
-  it('is done at once for the first, and once more for all who come meanwhile', async () => {
+  it('work that begins after everybody who shares it came is done at once for the first, and once more for all who come meanwhile', async () => {
     const { begun, start } = work();
     const share = createNextFlight<string>();
     const first = share('a', start);
@@ -51,7 +51,7 @@ describe('work that begins after everybody who shares it came', () => {
     assert.equal(begun.length, 4, 'nothing is kept of what has ended');
   });
 
-  it('is not held up by other keys, nor by what fails', async () => {
+  it('work that begins after everybody who shares it came is not held up by other keys, nor by what fails', async () => {
     const { begun, start } = work();
     const share = createNextFlight<string>();
     const failing = share('a', start);

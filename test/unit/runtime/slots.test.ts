@@ -6,7 +6,7 @@ import { createSlots } from '#runtime/slots.ts';
 import { settle } from '../../support/manual-clock.ts';
 
 describe('slots', () => {
-  it('let so many tasks run at a time, and the others in the order of their coming', async () => {
+  it('slots let so many tasks run at a time, and the others in the order of their coming', async () => {
     const slots = createSlots(2);
     const started: number[] = [];
     const ends: (() => void)[] = [];
@@ -33,7 +33,7 @@ describe('slots', () => {
     assert.equal(await slots.tryRun(() => Promise.resolve('free')), 'free');
   });
 
-  it('are free again after a task that failed', async () => {
+  it('slots are free again after a task that failed', async () => {
     const slots = createSlots(1);
     await assert.rejects(
       slots.run(() => Promise.reject(new Error('broken'))),

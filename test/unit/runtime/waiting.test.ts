@@ -9,7 +9,7 @@ import { Shutdown } from '#runtime/shutdown.ts';
 import { ManualClock } from '../../support/manual-clock.ts';
 
 describe('sleep', () => {
-  it('ends after its time, not before', async () => {
+  it('sleep ends after its time, not before', async () => {
     const clock = new ManualClock();
     let ended = false;
     void sleep(clock, 1000, new AbortController().signal).then(() => {
@@ -21,7 +21,7 @@ describe('sleep', () => {
     assert.equal(ended, true);
   });
 
-  it('ends at once when its signal aborts, before or during', async () => {
+  it('sleep ends at once when its signal aborts, before or during', async () => {
     const clock = new ManualClock();
     const controller = new AbortController();
     const sleeping = sleep(clock, 1000, controller.signal);
@@ -33,7 +33,7 @@ describe('sleep', () => {
 });
 
 describe('startDeadline', () => {
-  it('aborts after its time, with its parent, or never once cleared', async () => {
+  it('startDeadline aborts after its time, with its parent, or never once cleared', async () => {
     const clock = new ManualClock();
     const parent = new AbortController();
     const timed = startDeadline(clock, 100, parent.signal);
@@ -55,7 +55,7 @@ describe('startDeadline', () => {
 });
 
 describe('createBackoff', () => {
-  it('doubles its bound up to the cap and draws from its upper half', () => {
+  it('createBackoff doubles its bound up to the cap and draws from its upper half', () => {
     const lowest = createBackoff({ firstMs: 100, capMs: 1000, random: () => 0 });
     const highest = createBackoff({ firstMs: 100, capMs: 1000, random: () => 1 });
     assert.deepEqual(
@@ -72,7 +72,7 @@ describe('createBackoff', () => {
 });
 
 describe('Shutdown', () => {
-  it('closes in reverse order, once, and continues past a part that fails or hangs', async () => {
+  it('Shutdown closes in reverse order, once, and continues past a part that fails or hangs', async () => {
     const clock = new ManualClock();
     const shutdown = new Shutdown(clock);
     const closed: string[] = [];

@@ -86,14 +86,14 @@ describe('the scope of an agent by its address', () => {
     ['nothing', '', ANY, REFUSED],
   ] as const;
   for (const [what, peer, auto, hostIp] of callers) {
-    it(`of ${what}`, async () => {
+    it(`the scope of an agent by its address of ${what}`, async () => {
       assert.deepEqual(await scopeThat('auto').of(peer), auto);
       assert.deepEqual(await scopeThat('host-ip').of(peer), hostIp);
       assert.deepEqual(await scopeThat('off').of(peer), ANY);
     });
   }
 
-  it('warns of each address once, and counts every call of those that are not held', async () => {
+  it('the scope of an agent by its address warns of each address once, and counts every call of those that are not held', async () => {
     const { lines, unproven, of } = scopeThat('auto');
     for (const peer of ['203.0.113.1:1', '203.0.113.1:2', '203.0.113.2:1', '192.0.2.1:1', `${NODE}:1`]) await of(peer);
     assert.deepEqual(
@@ -107,13 +107,13 @@ describe('the scope of an agent by its address', () => {
     assert.deepEqual(unproven, ['203.0.113.1', '203.0.113.1', '203.0.113.2']);
   });
 
-  it('names the flag that refuses', async () => {
+  it('the scope of an agent by its address names the flag that refuses', async () => {
     const { lines, of } = scopeThat('host-ip');
     await of('203.0.113.1:1');
     assert.match(lines[0]?.message ?? '', /--agent-identity=host-ip/);
   });
 
-  it('names the address seen and the one that the agent should have called from, once it says so', async () => {
+  it('the scope of an agent by its address names the address seen and the one that the agent should have called from, once it says so', async () => {
     for (const mode of ['auto', 'host-ip'] as const) {
       const { lines, of } = scopeThat(mode);
       for (const hostIp of [undefined, '198.51.100.7', '198.51.100.7', 'x\n']) await of('203.0.113.1:1', '', hostIp);
@@ -144,14 +144,14 @@ describe('the scope of an agent by its token', () => {
     ['', REFUSED],
   ] as const;
   for (const [token, expected] of tokens) {
-    it(`of '${token}', wherever it calls from`, async () => {
+    it(`the scope of an agent by its token of '${token}', wherever it calls from`, async () => {
       for (const peer of [`${NODE}:1`, '203.0.113.1:1', '192.0.2.1:1', '']) {
         assert.deepEqual(await scopeThat('token').of(peer, token), expected);
       }
     });
   }
 
-  it('never logs a token', async () => {
+  it('the scope of an agent by its token never logs a token', async () => {
     const { lines, of } = scopeThat('token');
     for (const [token] of tokens) await of('203.0.113.1:1', token);
     assert.ok(lines.length > 0);

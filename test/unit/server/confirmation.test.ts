@@ -75,13 +75,13 @@ describe('confirmation', () => {
     });
   }
 
-  it('takes the address of a pod that is being deleted for its own, but not with a new interface', async () => {
+  it('confirmation takes the address of a pod that is being deleted for its own, but not with a new interface', async () => {
     const { confirm } = confirmationThat((pod) => ({ kind: 'found', pod: { ...pod, terminating: true } }));
     assert.deepEqual(await confirm('read'), HOLDS);
     assert.deepEqual(await confirm('read-or-refuse'), { kind: 'moved' });
   });
 
-  it('remembers for ever what the kernel holds, for a while what nothing holds, and never what is in doubt', async () => {
+  it('confirmation remembers for ever what the kernel holds, for a while what nothing holds, and never what is in doubt', async () => {
     const { clock, api, confirm } = confirmationThat();
     await confirm('kernel-bound');
     await clock.advance(29_999);
@@ -97,7 +97,7 @@ describe('confirmation', () => {
     assert.equal(api.reads, 4);
   });
 
-  it('tells how long ago it was that the API server confirmed a pod at its present address, and does not ask for that', async () => {
+  it('confirmation tells how long ago it was that the API server confirmed a pod at its present address, and does not ask for that', async () => {
     const { clock, api, pod, confirm, confirmation } = confirmationThat();
     assert.equal(confirmation.confirmedAgoMs(pod), undefined);
     await confirm('kernel-bound');
@@ -107,7 +107,7 @@ describe('confirmation', () => {
     assert.equal(api.reads, 1);
   });
 
-  it('asks again after the pod got another address, and after it was refused', async () => {
+  it('confirmation asks again after the pod got another address, and after it was refused', async () => {
     const { api, pod, confirm } = confirmationThat();
     await confirm('kernel-bound');
     const moved = { ...pod, addresses: ['192.0.2.9'] };
@@ -120,7 +120,7 @@ describe('confirmation', () => {
     assert.equal(api.reads, 4);
   });
 
-  it('forgets a pod that has gone, also one that went while it was asked about', async () => {
+  it('confirmation forgets a pod that has gone, also one that went while it was asked about', async () => {
     const { api, pods, pod, confirm } = confirmationThat();
     await confirm('kernel-bound');
     pods.remove(pod.uid);
@@ -139,14 +139,14 @@ describe('confirmation', () => {
     ['read-or-refuse', 0, { kind: 'unsure' }],
   ];
   for (const [how, viewAgeMs, expected] of ages) {
-    it(`asked ${how}, without the API server and by a view of ${viewAgeMs} ms, says ${JSON.stringify(expected)}`, async () => {
+    it(`confirmation asked ${how}, without the API server and by a view of ${viewAgeMs} ms, says ${JSON.stringify(expected)}`, async () => {
       const { api, confirm } = confirmationThat(() => AWAY);
       api.viewAgeMs = viewAgeMs;
       assert.deepEqual(await confirm(how), expected);
     });
   }
 
-  it('continues with what was confirmed while the API server is away, where the kernel holds it', async () => {
+  it('confirmation continues with what was confirmed while the API server is away, where the kernel holds it', async () => {
     const { clock, api, confirm } = confirmationThat();
     await confirm('read');
     api.says = () => AWAY;
@@ -156,7 +156,7 @@ describe('confirmation', () => {
     assert.deepEqual(await confirm('read-unless-recent'), { kind: 'unsure' });
   });
 
-  it('asks the API server twice for a crowd, and answers nobody by what was read before the question', async () => {
+  it('confirmation asks the API server twice for a crowd, and answers nobody by what was read before the question', async () => {
     const { clock, api, confirm } = confirmationThat();
     api.tookMs = 100;
     const first = confirm('read');
@@ -170,7 +170,7 @@ describe('confirmation', () => {
     assert.equal(api.reads, 2);
   });
 
-  it('is late for who cannot wait, whatever the watch says, and continues for the others', async () => {
+  it('confirmation is late for who cannot wait, whatever the watch says, and continues for the others', async () => {
     const { clock, api, pod, confirm } = confirmationThat();
     api.tookMs = 100;
     const impatient = new AbortController();
@@ -182,7 +182,7 @@ describe('confirmation', () => {
     assert.deepEqual(await staying, HOLDS);
   });
 
-  it('waits half a second for an API server that does not answer', async () => {
+  it('confirmation waits half a second for an API server that does not answer', async () => {
     const { clock, api, confirm } = confirmationThat();
     api.hangs = true;
     api.viewAgeMs = 30_000;

@@ -142,7 +142,7 @@ const SECOND = podRecord({ uid: 'uid-2', name: 'pod-2', addresses: ['192.0.2.2']
 const THIRD = podRecord({ uid: 'uid-3', name: 'pod-3', addresses: ['192.0.2.3'] });
 
 describe('the feed of a node', () => {
-  it('says the whole set, then that it was, then how the watch is', async () => {
+  it('the feed of a node says the whole set, then that it was, then how the watch is', async () => {
     const node = feedThat(
       podRecord(),
       podRecord({ uid: 'elsewhere', name: 'a', addresses: ['192.0.2.9'], nodeName: OTHER_NODE }),
@@ -159,7 +159,7 @@ describe('the feed of a node', () => {
     node.gone.abort();
   });
 
-  it('sends credentials once for all pods that share them', async () => {
+  it('the feed of a node sends credentials once for all pods that share them', async () => {
     const node = feedThat(podRecord(), SECOND);
     await node.issue('reader');
     await node.start();
@@ -170,7 +170,7 @@ describe('the feed of a node', () => {
     node.gone.abort();
   });
 
-  it('tells of a pod at once, and of its credentials as soon as there are some', async () => {
+  it('the feed of a node tells of a pod at once, and of its credentials as soon as there are some', async () => {
     const node = feedThat();
     await node.start();
     node.pods.upsert(podRecord());
@@ -184,7 +184,7 @@ describe('the feed of a node', () => {
     node.gone.abort();
   });
 
-  it('tells the identity of a pod before it has credentials, so that the agent keeps those of another replica', async () => {
+  it('the feed of a node tells the identity of a pod before it has credentials, so that the agent keeps those of another replica', async () => {
     const before = feedThat(podRecord(), SECOND, { ...THIRD, role: 'writer' });
     await before.issue('reader');
     await before.issue('writer');
@@ -206,7 +206,7 @@ describe('the feed of a node', () => {
     fresh.gone.abort();
   });
 
-  it('gives an identity the name that every other version of the server gives it, without what it is made of', async () => {
+  it('the feed of a node gives an identity the name that every other version of the server gives it, without what it is made of', async () => {
     const node = feedThat(podRecord({ role: 'arn:aws:iam::1:role/reader', externalId: 'half-a-secret' }));
     await node.start();
     const [binding] = node.sent;
@@ -225,7 +225,7 @@ describe('the feed of a node', () => {
     ],
   ];
   for (const [what, happens] of ends) {
-    it(`takes a pod back that ${what}`, async () => {
+    it(`the feed of a node takes a pod back that ${what}`, async () => {
       const node = feedThat(podRecord());
       await node.issue('reader');
       await node.start();
@@ -238,7 +238,7 @@ describe('the feed of a node', () => {
     });
   }
 
-  it('follows an annotation, and gives what the pod had before no more', async () => {
+  it('the feed of a node follows an annotation, and gives what the pod had before no more', async () => {
     const node = feedThat(podRecord());
     await node.issue('reader');
     await node.start();
@@ -256,7 +256,7 @@ describe('the feed of a node', () => {
     node.gone.abort();
   });
 
-  it('follows what namespaces permit, for their own pods alone', async () => {
+  it('the feed of a node follows what namespaces permit, for their own pods alone', async () => {
     const node = feedThat(podRecord(), { ...SECOND, namespace: 'other' });
     await node.issue('reader');
     await node.start();
@@ -269,7 +269,7 @@ describe('the feed of a node', () => {
     node.gone.abort();
   });
 
-  it('holds its own pod, whatever pods of other nodes claim its address, also while its own is being deleted', async () => {
+  it('the feed of a node holds its own pod, whatever pods of other nodes claim its address, also while its own is being deleted', async () => {
     const node = feedThat(podRecord(), podRecord({ uid: 'rival', name: 'rival', nodeName: OTHER_NODE }));
     await node.issue('reader');
     await node.start();
@@ -285,7 +285,7 @@ describe('the feed of a node', () => {
     node.gone.abort();
   });
 
-  it('of two pods of its own with one address holds none, or the one that stays', async () => {
+  it('the feed of a node of two pods of its own with one address holds none, or the one that stays', async () => {
     const node = feedThat(podRecord(), podRecord({ uid: 'twin', name: 'twin', terminating: true }));
     await node.issue('reader');
     await node.start();
@@ -296,7 +296,7 @@ describe('the feed of a node', () => {
     node.gone.abort();
   });
 
-  it('sends a slow agent the newest state and no history', async () => {
+  it('the feed of a node sends a slow agent the newest state and no history', async () => {
     const node = feedThat(podRecord(), SECOND);
     await node.issue('reader');
     await node.start();
@@ -321,7 +321,7 @@ describe('the feed of a node', () => {
     node.gone.abort();
   });
 
-  it('looks at a pod again after the agent has taken its time over the credentials', async () => {
+  it('the feed of a node looks at a pod again after the agent has taken its time over the credentials', async () => {
     const happenings: readonly ((node: ReturnType<typeof feedThat>) => unknown)[] = [
       (node) => node.pods.remove('uid-1'),
       (node) => node.pods.upsert(podRecord({ role: '', resourceVersion: '2' })),
@@ -346,7 +346,7 @@ describe('the feed of a node', () => {
     }
   });
 
-  it('does not lose the renewal that comes while the agent reads the credentials before', async () => {
+  it('the feed of a node does not lose the renewal that comes while the agent reads the credentials before', async () => {
     const node = feedThat();
     await node.issue('reader');
     await node.start();
@@ -361,7 +361,7 @@ describe('the feed of a node', () => {
     node.gone.abort();
   });
 
-  it('says nothing of credentials that have run out, and sends the next', async () => {
+  it('the feed of a node says nothing of credentials that have run out, and sends the next', async () => {
     const node = feedThat(podRecord());
     await node.issue('reader');
     await node.start();
@@ -375,7 +375,7 @@ describe('the feed of a node', () => {
     node.gone.abort();
   });
 
-  it('can be looked at: what it has told of a pod, and what waits for the agent to read on', async () => {
+  it('the feed of a node can be looked at: what it has told of a pod, and what waits for the agent to read on', async () => {
     const node = feedThat(podRecord(), { ...SECOND, role: '' });
     const key = identityKey({ roleArn: 'reader', sessionName: 'kiam', externalId: '' });
     assert.deepEqual([node.told('uid-1').isSynced, node.told('uid-1').identityKey], [false, undefined]);
@@ -412,7 +412,7 @@ describe('the feed of a node', () => {
     node.gone.abort();
   });
 
-  it('is heard every two seconds', async () => {
+  it('the feed of a node is heard every two seconds', async () => {
     const node = feedThat();
     await node.start();
     node.news();
@@ -424,7 +424,7 @@ describe('the feed of a node', () => {
     node.gone.abort();
   });
 
-  it('sends the agent on before its time is up, and when the server stops', async () => {
+  it('the feed of a node sends the agent on before its time is up, and when the server stops', async () => {
     for (const stops of [true, false]) {
       const node = feedThat(podRecord());
       const { running } = await node.start();
@@ -437,7 +437,7 @@ describe('the feed of a node', () => {
     }
   });
 
-  it('ends with the agent, in a wait for it as well', async () => {
+  it('the feed of a node ends with the agent, in a wait for it as well', async () => {
     for (const isSlow of [true, false]) {
       const node = feedThat(podRecord(), SECOND);
       node.reader.isSlow = isSlow;
@@ -449,7 +449,7 @@ describe('the feed of a node', () => {
     }
   });
 
-  it('waits for its turn to tell the whole set, and the agent hears meanwhile that the stream lives', async () => {
+  it('the feed of a node waits for its turn to tell the whole set, and the agent hears meanwhile that the stream lives', async () => {
     const wholeSets = createSlots(1);
     let endOther = (): void => {};
     void wholeSets.run(() => new Promise<void>((resolve) => (endOther = resolve)));
@@ -465,7 +465,7 @@ describe('the feed of a node', () => {
     node.gone.abort();
   });
 
-  it('gives its turn on when its agent reads slowly, goes, or has been told', async () => {
+  it('the feed of a node gives its turn on when its agent reads slowly, goes, or has been told', async () => {
     for (const { isSlow, leaves, afterMs } of [
       { isSlow: true, leaves: false, afterMs: 500 },
       { isSlow: true, leaves: true, afterMs: 0 },
@@ -490,7 +490,7 @@ describe('the feed of a node', () => {
     }
   });
 
-  it('wants no turn any more when its agent goes or the server stops while it waits', async () => {
+  it('the feed of a node wants no turn any more when its agent goes or the server stops while it waits', async () => {
     for (const end of ['gone', 'closing'] as const) {
       const wholeSets = createSlots(1);
       void wholeSets.run(() => new Promise<void>(() => {}));
@@ -502,7 +502,7 @@ describe('the feed of a node', () => {
     }
   });
 
-  it('tells of many pods in portions, and leaves the event loop to others in between', async () => {
+  it('the feed of a node tells of many pods in portions, and leaves the event loop to others in between', async () => {
     const many = Array.from({ length: 1000 }, (_, index) =>
       podRecord({ uid: `uid-${index}`, name: `pod-${index}`, addresses: [`192.0.${index >> 8}.${index & 255}`] }),
     );

@@ -23,13 +23,13 @@ function indexThat() {
 }
 
 describe('the index of nodes', () => {
-  it('knows the pods that were there before it', () => {
+  it('the index of nodes knows the pods that were there before it', () => {
     const { index } = indexThat();
     assert.deepEqual([...index.podsOn(called(NODE_1))], ['uid-1']);
     assert.deepEqual([index.isNode(ADDRESS_1), index.isNode('198.51.100.2'), index.isNode('')], [true, false, false]);
   });
 
-  it('follows a pod from node to node and to its end, and tells both', () => {
+  it('the index of nodes follows a pod from node to node and to its end, and tells both', () => {
     const { pods, index, told } = indexThat();
     pods.upsert(podRecord({ nodeName: NODE_2, resourceVersion: '2' }));
     assert.deepEqual([[...index.podsOn(called(NODE_1))], [...index.podsOn(called(NODE_2))]], [[], ['uid-1']]);
@@ -38,7 +38,7 @@ describe('the index of nodes', () => {
     assert.deepEqual([index.isNode(ADDRESS_1), [...index.podsOn(called(NODE_2))]], [false, []]);
   });
 
-  it('takes a pod without a node for nobody’s', () => {
+  it('the index of nodes takes a pod without a node for nobody’s', () => {
     const { pods, index } = indexThat();
     pods.upsert(podRecord({ uid: 'uid-2', name: 'pod-2', nodeName: '', hostIps: [], addresses: [] }));
     assert.equal(index.isNode(''), false);
@@ -46,7 +46,7 @@ describe('the index of nodes', () => {
     assert.deepEqual([...index.podsOn(called(NODE_2))], ['uid-2']);
   });
 
-  it('knows a node by each of its addresses, and a pod there by none of its former ones', () => {
+  it('the index of nodes knows a node by each of its addresses, and a pod there by none of its former ones', () => {
     const { pods, index } = indexThat();
     pods.upsert(podRecord({ hostIps: [ADDRESS_1, '2001:db8::a'], resourceVersion: '2' }));
     assert.deepEqual([...index.podsOn(at('2001:db8::a'))], ['uid-1']);
@@ -55,7 +55,7 @@ describe('the index of nodes', () => {
     assert.deepEqual([...index.podsOn(called(ADDRESS_1))], [], 'an address is no name');
   });
 
-  it('tells a node of a claim to an address of its pods that is made or given up there, and of none elsewhere', () => {
+  it('the index of nodes tells a node of a claim to an address of its pods that is made or given up there, and of none elsewhere', () => {
     const { pods, told } = indexThat();
     for (const nodeName of [NODE_1, NODE_2]) {
       const rival = podRecord({ uid: `rival-${nodeName}`, name: `rival-${nodeName}`, nodeName });
@@ -73,7 +73,7 @@ describe('the index of nodes', () => {
     }
   });
 
-  it('tells nobody who has ended, and leaves the others their part', () => {
+  it('the index of nodes tells nobody who has ended, and leaves the others their part', () => {
     const { pods, index, told, ends } = indexThat();
     const other: string[] = [];
     index.subscribe(called(NODE_1), (uid) => other.push(uid));

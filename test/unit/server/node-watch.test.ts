@@ -83,12 +83,12 @@ function podsIn(sent: readonly NodeUpdate[]): readonly string[] {
 }
 
 describe('the watch of a node', () => {
-  it('tells of the node that is proven, whatever the agent says of itself', async () => {
+  it('the watch of a node tells of the node that is proven, whatever the agent says of itself', async () => {
     const { sent } = await watchThat().open({ kind: 'node', node: THERE });
     assert.deepEqual(podsIn(sent), ['there']);
   });
 
-  it('is known under the node that is proven for as long as it is open', async () => {
+  it('the watch of a node is known under the node that is proven for as long as it is open', async () => {
     const { open, streamsOf, closing } = watchThat();
     const stream = await open({ kind: 'node', node: THERE });
     assert.deepEqual([streamsOf('node-1'), streamsOf('node-2')], [0, 1]);
@@ -102,13 +102,13 @@ describe('the watch of a node', () => {
     ['refused', 'unproven'],
     ['unknown', 'unknown'],
   ] as const) {
-    it(`tells an agent nothing whose scope is ${kind}`, async () => {
+    it(`the watch of a node tells an agent nothing whose scope is ${kind}`, async () => {
       const { end, sent } = await watchThat().open({ kind });
       assert.deepEqual([end, sent], [expected, []]);
     });
   }
 
-  it('is open twice for a node: of three the oldest gives way', async () => {
+  it('the watch of a node is open twice for a node: of three the oldest gives way', async () => {
     const { open, streamsOf } = watchThat();
     const streams = [];
     for (let count = 0; count < 4; count += 1) streams.push(await open({ kind: 'node', node: HERE }));
@@ -121,7 +121,7 @@ describe('the watch of a node', () => {
     assert.deepEqual([streamsOf('node-1'), streamsOf('node-2')], [2, 1]);
   });
 
-  it('leaves its place when it ends', async () => {
+  it('the watch of a node leaves its place when it ends', async () => {
     const { open } = watchThat();
     const first = await open({ kind: 'node', node: HERE });
     for (let count = 0; count < 10; count += 1) {
@@ -132,7 +132,7 @@ describe('the watch of a node', () => {
     assert.equal(first.hasGivenWay, false);
   });
 
-  it('ends as planned when the agent’s pod is deleted, and continues when others are', async () => {
+  it('the watch of a node ends as planned when the agent’s pod is deleted, and continues when others are', async () => {
     const { pods, clock, open } = watchThat();
     const stream = await open({ kind: 'node', node: HERE, agentUid: 'agent' });
     pods.remove('here');
@@ -145,7 +145,7 @@ describe('the watch of a node', () => {
     assert.ok(stream.sent.at(-1)?.moved);
   });
 
-  it('does not begin for an agent whose pod has gone meanwhile', async () => {
+  it('the watch of a node does not begin for an agent whose pod has gone meanwhile', async () => {
     const stream = await watchThat().open({ kind: 'node', node: HERE, agentUid: 'gone' });
     assert.equal(stream.end, 'ended');
   });
@@ -156,7 +156,7 @@ describe('the watch of a node', () => {
     ['is refused', { kind: 'refused' }, 'ended'],
     ['proves another node', { kind: 'node', node: THERE, agentUid: 'agent' }, 'ended'],
   ] as const) {
-    it(`asks again every minute who the agent is; one that ${what}: ${expected}`, async () => {
+    it(`the watch of a node asks again every minute who the agent is; one that ${what}: ${expected}`, async () => {
       const { clock, world, open } = watchThat();
       const stream = await open({ kind: 'node', node: HERE, agentUid: 'agent' });
       world.scope = scope;
@@ -168,7 +168,7 @@ describe('the watch of a node', () => {
     });
   }
 
-  it('asks nobody any more when it has ended', async () => {
+  it('the watch of a node asks nobody any more when it has ended', async () => {
     const { clock, world, open } = watchThat();
     const stream = await open({ kind: 'node', node: HERE, agentUid: 'agent' });
     stream.gone.abort();

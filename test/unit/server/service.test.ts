@@ -132,7 +132,7 @@ function credentialsOf(identity: Identity): Credentials {
 }
 
 describe('GetPodRole', () => {
-  it('answers the role exactly as annotated', async () => {
+  it('GetPodRole answers the role exactly as annotated', async () => {
     const server = world();
     server.put(podRecord({ role: '/team-a/app' }));
     assert.deepEqual(await server.role('192.0.2.1'), {
@@ -145,7 +145,7 @@ describe('GetPodRole', () => {
     });
   });
 
-  it('waits for a pod that is not known yet, and answers as soon as it is', async () => {
+  it('GetPodRole waits for a pod that is not known yet, and answers as soon as it is', async () => {
     const server = world();
     const asking = server.role('192.0.2.1');
     await server.clock.advance(500);
@@ -157,7 +157,7 @@ describe('GetPodRole', () => {
     assert.equal(server.clock.monotonic(), 500);
   });
 
-  it('answers at once for a caller with little or no time left that asks for an unknown pod', async () => {
+  it('GetPodRole answers at once for a caller with little or no time left that asks for an unknown pod', async () => {
     const asked = world();
     for (const remainingMs of [50, 1, 0, -5]) {
       const outcome = await asked.credentials('192.0.2.9', 'reader', remainingMs);
@@ -165,14 +165,14 @@ describe('GetPodRole', () => {
     }
   });
 
-  it('gives up a little before its caller does', async () => {
+  it('GetPodRole gives up a little before its caller does', async () => {
     const server = world();
     const asking = server.role('192.0.2.1');
     await server.clock.advance(850);
     assert.deepEqual(await asking, failed('pod-not-found', 'pod not found'));
   });
 
-  it('refuses an address that two pods claim, and what is no address', async () => {
+  it('GetPodRole refuses an address that two pods claim, and what is no address', async () => {
     const server = world();
     server.put(podRecord(), podRecord({ uid: 'uid-2', name: 'pod-2' }));
     assert.deepEqual(await server.role('192.0.2.1'), failed('multiple-pods', 'multiple running pods found'));
@@ -181,7 +181,7 @@ describe('GetPodRole', () => {
 });
 
 describe('GetPodCredentials', () => {
-  it('answers credentials in the form of the metadata API', async () => {
+  it('GetPodCredentials answers credentials in the form of the metadata API', async () => {
     const server = world();
     server.put(podRecord({ sessionName: 'mine', externalId: 'ext-42' }));
     const answer = await server.credentials('192.0.2.1', 'reader');
@@ -203,14 +203,14 @@ describe('GetPodCredentials', () => {
     assert.deepEqual(server.asked, [{ roleArn: `${BASE}reader`, sessionName: 'mine', externalId: 'ext-42' }]);
   });
 
-  it('uses the session name of the server where the pod annotates none', async () => {
+  it('GetPodCredentials uses the session name of the server where the pod annotates none', async () => {
     const server = world();
     server.put(podRecord());
     await server.credentials('192.0.2.1', 'reader');
     assert.equal(server.asked[0]?.sessionName, 'kiam');
   });
 
-  it('refuses by policy without asking STS, and says so in log and Event but not to the caller', async () => {
+  it('GetPodCredentials refuses by policy without asking STS, and says so in log and Event but not to the caller', async () => {
     const server = world();
     server.put(podRecord());
     assert.deepEqual(
@@ -225,7 +225,7 @@ describe('GetPodCredentials', () => {
     assert.equal(denial?.fields['pod.iam.requestedRole'], 'writer');
   });
 
-  it('answers a pod without a role at once', async () => {
+  it('GetPodCredentials answers a pod without a role at once', async () => {
     const server = world();
     server.put(podRecord({ role: '' }));
     assert.deepEqual(
@@ -234,7 +234,7 @@ describe('GetPodCredentials', () => {
     );
   });
 
-  it('passes a failure of STS on, and its text to the Event alone', async () => {
+  it('GetPodCredentials passes a failure of STS on, and its text to the Event alone', async () => {
     const server = world();
     server.put(podRecord());
     server.answerBy(() =>
@@ -266,7 +266,7 @@ describe('GetPodCredentials', () => {
     ],
     ['its namespace has gone', (server) => server.namespaces.delete('default')],
   ] as const satisfies readonly (readonly [string, (server: ReturnType<typeof world>) => void])[]) {
-    it(`refuses when, while STS was asked, ${what}`, async () => {
+    it(`GetPodCredentials refuses when, while STS was asked, ${what}`, async () => {
       const server = world();
       server.put(podRecord());
       server.answerBy((identity) => {
@@ -326,14 +326,14 @@ describe('what the watch says of an address is made sure of', () => {
 });
 
 describe('an agent that is held to its node', () => {
-  it('gets the pods of that node', async () => {
+  it('an agent that is held to its node gets the pods of that node', async () => {
     const server = world();
     server.put(podRecord({ nodeName: 'node-1' }));
     server.holdAgentTo({ kind: 'node', node: { by: 'name', name: 'node-1' } });
     assert.ok((await server.credentials('192.0.2.1', 'reader')).ok);
   });
 
-  it('gets for a pod of another node what it gets for none, and as late', async () => {
+  it('an agent that is held to its node gets for a pod of another node what it gets for none, and as late', async () => {
     const server = world();
     server.put(podRecord({ nodeName: 'node-2' }));
     server.holdAgentTo({ kind: 'node', node: { by: 'name', name: 'node-1' } });
@@ -354,7 +354,7 @@ describe('an agent that is held to its node', () => {
     assert.deepEqual(server.asked, []);
   });
 
-  it('is not told that two pods of other nodes share an address', async () => {
+  it('an agent that is held to its node is not told that two pods of other nodes share an address', async () => {
     const server = world();
     server.put(podRecord({ nodeName: 'node-2' }), podRecord({ uid: 'uid-2', name: 'pod-2', nodeName: 'node-3' }));
     server.holdAgentTo({ kind: 'node', node: { by: 'name', name: 'node-1' } });
@@ -365,7 +365,7 @@ describe('an agent that is held to its node', () => {
     assert.ok((await server.credentials('192.0.2.1', 'reader')).ok, 'of its own node there is one');
   });
 
-  it('gets nothing when it is refused', async () => {
+  it('an agent that is held to its node gets nothing when it is refused', async () => {
     const server = world();
     server.put(podRecord());
     server.holdAgentTo({ kind: 'refused' });
@@ -375,7 +375,7 @@ describe('an agent that is held to its node', () => {
 });
 
 describe('a namespace whose expression Kiam would have read otherwise', () => {
-  it('is warned about once, and only where that makes the difference', async () => {
+  it('a namespace whose expression Kiam would have read otherwise is warned about once, and only where that makes the difference', async () => {
     const server = world();
     server.put(podRecord({ role: 'reader-admin' }));
     const warned = () =>

@@ -62,7 +62,7 @@ describe('the interface of a routed address', () => {
     return createEvidenceReader(kernelOf(files, inodes), new ManualClock())('198.18.1.2');
   };
 
-  it('is evidence where it is one end of a pair, by name, index and inode', () => {
+  it('the interface of a routed address is evidence where it is one end of a pair, by name, index and inode', () => {
     assert.deepEqual(keyOf({}), { kind: 'interface', key: 'veth1 7 5' });
     assert.deepEqual(keyOf({ uevent: 'DEVTYPE=netkit\n' }), { kind: 'interface', key: 'veth1 7 5' });
     assert.notDeepEqual(keyOf({}, 6n), keyOf({}, 5n));
@@ -75,10 +75,11 @@ describe('the interface of a routed address', () => {
     ['an uplink or a tap', { iflink: 7 }],
     ['of a pair whose other end is gone', { iflink: 0 }],
   ] as const) {
-    it(`is none where it is ${what}`, () => assert.equal(keyOf(changed).kind, 'none'));
+    it(`the interface of a routed address is none where it is ${what}`, () =>
+      assert.equal(keyOf(changed).kind, 'none'));
   }
 
-  it('is none where sysfs does not know it', () => {
+  it('the interface of a routed address is none where sysfs does not know it', () => {
     const files = new Map([['/proc/net/route', table(route('veth1', '198.18.1.2', 32))]]);
     assert.equal(createEvidenceReader(kernelOf(files, new Map()), new ManualClock())('198.18.1.2').kind, 'none');
   });
@@ -103,10 +104,10 @@ describe('the route of an IPv4 address', () => {
     ['a bridge', '198.18.3.9', { device: 'kbr0', isPrivate: false }],
     ['a gateway only', '198.18.9.9', undefined],
   ] as const) {
-    it(`by ${what}`, () => assert.deepEqual(readRoutes4(routed)(address), expected));
+    it(`the route of an IPv4 address by ${what}`, () => assert.deepEqual(readRoutes4(routed)(address), expected));
   }
 
-  it('is not guessed where two are equally good, or the route is down or a refusal', () => {
+  it('the route of an IPv4 address is not guessed where two are equally good, or the route is down or a refusal', () => {
     assert.equal(
       readRoutes4(table(route('a', '198.18.1.2', 32), route('b', '198.18.1.2', 32)))('198.18.1.2'),
       undefined,
@@ -171,7 +172,7 @@ describe('the routes of a node that has thousands', () => {
     return { clock, files, looks: () => looks, key: () => JSON.stringify(read(ADDRESS)) };
   }
 
-  it('are read once a second, whatever connects', async () => {
+  it('the routes of a node that has thousands are read once a second, whatever connects', async () => {
     const { clock, looks, key } = node();
     const first = key();
     assert.match(first, /veth1 7 5/);
@@ -182,7 +183,7 @@ describe('the routes of a node that has thousands', () => {
     assert.equal(looks(), 2);
   });
 
-  it('are no evidence in between where the neighbour is elsewhere, in two places or nowhere', async () => {
+  it('the routes of a node that has thousands are no evidence in between where the neighbour is elsewhere, in two places or nowhere', async () => {
     for (const devices of [['veth2'], ['veth1', 'veth2'], []]) {
       const { clock, files, key } = node();
       const first = key();
@@ -196,14 +197,14 @@ describe('the routes of a node that has thousands', () => {
     }
   });
 
-  it('are read for each connection where they are few', () => {
+  it('the routes of a node that has thousands are read for each connection where they are few', () => {
     const { files, looks, key } = node();
     files.set('/proc/net/route', table(route('veth1', ADDRESS, 32)));
     for (let count = 0; count < 10; count += 1) key();
     assert.equal(looks(), 10);
   });
 
-  it('are not read at all for IPv6', () => {
+  it('the routes of a node that has thousands are not read at all for IPv6', () => {
     const line = `fd000198001800010000000000000002 80 ${'0'.repeat(32)} 00 ${'0'.repeat(32)} 00000400 00000001 00000000 00000001 veth1`;
     for (const [count, kind] of [
       ['0200', 'interface'],
@@ -223,7 +224,7 @@ describe('the route of an IPv6 address', () => {
     `${destination} ${length} ${'0'.repeat(32)} 00 ${gateway} 00000400 00000001 00000000 ${flags} ${device.padStart(8)}`;
   const POD = 'fd000198001800010000000000000002';
 
-  it('is its own interface, local and multicast entries of the same device apart', () => {
+  it('the route of an IPv6 address is its own interface, local and multicast entries of the same device apart', () => {
     const text = [
       line(POD, '80', '00000001', 'veth1'),
       line('fe800000000000000000000000000000', '40', '00000001', 'veth1'),
@@ -234,7 +235,7 @@ describe('the route of an IPv6 address', () => {
     assert.equal(findHostRoute6(text, 'fd00:198:18:1::3'), undefined);
   });
 
-  it('is no evidence where the device has two, or a gateway is in between', () => {
+  it('the route of an IPv6 address is no evidence where the device has two, or a gateway is in between', () => {
     const other = POD.replace(/2$/, '3');
     const two = [line(POD, '80', '00000001', 'wg0'), line(other, '80', '00000001', 'wg0')].join('\n');
     assert.deepEqual(findHostRoute6(two, 'fd00:198:18:1::2'), { device: 'wg0', isPrivate: false });
@@ -253,7 +254,7 @@ describe('the neighbour on a bridge', () => {
   const macOf = (bridge: string, address: string): string | undefined =>
     neighboursOf(arp, address).find(({ device }) => device === bridge)?.mac;
 
-  it('is told where the kernel has made sure of it, on that bridge', () => {
+  it('the neighbour on a bridge is told where the kernel has made sure of it, on that bridge', () => {
     assert.equal(macOf('kbr0', '198.18.3.9'), '0a:58:c6:12:03:09');
     for (const address of ['198.18.3.90', '198.18.3.91', '198.18.3.1', '198.18.3']) {
       assert.equal(macOf('kbr0', address), undefined, address);
@@ -270,7 +271,7 @@ describe('the neighbour on a bridge', () => {
   };
   const MAC = '0a:58:c6:12:03:09';
 
-  it('has a port where nobody else was learned', () => {
+  it('the neighbour on a bridge has a port where nobody else was learned', () => {
     const own = entry('aa:aa:aa:aa:aa:aa', 300, true);
     const other = 'bb:bb:bb:bb:bb:bb';
     const alone = portOf(Buffer.concat([own, entry(MAC, 300), entry(other, 2)]), MAC);
@@ -280,7 +281,7 @@ describe('the neighbour on a bridge', () => {
     assert.equal(portOf(entry('bb:bb:bb:bb:bb:bb', 3), MAC), undefined);
   });
 
-  it('changes when another interface has come behind the same port number', () => {
+  it('the neighbour on a bridge changes when another interface has come behind the same port number', () => {
     const files = new Map<string, string | Buffer>([
       ['/proc/net/route', table(route('kbr0', '198.18.3.0', 24, '0001'))],
       ['/proc/net/arp', arp],

@@ -47,7 +47,7 @@ function sourceOf(readEvidence: (address: string) => Client['evidence']) {
 const reader = (uid: string) => succeeded({ role: 'reader', uid, roleArn: '', viewAgeMs: 0 });
 
 describe('a crowd that asks the same', () => {
-  it('is one question', async () => {
+  it('a crowd that asks the same is one question', async () => {
     const evidence = { kind: 'interface', key: 'veth1 7' } as const;
     const { source, answers } = sourceOf(() => evidence);
     const asking = Array.from({ length: 1000 }, () =>
@@ -59,7 +59,7 @@ describe('a crowd that asks the same', () => {
     assert.ok((await Promise.all(asking)).every(({ ok }) => ok));
   });
 
-  it('is not the same once the address has other evidence: the next pod never joins the former one’s question', async () => {
+  it('a crowd that asks the same is not the same once the address has other evidence: the next pod never joins the former one’s question', async () => {
     let key = 'veth1 7';
     const now = () => ({ kind: 'interface', key }) as const;
     const { source, answers } = sourceOf(now);
@@ -74,7 +74,7 @@ describe('a crowd that asks the same', () => {
     assert.deepEqual(await next, reader('uid-next'));
   });
 
-  it('asks again when the one that it joined ran out of time', async () => {
+  it('a crowd that asks the same asks again when the one that it joined ran out of time', async () => {
     const evidence = { kind: 'none', reason: 'a test' } as const;
     const { source, answers } = sourceOf(() => evidence);
     const first = source.podRole({ address: '192.0.2.1', evidence, acceptedMs: 0 }, PATIENT);

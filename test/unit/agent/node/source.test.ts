@@ -111,7 +111,7 @@ function nodeThat({ serveStaleMs = 30_000, evidence: first = 'if-7', lifeMs = 3_
 }
 
 describe('the memory of a node', () => {
-  it('answers nothing before the API server was asked about the pod, then everything', async () => {
+  it('the memory of a node answers nothing before the API server was asked about the pod, then everything', async () => {
     for (const evidence of ['if-7', '-']) {
       const node = nodeThat({ evidence });
       assert.equal(node.fromMemory(), undefined);
@@ -145,7 +145,7 @@ describe('the memory of a node', () => {
     });
   }
 
-  it('never answers for a pod whose role was denied or whose credentials have not come', async () => {
+  it('the memory of a node never answers for a pod whose role was denied or whose credentials have not come', async () => {
     for (const fields of [{ role_arn: '', identity: '' }, { identity: 'other' }]) {
       const node = nodeThat();
       await node.confirm();
@@ -156,7 +156,7 @@ describe('the memory of a node', () => {
     }
   });
 
-  it('serves nothing with less than a minute of life, whichever clock says so', async () => {
+  it('the memory of a node serves nothing with less than a minute of life, whichever clock says so', async () => {
     const node = nodeThat({ lifeMs: 100_000 });
     await node.confirm();
     await node.clock.advance(40_000);
@@ -169,7 +169,7 @@ describe('the memory of a node', () => {
     assert.equal(node.fromMemory(), undefined);
   });
 
-  it('asks for certainty when the kernel shows another interface', async () => {
+  it('the memory of a node asks for certainty when the kernel shows another interface', async () => {
     const node = nodeThat();
     await node.confirm();
     node.kernel.key = 'if-8';
@@ -179,7 +179,7 @@ describe('the memory of a node', () => {
     assert.deepEqual(node.asked, ['read', 'read-or-refuse']);
   });
 
-  it('answers no connection of the former pod by what is known of the next', async () => {
+  it('the memory of a node answers no connection of the former pod by what is known of the next', async () => {
     const node = nodeThat();
     const former = node.client();
     node.kernel.key = 'if-8';
@@ -188,7 +188,7 @@ describe('the memory of a node', () => {
     assert.ok(!(await node.source.podCredentials(former, 'reader', PATIENT)).ok);
   });
 
-  it('does not pass on the answer for another pod than the one that the address is held to', async () => {
+  it('the memory of a node does not pass on the answer for another pod than the one that the address is held to', async () => {
     const node = nodeThat();
     await node.confirm();
     node.server.answer = succeeded({ ...LISTED, uid: 'uid-2' });
@@ -197,7 +197,7 @@ describe('the memory of a node', () => {
     assert.equal(node.fromMemory(), undefined);
   });
 
-  it('passes on refusals as they are', async () => {
+  it('the memory of a node passes on refusals as they are', async () => {
     const node = nodeThat();
     node.server.answer = failed('forbidden', 'forbidden by policy');
     assert.deepEqual(await node.source.podCredentials(node.client(), 'reader', PATIENT), node.server.answer);
@@ -205,7 +205,7 @@ describe('the memory of a node', () => {
 });
 
 describe('the memory of a node without evidence', () => {
-  it('asks once for each connection, and again when that was long ago', async () => {
+  it('the memory of a node without evidence asks once for each connection, and again when that was long ago', async () => {
     const node = nodeThat({ evidence: '-' });
     await node.confirm();
     const kept = node.client();
@@ -224,7 +224,7 @@ describe('the memory of a node without evidence', () => {
     assert.deepEqual(node.asked, ['read', 'read', 'read']);
   });
 
-  it('keeps to the time that the server has told', async () => {
+  it('the memory of a node without evidence keeps to the time that the server has told', async () => {
     const node = nodeThat({ evidence: '-' });
     node.store.apply({ synced: { max_view_age_ms: 2000 } }, node.clock);
     node.store.apply(podUpdate(), node.clock);
@@ -301,7 +301,7 @@ describe('the memory of a node that has lost its server', () => {
     });
   }
 
-  it('answers from memory whoever has the address for certain, while STS is slow or fails for the server that is asked', async () => {
+  it('the memory of a node that has lost its server answers from memory whoever has the address for certain, while STS is slow or fails for the server that is asked', async () => {
     const node = nodeThat({ evidence: '-' });
     const failure = failed('sts-unavailable', 'AWS STS is not available');
     node.sts.failure = failure;
@@ -318,7 +318,7 @@ describe('the memory of a node that has lost its server', () => {
     ['another identity', {}, { identity: 'identity-2' }],
   ];
   for (const [what, holder, binding] of contradictions) {
-    it(`leaves it to the server, whatever STS does, when that tells of ${what}`, async () => {
+    it(`the memory of a node that has lost its server leaves it to the server, whatever STS does, when that tells of ${what}`, async () => {
       const node = nodeThat({ evidence: '-' });
       const failure = failed('sts-unavailable', 'AWS STS is not available');
       node.sts.failure = failure;
@@ -328,7 +328,7 @@ describe('the memory of a node that has lost its server', () => {
     });
   }
 
-  it('asks as patiently as ever for a pod that the kernel holds and whose credentials have not come', async () => {
+  it('the memory of a node that has lost its server asks as patiently as ever for a pod that the kernel holds and whose credentials have not come', async () => {
     const node = nodeThat();
     await node.confirm();
     node.store.apply(podUpdate({ identity: 'other' }), node.clock);
@@ -336,7 +336,7 @@ describe('the memory of a node that has lost its server', () => {
     assert.deepEqual(node.patience, [undefined, undefined]);
   });
 
-  it('answers a new connection without evidence after 200 ms while a silent server hangs, whatever else asks', async () => {
+  it('the memory of a node that has lost its server answers a new connection without evidence after 200 ms while a silent server hangs, whatever else asks', async () => {
     const node = nodeThat({ evidence: '-' });
     await node.confirm();
     node.hang();
@@ -359,7 +359,7 @@ describe('the memory of a node that has lost its server', () => {
     }
   });
 
-  it('answers a question that was asked just before the stream ended as soon as it has, though the next is heard in time', async () => {
+  it('the memory of a node that has lost its server answers a question that was asked just before the stream ended as soon as it has, though the next is heard in time', async () => {
     const node = nodeThat({ evidence: '-' });
     await node.confirm();
     node.server.answer = undefined;
@@ -370,7 +370,7 @@ describe('the memory of a node that has lost its server', () => {
     assert.ok((await asking).ok);
   });
 
-  it('waits for a server that hangs as for one that is slow as long as its stream is heard', async () => {
+  it('the memory of a node that has lost its server waits for a server that hangs as for one that is slow as long as its stream is heard', async () => {
     const node = nodeThat({ evidence: '-' });
     await node.confirm();
     node.server.answer = undefined;
@@ -380,7 +380,7 @@ describe('the memory of a node that has lost its server', () => {
     assert.equal(isAnswered, false);
   });
 
-  it('ends with the credentials, whatever the kernel shows', async () => {
+  it('the memory of a node that has lost its server ends with the credentials, whatever the kernel shows', async () => {
     const node = nodeThat();
     await node.confirm();
     node.loseStream();
@@ -390,7 +390,7 @@ describe('the memory of a node that has lost its server', () => {
     assert.equal(node.fromMemory(), undefined);
   });
 
-  it('knows of the credentials that it gives, from memory or from a server, in which account their role is', async () => {
+  it('the memory of a node that has lost its server knows of the credentials that it gives, from memory or from a server, in which account their role is', async () => {
     const { source } = nodeThat();
     const client: Client = { address: ADDRESS, evidence: { kind: 'interface', key: 'if-7' }, acceptedMs: 0 };
     const given = await source.podCredentials(client, 'reader', PATIENT);

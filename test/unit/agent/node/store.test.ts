@@ -27,7 +27,7 @@ function storeThat() {
 const HOUR_MS = 3_600_000;
 
 describe('the node store', () => {
-  it('finds a pod by each of its addresses, in canonical form', () => {
+  it('the node store finds a pod by each of its addresses, in canonical form', () => {
     const { store, hears, uidAt } = storeThat();
     hears(podUpdate({ addresses: ['192.0.2.1', '2001:DB8:0::1', 'no address'] }));
     assert.equal(uidAt('192.0.2.1'), 'uid-1');
@@ -36,7 +36,7 @@ describe('the node store', () => {
     assert.equal(store.size, 1);
   });
 
-  it('knows of which moment all that it holds is, unless two streams have told of it', async () => {
+  it('the node store knows of which moment all that it holds is, unless two streams have told of it', async () => {
     const { clock, store, hears } = storeThat();
     const beat = (viewAgeMs: number): NodeUpdate => ({ heartbeat: { silence_ms: 0, view_age_ms: viewAgeMs } });
     await clock.advance(10_000);
@@ -57,7 +57,7 @@ describe('the node store', () => {
     assert.equal(store.asOfMs, Number.NEGATIVE_INFINITY);
   });
 
-  it('finds nobody where two pods claim an address, and the one that is left', () => {
+  it('the node store finds nobody where two pods claim an address, and the one that is left', () => {
     const { hears, uidAt } = storeThat();
     hears(podUpdate(), podUpdate({ uid: 'uid-2' }));
     assert.equal(uidAt('192.0.2.1'), undefined);
@@ -65,7 +65,7 @@ describe('the node store', () => {
     assert.equal(uidAt('192.0.2.1'), 'uid-2');
   });
 
-  it('follows an address from one pod to another, in either order of the news', () => {
+  it('the node store follows an address from one pod to another, in either order of the news', () => {
     const { hears, uidAt } = storeThat();
     hears(podUpdate(), podUpdate({ uid: 'uid-2', addresses: ['192.0.2.2'] }));
     hears(podUpdate({ addresses: ['192.0.2.3'] }), podUpdate({ uid: 'uid-2', addresses: ['192.0.2.1'] }));
@@ -74,7 +74,7 @@ describe('the node store', () => {
     assert.deepEqual(['192.0.2.1', '192.0.2.3'].map(uidAt), ['uid-1', 'uid-1']);
   });
 
-  it('is the same after the same is said again', () => {
+  it('the node store is the same after the same is said again', () => {
     const { store, hears, uidAt, keyAt, gone } = storeThat();
     for (let time = 0; time < 3; time += 1) hears(credentialsUpdate('identity-1', HOUR_MS), podUpdate());
     assert.equal(uidAt('192.0.2.1'), 'uid-1');
@@ -85,7 +85,7 @@ describe('the node store', () => {
     assert.deepEqual(gone, ['uid-1']);
   });
 
-  it('keeps credentials while a pod has them, and drops them with the last', () => {
+  it('the node store keeps credentials while a pod has them, and drops them with the last', () => {
     const { store, hears, keyAt } = storeThat();
     hears(credentialsUpdate('shared', HOUR_MS), podUpdate({ identity: 'shared' }));
     hears(podUpdate({ uid: 'uid-2', addresses: ['192.0.2.2'], identity: 'shared' }), { gone: { uid: 'uid-1' } });
@@ -97,14 +97,14 @@ describe('the node store', () => {
     assert.equal(keyAt('192.0.2.2'), undefined);
   });
 
-  it('drops credentials that came for no pod', () => {
+  it('the node store drops credentials that came for no pod', () => {
     const { hears, keyAt } = storeThat();
     hears(credentialsUpdate('identity-1', HOUR_MS), HEARTBEAT, podUpdate({ identity: 'other' }));
     hears(podUpdate({ identity: 'identity-1' }));
     assert.equal(keyAt('192.0.2.1'), undefined);
   });
 
-  it('takes renewed credentials for all who have them', () => {
+  it('the node store takes renewed credentials for all who have them', () => {
     const { hears, keyAt } = storeThat();
     hears(credentialsUpdate('identity-1', HOUR_MS), podUpdate());
     hears(podUpdate({ uid: 'uid-2', addresses: ['192.0.2.2'] }));
@@ -112,7 +112,7 @@ describe('the node store', () => {
     assert.deepEqual(['192.0.2.1', '192.0.2.2'].map(keyAt), ['ASIA-renewed', 'ASIA-renewed']);
   });
 
-  it('serves what the last stream said until the next has said everything, then only that', () => {
+  it('the node store serves what the last stream said until the next has said everything, then only that', () => {
     const { store, hears, uidAt, keyAt, gone } = storeThat();
     store.begin();
     hears(credentialsUpdate('identity-1', HOUR_MS), podUpdate());
@@ -129,7 +129,7 @@ describe('the node store', () => {
     assert.equal(keyAt('192.0.2.3'), undefined);
   });
 
-  it('keeps what a stream said that broke before it had said everything', () => {
+  it('the node store keeps what a stream said that broke before it had said everything', () => {
     const { store, hears, uidAt } = storeThat();
     store.begin();
     hears(podUpdate(), SYNCED);
@@ -142,7 +142,7 @@ describe('the node store', () => {
     assert.deepEqual(['192.0.2.1', '192.0.2.2', '192.0.2.3'].map(uidAt), ['uid-1', undefined, 'uid-3']);
   });
 
-  it('forgets every pod when told to, and keeps living credentials for the next whole set alone', async () => {
+  it('the node store forgets every pod when told to, and keeps living credentials for the next whole set alone', async () => {
     const { clock, store, hears, gone, keyAt } = storeThat();
     const hear = (identity: string, lifeMs: number, address: string): void =>
       hears(
@@ -165,7 +165,7 @@ describe('the node store', () => {
     assert.equal(keyAt('192.0.2.3'), undefined, 'no pod of the whole set had it');
   });
 
-  it('keeps the credentials of a pod whose new server has none yet, until others come', () => {
+  it('the node store keeps the credentials of a pod whose new server has none yet, until others come', () => {
     const { store, hears, keyAt } = storeThat();
     store.begin();
     hears(credentialsUpdate('identity-1', HOUR_MS), podUpdate(), SYNCED);
@@ -204,7 +204,7 @@ describe('the node store', () => {
     });
   }
 
-  it('waits for the first credentials of an identity that it was told before', () => {
+  it('the node store waits for the first credentials of an identity that it was told before', () => {
     const { hears, keyAt } = storeThat();
     hears(podUpdate(), HEARTBEAT, podUpdate({ uid: 'uid-2', addresses: ['192.0.2.2'] }), SYNCED);
     assert.equal(keyAt('192.0.2.1'), undefined);
@@ -212,7 +212,7 @@ describe('the node store', () => {
     assert.equal(keyAt('192.0.2.2'), 'ASIA-identity-1');
   });
 
-  it('knows when credentials end by both clocks', async () => {
+  it('the node store knows when credentials end by both clocks', async () => {
     const { store, clock, hears } = storeThat();
     await clock.advance(5000);
     const expiresAtMs = clock.now() + HOUR_MS;

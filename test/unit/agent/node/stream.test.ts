@@ -62,7 +62,7 @@ function streamThat() {
 }
 
 describe('the stream of a node', () => {
-  it('is live from the mark that everything was said, for six seconds after each word', async () => {
+  it('the stream of a node is live from the mark that everything was said, for six seconds after each word', async () => {
     const node = streamThat();
     node.says(podUpdate());
     assert.equal(node.stream.isLive, false);
@@ -79,7 +79,7 @@ describe('the stream of a node', () => {
     node.stopping.abort();
   });
 
-  it('is heard for three seconds after each word, if its whole set has been told, and not while it is opened anew', async () => {
+  it('the stream of a node is heard for three seconds after each word, if its whole set has been told, and not while it is opened anew', async () => {
     const node = streamThat();
     node.says(podUpdate());
     assert.equal(node.stream.isHeard, false);
@@ -102,7 +102,7 @@ describe('the stream of a node', () => {
     node.stopping.abort();
   });
 
-  it('takes a stream that says nothing for lost, and opens another at once', async () => {
+  it('the stream of a node takes a stream that says nothing for lost, and opens another at once', async () => {
     for (const said of [[], [SYNCED]]) {
       const node = streamThat();
       node.says(...said);
@@ -113,7 +113,7 @@ describe('the stream of a node', () => {
     }
   });
 
-  it('keeps what it was told when the stream is lost, and counts the silence until the next whole set', async () => {
+  it('the stream of a node keeps what it was told when the stream is lost, and counts the silence until the next whole set', async () => {
     const node = streamThat();
     node.says(podUpdate(), SYNCED);
     await node.clock.advance(1000);
@@ -129,7 +129,7 @@ describe('the stream of a node', () => {
     node.stopping.abort();
   });
 
-  it('comes back at once whenever a stream is lost that has lasted', async () => {
+  it('the stream of a node comes back at once whenever a stream is lost that has lasted', async () => {
     const node = streamThat();
     for (let loss = 1; loss <= 3; loss += 1) {
       node.says(SYNCED);
@@ -144,7 +144,7 @@ describe('the stream of a node', () => {
     node.stopping.abort();
   });
 
-  it('waits 200 ms, 400 ms and so on while every stream is refused', async () => {
+  it('the stream of a node waits 200 ms, 400 ms and so on while every stream is refused', async () => {
     const node = streamThat();
     const waits: number[] = [];
     for (let attempt = 0; attempt < 9; attempt += 1) {
@@ -157,7 +157,7 @@ describe('the stream of a node', () => {
     node.stopping.abort();
   });
 
-  it('is not hurried by a server that says everything and breaks each time', async () => {
+  it('the stream of a node is not hurried by a server that says everything and breaks each time', async () => {
     const node = streamThat();
     for (let attempt = 0; attempt < 20; attempt += 1) {
       while (!node.isOpen()) await node.clock.advance(50);
@@ -168,7 +168,7 @@ describe('the stream of a node', () => {
     node.stopping.abort();
   });
 
-  it('opens another at once when the server ends it as planned, and is live all the time', async () => {
+  it('the stream of a node opens another at once when the server ends it as planned, and is live all the time', async () => {
     const node = streamThat();
     node.says(SYNCED);
     await node.live(6000);
@@ -185,7 +185,7 @@ describe('the stream of a node', () => {
     node.stopping.abort();
   });
 
-  it('does not run in circles before servers that all send it away', async () => {
+  it('the stream of a node does not run in circles before servers that all send it away', async () => {
     const node = streamThat();
     for (let attempt = 0; attempt < 20; attempt += 1) {
       while (!node.isOpen()) await node.clock.advance(50);
@@ -196,7 +196,7 @@ describe('the stream of a node', () => {
     node.stopping.abort();
   });
 
-  it('forgets everything before a server that has no stream, and asks again ever later up to a minute', async () => {
+  it('the stream of a node forgets everything before a server that has no stream, and asks again ever later up to a minute', async () => {
     const node = streamThat();
     node.says(podUpdate(), SYNCED);
     for (let attempt = 0; attempt < 9; attempt += 1) {
@@ -211,7 +211,7 @@ describe('the stream of a node', () => {
     node.stopping.abort();
   });
 
-  it('says once that the stream is lost, and once that it is back', async () => {
+  it('the stream of a node says once that the stream is lost, and once that it is back', async () => {
     const node = streamThat();
     node.says(SYNCED);
     for (let attempt = 0; attempt < 4; attempt += 1) {
@@ -230,7 +230,7 @@ describe('the stream of a node', () => {
     node.stopping.abort();
   });
 
-  it('ends when told to, in a stream as in a wait', async () => {
+  it('the stream of a node ends when told to, in a stream as in a wait', async () => {
     const streaming = streamThat();
     streaming.stopping.abort();
     await streaming.running;

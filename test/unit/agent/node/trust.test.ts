@@ -55,7 +55,7 @@ describe('trust', () => {
     ['-', '-', 30_000, undefined, 'read'],
   ] as const;
   for (const [before, now, afterMs, tie, check] of cases) {
-    it(`confirmed with ${before}, ${afterMs} ms later with ${now}: tied by ${tie ?? 'nothing'}, asks for ${check}`, async () => {
+    it(`trust confirmed with ${before}, ${afterMs} ms later with ${now}: tied by ${tie ?? 'nothing'}, asks for ${check}`, async () => {
       const { clock, trust, answer } = trustThat();
       assert.equal(trust.prepareCheck(clientWith(before)).check, 'read');
       assert.ok(answer(before, 'uid-1'));
@@ -67,7 +67,7 @@ describe('trust', () => {
     });
   }
 
-  it('asks for each connection that the kernel says nothing of, and recalls what was confirmed before it', async () => {
+  it('trust asks for each connection that the kernel says nothing of, and recalls what was confirmed before it', async () => {
     const { clock, trust, answer } = trustThat();
     await clock.advance(1000);
     assert.ok(answer('-', 'uid-1'));
@@ -93,7 +93,7 @@ describe('trust', () => {
     assert.ok(!trust.answersWhenUnreachable(clientWith('-', clock.monotonic()), 'uid-1', NEVER_TOLD));
   });
 
-  it('refuses who speaks for a pod from elsewhere while the pod’s interface lives, whatever the API server says', () => {
+  it('trust refuses who speaks for a pod from elsewhere while the pod’s interface lives, whatever the API server says', () => {
     for (const now of ['if-8', '-']) {
       const { trust, kernel, answer } = trustThat();
       kernel.there = ['if-7', 'if-8'];
@@ -108,7 +108,7 @@ describe('trust', () => {
     }
   });
 
-  it('takes a pod for itself when others have come behind its interface', () => {
+  it('trust takes a pod for itself when others have come behind its interface', () => {
     const { trust, kernel, answer } = trustThat();
     kernel.there = ['if-7'];
     assert.ok(answer('if-7', 'uid-1'));
@@ -119,7 +119,7 @@ describe('trust', () => {
     assert.ok(trust.acceptAnswer(client, { uid: 'uid-1', viewAgeMs: 0 }, trust.prepareCheck(client)));
   });
 
-  it('recalls what a server told of all pods recently, of an address that the kernel says nothing of', async () => {
+  it('trust recalls what a server told of all pods recently, of an address that the kernel says nothing of', async () => {
     const { clock, trust, answer } = trustThat();
     await clock.advance(60_000);
     const toldMs = clock.monotonic() - 5000;
@@ -136,7 +136,7 @@ describe('trust', () => {
     assert.ok(!trust.answersWhenUnreachable({ ...clientWith('-'), address: '192.0.2.9' }, 'uid-1', toldMs));
   });
 
-  it('recalls nothing that is in doubt', () => {
+  it('trust recalls nothing that is in doubt', () => {
     for (const [before, now] of [
       ['if-7', 'if-8'],
       ['if-7', '-'],
@@ -148,7 +148,7 @@ describe('trust', () => {
     }
   });
 
-  it('holds the next pod by its own evidence once that is confirmed', () => {
+  it('trust holds the next pod by its own evidence once that is confirmed', () => {
     const { trust, answer } = trustThat();
     answer('if-7', 'uid-1');
     assert.ok(answer('if-8', 'uid-2'));
@@ -156,14 +156,14 @@ describe('trust', () => {
     assert.equal(trust.tiedBy(clientWith('if-7'), 'uid-1'), undefined);
   });
 
-  it('holds the same pod after its sandbox was made anew', () => {
+  it('trust holds the same pod after its sandbox was made anew', () => {
     const { trust, answer } = trustThat();
     answer('if-7', 'uid-1');
     assert.ok(answer('if-8', 'uid-1'));
     assert.equal(trust.tiedBy(clientWith('if-8'), 'uid-1'), 'kernel-bound');
   });
 
-  it('refuses an answer when the address changed hands on the way, and keeps what is known of its new owner', () => {
+  it('trust refuses an answer when the address changed hands on the way, and keeps what is known of its new owner', () => {
     const { trust, kernel, answer } = trustThat();
     kernel.key = 'if-7';
     const former = clientWith('if-7');
@@ -173,7 +173,7 @@ describe('trust', () => {
     assert.equal(trust.tiedBy(clientWith('if-8'), 'uid-2'), 'kernel-bound');
   });
 
-  it('refuses the answer of a replica with another view, and asks for more', () => {
+  it('trust refuses the answer of a replica with another view, and asks for more', () => {
     for (const key of ['if-7', '-']) {
       const { trust, answer } = trustThat();
       answer(key, 'uid-2');
@@ -185,7 +185,7 @@ describe('trust', () => {
     }
   });
 
-  it('refuses another pod than the one that it asked about, also when that has gone meanwhile', () => {
+  it('trust refuses another pod than the one that it asked about, also when that has gone meanwhile', () => {
     const { trust, answer } = trustThat();
     answer('-', 'uid-1');
     const doubt = trust.prepareCheck(clientWith('-'));
@@ -193,7 +193,7 @@ describe('trust', () => {
     assert.equal(trust.acceptAnswer(clientWith('-'), { uid: 'uid-2', viewAgeMs: 0 }, doubt), false);
   });
 
-  it('never lets an earlier question overtake a later one', async () => {
+  it('trust never lets an earlier question overtake a later one', async () => {
     const { clock, trust } = trustThat();
     const client = clientWith('-');
     const early = trust.prepareCheck(client);
@@ -204,7 +204,7 @@ describe('trust', () => {
     assert.equal(trust.tiedBy(client, 'uid-2'), 'read-unless-recent');
   });
 
-  it('counts from the moment that the server vouches for, not from its answer', async () => {
+  it('trust counts from the moment that the server vouches for, not from its answer', async () => {
     const { clock, trust } = trustThat();
     const client = clientWith('-');
     await clock.advance(20_000);
@@ -217,7 +217,7 @@ describe('trust', () => {
     assert.equal(trust.tiedBy(client, 'uid-1'), undefined);
   });
 
-  it('holds nothing that a server did not name, and lets its answer pass', () => {
+  it('trust holds nothing that a server did not name, and lets its answer pass', () => {
     const { trust, kernel, answer } = trustThat();
     assert.ok(answer('if-7', ''));
     assert.equal(trust.prepareCheck(clientWith('if-7')).check, 'read');
@@ -226,7 +226,7 @@ describe('trust', () => {
     assert.equal(trust.acceptAnswer(client, { uid: '', viewAgeMs: 0 }, trust.prepareCheck(client)), false);
   });
 
-  it('forgets a pod that has gone, and no other, where nothing but the word of a server held it', () => {
+  it('trust forgets a pod that has gone, and no other, where nothing but the word of a server held it', () => {
     const { trust, answer } = trustThat();
     answer('-', 'uid-2');
     trust.forget('uid-1');
@@ -236,7 +236,7 @@ describe('trust', () => {
     assert.equal(trust.prepareCheck(clientWith('-')).check, 'read');
   });
 
-  it('knows the interface of a pod that has gone, so that the next pod with the address is in doubt', () => {
+  it('trust knows the interface of a pod that has gone, so that the next pod with the address is in doubt', () => {
     const { trust, answer } = trustThat();
     answer('if-7', 'uid-1');
     trust.forget('uid-1');
@@ -245,7 +245,7 @@ describe('trust', () => {
     assert.equal(trust.tiedBy(clientWith('if-7'), 'uid-1'), 'kernel-bound');
   });
 
-  it('lets the kernel hold only what the API server has confirmed', async () => {
+  it('trust lets the kernel hold only what the API server has confirmed', async () => {
     const { clock, trust, answer } = trustThat();
     assert.ok(answer('if-7', 'uid-1', 10_000));
     assert.equal(trust.tiedBy(clientWith('if-7'), 'uid-1'), 'read-unless-recent');
@@ -258,7 +258,7 @@ describe('trust', () => {
     assert.equal(trust.tiedBy(clientWith('if-7'), 'uid-1'), 'kernel-bound');
   });
 
-  it('is not moved by the wall clock', () => {
+  it('trust is not moved by the wall clock', () => {
     const { clock, trust, answer } = trustThat();
     answer('-', 'uid-1');
     for (const byMs of [86_400_000, -172_800_000]) {

@@ -80,7 +80,7 @@ const linkOf = ({ links }: Explanation, name: string): Link => {
 };
 
 describe('the explanation of a pod', () => {
-  it('is a page that a person reads from the top', () => {
+  it('the explanation of a pod is a page that a person reads from the top', () => {
     assert.equal(
       explanationText(explain(factsOf())),
       `default/pod-1 gets credentials: ${BASE}reader

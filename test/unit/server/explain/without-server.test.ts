@@ -18,7 +18,7 @@ const CASES = ROLES.flatMap((role) => NAMESPACES.map((namespace) => ({ pod: podR
 
 describe('a decision without a server', () => {
   for (const strict of [true, false]) {
-    it(`is the server's where the base ARN is known (${strict ? 'strict' : 'not strict'})`, () => {
+    it(`a decision without a server is the server's where the base ARN is known (${strict ? 'strict' : 'not strict'})`, () => {
       for (const { pod, namespace } of CASES) {
         const namespaces = { get: () => namespace };
         const policy = new NamespacePolicy({ namespaces, baseArn: BASE, strict, logger: recordingLogger().logger });
@@ -28,7 +28,7 @@ describe('a decision without a server', () => {
     });
   }
 
-  it('is the server’s for every base ARN where that is not known, or is left open', () => {
+  it('a decision without a server is the server’s for every base ARN where that is not known, or is left open', () => {
     let open = 0;
     for (const { pod, namespace } of CASES) {
       const namespaces = { get: () => namespace };
@@ -45,7 +45,7 @@ describe('a decision without a server', () => {
     assert.equal(open, 12);
   });
 
-  it('leaves the ARN of a short name open, and of no other', () => {
+  it('a decision without a server leaves the ARN of a short name open, and of no other', () => {
     const flags = { baseArn: undefined, strict: true };
     assert.equal(resolveWithoutServer('reader', flags), undefined);
     assert.deepEqual(resolveWithoutServer(`${BASE}reader`, flags), {
