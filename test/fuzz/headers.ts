@@ -20,7 +20,6 @@ const name = fc.oneof(
     'x-real-ip',
     'forwarded',
     'x-aws-ec2-metadata-token',
-    'host',
     'connection',
     'content-length',
     'transfer-encoding',
@@ -36,6 +35,19 @@ const value = fc.oneof(
   fc.string({ unit: 'binary-ascii', maxLength: 30 }),
   fc.string({ unit: fc.integer({ min: 128, max: 255 }).map((code) => String.fromCodePoint(code)), maxLength: 10 }),
 );
+
+/** With whether a request under this name is meant for the metadata service; any other name is refused, whatever else is sent. */
+const HOSTS: ReadonlyMap<string, boolean> = new Map([
+  ['', true],
+  ['169.254.169.254', true],
+  ['169.254.169.254:80', true],
+  ['[fd00:ec2::254]', true],
+  ['169.254.169.254.example', false],
+  ['metadata.example', false],
+  ['198.18.0.9', false],
+  ['169.254.169.254@metadata.example', false],
+  ['t', false],
+]);
 
 /** An injected request never leaves the present turn of the event loop, and what it used is not let go of before the next. */
 const REQUESTS_IN_A_TURN = 100;
@@ -68,9 +80,18 @@ function tokenStatus(fields: Readonly<Record<string, string>>): number {
 
 export const headers = fc.asyncProperty(
   fc.dictionary(name, value, { maxKeys: 5 }),
+  fc.option(fc.constantFrom(...HOSTS.keys()), { nil: undefined }),
   fc.constantFrom('credentials', 'token', 'proxy'),
-  async (fields, what) => {
+  async (others, host, what) => {
+    const fields: Record<string, string> = host === undefined ? others : { ...others, host };
     const sent = JSON.stringify(fields);
+    if (host !== undefined && HOSTS.get(host) !== true) {
+      const path = what === 'credentials' ? CREDENTIALS_PATH : PROXIED_PATH;
+      const answer = await (what === 'token' ? ask('PUT', '/latest/api/token', fields) : ask('GET', path, fields));
+      assert.equal(answer.statusCode, 403, sent);
+      assert.deepEqual([agent.source.asked, agent.metadata.asked], [[], []], sent);
+      return;
+    }
     if (what === 'token') {
       const answer = await ask('PUT', '/latest/api/token', fields);
       assert.equal(answer.statusCode, tokenStatus(fields), sent);
