@@ -1,6 +1,7 @@
 import type { Clock } from '#runtime/clock.ts';
 import { awsTimestamp } from '#domain/credentials.ts';
 import type { Identity } from '#domain/identity.ts';
+import { within } from '#runtime/within.ts';
 import { credentialsFields, identityFields } from '#telemetry/fields.ts';
 import type { Logger } from '#telemetry/logger.ts';
 import { visibleIdentity } from './credential-fields.ts';
@@ -8,7 +9,6 @@ import { lifetimeOf } from './lifetime.ts';
 import type { CredentialCacheMetrics, KiamStsMetrics } from './metrics.ts';
 import type { Sts, StsFailure, StsOutcome, StsSuccess } from './sts.ts';
 import { defect, unavailable } from './sts-failure.ts';
-import { withinLimit } from './within-limit.ts';
 
 export interface IssuerOptions {
   readonly sts: Sts;
@@ -60,14 +60,11 @@ export function createIssuer(options: IssuerOptions): Issue {
 }
 
 function callSts({ clock, callLimitMs, signal, sts }: IssuerOptions, identity: Identity): Promise<StsOutcome> {
-  return withinLimit<StsOutcome>({
-    clock,
-    limitMs: callLimitMs,
-    signal,
-    task: (callSignal) => sts.assumeRole(identity, callSignal),
-    onLimit: () => unavailable('AWS STS did not answer in time'),
-    onError: defect,
-  });
+  return within<StsOutcome>(
+    { clock, limitMs: callLimitMs, signal },
+    (callSignal) => sts.assumeRole(identity, callSignal),
+    () => unavailable('AWS STS did not answer in time'),
+  ).catch(defect);
 }
 
 /** Refuses credentials whose expiry leaves no time to use them, and corrects an expiry that no session can have. */

@@ -1,4 +1,5 @@
 import type { Clock } from '#runtime/clock.ts';
+import { unlessAborted } from '#runtime/within.ts';
 import type { Identity } from '#domain/identity.ts';
 import type { Fields, Logger } from '#telemetry/logger.ts';
 import { assumeRole } from './assume-role.ts';
@@ -72,7 +73,8 @@ export function createChainCredentials(options: ChainCredentialsOptions): Server
 
   return {
     client,
-    ready: (signal) => orAborted(load(false), signal),
+    // The SDK's chain cannot be ended: whoever waits for it leaves.
+    ready: (signal) => unlessAborted(load(false), signal, () => unavailable(`${CHAIN_STEP}: it takes too long`)),
     renew: () => void load(true),
     close: () => {
       isClosed = true;
@@ -168,21 +170,6 @@ function signingCredentials(cache: StsCredentialCache, identity: Identity, signa
   };
   return Object.assign(provide, { memoized: true });
 }
-
-/** The SDK's chain cannot be ended: whoever waits for it leaves. */
-function orAborted(work: Promise<StsFailure | undefined>, signal: AbortSignal): Promise<StsFailure | undefined> {
-  return new Promise((resolve) => {
-    const finish = (result: StsFailure | undefined): void => {
-      signal.removeEventListener('abort', leave);
-      resolve(result);
-    };
-    const leave = (): void => finish(unavailable(`${CHAIN_STEP}: it takes too long`));
-    signal.addEventListener('abort', leave, { once: true });
-    if (signal.aborted) leave();
-    void work.then(finish);
-  });
-}
-
 function withFields(logger: Logger, extra: Fields): Logger {
   return {
     debug: (message, fields) => logger.debug(message, { ...fields, ...extra }),

@@ -1,7 +1,7 @@
 import { request } from 'node:http';
 
 import { systemClock } from '#runtime/clock.ts';
-import { startDeadline } from '#runtime/deadline.ts';
+import { startDeadline } from '#runtime/within.ts';
 import { explanationJson, explanationText } from '#server/explain/render.ts';
 
 import { socketsOfUser } from './admin-socket.ts';
@@ -13,7 +13,7 @@ type Answer =
 
 /** Prints the explanation of one pod. Exits 1 when there is none, and when there is no such pod. */
 export async function runExplain({ flags }: { readonly flags: ExplainFlags }): Promise<void> {
-  const deadline = startDeadline(systemClock, flags.timeoutMs, new AbortController().signal);
+  const deadline = startDeadline(systemClock, flags.timeoutMs);
   const answer = await answerTo(flags, deadline.signal);
   deadline.clear();
   if (answer.kind === 'failed') process.stderr.write(`kiam: ${answer.reason}\n`);

@@ -5,7 +5,7 @@ import type { CallResult } from '#rpc/calls.ts';
 import { KiamClient } from '#rpc/client.ts';
 import { type HealthStatus, loadContract } from '#rpc/contract.ts';
 import { sleep, systemClock } from '#runtime/clock.ts';
-import { startDeadline } from '#runtime/deadline.ts';
+import { startDeadline } from '#runtime/within.ts';
 import { createGrpcMetrics, createTlsMetrics } from '#telemetry/grpc-metrics.ts';
 import { createLogger } from '#telemetry/logger.ts';
 import { createRegistry } from '#telemetry/registry.ts';
@@ -64,7 +64,7 @@ async function checkHealth(flags: HealthFlags): Promise<Health> {
 }
 
 async function askUntil(client: KiamClient, timeoutMs: number, creationTimeoutMs: number): Promise<Health> {
-  const { signal } = startDeadline(systemClock, timeoutMs, new AbortController().signal);
+  const { signal } = startDeadline(systemClock, timeoutMs);
   const startedMs = systemClock.monotonic();
   const connected = await client.waitUntilConnected(Math.min(timeoutMs, creationTimeoutMs));
   let reason = `no connection to a server within ${Math.min(timeoutMs, creationTimeoutMs)} ms`;

@@ -1,7 +1,7 @@
 import { request } from 'node:http';
 
 import type { Clock } from '#runtime/clock.ts';
-import { startDeadline } from '#runtime/deadline.ts';
+import { startDeadline } from '#runtime/within.ts';
 
 export interface HttpPlace {
   readonly host: string;

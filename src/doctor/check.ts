@@ -1,5 +1,5 @@
 import type { Clock } from '#runtime/clock.ts';
-import { startDeadline } from '#runtime/deadline.ts';
+import { within } from '#runtime/within.ts';
 
 import { cannotTell, type Finding, type Observation } from './finding.ts';
 
@@ -25,16 +25,10 @@ export async function* runChecks(checks: readonly Check[], clock: Clock): AsyncG
 
 async function runCheck(check: Check, clock: Clock): Promise<readonly Observation[]> {
   const { limitMs = LIMIT_MS } = check;
-  const deadline = startDeadline(clock, limitMs, new AbortController().signal);
-  const expired = new Promise<readonly Observation[]>((resolve) => {
-    const giveUp = (): void => resolve([cannotTell(`it took longer than ${limitMs / 1000} s`, FIX)]);
-    deadline.signal.addEventListener('abort', giveUp, { once: true });
-  });
+  const tooLong = () => [cannotTell(`it took longer than ${limitMs / 1000} s`, FIX)];
   try {
-    return await Promise.race([check.look(deadline.signal), expired]);
+    return await within({ clock, limitMs }, (signal) => check.look(signal), tooLong);
   } catch (error) {
     return [cannotTell(error instanceof Error ? error.message : String(error), FIX)];
-  } finally {
-    deadline.clear();
   }
 }

@@ -4,6 +4,7 @@ import type { Environment } from '#runtime/environment.ts';
 import { createHttpAgent, createHttpsAgent } from '#proxy/agents.ts';
 import { createProxyOf, type ProxyOf } from '#proxy/rules.ts';
 import type { Clock } from '#runtime/clock.ts';
+import { unlessAborted } from '#runtime/within.ts';
 import { SilenceError, limitSilence, readText } from './body.ts';
 import { createExecCredentialSource } from './exec-plugin.ts';
 import { loadClusterConfig, type ClusterConfig } from './kubeconfig.ts';
@@ -101,7 +102,10 @@ export function createConnection({ kubeconfig, clock, environment }: ConnectionO
     request: async (request) => {
       request.signal.throwIfAborted();
       const present = way;
-      const options = await untilAborted(optionsOf(request, present), request.signal);
+      // Credentials may come from a child process that never ends (an `exec` plugin of the kubeconfig).
+      const options = await unlessAborted(optionsOf(request, present), request.signal, () => {
+        throw new Error('aborted');
+      });
       return send(urlOf(present.config.url, request), options, request, clock);
     },
     renewCredentials: () => {
@@ -198,13 +202,4 @@ function send(url: URL, options: https.RequestOptions, wanted: ApiRequest, clock
 
 function retryAfterMs(header: string | undefined): number | undefined {
   return header !== undefined && /^\d{1,4}$/.test(header) ? Number(header) * 1000 : undefined;
-}
-
-/** Credentials may come from a child process that never ends (an `exec` plugin of the kubeconfig). */
-function untilAborted<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
-  return new Promise((resolve, reject) => {
-    const onAbort = (): void => reject(new Error('aborted'));
-    signal.addEventListener('abort', onAbort, { once: true });
-    work.then(resolve, reject).finally(() => signal.removeEventListener('abort', onAbort));
-  });
 }

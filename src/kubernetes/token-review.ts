@@ -1,6 +1,6 @@
 import { AGENT_TOKEN_AUDIENCE, type ReviewSource, type TokenReview } from '#domain/agent-token.ts';
 import type { Clock } from '#runtime/clock.ts';
-import { untilAborted } from '#runtime/deadline.ts';
+import { unlessAborted } from '#runtime/within.ts';
 import { createSingleFlight } from '#runtime/single-flight.ts';
 import type { Logger } from '#telemetry/logger.ts';
 import { createHash } from 'node:crypto';
@@ -88,7 +88,7 @@ export function createTokenReviewer({ connection, clock, logger }: TokenReviewer
     if (known !== undefined && known.untilMs > clock.monotonic()) return known.answer;
     const wasGood = known?.answer.kind === 'pod';
     const { result } = share(key, () => (wasGood ? ask(token, key) : askWithinLimit(token, key, source)));
-    const answer = (await Promise.race([result, untilAborted(signal)])) ?? UNAVAILABLE;
+    const answer = await unlessAborted(result, signal, () => UNAVAILABLE);
     if (answer.kind !== 'unavailable') return answer;
     return wasGood && clock.now() < expiryOf(token) ? known.answer : answer;
   };

@@ -1,11 +1,11 @@
 import { Agent } from 'node:http';
 
 import type { Clock } from '#runtime/clock.ts';
-import { type Deadline, startDeadline } from '#runtime/deadline.ts';
+import { unlessAborted, within } from '#runtime/within.ts';
 
 import { metadataFailure, type MetadataOutcome } from './answer.ts';
 import { exchange, type Question } from './exchange.ts';
-import { SessionToken, TOKEN_HEADER, type TokenOutcome } from './session-token.ts';
+import { SessionToken, TOKEN_HEADER } from './session-token.ts';
 
 export interface MetadataClientOptions {
   /** An `http:` URL without a path, as `--metadata-endpoint` is checked to be. */
@@ -37,6 +37,8 @@ const LIMIT_MS = 1000;
 const MOST_CONNECTIONS = 16;
 const MOST_QUESTIONS = 64;
 
+const GIVEN_UP = metadataFailure('cancelled', 'the request was given up');
+
 export function createMetadataClient({ endpoint, clock, limitMs = LIMIT_MS }: MetadataClientOptions): MetadataClient {
   const service = new URL(endpoint);
   const agent = new Agent({ keepAlive: true, maxSockets: MOST_CONNECTIONS, maxFreeSockets: 2 });
@@ -48,16 +50,21 @@ export function createMetadataClient({ endpoint, clock, limitMs = LIMIT_MS }: Me
 
   const token = new SessionToken({
     clock,
-    ask: (question) => limited(startDeadline(clock, limitMs, closing.signal), (signal) => ask(question, signal)),
+    ask: (question) =>
+      within(
+        { clock, limitMs, signal: closing.signal },
+        (signal) => ask(question, signal),
+        () => GIVEN_UP,
+      ),
   });
 
   const askWithToken = async (question: Question, signal: AbortSignal): Promise<MetadataOutcome> => {
-    const held = await unlessAborted(token.get(), signal);
+    const held = await unlessAborted(token.get(), signal, () => GIVEN_UP);
     if (!held.ok) return held;
     const outcome = await ask(withToken(question, held.value), signal);
     if (!outcome.ok || outcome.answer.status !== 401) return outcome;
     token.discard(held.value);
-    const renewed = await unlessAborted(token.get(), signal);
+    const renewed = await unlessAborted(token.get(), signal, () => GIVEN_UP);
     return renewed.ok ? ask(withToken(question, renewed.value), signal) : renewed;
   };
 
@@ -68,7 +75,12 @@ export function createMetadataClient({ endpoint, clock, limitMs = LIMIT_MS }: Me
       const question: Question = { method: 'GET', target: query === '' ? path : `${path}?${query}`, headers };
       asked += 1;
       try {
-        const outcome = await limited(startDeadline(clock, limitMs, signal), (own) => askWithToken(question, own));
+        const outcome = await within(
+          { clock, limitMs, signal },
+          (own) => askWithToken(question, own),
+          () => GIVEN_UP,
+        );
+        // A token's request that timed out is, to the one who waited for it, the same as the time being up.
         return outcome.ok || outcome.reason !== 'cancelled' || signal.aborted
           ? outcome
           : metadataFailure('timed out', `the metadata service did not answer within ${limitMs} ms`);
@@ -85,26 +97,4 @@ export function createMetadataClient({ endpoint, clock, limitMs = LIMIT_MS }: Me
 
 function withToken(question: Question, token: string | undefined): Question {
   return token === undefined ? question : { ...question, headers: { ...question.headers, [TOKEN_HEADER]: token } };
-}
-
-async function limited<T>(deadline: Deadline, work: (signal: AbortSignal) => Promise<T>): Promise<T> {
-  try {
-    return await work(deadline.signal);
-  } finally {
-    deadline.clear();
-  }
-}
-
-/** The token, or the end of the caller's own waiting. */
-function unlessAborted(token: Promise<TokenOutcome>, signal: AbortSignal): Promise<TokenOutcome> {
-  return new Promise((resolve) => {
-    const giveUp = (): void => resolve(metadataFailure('cancelled', 'the request was given up'));
-    if (signal.aborted) giveUp();
-    signal.addEventListener('abort', giveUp, { once: true });
-    void token.then((outcome) => {
-      signal.removeEventListener('abort', giveUp);
-      // A token request that timed out is, to the one who waited for it, the same as the time being up.
-      resolve(outcome);
-    });
-  });
 }

@@ -1,4 +1,5 @@
 import type { Clock } from './clock.ts';
+import { within } from './within.ts';
 
 export interface Closer {
   readonly name: string;
@@ -50,17 +51,15 @@ export class Shutdown {
   }
 
   async #closeOne(closer: Closer): Promise<Pick<ClosingReport, 'outcome' | 'error'>> {
-    let cancel = (): void => {};
-    const limit = new Promise<'timed out'>((resolve) => {
-      cancel = this.#clock.after(closer.limitMs, () => resolve('timed out'));
-    });
+    const bounds = { clock: this.#clock, limitMs: closer.limitMs };
+    const close = async (): Promise<ClosingReport['outcome']> => {
+      await closer.close();
+      return 'closed';
+    };
     try {
-      const outcome = await Promise.race([Promise.resolve(closer.close()).then(() => 'closed' as const), limit]);
-      return { outcome };
+      return { outcome: await within(bounds, close, () => 'timed out') };
     } catch (error) {
       return { outcome: 'failed', error };
-    } finally {
-      cancel();
     }
   }
 }

@@ -1,7 +1,7 @@
 import { ownsItsAddress, type PodRecord, type PodReading } from '#domain/pod.ts';
 import type { AddressCheck } from '#rpc/contract.ts';
 import type { Clock } from '#runtime/clock.ts';
-import { startDeadline, untilAborted } from '#runtime/deadline.ts';
+import { unlessAborted, within } from '#runtime/within.ts';
 import { createNextFlight } from '#runtime/next-flight.ts';
 
 import type { PodView, PodReader } from './ports.ts';
@@ -36,8 +36,6 @@ interface Read {
   readonly startedMs: number;
 }
 
-const NEVER = new AbortController().signal;
-
 interface Confirmed {
   readonly binding: string;
   /** When the API server was asked, in monotonic milliseconds. */
@@ -70,7 +68,7 @@ export class Confirmation {
     const startedMs = clock.monotonic();
     const remembered = this.#remembered(pod, check, startedMs);
     if (remembered !== undefined) return { kind: 'holds', ageMs: startedMs - remembered.atMs };
-    const read = await Promise.race([this.#read(pod), untilAborted(signal)]);
+    const read = await unlessAborted(this.#read(pod), signal, () => undefined);
     // A caller that could not wait for the API server is not answered without it.
     if (read === undefined) return { kind: 'late' };
     if (read.reading.kind !== 'unknown') {
@@ -87,9 +85,11 @@ export class Confirmation {
     const { reader, clock } = this.#options;
     return this.#share(JSON.stringify([namespace, name]), async () => {
       const startedMs = clock.monotonic();
-      const limit = startDeadline(clock, READ_LIMIT_MS, NEVER);
-      const reading = await reader.readPod(namespace, name, limit.signal);
-      limit.clear();
+      const reading = await within(
+        { clock, limitMs: READ_LIMIT_MS },
+        (signal) => reader.readPod(namespace, name, signal),
+        (): PodReading => ({ kind: 'unknown', reason: 'the API server did not answer in time' }),
+      );
       return { reading, startedMs };
     });
   }

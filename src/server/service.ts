@@ -8,7 +8,7 @@ import type { Decision } from '#domain/policy.ts';
 import { ADDRESS_CHECKS, type AddressCheck, type Role, type WireCredentials, wireCredentials } from '#rpc/contract.ts';
 import type { CallContext, ServiceHandlers } from '#rpc/server.ts';
 import type { Clock } from '#runtime/clock.ts';
-import { startDeadline } from '#runtime/deadline.ts';
+import { startDeadline } from '#runtime/within.ts';
 import { denialFields, podFields } from '#telemetry/fields.ts';
 import type { Logger } from '#telemetry/logger.ts';
 

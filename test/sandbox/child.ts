@@ -1,7 +1,7 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 
 import { type Clock, systemClock } from '#runtime/clock.ts';
-import { startDeadline } from '#runtime/deadline.ts';
+import { startDeadline } from '#runtime/within.ts';
 
 export interface ChildOptions {
   /** For messages about it. */

@@ -3,7 +3,7 @@ import { describe, it } from 'node:test';
 
 import { createBackoff } from '#runtime/backoff.ts';
 import { sleep } from '#runtime/clock.ts';
-import { startDeadline } from '#runtime/deadline.ts';
+import { startDeadline, unlessAborted, within } from '#runtime/within.ts';
 import { Shutdown } from '#runtime/shutdown.ts';
 
 import { ManualClock } from '../../support/manual-clock.ts';
@@ -102,5 +102,85 @@ describe('Shutdown', () => {
     await Promise.all([running, again]);
     assert.deepEqual(closed, ['fails, signal aborted', 'hangs', 'first']);
     assert.deepEqual(lines, ['fails failed', 'hangs timed out', 'first closed']);
+  });
+});
+
+describe('within', () => {
+  const never = (): Promise<string> => new Promise(() => {});
+
+  it('is what its task comes to, and leaves no timer and no listener', async () => {
+    const clock = new ManualClock();
+    const controller = new AbortController();
+    const bounds = { clock, limitMs: 100, signal: controller.signal };
+    const cut = (): string => 'cut';
+    assert.equal(await within(bounds, () => 'at once', cut), 'at once');
+    const later = async (signal: AbortSignal): Promise<string> => {
+      await sleep(clock, 50, signal);
+      return 'later';
+    };
+    const waiting = within(bounds, later, cut);
+    await clock.advance(50);
+    assert.equal(await waiting, 'later');
+    const broken = (): never => {
+      throw new Error('broken');
+    };
+    await assert.rejects(within(bounds, broken, cut), /broken/);
+    await clock.advance(1000);
+    controller.abort();
+  });
+
+  it('is cut when the time is up or the signal aborts, whatever the task does', async () => {
+    for (const end of ['time', 'signal'] as const) {
+      const clock = new ManualClock();
+      const controller = new AbortController();
+      let heard: AbortSignal | undefined;
+      const task = (signal: AbortSignal): Promise<string> => {
+        heard = signal;
+        return never();
+      };
+      const waiting = within({ clock, limitMs: 100, signal: controller.signal }, task, () => 'cut');
+      if (end === 'time') await clock.advance(100);
+      else controller.abort();
+      assert.equal(await waiting, 'cut', end);
+      assert.equal(heard?.aborted, true);
+    }
+  });
+
+  it('does not start its task with a signal that has aborted', async () => {
+    const task = (): never => assert.fail('it is started');
+    assert.equal(
+      await within({ clock: new ManualClock(), limitMs: 100, signal: AbortSignal.abort() }, task, () => 'cut'),
+      'cut',
+    );
+  });
+
+  it('gives a task that hears its signal the grace to say what it found', async () => {
+    const clock = new ManualClock();
+    const bounds = { clock, limitMs: 100, graceMs: 30 };
+    const heeds = async (signal: AbortSignal): Promise<string> => {
+      await sleep(clock, 1000, signal);
+      return signal.aborted ? 'what it found' : 'all';
+    };
+    const [heeding, deaf] = [within(bounds, heeds, () => 'cut'), within(bounds, never, () => 'cut')];
+    await clock.advance(100);
+    assert.equal(await heeding, 'what it found');
+    await clock.advance(29);
+    assert.equal(await Promise.race([deaf, Promise.resolve('it waits')]), 'it waits');
+    await clock.advance(1);
+    assert.equal(await deaf, 'cut');
+  });
+});
+
+describe('unlessAborted', () => {
+  it('is what the work comes to, or what is said for a signal that aborts first, and keeps no listener', async () => {
+    const controller = new AbortController();
+    assert.equal(await unlessAborted(Promise.resolve('done'), controller.signal, () => 'left'), 'done');
+    const waiting = unlessAborted(new Promise<string>(() => {}), controller.signal, () => 'left');
+    controller.abort();
+    assert.equal(await waiting, 'left');
+    const refuse = (): never => {
+      throw new Error('aborted');
+    };
+    await assert.rejects(unlessAborted(new Promise(() => {}), controller.signal, refuse), /aborted/);
   });
 });
