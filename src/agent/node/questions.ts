@@ -4,7 +4,7 @@ import type { AddressCheck, Holder } from '#rpc/contract.ts';
 import type { Gateway } from '#rpc/gateway.ts';
 import { isOutOfReach, isWorthAnotherAttempt } from '#rpc/passing-failures.ts';
 import type { Clock } from '#runtime/clock.ts';
-import { untilAborted } from '#runtime/deadline.ts';
+import { untilAborted } from '#runtime/within.ts';
 import { createSingleFlight, type SingleFlight } from '#runtime/single-flight.ts';
 
 import type { Client, PodRole } from '../ports.ts';
