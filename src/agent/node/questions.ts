@@ -4,7 +4,7 @@ import type { AddressCheck, Holder } from '#rpc/contract.ts';
 import type { Gateway } from '#rpc/gateway.ts';
 import { isOutOfReach, isWorthAnotherAttempt } from '#rpc/passing-failures.ts';
 import type { Clock } from '#runtime/clock.ts';
-import { untilAborted } from '#runtime/within.ts';
+import { unlessAborted } from '#runtime/within.ts';
 import { createSingleFlight, type SingleFlight } from '#runtime/single-flight.ts';
 
 import type { Client, PodRole } from '../ports.ts';
@@ -18,7 +18,7 @@ export interface QuestionsOptions {
   readonly clock: Clock;
 }
 
-export interface Asking {
+export interface WaitOptions {
   /** Ends the asker's waiting alone. */
   readonly signal: AbortSignal;
   /** Whether the node's memory would do where no server answers: then they are not waited for to the end. */
@@ -28,11 +28,11 @@ export interface Asking {
 /** What is asked of servers about a client. Never rejects. Who the client is, is established with each answer. */
 export interface Questions {
   /** Who has the client's address, and what role. */
-  role(client: Client, how: Asking): Promise<Outcome<Holder & PodRole>>;
+  role(client: Client, wait: WaitOptions): Promise<Outcome<Holder & PodRole>>;
   credentials(
     client: Client,
     role: string,
-    how: Asking,
+    wait: WaitOptions,
   ): Promise<Outcome<Holder & { readonly credentials: MetadataCredentials }>>;
   /** Whether a failure means that nobody can be asked. A server that does not answer may be slow: not one that is silent. */
   isNobodyThere(failure: Failure): boolean;
@@ -54,8 +54,8 @@ export function createQuestions({ gateway, trust, stream, clock }: QuestionsOpti
   const isNobodyThere = (failure: Failure): boolean =>
     isOutOfReach(failure) || (failure.kind === 'timed-out' && !stream.isHeard);
 
-  /** Asks a server, as sure as needed, and makes sure that the client is still who it was. */
-  const askServer = async <T extends Holder>(
+  /** Adds who the client is: the server checks its address as is needed, and the answer must be for the client. */
+  const established = async <T extends Holder>(
     client: Client,
     question: (check: AddressCheck) => Promise<Outcome<T>>,
   ): Promise<Outcome<T>> => {
@@ -66,14 +66,15 @@ export function createQuestions({ gateway, trust, stream, clock }: QuestionsOpti
   };
 
   /**
-   * Asks, or joins who asks the same: the same question of the same client, which is the same address with the same evidence,
-   * or the same connection where there is none. The time of a question may run out before the asker's has: then it is asked
-   * again, unless there is something to fall back on.
+   * The way of a question to servers, from the outside in. A flight: the same question of the same client, which is the same
+   * address with the same evidence, or the same connection where there is none, is one. Established: the server checks the
+   * address. The gateway: attempts until one is final, each at one replica and then at others (`rpc/gateway`). The time of a
+   * flight may run out before the asker's has: then there is another, unless there is something to fall back on.
    */
-  const ask = async <T extends Holder>(
+  const lookUp = async <T extends Holder>(
     client: Client,
     flights: SingleFlight<Outcome<T>>,
-    { what, how: { signal, hasFallback } }: { readonly what: string; readonly how: Asking },
+    { what, wait: { signal, hasFallback } }: { readonly what: string; readonly wait: WaitOptions },
     question: (check: AddressCheck, giveUpAfterMs: number | undefined) => Promise<Outcome<T>>,
   ): Promise<Outcome<T>> => {
     const giveUpAfterMs = hasFallback ? GIVE_UP_AFTER_MS : undefined;
@@ -83,11 +84,11 @@ export function createQuestions({ gateway, trust, stream, clock }: QuestionsOpti
     let earlier: Outcome<T> | undefined;
     for (;;) {
       const askedMs = clock.monotonic();
-      const { isFirst, result } = flights(key, () => askServer(client, (check) => question(check, giveUpAfterMs)));
+      const { isFirst, result } = flights(key, () => established(client, (check) => question(check, giveUpAfterMs)));
       // A server that hangs keeps its connection: only that its stream is silent tells it from one that is slow.
       const asking = hasFallback ? whileHeard({ stream, clock }, result) : result;
-      const outcome =
-        earlier === undefined ? await asking : ((await Promise.race([asking, untilAborted(signal)])) ?? earlier);
+      const last = earlier;
+      const outcome = await (last === undefined ? asking : unlessAborted(asking, signal, () => last));
       if (outcome.ok || signal.aborted || !isWorthAnotherAttempt(outcome.failure)) return outcome;
       // What is answered at once, such as that the connection is another pod's than the address, would be so again.
       if (isFirst && clock.monotonic() - askedMs < RUN_OUT_MS) return outcome;
@@ -100,12 +101,12 @@ export function createQuestions({ gateway, trust, stream, clock }: QuestionsOpti
   const credentials = createSingleFlight<Outcome<Holder & { readonly credentials: MetadataCredentials }>>();
 
   return {
-    role: (client, how) =>
-      ask(client, roles, { what: '', how }, (check, giveUpAfterMs) =>
+    role: (client, wait) =>
+      lookUp(client, roles, { what: '', wait }, (check, giveUpAfterMs) =>
         gateway.podRole(client.address, { check, giveUpAfterMs }),
       ),
-    credentials: (client, role, how) =>
-      ask(client, credentials, { what: role, how }, (check, giveUpAfterMs) =>
+    credentials: (client, role, wait) =>
+      lookUp(client, credentials, { what: role, wait }, (check, giveUpAfterMs) =>
         gateway.podCredentials(client.address, role, { check, giveUpAfterMs }),
       ),
     isNobodyThere,
