@@ -130,7 +130,7 @@ describe('what a daemon depends on goes away and comes back', () => {
     await endures(
       server,
       /Kubernetes API does not answer as expected.*"resource":"pods"|"resource":"pods".*Kubernetes API does not answer/,
-      /waiting for the pods and namespaces/,
+      /waiting for the pods, namespaces and ServiceAccounts/,
     );
     await world.api.listener.start();
     await server.child.line(/"msg":"will serve on"/);

@@ -73,7 +73,7 @@ describe('a server that reaches STS and the Kubernetes API through a proxy alone
     const says = findings.map((finding) => finding.says);
     assert.ok(
       says.some((line) =>
-        line.startsWith(`STS at https://${sts} through the proxy 127.0.0.1:${proxy.port} takes us for`),
+        line.startsWith(`STS at https://${sts} through the proxy 127.0.0.1:${proxy.port} sees us as`),
       ),
       says.join('\n'),
     );
