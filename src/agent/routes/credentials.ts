@@ -6,7 +6,7 @@ import type { MetadataMetrics } from '#telemetry/kiam-metrics.ts';
 import type { Logger } from '#telemetry/logger.ts';
 
 import { type Answer, type Exchange, jsonAnswer } from '../answer.ts';
-import { askWithin } from '../ask-within.ts';
+import { fromSource } from '../from-source.ts';
 import { credentialsFailureAnswer } from '../failure-response.ts';
 import type { Patience } from '../patience.ts';
 import type { CredentialSource } from '../ports.ts';
@@ -62,7 +62,7 @@ export function createCredentialsRoute({
   const ask = async (exchange: Exchange, role: string): Promise<Answer> => {
     const { client, request, response } = exchange;
     const { answerMs: waitMs } = patienceOf(request);
-    const outcome = await askWithin({ clock, logger, waitMs, response }, (signal) =>
+    const outcome = await fromSource({ clock, logger, waitMs, response }, (signal) =>
       source.podCredentials(client, role, signal),
     );
     if (outcome.ok) return answerWith(exchange, role, outcome.value);

@@ -3,7 +3,7 @@ import type { Clock } from '#runtime/clock.ts';
 import type { Logger } from '#telemetry/logger.ts';
 
 import { type Answer, errorAnswer, type RouteHandler, textAnswer } from '../answer.ts';
-import { askWithin } from '../ask-within.ts';
+import { fromSource } from '../from-source.ts';
 import type { CredentialSource } from '../ports.ts';
 
 export interface HealthRouteOptions {
@@ -33,7 +33,7 @@ export function createHealthRoute({ source, metadata, clock, logger, waitMs }: H
     return textAnswer(body.toString('utf8'));
   });
   const serverHealth = keptAnswer(clock, async () => {
-    const outcome = await askWithin({ clock, logger, waitMs: Math.min(waitMs, LONGEST_WAIT_MS) }, (signal) =>
+    const outcome = await fromSource({ clock, logger, waitMs: Math.min(waitMs, LONGEST_WAIT_MS) }, (signal) =>
       source.serverHealth(signal),
     );
     return outcome.ok ? textAnswer(outcome.value) : errorAnswer(500, `server health: ${outcome.failure.message}`);

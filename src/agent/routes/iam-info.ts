@@ -7,7 +7,7 @@ import type { Clock } from '#runtime/clock.ts';
 import type { Logger } from '#telemetry/logger.ts';
 
 import { type Answer, errorAnswer, jsonAnswer, type RouteHandler } from '../answer.ts';
-import { askWithin } from '../ask-within.ts';
+import { fromSource } from '../from-source.ts';
 import { emptyRoleAnswer, roleFailureAnswer } from '../failure-response.ts';
 import type { Patience } from '../patience.ts';
 import type { CredentialSource } from '../ports.ts';
@@ -25,7 +25,7 @@ export function createIamInfoRoute({ source, clock, logger, patienceOf }: IamInf
     const known = source.knownRole?.(client);
     const outcome =
       known === undefined
-        ? await askWithin({ clock, logger, waitMs: patienceOf(request).answerMs, response }, (signal) =>
+        ? await fromSource({ clock, logger, waitMs: patienceOf(request).answerMs, response }, (signal) =>
             source.podRole(client, signal),
           )
         : succeeded(known);

@@ -5,7 +5,7 @@ import type { MetadataMetrics } from '#telemetry/kiam-metrics.ts';
 import type { Logger } from '#telemetry/logger.ts';
 
 import { type Answer, type Exchange, type RouteHandler, textAnswer } from '../answer.ts';
-import { askWithin } from '../ask-within.ts';
+import { fromSource } from '../from-source.ts';
 import { emptyRoleAnswer, roleFailureAnswer } from '../failure-response.ts';
 import type { Patience } from '../patience.ts';
 import type { CredentialSource } from '../ports.ts';
@@ -35,7 +35,7 @@ export function createRoleNameRoute({
   };
   const ask = async ({ client, request, response }: Exchange): Promise<Answer> => {
     const { answerMs: waitMs } = patienceOf(request);
-    const outcome = await askWithin({ clock, logger, waitMs, response }, (signal) => source.podRole(client, signal));
+    const outcome = await fromSource({ clock, logger, waitMs, response }, (signal) => source.podRole(client, signal));
     if (outcome.ok) return answerWith(outcome.value.role);
     if (outcome.failure.kind === 'role-empty') return answerWith('');
     metrics.findRoleErrors.inc(HANDLER);

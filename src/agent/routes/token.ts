@@ -6,7 +6,7 @@ import type { Clock } from '#runtime/clock.ts';
 import type { Logger } from '#telemetry/logger.ts';
 
 import { type Answer, createAnswer, errorAnswer, type Exchange, type RouteHandler, TEXT_TYPE } from '../answer.ts';
-import { askWithin } from '../ask-within.ts';
+import { fromSource } from '../from-source.ts';
 import type { Patience } from '../patience.ts';
 import type { CredentialSource } from '../ports.ts';
 import type { Tokens } from '../tokens.ts';
@@ -47,7 +47,7 @@ export function createTokenRoute({
    */
   const wait = async ({ client, request, response }: Exchange, askedSeconds: number): Promise<Answer> => {
     const { tokenMs: waitMs } = patienceOf(request);
-    await askWithin({ clock, logger, waitMs, response }, (signal) => source.podRole(client, signal));
+    await fromSource({ clock, logger, waitMs, response }, (signal) => source.podRole(client, signal));
     return answerWith(client.address, askedSeconds);
   };
   return (exchange) => {

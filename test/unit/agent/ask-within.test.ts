@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { EventEmitter } from 'node:events';
 import test from 'node:test';
 
-import { askWithin } from '#agent/ask-within.ts';
+import { fromSource } from '#agent/from-source.ts';
 import { succeeded } from '#domain/failure.ts';
 
 import { ManualClock } from '../../support/manual-clock.ts';
@@ -14,7 +14,7 @@ const never = new Promise<never>(() => {});
 test('a source that waits is told when the time is up, and its word is taken', async () => {
   const clock = new ManualClock();
   const { logger } = recordingLogger();
-  const asked = askWithin<string>(
+  const asked = fromSource<string>(
     { clock, logger, waitMs: 900 },
     (signal) =>
       new Promise((resolve) => {
@@ -46,7 +46,7 @@ test('a source is told when the client has gone', async () => {
   const { logger } = recordingLogger();
   const response = new EventEmitter();
   let aborted = false;
-  const asked = askWithin<string>({ clock, logger, waitMs: 900, response }, (signal) => {
+  const asked = fromSource<string>({ clock, logger, waitMs: 900, response }, (signal) => {
     signal.addEventListener('abort', () => {
       aborted = true;
     });
@@ -75,7 +75,7 @@ test('after an answer no timer and no listener is left', async () => {
   };
   const { logger } = recordingLogger();
   const response = new EventEmitter();
-  await askWithin({ clock: counting, logger, waitMs: 900, response }, () => Promise.resolve(succeeded('x')));
+  await fromSource({ clock: counting, logger, waitMs: 900, response }, () => Promise.resolve(succeeded('x')));
   assert.equal(timers, 0);
   assert.equal(response.listenerCount('close'), 0);
 });
