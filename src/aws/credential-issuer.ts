@@ -4,6 +4,7 @@ import type { Identity } from '#domain/identity.ts';
 import { within } from '#runtime/within.ts';
 import { credentialsFields, identityFields } from '#telemetry/fields.ts';
 import type { Logger } from '#telemetry/logger.ts';
+import { oncePerKey } from '#telemetry/once.ts';
 import { visibleIdentity } from './credential-fields.ts';
 import { lifetimeOf } from './lifetime.ts';
 import type { CredentialCacheMetrics, KiamStsMetrics } from './metrics.ts';
@@ -85,10 +86,9 @@ function judge(outcome: StsOutcome, nowMs: number, warn: (message: string) => vo
 
 /** One warning for each message: a wrong clock makes every call show it. */
 function expiryWarnings(logger: Logger): (identity: Identity, message: string, outcome: StsOutcome) => void {
-  const given = new Set<string>();
+  const isNew = oncePerKey({ most: 10 });
   return (identity, message, outcome) => {
-    if (given.has(message)) return;
-    given.add(message);
+    if (!isNew(message)) return;
     const expiresAtMs = outcome.ok ? outcome.value.expiresAtMs : Number.NaN;
     logger.warn(message, {
       'pod.iam.roleArn': identity.roleArn,

@@ -1,6 +1,7 @@
 import { createBackoff } from '#runtime/backoff.ts';
 import { type Clock, sleep } from '#runtime/clock.ts';
 import type { Logger } from '#telemetry/logger.ts';
+import { oncePerChange } from '#telemetry/once.ts';
 
 import type { StsFailure } from './sts.ts';
 
@@ -28,7 +29,7 @@ export class IdentityProof {
   readonly #options: IdentityProofOptions;
   readonly #proven = new AbortController();
   #problem = 'AWS has not answered yet';
-  #said = '';
+  readonly #isNews = oncePerChange();
 
   constructor(options: IdentityProofOptions) {
     this.#options = options;
@@ -49,8 +50,7 @@ export class IdentityProof {
       return;
     }
     this.#problem = outcome.failure.message;
-    if (this.#said === outcome.detail) return;
-    this.#said = outcome.detail;
+    if (!this.#isNews(outcome.detail)) return;
     logger.error("AWS has not accepted the server's own identity yet: the server is not ready until it does", {
       error: outcome.detail,
     });

@@ -2,6 +2,7 @@ import type { Clock } from '#runtime/clock.ts';
 import { unlessAborted } from '#runtime/within.ts';
 import type { Identity } from '#domain/identity.ts';
 import type { Fields, Logger } from '#telemetry/logger.ts';
+import { oncePerChange } from '#telemetry/once.ts';
 import { assumeRole } from './assume-role.ts';
 import { StsCredentialCache } from './credential-cache.ts';
 import { createSessionDurations } from './session-durations.ts';
@@ -47,7 +48,7 @@ export function createChainCredentials(options: ChainCredentialsOptions): Server
   const client = createRenewableClient(() =>
     createStsClient({ ...options.client, credentials: chain.config.credentials }),
   );
-  let isFailing = false;
+  const isNews = oncePerChange('well');
   let isClosed = false;
   let cancelLook = (): void => {};
 
@@ -55,13 +56,12 @@ export function createChainCredentials(options: ChainCredentialsOptions): Server
     try {
       const { expiration } = await client.current.config.credentials(forceRefresh ? { forceRefresh } : {});
       if (expiration !== undefined) remaining.set((expiration.getTime() - clock.now()) / 1000);
-      isFailing = false;
+      isNews('well');
       return undefined;
     } catch (error) {
       const { message } = readStsError(error);
       const failure = ownCredentialsFailure(CHAIN_STEP, { code: '', detail: message });
-      if (!isFailing) logger.error(CHAIN_STEP, { error: message });
-      isFailing = true;
+      if (isNews('failing')) logger.error(CHAIN_STEP, { error: message });
       return failure;
     }
   };

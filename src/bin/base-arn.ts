@@ -2,6 +2,7 @@ import { baseArnOfInstanceProfile } from '#domain/role.ts';
 import { createMetadataClient, type MetadataClient } from '#metadata/client.ts';
 import { createBackoff } from '#runtime/backoff.ts';
 import { sleep } from '#runtime/clock.ts';
+import { oncePerChange } from '#telemetry/once.ts';
 
 import type { Daemon } from './daemon.ts';
 import type { ServerFlags } from './flags/server.ts';
@@ -19,7 +20,7 @@ export async function resolveBaseArn(
   if (!flags.roleBaseArnAutodetect) return flags.roleBaseArn ?? '';
   const metadata = createMetadataClient({ endpoint: flags.metadataEndpoint, clock });
   const backoff = createBackoff({ firstMs: 250, capMs: 5000 });
-  let said = '';
+  const isNews = oncePerChange();
   try {
     while (!shutdown.signal.aborted) {
       const detected = await detectBaseArn(metadata, shutdown.signal);
@@ -27,8 +28,7 @@ export async function resolveBaseArn(
         logger.info('using the base ARN of the instance profile', { 'role.base-arn': detected.baseArn });
         return detected.baseArn;
       }
-      if (detected.reason !== said) logger.error('cannot detect the base ARN; retrying', { error: detected.reason });
-      said = detected.reason;
+      if (isNews(detected.reason)) logger.error('cannot detect the base ARN; retrying', { error: detected.reason });
       await sleep(clock, backoff.nextMs(), shutdown.signal);
     }
     return undefined;

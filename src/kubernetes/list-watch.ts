@@ -1,6 +1,7 @@
 import { createBackoff, type Backoff } from '#runtime/backoff.ts';
 import { sleep, type Clock } from '#runtime/clock.ts';
 import type { Logger } from '#telemetry/logger.ts';
+import { oncePerInterval } from '#telemetry/once.ts';
 import { readLines, SilenceError } from './body.ts';
 import { createViewAge, type ViewAge } from './view-age.ts';
 import type { ApiResponse, KubernetesConnection } from './connection.ts';
@@ -82,6 +83,7 @@ const LONGEST_LINE_BYTES = 8 * 1024 * 1024;
 const EARLY_END_MS = 1_000;
 /** A bad line is logged once, and again after this long. */
 const QUIET_MS = 300_000;
+const MOST_MESSAGES = 100;
 const LONGEST_RETRY_AFTER_MS = 15_000;
 
 /** Keeps a target equal to what the API server holds of one resource: lists, watches, resumes, and lists again when in doubt. */
@@ -93,7 +95,7 @@ export class ListWatch<R extends StoredObject> {
   readonly #ask: AskPatiently;
   readonly #failures: Backoff;
   readonly #relists: Backoff;
-  readonly #loggedMs = new Map<string, number>();
+  readonly #isDue: (key: string) => boolean;
   /** The resource version up to which the target knows everything; undefined before the first list. */
   #position: string | undefined;
   #lastByteMs: number | undefined;
@@ -106,6 +108,7 @@ export class ListWatch<R extends StoredObject> {
     this.#options = options;
     this.#random = options.random ?? Math.random;
     const { logger, clock, resource } = options;
+    this.#isDue = oncePerInterval({ clock, intervalMs: QUIET_MS, most: MOST_MESSAGES });
     this.#outage = createOutageLog({ logger, clock, resource: resource.name });
     this.#ask = createPatience(options.connection, clock);
     this.#viewAge = createViewAge({
@@ -353,12 +356,8 @@ export class ListWatch<R extends StoredObject> {
   }
 
   #warnOnce(message: string, reason: string): void {
-    const { logger, clock, resource } = this.#options;
-    const nowMs = clock.monotonic();
-    const loggedMs = this.#loggedMs.get(message + reason);
-    if (loggedMs !== undefined && nowMs - loggedMs < QUIET_MS) return;
-    this.#loggedMs.set(message + reason, nowMs);
-    logger.warn(message, { resource: resource.name, reason });
+    const { logger, resource } = this.#options;
+    if (this.#isDue(message + reason)) logger.warn(message, { resource: resource.name, reason });
   }
 }
 

@@ -3,6 +3,7 @@ import type { Clock } from '#runtime/clock.ts';
 import { unlessAborted } from '#runtime/within.ts';
 import { createSingleFlight } from '#runtime/single-flight.ts';
 import type { Logger } from '#telemetry/logger.ts';
+import { oncePerChange } from '#telemetry/once.ts';
 import { createHash } from 'node:crypto';
 
 import type { KubernetesConnection } from './connection.ts';
@@ -46,7 +47,7 @@ interface Remembered {
  */
 export function createTokenReviewer({ connection, clock, logger }: TokenReviewerOptions): TokenReviewer {
   const remembered = new Map<string, Remembered>();
-  let saidWhyNot = false;
+  const isNews = oncePerChange('well');
 
   const remember = (key: string, answer: TokenReview): void => {
     const [oldest] = remembered.keys();
@@ -58,14 +59,13 @@ export function createTokenReviewer({ connection, clock, logger }: TokenReviewer
   const ask = async (token: string, key: string): Promise<TokenReview> => {
     try {
       const answer = await review(connection, token);
-      saidWhyNot = false;
+      isNews('well');
       remember(key, answer);
       return answer;
     } catch (error) {
-      if (!saidWhyNot) {
+      if (isNews('failing')) {
         logger.error('agents’ tokens cannot be reviewed', { error: error instanceof Error ? error : String(error) });
       }
-      saidWhyNot = true;
       return UNAVAILABLE;
     }
   };

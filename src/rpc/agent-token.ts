@@ -3,6 +3,7 @@ import { readFile } from 'node:fs/promises';
 import { type Clock, sleep } from '#runtime/clock.ts';
 import { describeError } from '#telemetry/log-values.ts';
 import type { Logger } from '#telemetry/logger.ts';
+import { oncePerChange } from '#telemetry/once.ts';
 
 export interface AgentTokenOptions {
   /** `--agent-token-file` */
@@ -18,7 +19,7 @@ const INTERVAL_MS = 30_000;
 export class AgentToken {
   readonly #options: AgentTokenOptions;
   #token = '';
-  #isSaid = false;
+  readonly #isNews = oncePerChange('read');
 
   constructor(options: AgentTokenOptions) {
     this.#options = options;
@@ -33,10 +34,9 @@ export class AgentToken {
     const { path, logger } = this.#options;
     try {
       this.#token = tokenIn(await readFile(path, 'utf8'));
-      this.#isSaid = false;
+      this.#isNews('read');
     } catch (error) {
-      if (!this.#isSaid) logger.error('the agent token cannot be read', { error: describeError(error) });
-      this.#isSaid = true;
+      if (this.#isNews('unreadable')) logger.error('the agent token cannot be read', { error: describeError(error) });
     }
   }
 

@@ -1,6 +1,7 @@
 import type { Clock } from '#runtime/clock.ts';
 import { sleep } from '#runtime/clock.ts';
 import type { Logger } from '#telemetry/logger.ts';
+import { oncePerChange } from '#telemetry/once.ts';
 
 import type { KiamClient } from './client.ts';
 
@@ -21,7 +22,7 @@ const INTERVAL_MS = { well: 10_000, away: 1000 };
 export class ServerMonitor {
   readonly #options: ServerMonitorOptions;
   #problem: string | undefined = 'no server has answered yet';
-  #said: 'nothing' | 'away' | 'well' = 'nothing';
+  readonly #isNews = oncePerChange();
 
   constructor(options: ServerMonitorOptions) {
     this.#options = options;
@@ -46,13 +47,11 @@ export class ServerMonitor {
 
   #well(): void {
     this.#problem = undefined;
-    if (this.#said !== 'well') this.#options.logger.info('a server answers');
-    this.#said = 'well';
+    if (this.#isNews('well')) this.#options.logger.info('a server answers');
   }
 
   #away(cause: string): void {
     this.#problem = `no server answers: ${cause}`;
-    if (this.#said !== 'away') this.#options.logger.warn('no server answers; retrying', { error: cause });
-    this.#said = 'away';
+    if (this.#isNews('away')) this.#options.logger.warn('no server answers; retrying', { error: cause });
   }
 }

@@ -2,6 +2,7 @@ import type { ReviewSource, TokenReview } from '#domain/agent-token.ts';
 import { canonicalAddress } from '#domain/address.ts';
 import type { NodeId } from '#domain/node.ts';
 import type { Logger } from '#telemetry/logger.ts';
+import { oncePerKey } from '#telemetry/once.ts';
 
 import type { NodeIndex } from './node-index.ts';
 import type { PodView } from './ports.ts';
@@ -54,7 +55,7 @@ const MOST_WARNINGS = 1000;
  */
 export class AgentScope {
   readonly #options: AgentScopeOptions;
-  readonly #warned = new Set<string>();
+  readonly #isNew = oncePerKey({ most: MOST_WARNINGS });
 
   constructor(options: AgentScopeOptions) {
     this.#options = options;
@@ -120,8 +121,7 @@ export class AgentScope {
   /** Once for each address and reason, and once more when the agent says which address it should have called from. */
   #warnOnce(address: string, message: string, expected?: string): void {
     const key = `${address} ${message} ${expected ?? ''}`;
-    if (this.#warned.has(key) || this.#warned.size >= MOST_WARNINGS) return;
-    this.#warned.add(key);
+    if (!this.#isNew(key)) return;
     this.#options.logger.warn(message, {
       'agent.address': address,
       ...(expected === undefined ? {} : { 'agent.expected_address': expected }),

@@ -2,6 +2,7 @@ import type { Registry } from 'prom-client';
 
 import { createHotCounter } from '#telemetry/hot-metrics.ts';
 import type { Logger } from '#telemetry/logger.ts';
+import { oncePerChange } from '#telemetry/once.ts';
 
 import type { ReadEvidence } from './evidence.ts';
 
@@ -14,7 +15,7 @@ export function countedEvidence(read: ReadEvidence, registry: Registry, logger: 
     registry,
   });
   const [found, missing] = [lookups.series({ found: 'true' }), lookups.series({ found: 'false' })];
-  let isSaid = false;
+  const isNews = oncePerChange();
   return (address) => {
     const evidence = read(address);
     if (evidence.kind === 'interface') {
@@ -22,13 +23,12 @@ export function countedEvidence(read: ReadEvidence, registry: Registry, logger: 
       return evidence;
     }
     missing.inc();
-    if (!isSaid) {
+    if (isNews('nothing is shown')) {
       logger.warn('the kernel does not show which pod has an address: the API server is asked for every connection', {
         'pod.ip': address,
         reason: evidence.reason,
       });
     }
-    isSaid = true;
     return evidence;
   };
 }

@@ -1,5 +1,6 @@
 import type { Clock } from '#runtime/clock.ts';
 import type { Fields, Logger } from '#telemetry/logger.ts';
+import { oncePerInterval } from '#telemetry/once.ts';
 
 import { shorten } from './command.ts';
 import { type TakeoverBackoff, createTakeoverBackoff } from './takeover-backoff.ts';
@@ -36,6 +37,7 @@ const OPTIONAL_INTERVAL_MS = 60_000;
 
 /** The same happening is logged again after this long at the earliest, in a fight over a rule for example. */
 const LOG_INTERVAL_MS = 10_000;
+const MOST_MESSAGES = 100;
 
 /** Keeps one rule, or the two of the guard, in one family in place, and remembers what it has said about it. */
 export class RuleKeeper {
@@ -46,7 +48,7 @@ export class RuleKeeper {
   readonly #signal: AbortSignal;
   readonly #isOptional: boolean;
   readonly #takeoverBackoff: TakeoverBackoff;
-  readonly #lastLoggedMs = new Map<string, number>();
+  readonly #isDue: (key: string) => boolean;
   #state: RuleState = { presence: 'unknown', reason: 'it has not been looked at yet' };
   #wasPlaced = false;
   #failure = '';
@@ -60,6 +62,7 @@ export class RuleKeeper {
     this.#signal = signal;
     this.#isOptional = isOptional;
     this.#takeoverBackoff = createTakeoverBackoff(clock);
+    this.#isDue = oncePerInterval({ clock, intervalMs: LOG_INTERVAL_MS, most: MOST_MESSAGES });
   }
 
   get state(): RuleState {
@@ -149,11 +152,7 @@ export class RuleKeeper {
   }
 
   #warnNowAndThen(message: string, fields: Fields): void {
-    const nowMs = this.#clock.monotonic();
-    const key = `${message} ${String(fields['found'])}`;
-    if (nowMs - (this.#lastLoggedMs.get(key) ?? Number.NEGATIVE_INFINITY) < LOG_INTERVAL_MS) return;
-    this.#lastLoggedMs.set(key, nowMs);
-    this.#logger.warn(message, fields);
+    if (this.#isDue(`${message} ${String(fields['found'])}`)) this.#logger.warn(message, fields);
   }
 
   #fields(): Fields {

@@ -3,6 +3,7 @@ import { LRUCache } from 'lru-cache';
 import type { AddressCheck, AddressTie, Holder } from '#rpc/contract.ts';
 import type { Clock } from '#runtime/clock.ts';
 import type { Logger } from '#telemetry/logger.ts';
+import { oncePerKey } from '#telemetry/once.ts';
 
 import type { Client, Evidence } from '../ports.ts';
 
@@ -52,7 +53,7 @@ const MOST_WARNINGS = 1000;
 export class Trust {
   readonly #options: TrustOptions;
   readonly #bindings = new LRUCache<string, Binding>({ max: MOST_BINDINGS });
-  readonly #warned = new Set<string>();
+  readonly #isNew = oncePerKey({ most: MOST_WARNINGS });
 
   constructor(options: TrustOptions) {
     this.#options = options;
@@ -136,8 +137,7 @@ export class Trust {
     const binding = this.#bindings.get(address);
     if (binding?.uid !== uid || binding.evidence.kind === 'none') return false;
     if (!this.#options.isElsewhere(binding.evidence.key, now)) return false;
-    if (this.#warned.size < MOST_WARNINGS && !this.#warned.has(address)) {
-      this.#warned.add(address);
+    if (this.#isNew(address)) {
       this.#options.logger.warn(
         'a connection with the address of a pod does not come from its interface, which is still there: refused',
         { 'pod.ip': address },
