@@ -1,14 +1,12 @@
 import assert from 'node:assert/strict';
-import { spawn } from 'node:child_process';
-import { once } from 'node:events';
-import { createInterface } from 'node:readline';
 import { after, before, describe, test, type TestContext } from 'node:test';
 
 import type { Child } from '#sandbox/child.ts';
 
 import { AGENT_SERVES, createKernelNode, type KernelNode } from '../support/kernel-node.ts';
 import { networkSkip } from '../support/network-world.ts';
-import { findSdk, SDK_NAMES, type SdkProgram } from '../support/sdk-programs.ts';
+import { type Said, startSdk } from '../support/running-sdk.ts';
+import { findSdk, SDK_NAMES } from '../support/sdk-programs.ts';
 
 // Timers of the program never keep a process alive; the tests' waiting does.
 const alive = setInterval(() => {}, 1000);
@@ -25,18 +23,13 @@ const NO_CREDENTIALS_LIMIT_MS = 2000;
 /** A command's start counts as well. */
 const START_LIMIT_MS = 3000;
 
-interface Said {
-  readonly arn?: string;
-  readonly error?: string;
-  readonly tookMs: number;
-}
-
 const rows: string[] = [];
 
 describe('a stock SDK with nothing configured', { skip }, () => {
   let node: KernelNode;
   let server: Child;
   let agent: Child;
+  const placeOf = (address: string) => ({ world: node.world, podExec: node.podExec(address) });
   const startAgent = async (...flags: readonly string[]): Promise<void> => {
     agent = node.startAgent({ flags });
     await agent.line(AGENT_SERVES);
@@ -65,17 +58,17 @@ describe('a stock SDK with nothing configured', { skip }, () => {
         rows.push(`${name.padEnd(14)} ${what.padEnd(38)} ${tookMs.toFixed(0).padStart(6)} ms  ${is ?? error}`);
       };
 
-      const first = await startSdk(t, node, sdk, pod.address);
+      const first = await startSdk(t, placeOf(pod.address), sdk);
       const said = await first.said();
       note('first call', said);
       assert.equal(said.arn, arn, said.error);
 
-      const v2Only = await startSdk(t, node, sdk, pod.address, { AWS_EC2_METADATA_V1_DISABLED: 'true' });
+      const v2Only = await startSdk(t, placeOf(pod.address), sdk, { AWS_EC2_METADATA_V1_DISABLED: 'true' });
       const strict = await v2Only.said();
       note('AWS_EC2_METADATA_V1_DISABLED=true', strict);
       assert.equal(strict.arn, arn, strict.error);
 
-      const none = await (await startSdk(t, node, sdk, plain)).said();
+      const none = await (await startSdk(t, placeOf(plain), sdk)).said();
       note('a pod without a role', none);
       assert.match(none.error ?? '', NO_CREDENTIALS);
       const limitMs = NO_CREDENTIALS_LIMIT_MS + (sdk.isCommand === true ? START_LIMIT_MS : 0);
@@ -90,7 +83,7 @@ describe('a stock SDK with nothing configured', { skip }, () => {
 
       await agent.stop('SIGTERM');
       await startAgent('--require-imdsv2');
-      const before = await startSdk(t, node, sdk, pod.address, { AWS_EC2_METADATA_V1_DISABLED: 'true' });
+      const before = await startSdk(t, placeOf(pod.address), sdk, { AWS_EC2_METADATA_V1_DISABLED: 'true' });
       assert.equal((await before.said()).arn, arn);
       await agent.stop('SIGTERM');
       await startAgent('--require-imdsv2');
@@ -104,56 +97,3 @@ describe('a stock SDK with nothing configured', { skip }, () => {
     });
   }
 });
-
-interface RunningSdk {
-  /** What it says at its start. */
-  said(): Promise<Said>;
-  /** The same with credentials fetched again; a command is run again. */
-  again(): Promise<Said>;
-}
-
-async function startSdk(
-  t: TestContext,
-  node: KernelNode,
-  sdk: SdkProgram,
-  address: string,
-  more: Readonly<Record<string, string>> = {},
-): Promise<RunningSdk> {
-  const { clean, sts } = node.world.environment;
-  const environment = { ...clean, ...sts, AWS_DEFAULT_REGION: node.world.region, ...sdk.environment, ...more };
-  const [command = '', ...args] = [...node.podExec(address), ...sdk.argv];
-  if (sdk.isCommand === true) {
-    const once = (): Promise<Said> => runCommand(command, args, environment);
-    return { said: once, again: once };
-  }
-  const child = spawn(command, args, { env: environment, stdio: ['pipe', 'pipe', 'inherit'] });
-  t.after(() => child.kill('SIGKILL'));
-  const lines = createInterface({ input: child.stdout })[Symbol.asyncIterator]();
-  const said = async (): Promise<Said> => {
-    const line = await lines.next();
-    assert.equal(line.done, false, `${sdk.name} ended`);
-    return JSON.parse(line.value) as Said;
-  };
-  return {
-    said,
-    again: () => {
-      child.stdin.write('\n');
-      return said();
-    },
-  };
-}
-
-/** Its time includes that of its start. */
-async function runCommand(command: string, args: readonly string[], env: Record<string, string>): Promise<Said> {
-  const startedMs = performance.now();
-  const child = spawn(command, args, { env, stdio: ['ignore', 'pipe', 'pipe'] });
-  let text = '';
-  for (const stream of [child.stdout, child.stderr]) {
-    stream.setEncoding('utf8').on('data', (chunk: string) => {
-      text += chunk;
-    });
-  }
-  const [code] = await once(child, 'close');
-  const tookMs = performance.now() - startedMs;
-  return code === 0 ? { arn: text.trim(), tookMs } : { error: text.trim(), tookMs };
-}
