@@ -272,7 +272,7 @@ describe(
       });
     });
 
-    it('nothing of that was forbidden to the server', () => {
+    it('the server was forbidden nothing of what these tests made it do', () => {
       const forbidden = server
         .log()
         .filter((line) => /forbid|403/i.test(JSON.stringify([line['error'], line['status']])));

@@ -212,7 +212,7 @@ describe(
       await assert.rejects(token(kubelet, own, 'kiam-agent'), / 404 | 403 /);
     });
 
-    it('1: says that its agent’s pod is on the other node’s address', async () => {
+    it('root on one node, attack 1: says that its agent’s pod is on the other node’s address', async () => {
       await patchStatus(attacker.pod, { hostIP: THERE.address });
       const { status } = await plane.admin.demand('GET', pathOf(attacker.pod));
       assert.deepEqual([status.hostIP, status.hostIPs], [THERE.address, [{ ip: THERE.address }]], 'the API takes it');
@@ -220,7 +220,7 @@ describe(
       await victimIsServed();
     });
 
-    it('2: makes a mirror pod with a role that no pod has', async () => {
+    it('root on one node, attack 2: makes a mirror pod with a role that no pod has', async () => {
       const made = await mirror('made-up', 'admin', { hostIP: HERE.address, podIP: '127.1.1.50' });
       await serverKnows();
       assert.equal(await statusOf(attacker.daemon, made, 'admin'), 503);
@@ -228,7 +228,7 @@ describe(
       assert.equal((await kubelet.ask('PATCH', `${pathOf(made)}/status`, unmarked)).status, 422, 'the mark stays');
     });
 
-    it('3: makes a mirror pod with the other pod’s address and node, and gives both to a pod of its own', async () => {
+    it('root on one node, attack 3: makes a mirror pod with the other pod’s address and node, and gives both to a pod of its own', async () => {
       await mirror('rival', 'admin', { hostIP: THERE.address, podIP: victim.address });
       await victimIsServed();
       const pawn = await runPod(plane.admin, { namespace: 'team', name: 'pawn', address: '127.1.1.60', role: 'own' });
@@ -249,7 +249,7 @@ describe(
       assert.equal(await statusOf(attacker.daemon, newcomer, 'newcomer'), 403, 'its own pod has another role');
     });
 
-    it('4: uses the token of another pod with hostNetwork, made for our audience', async () => {
+    it('root on one node, attack 4: uses the token of another pod with hostNetwork, made for our audience', async () => {
       await plane.admin.demand('POST', '/api/v1/namespaces/team/serviceaccounts', { metadata: { name: 'other' } });
       const pod = await runPod(plane.admin, {
         namespace: 'team',

@@ -62,13 +62,13 @@ function replay(agentFlags: readonly string[]): void {
     return wanted;
   }
 
-  it('is replayed whole, and every difference is one that shows', (t) => {
+  it('the recording is replayed completely, and every listed difference occurs', (t) => {
     t.diagnostic(`${TRANSCRIPT.length} cases, ${DIFFERENCES.length} deliberate differences`);
     const idle = DIFFERENCES.filter((difference) => !used.has(difference)).map(({ sentence }) => sentence);
     assert.deepEqual(idle, []);
   });
 
-  it('shows the metrics that docs/metrics.md lists and no others: of the same daemon and type', async () => {
+  it('both daemons show the metrics that docs/metrics.md lists and no others, of the same type', async () => {
     const pages = { agent: (await agents.get('')?.metrics()) ?? '', server: await server.metrics() };
     const shown = Object.entries(pages).flatMap(([daemon, page]) =>
       [...page.matchAll(/^# TYPE ((?:kiam|grpc)_\w+) (\w+)$/gm)].map(([, name, type]) => `${daemon} ${name} ${type}`),
@@ -78,7 +78,7 @@ function replay(agentFlags: readonly string[]): void {
     assert.deepEqual(listed.toSorted(), shown.toSorted());
   });
 
-  it('leaves the metrics that Kiam showed, on the same daemon, of the same type, with the same labels and buckets', async () => {
+  it('both daemons show the metrics that Kiam showed, on the same daemon, of the same type, with the same labels and buckets', async () => {
     const pages = { agent: await agents.get('')?.metrics(), server: await server.metrics() };
     for (const { daemon, name, type, labels, buckets } of METRICS) {
       const page = pages[daemon] ?? '';

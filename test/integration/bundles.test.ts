@@ -45,7 +45,7 @@ describe('the bundles', () => {
     JSON.parse(await readFile(join(folder, `${name}.metafile.json`), 'utf8')) as Metafile;
   const inputs = async (name: string): Promise<string[]> => Object.keys((await metafile(name)).inputs);
 
-  it('the agent’s holds no AWS and no Kubernetes code, and none of the server’s', async () => {
+  it('the agent’s bundle holds no AWS and no Kubernetes code, and none of the server’s', async () => {
     const foreign = /@aws-sdk|@smithy|@kubernetes|^src\/(aws|kubernetes|proxy|server|sandbox|doctor\/cluster)\//;
     assert.deepEqual(
       (await inputs('kiam-agent')).filter((path) => foreign.test(path)),
@@ -53,12 +53,12 @@ describe('the bundles', () => {
     );
   });
 
-  it('the agent’s explains nothing, and says where that is done', async () => {
+  it('the agent’s bundle explains nothing, and says where that is done', async () => {
     const explain = promisify(execFile)(process.execPath, [join(folder, 'kiam-agent.mjs'), 'explain', 'team/app']);
     await assert.rejects(explain, /this program has no explain, which comes in an image of its own/);
   });
 
-  it('the server’s holds nothing of the agent but its flags, and nothing of the sandbox', async () => {
+  it('the server’s bundle holds nothing of the agent but its flags, and nothing of the sandbox', async () => {
     const foreign = /^src\/(sandbox|doctor\/node|agent\/(?!interception\/host-))|node_modules\/fastify\//;
     assert.deepEqual(
       (await inputs('kiam-server')).filter((path) => foreign.test(path)),
@@ -100,7 +100,7 @@ describe('the bundles', () => {
     });
   }
 
-  it('start with what they need of Node', async () => {
+  it('the bundles start with the options of Node that they need', async () => {
     const shebang = async (name: string) => (await readFile(join(folder, name), 'utf8')).split('\n', 1)[0];
     const start = '#!/usr/bin/env -S MALLOC_MMAP_THRESHOLD_=16384 node';
     const common = '--disable-sigusr1 --max-semi-space-size=1';

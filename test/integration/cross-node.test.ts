@@ -121,7 +121,7 @@ describe('an agent answers for the pods of its own node alone', () => {
     await Promise.all([agent.child.stop(), server.child.stop()]);
   });
 
-  it('whatever the node’s kubelet says of its agent’s address, and of pods that it makes up', async () => {
+  it('an agent answers for the pods of its own node alone, whatever the node’s kubelet says of its agent’s address, and of pods that it makes up', async () => {
     const { api } = cluster.world;
     const onB = podsOf.get('node-b') ?? [];
     const status = { phase: 'Running', hostIP: '127.0.0.2', hostIPs: [{ ip: '127.0.0.2' }] };

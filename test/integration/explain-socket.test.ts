@@ -146,7 +146,7 @@ describe('the socket of kiam explain', () => {
       assert.equal(await explainAs(inside(NEIGHBOUR), `--admin-socket=${socket}`), `kiam: ${socket} is another user's`);
     });
 
-    it('the socket of kiam explain in a container is not to be found from another pod of the node, hostNetwork or not, as the same user', async () => {
+    it('the socket of kiam explain in a container cannot be found from another pod of the node, hostNetwork or not, as the same user', async () => {
       const socket = `/dev/shm/kiam-${SERVER_USER}/${server.child.process.pid}.sock`;
       assert.match(await explainAs(container()), /^kiam: no server of this user runs here; /);
       assert.equal(await explainAs(container(), `--admin-socket=${socket}`), `kiam: no server answers at ${socket}`);

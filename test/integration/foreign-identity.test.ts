@@ -38,7 +38,7 @@ describe('pods whose annotations AWS does not accept, beside others, before an S
     return answer ?? assert.fail();
   };
 
-  it('each of the others gets its own role, and STS is asked for nobody else', async () => {
+  it('beside pods with invalid annotations each of the others gets its own role, and STS is asked for nobody else', async () => {
     const victims = await Promise.all(
       Array.from({ length: VICTIMS }, async (_, index) => {
         // The calls of the tenants precede theirs.
@@ -72,7 +72,7 @@ describe('pods whose annotations AWS does not accept, beside others, before an S
     ['role', {}, 'my role', /'my role' cannot be the name of a role: that has 1 to 64 letters, digits and/],
     ['account', {}, 'arn:aws:iam::1:role/reader', /'1' is no account of AWS: an account has 12 digits/],
   ] as const) {
-    it(`a pod with such a ${what} is refused, and the log, its Event and explain say how to fix it`, async () => {
+    it(`a pod with an invalid ${what} is refused, and the log, its Event and explain say how to fix it`, async () => {
       const name = `bad-${what.replaceAll(' ', '-')}`;
       const pod = await cluster.world.pod({ namespace: 'team', name, role, ...annotations });
       const answer = await credentialsOf(pod, role);

@@ -54,7 +54,7 @@ describe('a daemon that is told to stop', () => {
   }
 
   for (const which of ['agent', 'server'] as const) {
-    it(`twice: the ${which} ends at once, with 1`, async () => {
+    it(`told to stop twice the ${which} ends at once, with 1`, async () => {
       const daemons = await startRequest(`stuck-${which}`, { hang: true });
       const { child } = daemons[which];
       child.process.kill('SIGTERM');
@@ -65,7 +65,7 @@ describe('a daemon that is told to stop', () => {
     });
   }
 
-  it('a daemon that is told to stop: while it waits for the API server ends with 0 as well', async () => {
+  it('a daemon that is told to stop while it waits for the API server ends with 0 as well', async () => {
     await cluster.world.api.listener.stop();
     const server = await cluster.startServer({ detached: true });
     await server.child.line(/Kubernetes API does not answer as expected/);
@@ -157,7 +157,7 @@ describe('a command line with mistakes', () => {
     ['a health check’s', ['health', '--timeout=soon'], ['--timeout', '--cert', '--key', '--ca']],
     ['no command', ['serve'], ['serve']],
   ] as const) {
-    it(`(${what}) has all of them named, and ends with 1`, async () => {
+    it(`a command line with mistakes (${what}) has all of them named, and ends with 1`, async () => {
       const { code, lines } = await cluster.run(args);
       assert.equal(code, 1);
       const said = lines.join('\n');

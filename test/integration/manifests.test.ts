@@ -101,7 +101,7 @@ describe('the manifests', () => {
     for (const cluster of clusters) await cluster.close();
   });
 
-  it('all parse, and the examples too', async () => {
+  it('all manifests parse, and the examples too', async () => {
     assert.equal(plain.length, 8);
     assert.equal((await manifestsOf('examples')).length, 2);
   });

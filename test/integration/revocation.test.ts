@@ -83,7 +83,7 @@ describe('a role that is taken from a pod', () => {
     ['by its end', ({ namespace, name }) => cluster.world.api.removePod(namespace, name)],
   ];
   for (const [what, revoke] of ways) {
-    it(`${what} is refused at the agent within a second, among busy neighbours`, async (t) => {
+    it(`a role that is taken from a pod ${what} is refused at the agent within a second, among busy neighbours`, async (t) => {
       const times: number[] = [];
       for (let first = 0; first < EVENTS; first += TOGETHER) {
         const measuring = Array.from({ length: TOGETHER }, async (_, index) => {

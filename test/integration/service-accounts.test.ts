@@ -136,7 +136,7 @@ describe('with --binding=serviceaccount', () => {
   });
   after(() => setting?.cluster.close());
 
-  it('annotations of pods count for nothing', async () => {
+  it('with --binding=serviceaccount annotations of pods count for nothing', async () => {
     const { world } = setting.cluster;
     world.api.createServiceAccount('team', 'app', { [ROLE]: 'reader' });
     const hostile = { namespace: 'team', role: 'admin', sessionName: 'somebody', externalId: 'else' };

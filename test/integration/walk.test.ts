@@ -54,7 +54,7 @@ describe('a pod asks for its credentials', () => {
     assert.ok(answer.tookMs < 500, `${answer.tookMs} ms`);
   });
 
-  it('a pod asks for its credentials: before the server knows it, and gets them when it does', async () => {
+  it('a pod asks for its credentials before the server knows it, and gets them when it does', async () => {
     cluster.world.api.controls.holdDelivery('pods');
     const pod = await cluster.world.pod({ namespace: 'team', name: 'early', role: 'early' });
     const asking = ask(pod.address, LISTING);
@@ -62,7 +62,7 @@ describe('a pod asks for its credentials', () => {
     assert.equal((await asking).status, 200);
   });
 
-  it('a pod asks for its credentials and an address that is no pod gets nothing, as late as from Kiam', async () => {
+  it('an address that is no pod’s gets nothing, as late as from Kiam', async () => {
     const answer = await ask('127.9.9.9', LISTING);
     assert.deepEqual([answer.status, answer.headers['retry-after']], [503, '1']);
     assert.ok(answer.tookMs >= 5000, `${answer.tookMs} ms`);

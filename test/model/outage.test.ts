@@ -138,7 +138,7 @@ describe('200 warm pods, by injected time, while every server, STS and the API s
 
 describe('200 warm pods, by injected time, while two servers are replaced one by one and STS fails', () => {
   for (const hasEvidence of [true, false]) {
-    it(`${hasEvidence ? 'with' : 'without'} the kernel's evidence: all of them until their credentials end`, async () => {
+    it(`200 warm pods while servers are replaced and STS fails, ${hasEvidence ? 'with' : 'without'} the kernel's evidence: all are served until their credentials end`, async () => {
       const node = nodeOf({ hasEvidence });
       await node.pass(1000);
       assert.equal(await node.served(), PODS);

@@ -90,7 +90,7 @@ for (const topology of ['routed', 'bridge'] as const) {
       }
     });
 
-    it(`the kernel's evidence of who has an address, pods ${topology} stays while the neighbour grows old and is learned anew`, async () => {
+    it(`the kernel's evidence of who has an address, pods ${topology} stays while the neighbour grows old and is learned again`, async () => {
       const pod = await network.addPod('198.18.1.11');
       await speak(pod);
       const key = await keyOf('198.18.1.11');

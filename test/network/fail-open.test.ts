@@ -42,7 +42,7 @@ interface Life {
 
 describe('a pod never reaches the role of its node', { skip, concurrency: 2 }, () => {
   for (const backend of ['nft', 'legacy'] as const) {
-    test(`through the life of an agent, iptables-${backend}`, async (t) => {
+    test(`a pod never reaches the role of its node through the life of an agent, iptables-${backend}`, async (t) => {
       const life = await begin(t, backend);
       const { node, poller, rows } = life;
       await eventually('without an agent the role of the node is there for all', 5000, async () => {

@@ -51,7 +51,7 @@ for (const [topology, hasEvidence, handOvers] of NODES) {
       return key === undefined ? body : (node.world.sts.identify(key)?.roleArn ?? 'nobody').replace(/.*\//, '');
     };
 
-    it(`in ${handOvers} of ${handOvers} the next pod never gets what the former had, and soon what is its own`, async (t) => {
+    it(`an address passes from pod to pod while the watch is late, ${what}: while the watch is late, in ${handOvers} of ${handOvers} the next pod never gets what the former had, and soon what is its own`, async (t) => {
       const waits: number[] = [];
       const wrong: string[] = [];
       let steadyAsked = 0;

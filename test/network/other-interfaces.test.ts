@@ -53,7 +53,7 @@ const V6 = 'fd00:ec2::254';
 
 describe('packets for the metadata service that come in by another interface than the pods', { skip }, () => {
   for (const [name, prepare] of ATTACKS) {
-    test(`those ${name} do not pass the guard, nor what is left of it without filter`, async (t) => {
+    test(`packets for the metadata service ${name} do not pass the guard, nor what is left of it without filter`, async (t) => {
       const world = await createNetworkWorld('bridge');
       t.after(() => world.remove());
       const attack = await prepare(world);

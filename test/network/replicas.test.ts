@@ -93,7 +93,7 @@ for (const [what, flags] of [
         setTimeout(resolve, ms);
       });
 
-    it('one of them is killed, and no request fails', (t) =>
+    it('one of three servers is killed, and no request fails', (t) =>
       underLoad(t, async () => {
         await pause(300);
         await servers.get('127.0.0.2')?.child.stop('SIGKILL');
@@ -102,7 +102,7 @@ for (const [what, flags] of [
         await pause(500);
       }));
 
-    it('one of them hangs, and no request fails', (t) =>
+    it('one of three servers hangs, and no request fails', (t) =>
       underLoad(t, async () => {
         const hung = servers.get('127.0.0.3')?.child.process;
         hung?.kill('SIGSTOP');
@@ -111,7 +111,7 @@ for (const [what, flags] of [
         await pause(500);
       }));
 
-    it('the packets of one of them are dropped for 20 seconds, and no request fails', (t) =>
+    it('the packets of one of three servers are dropped for 20 seconds, and no request fails', (t) =>
       underLoad(t, async () => {
         const restore = await dropPackets('127.0.0.4', port);
         t.after(restore);
@@ -120,7 +120,7 @@ for (const [what, flags] of [
         await pause(500);
       }));
 
-    it(`they are replaced one after another, ${RESTARTS} times, and no request fails`, (t) =>
+    it(`three servers are replaced one after another, ${RESTARTS} times, and no request fails`, (t) =>
       underLoad(t, async () => {
         for (let restart = 0; restart < RESTARTS; restart += 1) {
           const address = ADDRESSES[restart % ADDRESSES.length] ?? '';

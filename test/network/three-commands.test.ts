@@ -41,9 +41,9 @@ describe(
       await rm(folder, { recursive: true, force: true });
     });
 
-    it('an empty cluster and the commands of the README are three', () => assert.equal(commands.length, 3));
+    it('the README has three commands for an empty cluster', () => assert.equal(commands.length, 3));
 
-    it('an empty cluster and the commands of the README give the pod of the example the credentials of its role, and from then on no others', async (t) => {
+    it('the commands of the README give the pod of the example the credentials of its role, and from then on no others', async (t) => {
       const startedMs = performance.now();
       for (const command of commands) await cluster.shell(command);
       const appliedMs = performance.now();
@@ -83,7 +83,7 @@ describe(
       });
     }
 
-    it('an empty cluster and the commands of the README leave both daemons rolled out', async () => {
+    it('the commands of the README leave both daemons rolled out', async () => {
       for (const name of ['kiam-server', 'kiam-agent']) {
         const said = await cluster.shell(`kubectl -n kube-system rollout status daemonset/${name} --timeout=120s`);
         assert.match(said, /successfully rolled out/);

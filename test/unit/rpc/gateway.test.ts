@@ -117,7 +117,7 @@ describe('the gateway', () => {
     assert.equal(calls.length, 2, 'the second is the hedge');
   });
 
-  it('still says that STS failed where the other replica knows less', async () => {
+  it('the gateway still says that STS failed where the other replica knows less', async () => {
     const { outcome } = await askRole([trouble, { afterMs: 1, failure: 'view-stale' }], { replicas: 2 });
     assert.ok(!outcome.ok);
     assert.equal(outcome.failure.kind, 'sts-unavailable');
@@ -203,7 +203,7 @@ describe('the gateway', () => {
     ['view-stale', true],
     ['pod-not-found', false],
   ] as const) {
-    it(`${isGivenUp ? 'gives up' : 'asks on'} when told to after 250 ms and all that was said is ${failure}`, async () => {
+    it(`the gateway ${isGivenUp ? 'gives up' : 'keeps asking'} when told to after 250 ms and all that was said is ${failure}`, async () => {
       const { outcome, endedAtMs } = await askRole([{ afterMs: 1, failure }], { giveUpAfterMs: 250 });
       assert.ok(!outcome.ok);
       assert.ok(isGivenUp ? endedAtMs >= 250 && endedAtMs < 460 : endedAtMs > 600, `${endedAtMs} ms`);

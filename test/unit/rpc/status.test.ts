@@ -21,7 +21,7 @@ describe('a failure crosses the wire', () => {
     ['timed-out', 'no answer in time', status.DEADLINE_EXCEEDED],
     ['internal', 'internal error', status.INTERNAL],
   ] as const satisfies readonly (readonly [FailureKind, string, status])[]) {
-    it(`${kind} as ${grpcCodeName(code)}, and comes out the same`, () => {
+    it(`a failure of kind ${kind} crosses the wire as ${grpcCodeName(code)}, and comes out the same`, () => {
       const wire = statusOf({ kind, message });
       assert.equal(wire.code, code);
       assert.equal(wire.details, message);
@@ -38,13 +38,13 @@ describe('how long a refusal stands crosses the wire', () => {
     [0, undefined],
     [-5, undefined],
   ] as const) {
-    it(`${standsForMs} ms as ${received ?? 'nothing'}`, () => {
+    it(`that a refusal stands for ${standsForMs} ms crosses the wire as ${received ?? 'nothing'}`, () => {
       const { standsForMs: arrived } = failureOf(statusOf({ kind: 'forbidden', message: 'no', standsForMs }));
       assert.equal(arrived, received);
     });
   }
 
-  it('not as nonsense', () => {
+  it('the time for which a refusal stands is not read from nonsense', () => {
     const wire = statusOf({ kind: 'forbidden', message: 'no' });
     wire.metadata.set('kiam-stands-for-ms', 'for ever');
     assert.deepEqual(failureOf(wire), { kind: 'forbidden', message: 'no' });

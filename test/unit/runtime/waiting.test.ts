@@ -108,7 +108,7 @@ describe('Shutdown', () => {
 describe('within', () => {
   const never = (): Promise<string> => new Promise(() => {});
 
-  it('is what its task comes to, and leaves no timer and no listener', async () => {
+  it('within is what its task comes to, and leaves no timer and no listener', async () => {
     const clock = new ManualClock();
     const controller = new AbortController();
     const bounds = { clock, limitMs: 100, signal: controller.signal };
@@ -129,7 +129,7 @@ describe('within', () => {
     controller.abort();
   });
 
-  it('is cut when the time is up or the signal aborts, whatever the task does', async () => {
+  it('within is cut when the time is up or the signal aborts, whatever the task does', async () => {
     for (const end of ['time', 'signal'] as const) {
       const clock = new ManualClock();
       const controller = new AbortController();
@@ -146,7 +146,7 @@ describe('within', () => {
     }
   });
 
-  it('does not start its task with a signal that has aborted', async () => {
+  it('within does not start its task with a signal that has aborted', async () => {
     const task = (): never => assert.fail('it is started');
     assert.equal(
       await within({ clock: new ManualClock(), limitMs: 100, signal: AbortSignal.abort() }, task, () => 'cut'),
@@ -154,7 +154,7 @@ describe('within', () => {
     );
   });
 
-  it('gives a task that hears its signal the grace to say what it found', async () => {
+  it('within gives a task that hears its signal the grace to say what it found', async () => {
     const clock = new ManualClock();
     const bounds = { clock, limitMs: 100, graceMs: 30 };
     const heeds = async (signal: AbortSignal): Promise<string> => {
@@ -172,7 +172,7 @@ describe('within', () => {
 });
 
 describe('unlessAborted', () => {
-  it('is what the work comes to, or what is said for a signal that aborts first, and keeps no listener', async () => {
+  it('unlessAborted is what the work comes to, or what is said for a signal that aborts first, and keeps no listener', async () => {
     const controller = new AbortController();
     assert.equal(await unlessAborted(Promise.resolve('done'), controller.signal, () => 'left'), 'done');
     const waiting = unlessAborted(new Promise<string>(() => {}), controller.signal, () => 'left');

@@ -67,7 +67,7 @@ describe('confirmation', () => {
     ['a pod that has failed', (pod) => ({ kind: 'found', pod: { ...pod, phase: 'Failed' } }), 'moved'],
   ];
   for (const [what, says, expected] of readings) {
-    it(`${expected === 'holds' ? 'accepts' : 'refuses'} ${what}`, async () => {
+    it(`confirmation ${expected === 'holds' ? 'accepts' : 'refuses'} ${what}`, async () => {
       for (const how of ['read-unless-recent', 'read', 'read-or-refuse', 'kernel-bound'] as const) {
         const { confirm } = confirmationThat(says);
         assert.equal((await confirm(how)).kind, expected);

@@ -279,7 +279,7 @@ describe('GetPodCredentials', () => {
 });
 
 describe('what the watch says of an address is made sure of', () => {
-  it('by the API server, unless it did recently for Kiam’s agents, and as asked for by ours', async () => {
+  it('the API server confirms what the watch says of an address, unless it did recently for Kiam’s agents, and as asked for by ours', async () => {
     const server = world();
     server.put(podRecord());
     await server.role('192.0.2.1');
@@ -296,7 +296,7 @@ describe('what the watch says of an address is made sure of', () => {
     ]);
   });
 
-  it('and when the pod has lost it, nothing of that pod is answered: the watch is waited for', async () => {
+  it('when the pod has lost its address, nothing of that pod is answered: the watch is waited for', async () => {
     const server = world();
     server.put(podRecord());
     server.confirmBy((pod) => Promise.resolve(pod.uid === 'uid-1' ? { kind: 'moved' } : { kind: 'holds', ageMs: 0 }));
@@ -305,7 +305,7 @@ describe('what the watch says of an address is made sure of', () => {
     for (const answer of await Promise.all(asking)) assert.ok(!answer.ok && answer.failure.kind === 'pod-not-found');
   });
 
-  it('and the name of a role is not told when the address changes hands meanwhile', async () => {
+  it('the name of a role is not told when the address changes hands meanwhile', async () => {
     const server = world();
     server.put(podRecord());
     server.confirmBy(() => {
@@ -315,7 +315,7 @@ describe('what the watch says of an address is made sure of', () => {
     assert.deepEqual(await server.role('192.0.2.1'), failed('pod-not-found', 'pod not found'));
   });
 
-  it('and when nobody can be asked, the answer is none', async () => {
+  it('when nobody can be asked about an address, the answer is none', async () => {
     const server = world();
     server.put(podRecord());
     server.confirmBy(() => Promise.resolve({ kind: 'unsure' }));

@@ -134,7 +134,7 @@ describe('an address is elsewhere', () => {
     ['behind another, and the first is gone', 'veth1 7 4', at('veth2 17 6'), false],
     ['nowhere, and the first is gone', 'veth9 7 5', shared(), false],
   ] as const) {
-    it(`${expected ? 'when' : 'not when'} it is ${what}`, () =>
+    it(`an address is ${expected ? '' : 'not '}elsewhere when it is ${what}`, () =>
       assert.equal(isElsewhere(kernel, before, now), expected));
   }
 });

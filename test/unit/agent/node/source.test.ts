@@ -137,7 +137,7 @@ describe('the memory of a node', () => {
     ['', '/', false],
   ] as const;
   for (const [annotated, asked, known] of spellings) {
-    it(`${known ? 'gives' : 'leaves to the server'} '${asked}' to a pod annotated '${annotated}'`, async () => {
+    it(`the memory of a node ${known ? 'gives' : 'leaves to the server'} '${asked}' to a pod annotated '${annotated}'`, async () => {
       const node = nodeThat();
       node.store.apply(podUpdate({ role: annotated, role_arn: 'arn:aws:iam::1:role/reader' }), node.clock);
       await node.confirm();
@@ -276,7 +276,7 @@ describe('the memory of a node that has lost its server', () => {
   ] as const;
   for (const [kind, isLive, afterMs, answers] of newConnections) {
     const what = `${kind}, with its stream ${isLive ? 'there' : 'lost'}, ${afterMs} ms after the pod was confirmed`;
-    it(`${answers ? 'answers' : 'refuses'} a new connection without evidence: ${what}`, async () => {
+    it(`the memory of a node ${answers ? 'answers' : 'refuses'} a new connection without evidence: ${what}`, async () => {
       const node = nodeThat({ evidence: '-' });
       await node.confirm();
       if (!isLive) node.loseStream();

@@ -192,7 +192,7 @@ describe('the node store', () => {
     ],
   ];
   for (const [what, fields, isKept] of changes) {
-    it(`${isKept ? 'keeps' : 'drops'} the credentials of a pod when another server tells of it and ${what} has changed`, () => {
+    it(`the node store ${isKept ? 'keeps' : 'drops'} the credentials of a pod when another server tells of it and ${what} has changed`, () => {
       const { store, hears, keyAt } = storeThat();
       store.begin();
       hears(credentialsUpdate('identity-1', HOUR_MS), podUpdate(), SYNCED);

@@ -156,7 +156,7 @@ describe('trust', () => {
     assert.equal(trust.tiedBy(clientWith('if-7'), 'uid-1'), undefined);
   });
 
-  it('trust holds the same pod after its sandbox was made anew', () => {
+  it('trust holds the same pod after its sandbox was made again', () => {
     const { trust, answer } = trustThat();
     answer('if-7', 'uid-1');
     assert.ok(answer('if-8', 'uid-1'));

@@ -145,14 +145,14 @@ as a test says
     ['nothing yet', EMPTY, 'cannot be told', /^STS has not answered yet$/],
   ];
   for (const [what, credentials, outcome, text] of states) {
-    it(`knows the states of credentials: ${what}`, () => {
+    it(`the explanation of a pod knows the states of credentials: ${what}`, () => {
       const explanation = explain(factsOf({ running: { credentials } }));
       assert.equal(explanation.outcome, outcome);
       assert.match(linkOf(explanation, 'credentials').text, text);
     });
   }
 
-  it('says which of two streams counts, and what is still to be told', () => {
+  it('the explanation of a pod says which of two streams counts, and what is still to be told', () => {
     const [stream] = factsOf().running?.streams ?? [];
     assert.ok(stream !== undefined);
     const cases: readonly (readonly [RunningFacts['streams'], RegExp])[] = [
@@ -179,14 +179,14 @@ as a test says
     assert.match(off.text, /^with --agent-identity=off no agent is told anything in advance/);
   });
 
-  it('says what is wrong with the watch of the server', () => {
+  it('the explanation of a pod says what is wrong with the watch of the server', () => {
     const running = { viewAgeMs: Number.POSITIVE_INFINITY, viewProblem: 'connect ECONNREFUSED' };
     const { text, facts } = linkOf(explain(factsOf({ running })), 'view');
     assert.equal(text, "the server's view of pods and namespaces is an unknown time old at most; connect ECONNREFUSED");
     assert.deepEqual(facts, { ageSeconds: null, problem: 'connect ECONNREFUSED' });
   });
 
-  it('ends early for a pod that is none, has ended or shares its node’s address', () => {
+  it('the explanation of a pod ends early for a pod that is none, has ended or shares its node’s address', () => {
     const chains: readonly (readonly [ExplainFacts, string, readonly string[]])[] = [
       [{ ...factsOf(), pod: undefined }, 'this server knows no such pod', ['view', 'pod']],
       [{ ...factsOf(), pod: undefined, running: undefined }, 'the API server knows no such pod', ['pod']],
@@ -216,7 +216,7 @@ as a test says
     }
   });
 
-  it('says from which ServiceAccount a role is, which annotation does not count, and what SDKs prefer', () => {
+  it('the explanation of a pod says from which ServiceAccount a role is, which annotation does not count, and what SDKs prefer', () => {
     const annotated = { role: 'own', sessionName: '', externalId: '' };
     const given = { serviceAccount: 'app', roleSource: 'service-account', annotated } as const;
     const bound = explain(factsOf({ pod: podRecord({ ...given, role: 'reader', webIdentity: true }) }));
@@ -236,7 +236,7 @@ as a test says
     assert.match(linkOf(none, 'role').text, /the ServiceAccount default\/app gives it none.*"own", does not count/);
   });
 
-  it('knows a pod that is being deleted, and one that has no address yet', () => {
+  it('the explanation of a pod knows a pod that is being deleted, and one that has no address yet', () => {
     const ending = explain(factsOf({ pod: podRecord({ terminating: true }) }));
     assert.equal(ending.outcome, 'gets credentials');
     assert.match(linkOf(ending, 'pod').text, /it is being deleted, and served until it is gone$/);
@@ -245,7 +245,7 @@ as a test says
     assert.equal(linkOf(unborn, 'pod').text, 'Pending on no node yet');
   });
 
-  it('serves a pod by the one of its addresses that is its own, and by none that cannot be told', () => {
+  it('the explanation of a pod serves a pod by the one of its addresses that is its own, and by none that cannot be told', () => {
     const own = { address: '192.0.2.1', isOwn: true, others: [] };
     const lost = { address: '192.0.2.2', isOwn: false, others: ['other/pod'] };
     const open = { address: '192.0.2.3', isOwn: undefined, others: [] };
@@ -255,7 +255,7 @@ as a test says
     assert.deepEqual(verdicts, ['ok', 'no', 'unknown', 'no', 'ok']);
   });
 
-  it('writes what a terminal would take for a command as text, and cuts what nobody reads', () => {
+  it('the explanation of a pod writes what a terminal would take for a command as text, and cuts what nobody reads', () => {
     const role = `\u001b]0;owned\u0007\u009b31m\u202e${'x'.repeat(2000)}`;
     const pod = podRecord({ role });
     const explanation = explain(factsOf({ pod, decision: { allowed: false, explanation: role }, identity: undefined }));
