@@ -7,6 +7,7 @@ import { canonicalAddress } from '#domain/address.ts';
 import type { MetadataClient } from '#metadata/client.ts';
 import type { Clock } from '#runtime/clock.ts';
 import { type ConnectionLimits, limitConnections } from '#runtime/connection-limits.ts';
+import { describeError } from '#runtime/errors.ts';
 import { createRequestGate } from '#runtime/request-gate.ts';
 import type { MetadataHandler, MetadataMetrics } from '#telemetry/kiam-metrics.ts';
 import type { Logger } from '#telemetry/logger.ts';
@@ -104,7 +105,7 @@ export function createAgentApp(options: AgentAppOptions): FastifyInstance {
   };
 
   const defect = (error: unknown): Answer => {
-    logger.error('answering a request failed', { error: error instanceof Error ? error : String(error) });
+    logger.error('answering a request failed', { error: describeError(error) });
     return errorAnswer(500, 'internal error');
   };
 

@@ -2,6 +2,7 @@ import type { EventEmitter } from 'node:events';
 
 import { failed, type Outcome } from '#domain/failure.ts';
 import type { Clock } from '#runtime/clock.ts';
+import { describeError } from '#runtime/errors.ts';
 import { within } from '#runtime/within.ts';
 import type { Logger } from '#telemetry/logger.ts';
 
@@ -32,7 +33,7 @@ export async function fromSource<T>(
   try {
     return await within(bounds, read, () => failed('timed-out', 'no answer in time'));
   } catch (error) {
-    logger.error('the credential source failed', { error: error instanceof Error ? error : String(error) });
+    logger.error('the credential source failed', { error: describeError(error) });
     return failed('internal', 'internal error');
   } finally {
     response?.off('close', leave);

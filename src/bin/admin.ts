@@ -1,5 +1,6 @@
 import { chmod } from 'node:fs/promises';
 
+import { describeError } from '#runtime/errors.ts';
 import { createExplainRoute, type ExplainRouteOptions } from '#server/explain/route.ts';
 import { startHttpListener } from '#telemetry/http-listener.ts';
 
@@ -18,7 +19,7 @@ export async function startAdmin(
   const path = adminSocket ?? socketPath(process.pid);
   if (path === '') return;
   const warn = (message: string, error: unknown): void =>
-    logger.warn(message, { address: path, error: error instanceof Error ? error : String(error) });
+    logger.warn(message, { address: path, error: describeError(error) });
   try {
     await prepareSocket(path);
   } catch (error) {

@@ -1,4 +1,5 @@
 import { type Clock, systemClock } from '#runtime/clock.ts';
+import { describeError } from '#runtime/errors.ts';
 import { Shutdown } from '#runtime/shutdown.ts';
 import { createLogger, type Logger, type ProcessLogger } from '#telemetry/logger.ts';
 
@@ -39,7 +40,7 @@ export function runDaemon(
   start({ clock: systemClock, logger, shutdown }).catch((error: unknown) => {
     // What a daemon cannot live without is missing: a configuration that cannot be read, an address that is not ours.
     if (shutdown.signal.aborted) return;
-    logger.fatal('the daemon cannot start', { error: error instanceof Error ? error : String(error) });
+    logger.fatal('the daemon cannot start', { error: describeError(error) });
     process.exit(1);
   });
 }
@@ -49,7 +50,7 @@ function exitOnDefect(logger: ProcessLogger): void {
     const place = error instanceof Error ? error.stack?.split('\n').slice(1, 4).join(' ').trim() : undefined;
     logger.fatal('unexpected error: the daemon exits', {
       kind,
-      error: error instanceof Error ? error : String(error),
+      error: describeError(error),
       place,
     });
     process.exit(1);

@@ -1,6 +1,7 @@
 import { createConnection, type KubernetesConnection } from '#kubernetes/connection.ts';
 import { readSurroundings } from '#kubernetes/pod-surroundings.ts';
 import { systemClock } from '#runtime/clock.ts';
+import { describeError } from '#runtime/errors.ts';
 import { collectFacts, type CollectOptions } from '#server/explain/collect.ts';
 import { explain } from '#server/explain/explain.ts';
 import type { Explanation } from '#server/explain/explanation.ts';
@@ -39,6 +40,6 @@ function openConnection(kubeconfig: string): KubernetesConnection | string {
   try {
     return createConnection({ kubeconfig, clock: systemClock, environment: process.env });
   } catch (error) {
-    return `${kubeconfig}: ${error instanceof Error ? error.message : 'it cannot be read'}`;
+    return `${kubeconfig}: ${describeError(error)}`;
   }
 }

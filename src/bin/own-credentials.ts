@@ -3,6 +3,8 @@ import { readFileSync } from 'node:fs';
 import type { OwnCredentialsOptions } from '#aws/own-credentials.ts';
 import { resolveRole } from '#domain/role.ts';
 
+import { describeError } from '#runtime/errors.ts';
+
 import type { ServerFlags } from './flags/server.ts';
 
 /** What the flags and the environment say of the server's own identity at AWS. Throws an Error that names what is wrong. */
@@ -34,7 +36,7 @@ function caBundle(): string | undefined {
   try {
     return readFileSync(path, 'utf8');
   } catch (error) {
-    throw new Error(`AWS_CA_BUNDLE: ${error instanceof Error ? error.message : 'the file cannot be read'}`, {
+    throw new Error(`AWS_CA_BUNDLE: ${describeError(error)}`, {
       cause: error,
     });
   }

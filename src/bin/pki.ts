@@ -7,6 +7,8 @@ import { createPki, type IssueResult, type IssueOptions, renewPairs } from '#pki
 import { beginRotation, finishRotation } from '#pki/rotate.ts';
 import { systemClock } from '#runtime/clock.ts';
 
+import { describeError } from '#runtime/errors.ts';
+
 import { type PkiFlags, type PkiMode, pkiMode } from './flags/pki.ts';
 
 /** Carries out one step and prints the two Secrets; says on standard error what to do next. Exits 1 when it cannot. */
@@ -20,7 +22,7 @@ export async function runPki({ flags }: { readonly flags: PkiFlags }): Promise<v
     for (const line of hints(flags)) process.stderr.write(`kiam: ${line}\n`);
   } catch (error) {
     // Files: their errors name a path and a cause, never a content.
-    fail(error instanceof Error ? error.message : 'a file cannot be read or written');
+    fail(describeError(error));
   }
 }
 

@@ -1,4 +1,5 @@
 import type { Clock } from '#runtime/clock.ts';
+import { describeError } from '#runtime/errors.ts';
 import { within } from '#runtime/within.ts';
 
 import { cannotTell, type Finding, type Observation } from './finding.ts';
@@ -29,6 +30,6 @@ async function runCheck(check: Check, clock: Clock): Promise<readonly Observatio
   try {
     return await within({ clock, limitMs }, (signal) => check.look(signal), tooLong);
   } catch (error) {
-    return [cannotTell(error instanceof Error ? error.message : String(error), FIX)];
+    return [cannotTell(describeError(error), FIX)];
   }
 }

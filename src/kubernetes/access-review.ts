@@ -1,3 +1,5 @@
+import { describeError } from '#runtime/errors.ts';
+
 import type { KubernetesConnection } from './connection.ts';
 import { field, parseJson, textField } from './json-fields.ts';
 import { statusMessage } from './watch-event.ts';
@@ -46,6 +48,6 @@ export async function reviewOwnAccess(
     if (field(status, 'allowed') === true) return { kind: 'allowed' };
     return { kind: 'denied', reason: textField(status, 'reason') };
   } catch (error) {
-    return { kind: 'unknown', reason: error instanceof Error ? error.message : String(error) };
+    return { kind: 'unknown', reason: describeError(error) };
   }
 }

@@ -1,6 +1,7 @@
 import type { PodRecord } from '#domain/pod.ts';
 import { createBackoff } from '#runtime/backoff.ts';
 import { sleep, type Clock } from '#runtime/clock.ts';
+import { describeError } from '#runtime/errors.ts';
 import type { Logger } from '#telemetry/logger.ts';
 import type { KubernetesConnection } from './connection.ts';
 import { eventNameOf, newEventBody, repeatedEventPatch, type Occurrence } from './event-body.ts';
@@ -150,7 +151,7 @@ function createSender(options: {
     try {
       return await send(occurrence);
     } catch (error) {
-      const message = error instanceof Error ? error.message : String(error);
+      const message = describeError(error);
       return { kind: 'failed', failure: { status: undefined, message, retryAfterMs: undefined } };
     }
   };

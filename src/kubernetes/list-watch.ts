@@ -1,5 +1,6 @@
 import { createBackoff, type Backoff } from '#runtime/backoff.ts';
 import { sleep, type Clock } from '#runtime/clock.ts';
+import { describeError } from '#runtime/errors.ts';
 import type { Logger } from '#telemetry/logger.ts';
 import { oncePerInterval } from '#telemetry/once.ts';
 import { readLines, SilenceError } from './body.ts';
@@ -172,7 +173,7 @@ export class ListWatch<R extends StoredObject> {
       return relist === undefined ? await this.#watch(this.#position ?? '') : await this.#list(relist);
     } catch (error) {
       if (relist === undefined && this.#disproof.signal.aborted) return { kind: 'relist', reason: 'older-read' };
-      const message = error instanceof Error ? error.message : String(error);
+      const message = describeError(error);
       const failure: ApiFailure = { status: undefined, message, retryAfterMs: undefined };
       return { kind: relist === undefined && error instanceof SilenceError ? 'late' : 'failed', failure };
     }

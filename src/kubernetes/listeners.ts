@@ -1,4 +1,6 @@
 import { setImmediate as nextTurn } from 'node:timers/promises';
+
+import { describeError } from '#runtime/errors.ts';
 import type { Logger } from '#telemetry/logger.ts';
 import type { ObjectChange } from './object-store.ts';
 
@@ -21,7 +23,7 @@ export function createListeners<R>({ logger, resource }: { logger: Logger; resou
       } catch (error) {
         logger.error('a listener failed on a change of a Kubernetes object', {
           resource,
-          error: error instanceof Error ? error : String(error),
+          error: describeError(error),
         });
       }
     }

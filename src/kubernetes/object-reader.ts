@@ -1,3 +1,5 @@
+import { describeError } from '#runtime/errors.ts';
+
 import type { KubernetesConnection } from './connection.ts';
 import { parseJson } from './json-fields.ts';
 import { apiFailureOf } from './list.ts';
@@ -43,6 +45,6 @@ export async function readObject<T>({ connection, path, query, parse, signal }: 
     const value = parse(parseJson(await response.text(LARGEST_ANSWER_BYTES)));
     return value === undefined ? { kind: 'unknown', reason: 'the answer makes no sense' } : { kind: 'found', value };
   } catch (error) {
-    return { kind: 'unknown', reason: error instanceof Error ? error.message : String(error) };
+    return { kind: 'unknown', reason: describeError(error) };
   }
 }

@@ -2,6 +2,8 @@ import type { NamespaceRecord } from '#domain/namespace.ts';
 import type { PodRecord } from '#domain/pod.ts';
 import { bindPod, type Binding, type ServiceAccountRecord } from '#domain/service-account.ts';
 
+import { describeError } from '#runtime/errors.ts';
+
 import type { KubernetesConnection } from './connection.ts';
 import { listAll, type ListOptions } from './list.ts';
 import { parseNamespaceObject } from './namespace-record.ts';
@@ -37,7 +39,7 @@ export async function readCluster(
     const pods = asTheyAre.map((pod) => bindPod(pod, byName.get(`${pod.namespace}/${pod.serviceAccount}`), binding));
     return { ok: true, contents: { pods, namespaces, serviceAccounts } };
   } catch (error) {
-    return { ok: false, reason: error instanceof Error ? error.message : String(error) };
+    return { ok: false, reason: describeError(error) };
   }
 }
 

@@ -1,5 +1,6 @@
 import { readFileSync } from 'node:fs';
 import type { Clock } from '#runtime/clock.ts';
+import { asError } from '#runtime/errors.ts';
 
 export interface TokenFiles {
   /** The file's token, read at most once a minute, as client-go does. The last one counts while it cannot be read. Throws before the first. */
@@ -35,6 +36,6 @@ function readToken(path: string): string | Error {
   try {
     return readFileSync(path, 'utf8').trim();
   } catch (error) {
-    return error instanceof Error ? error : new Error(String(error));
+    return asError(error);
   }
 }

@@ -1,5 +1,6 @@
 import { AGENT_TOKEN_AUDIENCE, type ReviewSource, type TokenReview } from '#domain/agent-token.ts';
 import type { Clock } from '#runtime/clock.ts';
+import { describeError } from '#runtime/errors.ts';
 import { unlessAborted } from '#runtime/within.ts';
 import { createSingleFlight } from '#runtime/single-flight.ts';
 import type { Logger } from '#telemetry/logger.ts';
@@ -64,7 +65,7 @@ export function createTokenReviewer({ connection, clock, logger }: TokenReviewer
       return answer;
     } catch (error) {
       if (isNews('failing')) {
-        logger.error('agents’ tokens cannot be reviewed', { error: error instanceof Error ? error : String(error) });
+        logger.error('agents’ tokens cannot be reviewed', { error: describeError(error) });
       }
       return UNAVAILABLE;
     }

@@ -4,6 +4,8 @@ import { isIP, isIPv6, type Socket } from 'node:net';
 import type { SecureContext } from 'node:tls';
 import { SocksClient } from 'socks';
 
+import { describeError } from '#runtime/errors.ts';
+
 export interface TunnelOptions {
   readonly proxy: URL;
   readonly host: string;
@@ -86,7 +88,7 @@ async function openBySocks({ proxy, host, port }: TunnelOptions): Promise<Socket
     });
     return socket;
   } catch (error) {
-    throw new Error(`the proxy ${proxy.host} cannot be used: ${error instanceof Error ? error.message : ''}`, {
+    throw new Error(`the proxy ${proxy.host} cannot be used: ${describeError(error)}`, {
       cause: error,
     });
   }

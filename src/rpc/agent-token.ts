@@ -1,7 +1,7 @@
 import { readFile } from 'node:fs/promises';
 
 import { type Clock, sleep } from '#runtime/clock.ts';
-import { describeError } from '#telemetry/log-values.ts';
+import { describeError } from '#runtime/errors.ts';
 import type { Logger } from '#telemetry/logger.ts';
 import { oncePerChange } from '#telemetry/once.ts';
 

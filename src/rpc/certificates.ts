@@ -1,6 +1,8 @@
 import { createPrivateKey, X509Certificate } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 
+import { describeError } from '#runtime/errors.ts';
+
 /** The PEM files of one side. */
 export interface CertificateFiles {
   readonly certPath: string;
@@ -33,7 +35,7 @@ export async function readCertificates(files: CertificateFiles, nowMs: number): 
     try {
       contents.push(await readFile(path));
     } catch (error) {
-      return { outcome: 'unreadable', reason: `${path}: ${error instanceof Error ? error.message : 'cannot be read'}` };
+      return { outcome: 'unreadable', reason: `${path}: ${describeError(error)}` };
     }
   }
   const [certificatePem, privateKeyPem, caPem] = contents;

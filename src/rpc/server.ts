@@ -2,8 +2,8 @@ import { type sendUnaryData, Server, ServerCredentials, type ServerUnaryCall, st
 
 import type { Failure, Outcome } from '#domain/failure.ts';
 import type { Clock } from '#runtime/clock.ts';
+import { describeError } from '#runtime/errors.ts';
 import { createPlaces } from '#runtime/places.ts';
-import { describeError } from '#telemetry/log-values.ts';
 import type { GrpcMetrics } from '#telemetry/grpc-metrics.ts';
 import type { ListenAddress } from '#telemetry/listen-address.ts';
 import type { Logger } from '#telemetry/logger.ts';

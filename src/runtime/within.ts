@@ -1,3 +1,5 @@
+import { asError } from './errors.ts';
+
 import type { Clock } from './clock.ts';
 
 /** A signal that aborts after a time, or with its parent; at once where there is no time left. */
@@ -69,7 +71,7 @@ export function within<T, C = T>(
     signal.addEventListener('abort', cut, { once: true });
     start(task, controller.signal).then(
       (value) => settle(() => resolve(value)),
-      (error: unknown) => settle(() => reject(error instanceof Error ? error : new Error(String(error)))),
+      (error: unknown) => settle(() => reject(asError(error))),
     );
   });
 }
@@ -87,7 +89,7 @@ export function unlessAborted<T, C = T>(work: Promise<T>, signal: AbortSignal, o
       try {
         resolve(onAbort());
       } catch (error) {
-        reject(error instanceof Error ? error : new Error(String(error)));
+        reject(asError(error));
       }
     };
     if (signal.aborted) leave();

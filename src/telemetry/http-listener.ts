@@ -2,6 +2,7 @@ import { createServer } from 'node:http';
 import type { IncomingMessage, Server, ServerResponse } from 'node:http';
 import type { Clock } from '#runtime/clock.ts';
 import { type ConnectionLimits, limitConnections } from '#runtime/connection-limits.ts';
+import { asError } from '#runtime/errors.ts';
 import { listenWhenFree } from '#runtime/listen.ts';
 import { type Admit, createRate } from '#runtime/rate.ts';
 import { createRequestGate, type RequestGate } from '#runtime/request-gate.ts';
@@ -175,8 +176,4 @@ function closeServer(server: Server): Promise<void> {
     server.close(() => resolve());
     server.closeAllConnections();
   });
-}
-
-function asError(error: unknown): Error {
-  return error instanceof Error ? error : new Error(String(error));
 }

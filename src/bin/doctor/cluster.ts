@@ -11,6 +11,8 @@ import { createConnection, type KubernetesConnection } from '#kubernetes/connect
 import { readCluster } from '#kubernetes/read-cluster.ts';
 import { systemClock } from '#runtime/clock.ts';
 
+import { describeError } from '#runtime/errors.ts';
+
 import type { DoctorLine } from '../flags/command-line.ts';
 import { report } from './report.ts';
 
@@ -64,7 +66,7 @@ export function connect(kubeconfig: string): {
     const connection = createConnection({ kubeconfig, clock: systemClock, environment: process.env });
     return { connection, check: { name: 'kubernetes', look: () => [] } };
   } catch (error) {
-    const says = `the API server cannot be asked: ${error instanceof Error ? error.message : String(error)}`;
+    const says = `the API server cannot be asked: ${describeError(error)}`;
     const fix = 'give --kubeconfig a file whose current context names this cluster';
     return { connection: undefined, check: { name: 'kubernetes', look: () => [wrong(says, fix)] } };
   }

@@ -2,6 +2,8 @@ import { readFile } from 'node:fs/promises';
 
 import { AGENT_TOKEN_AUDIENCE } from '#domain/agent-token.ts';
 
+import { describeError } from '#runtime/errors.ts';
+
 import { type Observation, ok, wrong } from '../finding.ts';
 
 const FIX =
@@ -15,7 +17,7 @@ export async function checkToken(path: string | undefined, nowMs: number): Promi
   try {
     text = (await readFile(path, 'utf8')).trim();
   } catch (error) {
-    return [wrong(`--agent-token-file: ${error instanceof Error ? error.message : 'it cannot be read'}`, FIX)];
+    return [wrong(`--agent-token-file: ${describeError(error)}`, FIX)];
   }
   const claims = claimsOf(text);
   if (claims === undefined) return [wrong(`${path} holds no service account token`, FIX)];
