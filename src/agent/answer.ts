@@ -1,5 +1,7 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 
+import { beginningOf, oneLine } from '#runtime/text.ts';
+
 import type { Client } from './ports.ts';
 
 /** One request in progress, after its target has been understood. */
@@ -50,7 +52,14 @@ export function jsonAnswer(fields: Readonly<Record<string, string>>): Answer {
  */
 export function errorAnswer(status: number, message: string, expected = false): Answer {
   const headers = { 'content-type': TEXT_TYPE, 'x-content-type-options': 'nosniff' };
-  return { ...createAnswer(status, { ...headers, ...RETRY_HEADERS[status] }, `${oneLine(message)}\n`), expected };
+  return {
+    ...createAnswer(
+      status,
+      { ...headers, ...RETRY_HEADERS[status] },
+      `${beginningOf(oneLine(message), LONGEST_MESSAGE)}\n`,
+    ),
+    expected,
+  };
 }
 
 const RETRY_HEADERS: Readonly<Record<number, Readonly<Record<string, string>>>> = {
@@ -60,8 +69,3 @@ const RETRY_HEADERS: Readonly<Record<number, Readonly<Record<string, string>>>> 
 
 /** Longer texts would only come from a server that is not ours. */
 const LONGEST_MESSAGE = 8192;
-
-function oneLine(message: string): string {
-  // oxlint-disable-next-line no-control-regex -- a message from elsewhere must stay one line
-  return message.replace(/[\u0000-\u001f\u007f]+/g, ' ').slice(0, LONGEST_MESSAGE);
-}

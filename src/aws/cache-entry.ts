@@ -1,9 +1,9 @@
 import type { Clock } from '#runtime/clock.ts';
-import type { Credentials } from '#domain/credentials.ts';
+import { type Credentials, SHORTEST_SERVED_LIFE_MS } from '#domain/credentials.ts';
 import type { Identity } from '#domain/identity.ts';
 import type { Rank } from './call-limiter.ts';
 import type { RememberedFailure } from './failure-memory.ts';
-import { SHORTEST_SERVED_LIFE_MS, urgentBeforeDeathMs } from './lifetime.ts';
+import { urgentBeforeDeathMs } from './lifetime.ts';
 import type { StsFailure } from './sts.ts';
 import { isTransient } from './sts.ts';
 

@@ -1,8 +1,5 @@
 import type { StsSuccess } from './sts.ts';
 
-/** Nothing with less life than this is served: an SDK would find it expired before it is used (docs/specification.md, 8.6). */
-export const SHORTEST_SERVED_LIFE_MS = 60_000;
-
 /** With less life than this a set ends before it has been of use, and would have to be fetched again at once. */
 const SHORTEST_USEFUL_LIFE_MS = 90_000;
 

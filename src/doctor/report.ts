@@ -1,3 +1,5 @@
+import { oneLine } from '#runtime/text.ts';
+
 import type { Finding } from './finding.ts';
 
 const VERDICT_WIDTH = 'cannot tell'.length + 2;
@@ -26,8 +28,4 @@ export function countVerdicts(findings: readonly Finding[]): { readonly wrong: n
   const count = (verdict: Finding['verdict']): number =>
     findings.filter((finding) => finding.verdict === verdict).length;
   return { wrong: count('wrong'), cannotTell: count('cannot tell') };
-}
-
-function oneLine(text: string): string {
-  return text.replaceAll(/[\p{Cc}\u2028\u2029]+/gu, ' ');
 }

@@ -11,6 +11,9 @@ export interface Credentials {
   readonly issuedAtMs: number;
 }
 
+/** Nothing with less life than this is served: an SDK would find it expired before it is used (docs/specification.md, 8.6). */
+export const SHORTEST_SERVED_LIFE_MS = 60_000;
+
 /** `YYYY-MM-DDTHH:MM:SSZ` in UTC, the only form that botocore parses; fractions are cut off. */
 export function awsTimestamp(epochMs: number): string {
   return `${new Date(epochMs).toISOString().slice(0, 19)}Z`;

@@ -10,3 +10,8 @@ export function beginningOf(text: string, mostUnits: number): string {
 export function shortened(text: string, mostUnits: number, ellipsis = '…'): string {
   return text.length > mostUnits ? beginningOf(text, mostUnits) + ellipsis : text;
 }
+
+/** A text that stays one line wherever it is shown: control characters and line separators become spaces. */
+export function oneLine(text: string): string {
+  return text.replaceAll(/[\p{Cc}\u2028\u2029]+/gu, ' ');
+}

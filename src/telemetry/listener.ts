@@ -1,5 +1,7 @@
 import type { Registry } from 'prom-client';
 import type { Clock } from '#runtime/clock.ts';
+import { oneLine } from '#runtime/text.ts';
+
 import { sendText, startHttpListener } from './http-listener.ts';
 import type { HttpListener } from './http-listener.ts';
 import type { ListenAddress } from './listen-address.ts';
@@ -54,8 +56,4 @@ function createRendering(registry: Registry, clock: Clock): () => Promise<Buffer
     rendering.text.then(settle, settle);
     return rendering.text;
   };
-}
-
-function oneLine(text: string): string {
-  return text.replace(/[\r\n]+/g, ' ');
 }

@@ -1,6 +1,7 @@
 import { spawn } from 'node:child_process';
 
 import type { Clock } from '#runtime/clock.ts';
+import { oneLine, shortened } from '#runtime/text.ts';
 
 /** The result of a command. Its output is cut to what is kept; `truncated` says that there was more. */
 export type CommandOutcome =
@@ -178,16 +179,15 @@ export function explainOutcome(command: string, outcome: CommandOutcome): string
   if (outcome.kind === 'not found') return `${command} is not installed`;
   if (outcome.kind === 'timed out') return `${command} took too long`;
   if (outcome.kind === 'aborted') return `${command} was given up`;
-  if (outcome.kind === 'failed') return `${command} could not be run: ${shorten(outcome.reason)}`;
+  if (outcome.kind === 'failed') return `${command} could not be run: ${explained(outcome.reason)}`;
   // iptables-nft begins with a remark when there are rules of the other kind as well.
   const said = outcome.stderr.split('\n').filter((line) => line.trim() !== '' && !line.startsWith('#'));
-  return `${command} failed with exit code ${outcome.exitCode}: ${shorten(said.join('; '))}`;
+  return `${command} failed with exit code ${outcome.exitCode}: ${explained(said.join('; '))}`;
 }
 
 const LONGEST_EXPLANATION = 300;
 
-/** A text from another program, made safe for a log line. */
-export function shorten(text: string): string {
-  const line = text.replaceAll(/[^\x20-\x7e]+/g, ' ').trim();
-  return line.length > LONGEST_EXPLANATION ? `${line.slice(0, LONGEST_EXPLANATION)}...` : line;
+/** A text from another program, as one line of bounded length. */
+export function explained(text: string): string {
+  return shortened(oneLine(text).trim(), LONGEST_EXPLANATION, '...');
 }

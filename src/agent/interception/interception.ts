@@ -4,7 +4,7 @@ import { type Clock, sleep } from '#runtime/clock.ts';
 import type { Logger } from '#telemetry/logger.ts';
 
 import { type Backend, findBackend } from './backend.ts';
-import { type FollowCommand, type RunCommand, shorten } from './command.ts';
+import { type FollowCommand, type RunCommand, explained } from './command.ts';
 import { forgetConnections } from './connections.ts';
 import type { InterceptionMetrics } from './metrics.ts';
 import { planRemoval } from './plan.ts';
@@ -133,7 +133,7 @@ export class Interception {
     const names = await listInterfaces();
     if (names.length === 0 || hostInterface.inverted || hostInterface.name.endsWith('+')) return;
     if (names.includes(hostInterface.name)) return;
-    const fields = { interface: hostInterface.name, interfaces: shorten(names.join(' ')) };
+    const fields = { interface: hostInterface.name, interfaces: explained(names.join(' ')) };
     logger.warn('the host interface does not exist: pods are not redirected to the agent', fields);
   }
 

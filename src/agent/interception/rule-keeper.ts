@@ -2,7 +2,7 @@ import type { Clock } from '#runtime/clock.ts';
 import type { Fields, Logger } from '#telemetry/logger.ts';
 import { oncePerInterval } from '#telemetry/once.ts';
 
-import { shorten } from './command.ts';
+import { explained } from './command.ts';
 import { type TakeoverBackoff, createTakeoverBackoff } from './takeover-backoff.ts';
 import type { InterceptionMetrics } from './metrics.ts';
 import { plan, type Plan, withoutForeign } from './plan.ts';
@@ -115,7 +115,7 @@ export class RuleKeeper {
     } else {
       this.#state = {
         presence: 'missing',
-        reason: `another agent's rule is in force: ${shorten(found.culprit ?? '')}`,
+        reason: `another agent's rule is in force: ${explained(found.culprit ?? '')}`,
       };
     }
     if (this.#failure !== '') this.#logger.info('an iptables rule can be kept in place again', this.#fields());
@@ -135,7 +135,7 @@ export class RuleKeeper {
   }
 
   #report(found: Plan): void {
-    const culprit = found.culprit === undefined ? undefined : shorten(found.culprit);
+    const culprit = found.culprit === undefined ? undefined : explained(found.culprit);
     const fields = { ...this.#fields(), found: found.findings.join(','), culprit };
     if (this.#wasPlaced) {
       this.#metrics.restored(this.desired.name);

@@ -1,4 +1,4 @@
-import type { MetadataCredentials } from '#domain/credentials.ts';
+import { type MetadataCredentials, SHORTEST_SERVED_LIFE_MS } from '#domain/credentials.ts';
 import { type Outcome, succeeded } from '#domain/failure.ts';
 import type { AddressTie, Holder } from '#rpc/contract.ts';
 import type { Gateway } from '#rpc/gateway.ts';
@@ -24,9 +24,6 @@ export interface NodeSourceOptions {
   readonly serveStaleMs: number;
   readonly metrics: NodeMetrics;
 }
-
-/** Nothing with less life than this is served (docs/specification.md, 8.6). */
-const SHORTEST_LIFE_MS = 60_000;
 
 /**
  * Answers from the node's memory where that may be trusted, and asks a server otherwise: about a role that is not the pod's own,
@@ -79,7 +76,9 @@ export function createNodeSource(options: NodeSourceOptions): CredentialSource {
   const credentialsFor = (pod: StoredPod | undefined, role: string): MetadataCredentials | undefined => {
     if (pod === undefined || !isRoleOf(pod, role)) return undefined;
     const credentials = store.credentialsOf(pod);
-    return credentials !== undefined && lifeLeftMs(credentials) >= SHORTEST_LIFE_MS ? credentials.value : undefined;
+    return credentials !== undefined && lifeLeftMs(credentials) >= SHORTEST_SERVED_LIFE_MS
+      ? credentials.value
+      : undefined;
   };
 
   const denials = new Denials(clock);
