@@ -1,6 +1,6 @@
 import { LRUCache } from 'lru-cache';
 
-import { requestFields } from '#telemetry/fields.ts';
+import type { requestFields } from '#telemetry/fields.ts';
 import type { Fields, Logger } from '#telemetry/logger.ts';
 
 import type { Answer, Exchange } from './answer.ts';
@@ -10,6 +10,7 @@ export interface AccessLogOptions {
   readonly logger: Logger;
   /** Whether debug lines are written at all: without them a request that goes well costs nothing here. */
   readonly debug: boolean;
+  readonly fieldsOf: (facts: Parameters<typeof requestFields>[0]) => Fields;
 }
 
 export type AccessLog = (exchange: Exchange, answer: Answer, nowMs: number, durationMs: number) => void;
@@ -23,7 +24,9 @@ const MOST_ADDRESSES = 4096;
  * Kiam's line for every request: debug where all is as it should be, else info; and before it Kiam's line for a request that
  * failed, an error (Kiam, `pkg/aws/metadata/handlers.go`).
  */
-export function createAccessLog({ logger, debug }: AccessLogOptions): AccessLog {
+export function createAccessLog({ logger, debug, ...options }: AccessLogOptions): AccessLog {
+  const fieldsOf = (exchange: Exchange, answer: Answer, durationMs: number): Fields =>
+    options.fieldsOf(factsOf(exchange, answer, durationMs));
   const allowance = createLimits({ concurrency: 0, ratePerSecond: LINES_PER_SECOND, burst: LINES_BURST });
   const unwritten = new LRUCache<string, number>({ max: MOST_ADDRESSES });
   return (exchange, answer, nowMs, durationMs) => {
@@ -45,14 +48,14 @@ export function createAccessLog({ logger, debug }: AccessLogOptions): AccessLog 
   };
 }
 
-function fieldsOf(exchange: Exchange, answer: Answer, durationMs: number): Fields {
-  return requestFields({
+function factsOf(exchange: Exchange, answer: Answer, durationMs: number): Parameters<typeof requestFields>[0] {
+  return {
     address: `${exchange.client.address}:${exchange.request.socket.remotePort ?? 0}`,
     method: exchange.request.method ?? '',
     path: exchange.path,
     status: answer.status,
     durationMs,
-  });
+  };
 }
 
 /** The text of an error of ours, which holds no secret, without its line's end; undefined for what the real service answered. */

@@ -15,6 +15,7 @@ import type { Logger } from '#telemetry/logger.ts';
 import { createAccessLog } from './access-log.ts';
 import { type Answer, errorAnswer, type Exchange } from './answer.ts';
 import { type ClientOf, createClients } from './client.ts';
+import { type Dialect, KIAM_DIALECT } from './dialect.ts';
 import { createDispatch } from './dispatch.ts';
 import { createDoor } from './door.ts';
 import { createFinish, leavesBytes, type Pending, send } from './finish.ts';
@@ -50,6 +51,10 @@ export interface AgentAppOptions {
   /** Else they follow from `podLimits`. */
   readonly socketLimits?: ConnectionLimits;
   readonly timeouts?: HttpTimeouts;
+  /** Kiam's unless given. */
+  readonly dialect?: Dialect;
+  /** Told of each answer to a request that was understood; `durationMs` is how long it took. */
+  readonly onAnswer?: (exchange: Exchange, route: RouteName, answer: Answer, durationMs: number) => void;
 }
 
 /** As long as Kiam's agent waits. */
@@ -70,6 +75,7 @@ const HANDLERS: Readonly<Record<RouteName, MetadataHandler | undefined>> = {
   token: undefined,
   'iam-info': undefined,
   ping: undefined,
+  own: undefined,
 };
 
 /**
@@ -78,12 +84,13 @@ const HANDLERS: Readonly<Record<RouteName, MetadataHandler | undefined>> = {
  */
 export function createAgentApp(options: AgentAppOptions): FastifyInstance {
   const { clock, logger, httpMetrics, allowedRoutes, waitMs = LONGEST_WAIT_MS, requireImdsv2 = false } = options;
+  const { dialect = KIAM_DIALECT, onAnswer } = options;
   const podLimits = options.podLimits ?? DEFAULT_POD_LIMITS;
   const enter = createDoor(podLimits);
-  const accessLog = createAccessLog({ logger, debug: options.logsDebug ?? true });
-  const dispatch = createDispatch({ ...options, waitMs, requireImdsv2 });
-  const finish = createFinish(options, accessLog);
-  const understand = createTargets();
+  const accessLog = createAccessLog({ logger, debug: options.logsDebug ?? true, fieldsOf: dialect.logFields });
+  const dispatch = createDispatch({ ...options, waitMs, requireImdsv2, dialect });
+  const finish = createFinish({ clock, metrics: options.metrics, onAnswer }, accessLog);
+  const understand = createTargets(dialect.routeOf);
   const answering = new WeakSet<Socket>();
 
   /** What follows on the connection is not looked at, and it is closed once the answer is sent. */
@@ -130,6 +137,7 @@ export function createAgentApp(options: AgentAppOptions): FastifyInstance {
       reply,
       startedMs,
       handler: target.ok ? HANDLERS[target.route.name] : undefined,
+      route: target.ok ? target.route.name : undefined,
     };
     const entry = enter(exchange, target, startedMs);
     if (entry.kind === 'refused') {

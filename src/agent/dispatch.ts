@@ -8,6 +8,7 @@ import type { MetadataMetrics } from '#telemetry/kiam-metrics.ts';
 import type { Logger } from '#telemetry/logger.ts';
 
 import { type Answer, errorAnswer, type Exchange } from './answer.ts';
+import type { Dialect } from './dialect.ts';
 import type { AgentHttpMetrics } from './metrics.ts';
 import { type Patience, patienceOf as patienceOfClient } from './patience.ts';
 import type { CredentialSource } from './ports.ts';
@@ -33,6 +34,7 @@ export interface DispatchOptions {
   readonly allowedRoutes: RouteExpression;
   readonly waitMs: number;
   readonly requireImdsv2: boolean;
+  readonly dialect: Dialect;
 }
 
 const TOKEN_HEADER = 'x-aws-ec2-metadata-token';
@@ -41,7 +43,7 @@ const TOKEN_HEADER = 'x-aws-ec2-metadata-token';
 export function createDispatch(
   options: DispatchOptions,
 ): (exchange: Exchange, route: Route) => Answer | Promise<Answer> {
-  const { source, metadata, metrics, httpMetrics, allowedRoutes, requireImdsv2, waitMs } = options;
+  const { source, metadata, metrics, httpMetrics, allowedRoutes, requireImdsv2, waitMs, dialect } = options;
   const { proxyRequestsBlocked: blocked } = metrics;
   const tokens = createTokens({ clock: options.clock, knownUid: source.knownUid?.bind(source) });
   const patienceOf = ({ headers }: IncomingMessage): Patience => patienceOfClient(headers['user-agent'], waitMs);
@@ -77,6 +79,8 @@ export function createDispatch(
         return ping(exchange);
       case 'health':
         return health(exchange);
+      case 'own':
+        return dialect.own?.(exchange) ?? denied(exchange);
       case 'denied':
       default:
         return denied(exchange);

@@ -8,6 +8,7 @@ import type { MetadataHandler, MetadataMetrics } from '#telemetry/kiam-metrics.t
 
 import type { AccessLog } from './access-log.ts';
 import type { Answer, Exchange } from './answer.ts';
+import type { RouteName } from './route.ts';
 
 /** A request whose answer is in progress. */
 export interface Pending {
@@ -15,15 +16,22 @@ export interface Pending {
   readonly reply: FastifyReply;
   readonly startedMs: number;
   readonly handler: MetadataHandler | undefined;
+  readonly route: RouteName | undefined;
+}
+
+export interface FinishOptions {
+  readonly clock: Clock;
+  readonly metrics: MetadataMetrics;
+  readonly onAnswer?: ((exchange: Exchange, route: RouteName, answer: Answer, durationMs: number) => void) | undefined;
 }
 
 /** Counts, logs and sends an answer. */
 export function createFinish(
-  { clock, metrics }: { readonly clock: Clock; readonly metrics: MetadataMetrics },
+  { clock, metrics, onAnswer }: FinishOptions,
   accessLog: AccessLog,
 ): (pending: Pending, answer: Answer) => void {
   const countsOf = createHandlerCounts(metrics);
-  return ({ exchange, reply, startedMs, handler }, answer) => {
+  return ({ exchange, reply, startedMs, handler, route }, answer) => {
     const nowMs = clock.monotonic();
     if (handler !== undefined) {
       const counts = countsOf(handler);
@@ -31,6 +39,7 @@ export function createFinish(
       counts.responses(answer.status).inc();
       if (answer.status === 200) counts.success().inc();
     }
+    if (onAnswer !== undefined && route !== undefined) onAnswer(exchange, route, answer, nowMs - startedMs);
     accessLog(exchange, answer, nowMs, nowMs - startedMs);
     send(reply, answer);
   };

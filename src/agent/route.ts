@@ -1,6 +1,8 @@
 /** What a canonical path asks for. */
 export type Route =
   | { readonly name: 'ping' | 'health' | 'role-name' | 'iam-info' | 'token' | 'denied' | 'proxy' }
+  /** One that only another dialect than Kiam's has. */
+  | { readonly name: 'own' }
   | { readonly name: 'credentials'; readonly role: string };
 
 export type RouteName = Route['name'];

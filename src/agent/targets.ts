@@ -1,7 +1,7 @@
 import { LRUCache } from 'lru-cache';
 
 import { type CanonicalTarget, canonicalTarget } from './canonical-path.ts';
-import { type Route, routeOf } from './route.ts';
+import type { Route } from './route.ts';
 
 /** A request's target as it is understood, and what it asks for. */
 export type Target =
@@ -13,7 +13,7 @@ const MOST_REMEMBERED = 256;
 const LONGEST_REMEMBERED = 256;
 
 /** Understands raw targets. What one means depends on nothing else, so that those asked recently are not worked out again. */
-export function createTargets(): (raw: string) => Target {
+export function createTargets(routeOf: (path: string) => Route): (raw: string) => Target {
   const remembered = new LRUCache<string, Target>({ max: MOST_REMEMBERED });
   return (raw) => {
     const known = remembered.get(raw);

@@ -1,15 +1,8 @@
 import { createAgentApp } from '#agent/app.ts';
-import { createEvidenceReader, type ReadEvidence } from '#agent/evidence/evidence.ts';
-import { isElsewhere } from '#agent/evidence/interfaces.ts';
+import { createEvidenceReader } from '#agent/evidence/evidence.ts';
 import { kernelFiles } from '#agent/evidence/kernel-files.ts';
 import { countedEvidence } from '#agent/evidence/metrics.ts';
 import { createAgentHttpMetrics } from '#agent/metrics.ts';
-import { createNodeMetrics } from '#agent/node/metrics.ts';
-import { createNodeSource } from '#agent/node/source.ts';
-import { NodeStore } from '#agent/node/store.ts';
-import { NodeStream } from '#agent/node/stream.ts';
-import { Trust } from '#agent/node/trust.ts';
-import type { CredentialSource } from '#agent/ports.ts';
 import { compileRouteExpression } from '#agent/route-expression.ts';
 import { createMetadataClient } from '#metadata/client.ts';
 import { AgentToken } from '#rpc/agent-token.ts';
@@ -21,7 +14,6 @@ import { listenWhenFree } from '#runtime/listen.ts';
 import { createGrpcMetrics, createTlsMetrics } from '#telemetry/grpc-metrics.ts';
 import { createKubernetesKiamMetrics, createMetadataMetrics, createStsMetrics } from '#telemetry/kiam-metrics.ts';
 import { createRegistry } from '#telemetry/registry.ts';
-import type { Registry } from 'prom-client';
 
 import { watchCertificates } from './certificates.ts';
 import { type Daemon, runDaemon } from './daemon.ts';
@@ -30,6 +22,7 @@ import { redirectTargetsOf, runGuardOnly, runUninstall, startInterception } from
 import { clientKeepalive } from './keepalive.ts';
 import { drain } from './drain.ts';
 import { startMonitoring } from './monitoring.ts';
+import { startNodeMemory } from './node-memory.ts';
 import { waitBesidePredecessor } from './predecessor.ts';
 import { startedFile } from './started-file.ts';
 
@@ -86,8 +79,18 @@ async function startAgent(flags: AgentFlags, daemon: Daemon): Promise<void> {
   shutdown.add({ name: 'metadata client', limitMs: 1000, close: () => metadata.close() });
 
   const readEvidence = countedEvidence(createEvidenceReader(kernelFiles, clock), registry, logger);
+  const targets = redirectTargetsOf(flags);
+  const memory = {
+    gateway: createGateway({ client, clock, waitMs: QUESTION_MS }),
+    client,
+    registry,
+    readEvidence,
+    hostIp: targets?.ipv4 ?? targets?.ipv6 ?? '',
+    isStoreKept: flags.nodeStore,
+    serveStaleMs: flags.serveStaleMs,
+  };
   const app = createAgentApp({
-    source: startNode(flags, daemon, { client, registry, readEvidence }),
+    source: startNodeMemory(memory, daemon),
     readEvidence,
     metadata,
     clock,
@@ -130,36 +133,6 @@ async function startAgent(flags: AgentFlags, daemon: Daemon): Promise<void> {
   listening = true;
   started.write();
   logger.info('listening', { address: `${flags.listenAddress}:${port}` });
-}
-
-/** Begins to follow what this node's pods may have; what cannot be answered from that is asked of a server. */
-function startNode(
-  flags: AgentFlags,
-  { clock, logger, shutdown }: Daemon,
-  { client, registry, readEvidence }: { client: KiamClient; registry: Registry; readEvidence: ReadEvidence },
-): CredentialSource {
-  const trust: Trust = new Trust({
-    clock,
-    logger,
-    readEvidence,
-    isElsewhere: (before, now) => isElsewhere(kernelFiles, before, now),
-    maxAgeMs: () => store.maxViewAgeMs,
-  });
-  const store = new NodeStore((uid) => trust.forget(uid));
-  const targets = redirectTargetsOf(flags);
-  const hostIp = targets?.ipv4 ?? targets?.ipv6 ?? '';
-  const stream = new NodeStream({ client, store, clock, logger, hostIp });
-  if (flags.nodeStore) void stream.run(shutdown.signal);
-  return createNodeSource({
-    gateway: createGateway({ client, clock, waitMs: QUESTION_MS }),
-    trust,
-    store,
-    isStoreKept: flags.nodeStore,
-    stream,
-    clock,
-    serveStaleMs: flags.serveStaleMs,
-    metrics: createNodeMetrics(registry, { size: () => store.size, silenceMs: () => stream.silenceMs() }),
-  });
 }
 
 async function watchAgentToken(path: string | undefined, { clock, logger, shutdown }: Daemon): Promise<() => string> {

@@ -15,20 +15,41 @@ const IAM_INFO = '/latest/meta-data/iam/info';
  */
 export async function resolveBaseArn(
   flags: Pick<ServerFlags, 'roleBaseArn' | 'roleBaseArnAutodetect' | 'metadataEndpoint'>,
-  { clock, logger, shutdown }: Daemon,
+  daemon: Daemon,
 ): Promise<string | undefined> {
   if (!flags.roleBaseArnAutodetect) return flags.roleBaseArn ?? '';
-  const metadata = createMetadataClient({ endpoint: flags.metadataEndpoint, clock });
+  return untilDetected(flags.metadataEndpoint, daemon, BASE_ARN);
+}
+
+/** The name of the node's own role; as {@link resolveBaseArn}. */
+export function resolveNodeRole(metadataEndpoint: string, daemon: Daemon): Promise<string | undefined> {
+  return untilDetected(metadataEndpoint, daemon, NODE_ROLE);
+}
+
+/** What is asked of the metadata service, and how it is told of. */
+interface Detectable {
+  readonly detect: (metadata: MetadataClient, signal: AbortSignal) => Promise<Detection>;
+  readonly message: string;
+  readonly field: string;
+  readonly failure: string;
+}
+
+async function untilDetected(
+  endpoint: string,
+  { clock, logger, shutdown }: Daemon,
+  { detect, message, field, failure }: Detectable,
+): Promise<string | undefined> {
+  const metadata = createMetadataClient({ endpoint, clock });
   const backoff = createBackoff({ firstMs: 250, capMs: 5000 });
   const isNews = oncePerChange();
   try {
     while (!shutdown.signal.aborted) {
-      const detected = await detectBaseArn(metadata, shutdown.signal);
+      const detected = await detect(metadata, shutdown.signal);
       if (detected.ok) {
-        logger.info('using the base ARN of the instance profile', { 'role.base-arn': detected.baseArn });
-        return detected.baseArn;
+        logger.info(message, { [field]: detected.text });
+        return detected.text;
       }
-      if (isNews(detected.reason)) logger.error('cannot detect the base ARN; retrying', { error: detected.reason });
+      if (isNews(detected.reason)) logger.error(failure, { error: detected.reason });
       await sleep(clock, backoff.nextMs(), shutdown.signal);
     }
     return undefined;
@@ -37,9 +58,7 @@ export async function resolveBaseArn(
   }
 }
 
-export type Detection =
-  | { readonly ok: true; readonly baseArn: string }
-  | { readonly ok: false; readonly reason: string };
+export type Detection = { readonly ok: true; readonly text: string } | { readonly ok: false; readonly reason: string };
 
 /** Asks the metadata service once. Never rejects. */
 export async function detectBaseArn(metadata: MetadataClient, signal: AbortSignal): Promise<Detection> {
@@ -50,8 +69,34 @@ export async function detectBaseArn(metadata: MetadataClient, signal: AbortSigna
   const profile = instanceProfileArn(body.toString('utf8'));
   const baseArn = profile === undefined ? undefined : baseArnOfInstanceProfile(profile);
   if (baseArn === undefined) return { ok: false, reason: `${IAM_INFO} names no instance profile` };
-  return { ok: true, baseArn };
+  return { ok: true, text: baseArn };
 }
+
+const ROLE_LIST = '/latest/meta-data/iam/security-credentials/';
+
+async function detectNodeRole(metadata: MetadataClient, signal: AbortSignal): Promise<Detection> {
+  const outcome = await metadata.get(ROLE_LIST, { signal });
+  if (!outcome.ok) return { ok: false, reason: outcome.message };
+  const { status, body } = outcome.answer;
+  const text = body.toString('utf8').trim();
+  return status === 200 && text !== ''
+    ? { ok: true, text }
+    : { ok: false, reason: `${ROLE_LIST} answers ${status}: has the node an instance profile?` };
+}
+
+const BASE_ARN: Detectable = {
+  detect: detectBaseArn,
+  message: 'using the base ARN of the instance profile',
+  field: 'role.base-arn',
+  failure: 'cannot detect the base ARN; retrying',
+};
+
+const NODE_ROLE: Detectable = {
+  detect: detectNodeRole,
+  message: 'using the role of the instance as the default role',
+  field: 'role.default',
+  failure: 'cannot detect the role of the instance; retrying',
+};
 
 function instanceProfileArn(text: string): string | undefined {
   try {

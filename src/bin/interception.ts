@@ -16,9 +16,14 @@ import { type AgentFlags, redirectTargets } from './flags/agent.ts';
 /** Removing rules at exit may wait for the lock that others hold. */
 const CLOSE_LIMIT_MS = 5000;
 
+type InterceptionFlags = Pick<
+  AgentFlags,
+  'iptables' | 'host' | 'port' | 'hostInterface' | 'guardInterface' | 'iptablesRemove' | 'iptablesRemoveGuard'
+>;
+
 /** Begins to keep redirect and guard in place. Returns why they are not, for the readiness report. */
 export function startInterception(
-  flags: AgentFlags,
+  flags: InterceptionFlags,
   { clock, logger, shutdown }: Daemon,
   registry: Registry,
 ): () => string | undefined {
@@ -49,7 +54,7 @@ export function startInterception(
 }
 
 /** Where the redirect leads; undefined without `--iptables`. */
-export function redirectTargetsOf(flags: AgentFlags): HostAddresses | undefined {
+export function redirectTargetsOf(flags: Pick<AgentFlags, 'iptables' | 'host'>): HostAddresses | undefined {
   const targets = flags.iptables ? redirectTargets(flags) : undefined;
   return targets?.ok === true ? targets.addresses : undefined;
 }

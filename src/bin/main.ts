@@ -12,6 +12,7 @@ export interface Commands {
   readonly health?: (command: Of<'health'>) => Promise<void> | void;
   readonly pki?: (command: Of<'pki'>) => Promise<void> | void;
   readonly policy?: (command: Of<'policy'>) => Promise<void> | void;
+  readonly kube2iam?: (command: Of<'kube2iam'>) => Promise<void> | void;
   readonly explain?: (command: Of<'explain'>) => Promise<void> | void;
   readonly doctor?: DoctorCommands;
 }
@@ -22,18 +23,19 @@ export type DoctorCommands = {
 };
 
 /** Reads the command line and runs its command; help and problems are printed, and problems exit 1. */
-export async function main(commands: Commands): Promise<void> {
-  const { agent, server, health, pki, policy, explain, doctor } = commands;
+export async function main(commands: Commands, argv = process.argv.slice(2)): Promise<void> {
+  const { agent, server, health, pki, policy, kube2iam, explain, doctor } = commands;
   const offered: readonly (readonly [CommandName, unknown])[] = [
     ['agent', agent],
     ['server', server],
     ['health', health],
     ['pki', pki],
     ['policy', policy],
+    ['kube2iam', kube2iam],
     ['explain', explain],
     ['doctor', doctor],
   ];
-  const command = await parseCommandLine(withDaemonArguments(process.argv.slice(2)), process.env, {
+  const command = await parseCommandLine(withDaemonArguments(argv), process.env, {
     version: kiamVersion(),
     commands: offered.filter(([, run]) => run !== undefined).map(([name]) => name),
     doctorTargets: DOCTOR_TARGETS.filter((target) => doctor?.[target] !== undefined),
@@ -49,7 +51,7 @@ export async function main(commands: Commands): Promise<void> {
 
 async function run(
   command: CommandLine,
-  { agent, server, health, pki, policy, explain, doctor }: Commands,
+  { agent, server, health, pki, policy, kube2iam, explain, doctor }: Commands,
 ): Promise<void> {
   switch (command.kind) {
     case 'agent':
@@ -62,6 +64,8 @@ async function run(
       return pki?.(command);
     case 'policy':
       return policy?.(command);
+    case 'kube2iam':
+      return kube2iam?.(command);
     case 'explain':
       return explain?.(command);
     case 'doctor':

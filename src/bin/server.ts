@@ -1,7 +1,4 @@
-import { StsCredentialCache } from '#aws/credential-cache.ts';
-import { createCredentialCacheMetrics, createServerCredentialsMetric } from '#aws/metrics.ts';
-import { createStsGateway, type StsGateway } from '#aws/sts-gateway.ts';
-import { type Identity, identityOf } from '#domain/identity.ts';
+import type { Identity } from '#domain/identity.ts';
 import type { PodRecord } from '#domain/pod.ts';
 import { createConnection } from '#kubernetes/connection.ts';
 import { startKubernetes } from '#kubernetes/kubernetes.ts';
@@ -22,22 +19,20 @@ import { NodeIndex } from '#server/node-index.ts';
 import { createNodeWatch } from '#server/node-watch.ts';
 import { Prefetch } from '#server/prefetch.ts';
 import { createService } from '#server/service.ts';
-import type { Registry } from 'prom-client';
-
 import { createGrpcMetrics, createTlsMetrics } from '#telemetry/grpc-metrics.ts';
-import { createKubernetesKiamMetrics, createMetadataMetrics, createStsMetrics } from '#telemetry/kiam-metrics.ts';
+import { createKubernetesKiamMetrics, createMetadataMetrics } from '#telemetry/kiam-metrics.ts';
 import { formatListenAddress } from '#telemetry/listen-address.ts';
 import { createRegistry } from '#telemetry/registry.ts';
 
 import { startAdmin } from './admin.ts';
 import { resolveBaseArn } from './base-arn.ts';
 import { watchCertificates } from './certificates.ts';
+import { createCredentials, identify } from './credentials.ts';
 import { type Daemon, runDaemon } from './daemon.ts';
 import { createExplainer } from './explainer.ts';
-import { refreshBeforeExpiryMs, type ServerFlags } from './flags/server.ts';
+import type { ServerFlags } from './flags/server.ts';
 import { serverKeepalive } from './keepalive.ts';
 import { startMonitoring } from './monitoring.ts';
-import { ownCredentialsOptions } from './own-credentials.ts';
 
 /** A stream moves on before its connection's age cuts it. */
 const STREAM_SHARE = 0.8;
@@ -188,38 +183,4 @@ async function startServer(flags: ServerFlags, daemon: Daemon): Promise<void> {
   shutdown.add({ name: 'gRPC calls', limitMs: DRAIN_LIMIT_MS, close: () => server.drain() });
   waitingFor.delete('the gRPC listener');
   logger.info('will serve on', { address: formatListenAddress({ host, port }) });
-}
-
-/** The identity that a pod may have; undefined when it has no role or policy refuses it. */
-function identify(policy: NamespacePolicy, pod: PodRecord, sessionName: string): Identity | undefined {
-  if (pod.role === '') return undefined;
-  const decision = policy.decide(pod, pod.role);
-  return decision.allowed ? identityOf(pod, decision.roleArn, sessionName) : undefined;
-}
-
-function createCredentials(
-  flags: ServerFlags,
-  baseArn: string,
-  { clock, logger, shutdown }: Daemon,
-  registry: Registry,
-): { readonly credentials: StsCredentialCache; readonly proof: StsGateway['proof'] } {
-  const sts = createStsGateway({
-    ...ownCredentialsOptions(flags, baseArn),
-    clock,
-    logger,
-    remaining: createServerCredentialsMetric(registry),
-  });
-  shutdown.add({ name: 'STS gateway', limitMs: 1000, close: () => sts.close() });
-  const credentials = new StsCredentialCache({
-    sts,
-    clock,
-    logger,
-    sessionMs: flags.sessionDurationMs,
-    sessionRefreshMs: refreshBeforeExpiryMs(flags),
-    defaultSessionName: flags.session,
-    kiamMetrics: createStsMetrics(registry),
-    metrics: createCredentialCacheMetrics(registry),
-  });
-  shutdown.add({ name: 'credential cache', limitMs: 1000, close: () => credentials.close() });
-  return { credentials, proof: sts.proof };
 }

@@ -7,7 +7,7 @@ import type { Clock } from '#runtime/clock.ts';
 import { unlessAborted } from '#runtime/within.ts';
 import { SilenceError, limitSilence, readText } from './body.ts';
 import { createExecCredentialSource } from './exec-plugin.ts';
-import { loadClusterConfig, type ClusterConfig } from './kubeconfig.ts';
+import { type NamedApiServer, loadClusterConfig, type ClusterConfig } from './kubeconfig.ts';
 import { createTokenFiles } from './token-file.ts';
 
 export interface ApiRequest {
@@ -57,6 +57,8 @@ export interface KubernetesConnection {
 export interface ConnectionOptions {
   /** A kubeconfig's path, as `--kubeconfig`; `''` for the service account that a pod in the cluster has. */
   readonly kubeconfig: string;
+  /** The API server, where flags name it, and whether to verify its certificate. */
+  readonly named?: NamedApiServer | undefined;
   readonly clock: Clock;
   /** The process's own: says which proxy, and is what a credential plugin inherits. */
   readonly environment: Environment;
@@ -67,11 +69,12 @@ export interface ConnectionOptions {
  * configuration. Certificates are read for every request, token files once a minute, and a credential plugin is run when what it
  * gave has expired. `proxy-url` of the cluster or the environment says through which proxy.
  */
-export function createConnection({ kubeconfig, clock, environment }: ConnectionOptions): KubernetesConnection {
+export function createConnection({ kubeconfig, named, clock, environment }: ConnectionOptions): KubernetesConnection {
   const proxyOf = createProxyOf(environment);
   const tokenFiles = createTokenFiles(clock);
   const plugin = createExecCredentialSource({ clock, environment });
-  let way = openWay(loadClusterConfig(kubeconfig), proxyOf);
+  const load = (): ClusterConfig => loadClusterConfig(kubeconfig, named);
+  let way = openWay(load(), proxyOf);
 
   const optionsOf = async (request: ApiRequest, { config, agents }: Way): Promise<https.RequestOptions> => {
     const headers: http.OutgoingHttpHeaders = { accept: 'application/json', 'user-agent': 'kiam', ...config.headers };
@@ -111,7 +114,7 @@ export function createConnection({ kubeconfig, clock, environment }: ConnectionO
     renewCredentials: () => {
       tokenFiles.forget();
       plugin.forget();
-      way = renewed(way, kubeconfig, proxyOf);
+      way = renewed(way, load, proxyOf);
     },
     dropIdleConnections: () => {
       for (const sockets of Object.values(way.agents.kept.freeSockets)) sockets?.forEach((socket) => socket.destroy());
@@ -142,9 +145,9 @@ function closeWay({ agents }: Way): void {
 }
 
 /** A file that is being written at this moment must not replace what works. */
-function renewed(way: Way, kubeconfig: string, proxyOf: ProxyOf): Way {
+function renewed(way: Way, load: () => ClusterConfig, proxyOf: ProxyOf): Way {
   try {
-    const config = loadClusterConfig(kubeconfig);
+    const config = load();
     const next = openWay(config, proxyOf);
     const isSame = config.url.protocol === way.config.url.protocol && next.proxy?.href === way.proxy?.href;
     closeWay(isSame ? next : way);

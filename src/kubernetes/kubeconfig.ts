@@ -18,17 +18,29 @@ export interface ClusterConfig {
   readonly headers: Readonly<Record<string, string | string[]>>;
 }
 
+/** An API server that is named without a kubeconfig. */
+export interface NamedApiServer {
+  /** `''` for that of the kubeconfig or the cluster. */
+  readonly server: string;
+  readonly token: string;
+  /** Does not verify the certificate of whichever API server it is. */
+  readonly insecure: boolean;
+}
+
+const NOT_NAMED: NamedApiServer = { server: '', token: '', insecure: false };
+
 /**
  * Reads a kubeconfig, or the service account that a pod in the cluster has where `path` is `''`. Throws an Error that says why
  * when there is no usable configuration. client-node reads the file; what client-go knows and it does not is added here: a user's
  * `tokenFile`, data before files, `as-groups`, `as-uid`, `as-user-extra`, and paths relative to the file
  * (k8s.io/client-go, tools/clientcmd/api/v1/types.go and client_config.go).
  */
-export function loadClusterConfig(path: string): ClusterConfig {
+export function loadClusterConfig(path: string, named: NamedApiServer = NOT_NAMED): ClusterConfig {
   const kubeConfig = new KubeConfig();
   let raw: unknown;
-  if (path === '') kubeConfig.loadFromCluster();
-  else raw = loadFile(kubeConfig, path);
+  if (path !== '') raw = loadFile(kubeConfig, path);
+  else if (named.server === '') kubeConfig.loadFromCluster();
+  else kubeConfig.loadFromClusterAndUser(clusterNamed(named), { name: 'named', token: named.token });
   const cluster = kubeConfig.getCurrentCluster();
   const user = kubeConfig.getCurrentUser() ?? { name: 'nobody' };
   if (cluster === null || !URL.canParse(cluster.server) || cluster.server.includes('//undefined')) {
@@ -42,7 +54,10 @@ export function loadClusterConfig(path: string): ClusterConfig {
   const rawUser = userNamed(raw, user.name);
   const folder = dirname(resolve(path));
   const tokenFile = tokenFileOf(user, rawUser, folder);
-  kubeConfig.loadFromClusterAndUser(clusterFor(cluster, url), userFor(user, tokenFile !== undefined));
+  kubeConfig.loadFromClusterAndUser(
+    clusterFor({ ...cluster, skipTLSVerify: cluster.skipTLSVerify || named.insecure }, url),
+    userFor(user, tokenFile !== undefined),
+  );
   return {
     url,
     proxy: parseProxy(path, cluster.proxyUrl),
@@ -67,6 +82,10 @@ function userNamed(raw: unknown, name: string): unknown {
     listField(raw, 'users').find((entry) => textField(entry, 'name') === name),
     'user',
   );
+}
+
+function clusterNamed({ server, insecure }: NamedApiServer): Cluster {
+  return { name: 'named', server, skipTLSVerify: insecure };
 }
 
 function clusterFor({ proxyUrl: _, ...cluster }: Cluster, url: URL): Cluster {

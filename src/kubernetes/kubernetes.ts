@@ -10,9 +10,9 @@ import { ListWatch, type ViewStatus } from './list-watch.ts';
 import type { KubernetesMetrics } from './metrics.ts';
 import { NamedCache } from './named-cache.ts';
 import { NamespaceCache } from './namespace-cache.ts';
-import { parseNamespaceObject } from './namespace-record.ts';
+import { parseNamespaceObject, type StoredNamespace } from './namespace-record.ts';
 import { PodCache } from './pod-cache.ts';
-import { createPodParser } from './pod-record.ts';
+import { createPodParser, type PodKeys } from './pod-record.ts';
 import { createServiceAccountParser, serviceAccountsDiffer } from './service-account-record.ts';
 import { createPodReader } from './pod-reader.ts';
 
@@ -27,6 +27,12 @@ export interface KubernetesOptions {
   readonly syncMs: number;
   /** `--binding`: where the roles of pods come from. With `pod` no ServiceAccount is read. */
   readonly binding: Binding;
+  /** Reads the pods of this node alone; `''` for those of all nodes, as when it is not given. */
+  readonly nodeName?: string;
+  /** Which annotations of pods count; Kiam's unless given. */
+  readonly podKeys?: PodKeys;
+  /** Reads namespaces otherwise than by Kiam's annotation. */
+  readonly parseNamespace?: (value: unknown) => StoredNamespace | undefined;
 }
 
 export interface Kubernetes {
@@ -58,25 +64,35 @@ export interface Kubernetes {
 
 /** Begins to list and watch pods, namespaces and ServiceAccounts, and to send Events. Returns at once. */
 export function startKubernetes(options: KubernetesOptions): Kubernetes {
-  const { connection, clock, logger, metrics, signal, syncMs, binding } = options;
+  const { connection, clock, logger, metrics, signal, syncMs, binding, nodeName = '' } = options;
   const accounts = new NamedCache({ logger, resource: 'serviceaccounts', differ: serviceAccountsDiffer });
   const pods = new PodCache({
     logger,
-    bind: (pod) => bindPod(pod, accounts.get(pod.namespace, pod.serviceAccount), binding),
+    // Without ServiceAccounts a pod is as it was read.
+    bind: (pod) => (binding === 'pod' ? pod : bindPod(pod, accounts.get(pod.namespace, pod.serviceAccount), binding)),
   });
   const namespaces = new NamespaceCache({ logger });
   logChanges(pods, { logger, kind: 'pod', fields: podFields });
   logChanges(namespaces, { logger, kind: 'namespace', fields: namespaceFields });
-  const parsePod = createPodParser();
+  const parsePod = createPodParser(options.podKeys);
   const podWatch = new ListWatch<PodRecord>({
     ...options,
     target: pods,
-    resource: { name: 'pods', path: '/api/v1/pods', parse: parsePod },
+    resource: {
+      name: 'pods',
+      path: '/api/v1/pods',
+      query: nodeName === '' ? undefined : { fieldSelector: `spec.nodeName=${nodeName}` },
+      parse: parsePod,
+    },
   });
   const namespaceWatch = new ListWatch({
     ...options,
     target: namespaces.target,
-    resource: { name: 'namespaces', path: '/api/v1/namespaces', parse: parseNamespaceObject },
+    resource: {
+      name: 'namespaces',
+      path: '/api/v1/namespaces',
+      parse: options.parseNamespace ?? ((value) => parseNamespaceObject(value)),
+    },
   });
   const accountWatch = binding === 'pod' ? undefined : watchAccounts(options, accounts, pods);
   const canDoWithoutAccounts = (): boolean => binding === 'both' && accountWatch?.status().isForbidden === true;

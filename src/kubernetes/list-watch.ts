@@ -31,6 +31,8 @@ export interface ListWatchOptions<R extends StoredObject> {
   readonly resource: {
     readonly name: 'pods' | 'namespaces' | 'serviceaccounts';
     readonly path: string;
+    /** Selects some of the objects. */
+    readonly query?: Readonly<Record<string, string>> | undefined;
     /** Undefined for what cannot be read. Never throws. */
     readonly parse: (value: unknown) => R | undefined;
   };
@@ -192,7 +194,7 @@ export class ListWatch<R extends StoredObject> {
     const { resource, target, connection, clock, metrics, signal } = this.#options;
     metrics.relists.inc({ resource: resource.name, reason });
     const startedMs = clock.monotonic();
-    const outcome = await listAll({ connection, path: resource.path, parse: resource.parse, signal });
+    const outcome = await listAll({ ...resource, connection, signal });
     if (outcome.kind === 'failed') return outcome;
     if (outcome.kind === 'expired') return { kind: 'relist', reason: 'expired' };
     if (this.#isOlder(outcome.resourceVersion) && !this.#acceptOlderList) {
@@ -220,6 +222,7 @@ export class ListWatch<R extends StoredObject> {
       method: 'GET',
       path: resource.path,
       query: {
+        ...resource.query,
         watch: 'true',
         resourceVersion: position,
         allowWatchBookmarks: 'true',

@@ -24,6 +24,8 @@ export type ListOutcome<R> =
 export interface ListOptions<R> {
   readonly connection: KubernetesConnection;
   readonly path: string;
+  /** Selects some of the objects. */
+  readonly query?: Readonly<Record<string, string>> | undefined;
   /** Undefined for what cannot be read: it is left out and counted. */
   readonly parse: (value: unknown) => R | undefined;
   readonly signal: AbortSignal;
@@ -41,14 +43,20 @@ const HEADERS_WITHIN_MS = 30_000;
 const SILENCE_LIMIT_MS = 9_000;
 
 /** Reads a complete, consistent list in pages. Rejects when the server cannot be reached or `signal` aborts. */
-export async function listAll<R>({ connection, path, parse, signal }: ListOptions<R>): Promise<ListOutcome<R>> {
+export async function listAll<R>({
+  connection,
+  path,
+  query: selection,
+  parse,
+  signal,
+}: ListOptions<R>): Promise<ListOutcome<R>> {
   const records: R[] = [];
   let refused = 0;
   let limit = FIRST_PAGE;
   let continueToken = '';
   let resourceVersion: string | undefined;
   for (;;) {
-    const query = { limit: String(limit), ...(continueToken === '' ? {} : { continue: continueToken }) };
+    const query = { ...selection, limit: String(limit), ...(continueToken === '' ? {} : { continue: continueToken }) };
     const response = await connection.request({
       method: 'GET',
       path,

@@ -27,6 +27,10 @@ export class NamedCache<R extends StoredObject> {
     return this.#store.named(namespace, name);
   }
 
+  all(): Iterable<R> {
+    return this.#store.values();
+  }
+
   /** Calls `listener` after the cache holds the change; changes of the resource version alone are not told. */
   subscribe(listener: (change: ObjectChange<R>) => void): () => void {
     return this.#listeners.subscribe(listener);

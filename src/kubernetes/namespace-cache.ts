@@ -17,6 +17,10 @@ export class NamespaceCache {
     return this.#cache.get('', name);
   }
 
+  all(): Iterable<NamespaceRecord> {
+    return this.#cache.all();
+  }
+
   /** Calls `listener` after the cache holds the change; changes of the resource version alone are not told. */
   subscribe(listener: (change: ObjectChange<NamespaceRecord>) => void): () => void {
     return this.#cache.subscribe(listener);

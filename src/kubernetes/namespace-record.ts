@@ -8,10 +8,11 @@ const KEPT_OF_EXPRESSION = 4097;
 /** A namespace's record with what the store needs to tell one from its successor of the same name. */
 export interface StoredNamespace extends NamespaceRecord, StoredObject {}
 
-/** Reads a namespace as the API server sends it, with so much of its expression; undefined for what has no UID or name. */
+/** Reads a namespace as the API server sends it, with so much of its expression, which stands in `annotation`; undefined for what has no UID or name. */
 export function parseNamespaceObject(
   value: unknown,
   keptOfExpression = KEPT_OF_EXPRESSION,
+  annotation = PERMITTED_ANNOTATION,
 ): StoredNamespace | undefined {
   const metadata = field(value, 'metadata');
   const uid = textField(metadata, 'uid');
@@ -22,7 +23,7 @@ export function parseNamespaceObject(
     namespace: '',
     name,
     resourceVersion: textField(metadata, 'resourceVersion'),
-    permitted: textField(field(metadata, 'annotations'), PERMITTED_ANNOTATION).slice(0, keptOfExpression),
+    permitted: textField(field(metadata, 'annotations'), annotation).slice(0, keptOfExpression),
   };
 }
 

@@ -28,11 +28,28 @@ const LONGEST_PHASE = 64;
 /** A dual-stack pod has two (https://kubernetes.io/docs/concepts/services-networking/dual-stack/). */
 const MOST_ADDRESSES = 8;
 
+/** Which annotations of a pod count. */
+export interface PodKeys {
+  readonly role: string;
+  /** `''` for none. */
+  readonly sessionName: string;
+  readonly externalId: string;
+  /** The pod's role, given the annotation; undefined for a pod that has none. */
+  readonly roleOf: (annotated: string | undefined) => string;
+}
+
+const KIAM_KEYS: PodKeys = {
+  role: ROLE_ANNOTATION,
+  sessionName: SESSION_NAME_ANNOTATION,
+  externalId: EXTERNAL_ID_ANNOTATION,
+  roleOf: (annotated = '') => annotated,
+};
+
 /**
  * Makes the reader of pods as the API server sends them. It returns undefined only for what has no UID, name or namespace;
  * anything else that is missing or of a wrong type is read in the way that gives the pod less, not more.
  */
-export function createPodParser(): (value: unknown) => PodRecord | undefined {
+export function createPodParser(keys: PodKeys = KIAM_KEYS): (value: unknown) => PodRecord | undefined {
   const intern = createInterner();
   const internList = createListInterner();
   return (value) => {
@@ -44,7 +61,8 @@ export function createPodParser(): (value: unknown) => PodRecord | undefined {
     const name = textField(metadata, 'name');
     const namespace = textField(metadata, 'namespace');
     if (uid === '' || name === '' || namespace === '') return undefined;
-    const annotated = annotationsOf(annotations, intern);
+    const annotated = annotationsOf(annotations, keys, intern);
+    const isAnnotated = typeof field(annotations, keys.role) === 'string';
     return {
       uid,
       namespace: intern(namespace),
@@ -59,6 +77,7 @@ export function createPodParser(): (value: unknown) => PodRecord | undefined {
       resourceVersion: textField(metadata, 'resourceVersion'),
       serviceAccount: intern(textField(spec, 'serviceAccountName')),
       ...annotated,
+      role: intern(keys.roleOf(isAnnotated ? annotated.role : undefined)),
       roleSource: 'pod',
       annotated,
       webIdentity: hasWebIdentity(spec),
@@ -69,11 +88,11 @@ export function createPodParser(): (value: unknown) => PodRecord | undefined {
 /** Most pods have none of the annotations, and share one record of that. */
 const NO_ANNOTATIONS: PodAnnotations = { role: '', sessionName: '', externalId: '' };
 
-function annotationsOf(annotations: unknown, intern: Intern): PodAnnotations {
-  const role = intern(wholeOr(TOO_LONG_FOR_A_ROLE, textField(annotations, ROLE_ANNOTATION), LONGEST_ROLE_ARN));
-  const sessionName = intern(beginningOf(textField(annotations, SESSION_NAME_ANNOTATION), KEPT_OF_SESSION_NAME));
+function annotationsOf(annotations: unknown, keys: PodKeys, intern: Intern): PodAnnotations {
+  const role = intern(wholeOr(TOO_LONG_FOR_A_ROLE, textField(annotations, keys.role), LONGEST_ROLE_ARN));
+  const sessionName = intern(beginningOf(textField(annotations, keys.sessionName), KEPT_OF_SESSION_NAME));
   const externalId = intern(
-    wholeOr(TOO_LONG_FOR_AN_EXTERNAL_ID, textField(annotations, EXTERNAL_ID_ANNOTATION), LONGEST_EXTERNAL_ID),
+    wholeOr(TOO_LONG_FOR_AN_EXTERNAL_ID, textField(annotations, keys.externalId), LONGEST_EXTERNAL_ID),
   );
   return role === '' && sessionName === '' && externalId === '' ? NO_ANNOTATIONS : { role, sessionName, externalId };
 }

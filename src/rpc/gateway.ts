@@ -52,6 +52,13 @@ const MOST_CALLS = 256;
 
 const NEVER = new AbortController().signal;
 
+/** Asks a server once, however it is reached. Never rejects. */
+export type AskServer = <M extends MethodName>(
+  method: M,
+  message: Methods[M]['request'],
+  giveUpAfterMs?: number,
+) => Promise<Outcome<Methods[M]['response']>>;
+
 export function createGateway({ client, clock, waitMs, random = Math.random }: GatewayOptions): Gateway {
   const slots = createSlots(MOST_CALLS);
   const hedge = createHedge({ clock, random, hasOther: (tried) => client.hasOther(tried) });
@@ -70,6 +77,11 @@ export function createGateway({ client, clock, waitMs, random = Math.random }: G
     );
   };
 
+  return gatewayOver(request);
+}
+
+/** The gateway over any way to ask a server. */
+export function gatewayOver(request: AskServer): Gateway {
   return {
     podRole: async (address, { check, giveUpAfterMs }) => {
       const answer = await request('GetPodRole', { ip: address, confirm: ADDRESS_CHECKS[check] }, giveUpAfterMs);

@@ -27,6 +27,8 @@ export interface ServiceOptions {
   readonly clock: Clock;
   /** The session name of pods that annotate none. */
   readonly sessionName: string;
+  /** How long a caller may wait here for a pod to become known, in milliseconds; 900 unless told. */
+  readonly longestWaitMs?: number;
 }
 
 /** The longest that a caller waits here for a pod to become known; Kiam's agents then ask again. */
@@ -53,6 +55,7 @@ interface Question {
 /** Answers the contract: who is the pod, may it have the role, and here are its credentials. */
 export function createService(options: ServiceOptions): ServiceHandlers {
   const { pods, policy, credentials, confirmation, scope, events, logger, sessionName, clock } = options;
+  const { longestWaitMs = LONGEST_WAIT_MS } = options;
 
   /** Runs `answer` with what is left of the caller's time, less what the answer needs to reach it. */
   const respond = async <T>(
@@ -61,7 +64,7 @@ export function createService(options: ServiceOptions): ServiceHandlers {
     notFound: string,
     answer: (question: Question) => Promise<Outcome<T>>,
   ): Promise<Outcome<T>> => {
-    const patienceMs = Math.max(0, Math.min(LONGEST_WAIT_MS, context.remainingMs - ANSWER_MARGIN_MS));
+    const patienceMs = Math.max(0, Math.min(longestWaitMs, context.remainingMs - ANSWER_MARGIN_MS));
     const deadline = startDeadline(clock, patienceMs, context.signal);
     try {
       const agent = await scope.of(context, deadline.signal);

@@ -43,7 +43,7 @@ export function startMetricsListener({ registry, readiness, ...options }: Metric
 const KEPT_MS = 1000;
 
 /** Renders the metrics once at a time and once a second at most, whoever asks. */
-function createRendering(registry: Registry, clock: Clock): () => Promise<Buffer> {
+export function createRendering(registry: Registry, clock: Clock): () => Promise<Buffer> {
   let kept: { readonly text: Promise<Buffer>; untilMs: number } | undefined;
   const render = async (): Promise<Buffer> => Buffer.from(await registry.metrics());
   return () => {

@@ -149,6 +149,7 @@ describe('the pages', () => {
       ...flagsOf('doctor', 'server'),
       ...flagsOf('doctor'),
       ...flagsOf('pki'),
+      ...flagsOf('kube2iam'),
       // The page on migrating names what Kiam had before.
       ...[...FORMER_FLAGS.keys()].map((flag) => flag.slice('--'.length)),
     ]);

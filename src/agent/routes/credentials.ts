@@ -5,9 +5,9 @@ import type { Clock } from '#runtime/clock.ts';
 import type { MetadataMetrics } from '#telemetry/kiam-metrics.ts';
 import type { Logger } from '#telemetry/logger.ts';
 
-import { type Answer, type Exchange, jsonAnswer } from '../answer.ts';
+import type { Answer, Exchange } from '../answer.ts';
 import { fromSource } from '../from-source.ts';
-import { credentialsFailureAnswer } from '../failure-response.ts';
+import type { CredentialTexts, Dialect } from '../dialect.ts';
 import type { Patience } from '../patience.ts';
 import type { CredentialSource } from '../ports.ts';
 
@@ -17,6 +17,7 @@ export interface CredentialsRouteOptions {
   readonly logger: Logger;
   readonly metrics: Pick<MetadataMetrics, 'credentialFetchErrors'>;
   readonly patienceOf: (request: IncomingMessage) => Patience;
+  readonly dialect: Pick<Dialect, 'askedRole' | 'credentialsAnswer' | 'credentialsFailure'>;
 }
 
 const HANDLER = { handler: 'credentials' };
@@ -41,6 +42,7 @@ export function createCredentialsRoute({
   logger,
   metrics,
   patienceOf,
+  dialect,
 }: CredentialsRouteOptions): (exchange: Exchange, role: string) => Answer | Promise<Answer> {
   const answers = new WeakMap<MetadataCredentials, Answers>();
   const answersOf = (credentials: MetadataCredentials): Answers => {
@@ -52,14 +54,15 @@ export function createCredentialsRoute({
   };
   const answerWith = ({ client, request }: Exchange, role: string, credentials: MetadataCredentials): Answer => {
     const ready = answersOf(credentials);
-    if (request.headers[EXTENDED_HEADER] !== '1') return (ready.plain ??= credentialsAnswer(credentials));
+    if (request.headers[EXTENDED_HEADER] !== '1')
+      return (ready.plain ??= dialect.credentialsAnswer(textsOf(credentials)));
     if (ready.extended !== undefined) return ready.extended;
     const accountId = accountOf(source.roleArnOf?.(client, credentials) ?? '') ?? accountOf(role);
     // Without the account it is made anew: it may be known the next time.
-    if (accountId === undefined) return credentialsAnswer(credentials);
-    return (ready.extended = credentialsAnswer(credentials, accountId));
+    if (accountId === undefined) return dialect.credentialsAnswer(textsOf(credentials));
+    return (ready.extended = dialect.credentialsAnswer(textsOf(credentials, accountId)));
   };
-  const ask = async (exchange: Exchange, role: string): Promise<Answer> => {
+  const ask = async (exchange: Exchange, role: string, asked: string): Promise<Answer> => {
     const { client, request, response } = exchange;
     const { answerMs: waitMs } = patienceOf(request);
     const outcome = await fromSource({ clock, logger, waitMs, response }, (signal) =>
@@ -67,11 +70,12 @@ export function createCredentialsRoute({
     );
     if (outcome.ok) return answerWith(exchange, role, outcome.value);
     metrics.credentialFetchErrors.inc(HANDLER);
-    return credentialsFailureAnswer(outcome.failure);
+    return dialect.credentialsFailure(outcome.failure, client, asked);
   };
-  return (exchange, role) => {
+  return (exchange, asked) => {
+    const role = dialect.askedRole(asked);
     const known = source.knownCredentials?.(exchange.client, role);
-    return known === undefined ? ask(exchange, role) : answerWith(exchange, role, known);
+    return known === undefined ? ask(exchange, role, asked) : answerWith(exchange, role, known);
   };
 }
 
@@ -79,8 +83,8 @@ function accountOf(roleArn: string): string | undefined {
   return /^arn:[^:]*:iam::(\d{12}):/.exec(roleArn)?.[1];
 }
 
-function credentialsAnswer(credentials: MetadataCredentials, accountId?: string): Answer {
-  return jsonAnswer({
+function textsOf(credentials: MetadataCredentials, accountId?: string): CredentialTexts {
+  return {
     Code: credentials.code,
     Type: credentials.type,
     AccessKeyId: credentials.accessKeyId,
@@ -89,5 +93,5 @@ function credentialsAnswer(credentials: MetadataCredentials, accountId?: string)
     Expiration: credentials.expiration,
     LastUpdated: credentials.lastUpdated,
     ...(accountId === undefined ? {} : { AccountId: accountId }),
-  });
+  };
 }

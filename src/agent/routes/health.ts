@@ -3,6 +3,7 @@ import type { Clock } from '#runtime/clock.ts';
 import type { Logger } from '#telemetry/logger.ts';
 
 import { type Answer, errorAnswer, type RouteHandler, textAnswer } from '../answer.ts';
+import type { Dialect } from '../dialect.ts';
 import { fromSource } from '../from-source.ts';
 import type { CredentialSource } from '../ports.ts';
 
@@ -12,6 +13,7 @@ export interface HealthRouteOptions {
   readonly clock: Clock;
   readonly logger: Logger;
   readonly waitMs: number;
+  readonly dialect: Pick<Dialect, 'healthAnswer'>;
 }
 
 /** For this long an answer stands for all who ask: anybody may, as often as they like. */
@@ -24,7 +26,8 @@ const LONGEST_WAIT_MS = 900;
  * Whether the real metadata service can be reached: its instance id, or 500. With `?deep=` and anything, the server's own
  * health comes first (Kiam, `pkg/aws/metadata/handler_health.go`).
  */
-export function createHealthRoute({ source, metadata, clock, logger, waitMs }: HealthRouteOptions): RouteHandler {
+export function createHealthRoute(options: HealthRouteOptions): RouteHandler {
+  const { source, metadata, clock, logger, waitMs, dialect } = options;
   const instanceId = keptAnswer(clock, async () => {
     const outcome = await metadata.get('/latest/meta-data/instance-id', { signal: new AbortController().signal });
     if (!outcome.ok) return errorAnswer(500, `metadata service: ${outcome.message}`);
@@ -43,7 +46,7 @@ export function createHealthRoute({ source, metadata, clock, logger, waitMs }: H
       const deep = await serverHealth();
       if (deep.status !== 200) return deep;
     }
-    return instanceId();
+    return dialect.healthAnswer(await instanceId());
   };
 }
 

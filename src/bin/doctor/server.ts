@@ -109,8 +109,8 @@ function baseArnCheck(flags: ServerFlags, found: ServerFound): Check {
       metadata.close();
       if (detected === undefined) return observations;
       if (!detected.ok) return [...observations, wrong(detected.reason, 'give --role-base-arn, or the node a profile')];
-      found.baseArn = detected.baseArn;
-      return [...observations, ok(`the instance profile says ${detected.baseArn}`)];
+      found.baseArn = detected.text;
+      return [...observations, ok(`the instance profile says ${detected.text}`)];
     },
   };
 }

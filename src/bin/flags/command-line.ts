@@ -30,7 +30,16 @@ export interface CommandLineOptions {
   readonly doctorTargets?: readonly DoctorTarget[];
 }
 
-const ALL_COMMANDS: readonly CommandName[] = ['agent', 'server', 'health', 'pki', 'policy', 'explain', 'doctor'];
+const ALL_COMMANDS: readonly CommandName[] = [
+  'agent',
+  'server',
+  'health',
+  'pki',
+  'policy',
+  'kube2iam',
+  'explain',
+  'doctor',
+];
 
 export const DOCTOR_TARGETS: readonly DoctorTarget[] = ['agent', 'server', 'pod', 'cluster'];
 

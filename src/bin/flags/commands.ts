@@ -1,6 +1,7 @@
 import { agentProblems, agentWarnings } from './agent.ts';
 import { command } from './command.ts';
 import { explainProblems } from './explain.ts';
+import { KUBE2IAM_OPTIONS, kube2iamProblems } from './kube2iam.ts';
 import { pkiProblems } from './pki.ts';
 import { serverProblems, serverWarnings } from './server.ts';
 import {
@@ -36,6 +37,9 @@ export const COMMANDS = {
     problems: pkiProblems,
   }),
   policy: command('policy', 'Print the admission policy that finds mistakes when objects are applied', POLICY_OPTIONS),
+  kube2iam: command('kube2iam', 'Take the place of kube2iam on this node, with its flags', KUBE2IAM_OPTIONS, {
+    problems: kube2iamProblems,
+  }),
   explain: command('explain', 'Say what credentials one pod gets, and why', EXPLAIN_OPTIONS, {
     problems: explainProblems,
   }),

@@ -1,12 +1,13 @@
 import assert from 'node:assert/strict';
 import test from 'node:test';
 
+import { routeOf } from '#agent/route.ts';
 import { createTargets } from '#agent/targets.ts';
 
 const RAW = '/latest/meta-data/iam/security-credentials/reader';
 
 test('a target is understood as its canonical path, its query and its route', () => {
-  const understand = createTargets();
+  const understand = createTargets(routeOf);
   assert.deepEqual(understand(`${RAW}/?x=1`), {
     ok: true,
     path: `${RAW}/`,
@@ -18,7 +19,7 @@ test('a target is understood as its canonical path, its query and its route', ()
 });
 
 test('a target that was asked before is remembered, a long one is not, and what is remembered is bounded', () => {
-  const understand = createTargets();
+  const understand = createTargets(routeOf);
   const first = understand(RAW);
   assert.equal(understand(RAW), first);
   const long = `/${'a'.repeat(256)}`;

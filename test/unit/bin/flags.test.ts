@@ -405,8 +405,11 @@ const REFUSED: readonly (readonly [readonly string[], RegExp])[] = [
   ],
   [[...SERVER, '--agent-identity=maybe'], /^--agent-identity=maybe is none of off, auto, host-ip, token$/],
   [[...SERVER, '--grpc-max-connection-age-duration=-1s'], /is less than 1ms$/],
-  [[], /^no command is given: it must be one of agent, server, health, pki, policy, explain, doctor$/],
-  [['agnet'], /^unknown command agnet: it must be one of agent, server, health, pki, policy, explain, doctor$/],
+  [[], /^no command is given: it must be one of agent, server, health, pki, policy, kube2iam, explain, doctor$/],
+  [
+    ['agnet'],
+    /^unknown command agnet: it must be one of agent, server, health, pki, policy, kube2iam, explain, doctor$/,
+  ],
 ];
 
 for (const [argv, expected] of REFUSED) {

@@ -1,0 +1,51 @@
+import type { ReadEvidence } from '#agent/evidence/evidence.ts';
+import { isElsewhere } from '#agent/evidence/interfaces.ts';
+import { kernelFiles } from '#agent/evidence/kernel-files.ts';
+import { createNodeMetrics } from '#agent/node/metrics.ts';
+import { createNodeSource } from '#agent/node/source.ts';
+import { NodeStore } from '#agent/node/store.ts';
+import { NodeStream, type NodeStreamOptions } from '#agent/node/stream.ts';
+import { Trust } from '#agent/node/trust.ts';
+import type { CredentialSource } from '#agent/ports.ts';
+import type { Gateway } from '#rpc/gateway.ts';
+import type { Registry } from 'prom-client';
+
+import type { Daemon } from './daemon.ts';
+
+export interface NodeMemoryOptions {
+  readonly gateway: Gateway;
+  readonly client: NodeStreamOptions['client'];
+  readonly registry: Registry;
+  readonly readEvidence: ReadEvidence;
+  /** The node's address; `''` where it is not known. */
+  readonly hostIp: string;
+  /** `--node-store` */
+  readonly isStoreKept: boolean;
+  /** `--serve-stale`, in milliseconds. */
+  readonly serveStaleMs: number;
+}
+
+/** Begins to follow what this node's pods may have; what cannot be answered from that is asked of a server. */
+export function startNodeMemory(options: NodeMemoryOptions, { clock, logger, shutdown }: Daemon): CredentialSource {
+  const { gateway, client, registry, readEvidence, hostIp, isStoreKept, serveStaleMs } = options;
+  const trust: Trust = new Trust({
+    clock,
+    logger,
+    readEvidence,
+    isElsewhere: (before, now) => isElsewhere(kernelFiles, before, now),
+    maxAgeMs: () => store.maxViewAgeMs,
+  });
+  const store = new NodeStore((uid) => trust.forget(uid));
+  const stream = new NodeStream({ client, store, clock, logger, hostIp });
+  if (isStoreKept) void stream.run(shutdown.signal);
+  return createNodeSource({
+    gateway,
+    trust,
+    store,
+    isStoreKept,
+    stream,
+    clock,
+    serveStaleMs,
+    metrics: createNodeMetrics(registry, { size: () => store.size, silenceMs: () => stream.silenceMs() }),
+  });
+}

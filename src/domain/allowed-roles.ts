@@ -1,0 +1,69 @@
+import { RE2JS } from 're2js';
+
+import { type Expression, LARGEST_PROGRAM } from './expression.ts';
+
+/** How kube2iam reads the entries of a namespace's list (`--namespace-restriction-format`). */
+export type AllowedRolesFormat = 'glob' | 'regexp';
+
+/** kube2iam's annotation of a namespace: a JSON list of the roles that its pods may have. */
+export const ALLOWED_ROLES_ANNOTATION = 'iam.amazonaws.com/allowed-roles';
+
+/** Longer lists are refused unread. */
+export const LONGEST_LIST = 65_536;
+
+/** The role that kube2iam means by a text: an ARN as it is, anything else behind the base ARN, without a look at it. */
+export function kube2iamRoleArn(role: string, baseArn: string): string {
+  return role.toLowerCase().startsWith('arn:') ? role : baseArn + role;
+}
+
+/** The entries of a list; undefined for what is no JSON list of texts, which permits nothing. */
+export function parseAllowedRoles(text: string): readonly string[] | undefined {
+  if (text.length > LONGEST_LIST) return undefined;
+  try {
+    const list: unknown = JSON.parse(text);
+    return Array.isArray(list) && list.every((entry) => typeof entry === 'string') ? list : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+/**
+ * Compiles kube2iam's annotation (jtblin/kube2iam, `mappings/mapper.go`). A glob's `*` stands for anything, slashes as well, and
+ * the rest must match the whole ARN; a regular expression matches anywhere in it. The base ARN is put before each entry that is
+ * no ARN, also before an expression. An entry that does not compile permits nothing and leaves the others alone.
+ */
+export function compileAllowedRoles(text: string, format: AllowedRolesFormat, baseArn: string): Expression {
+  const entries = parseAllowedRoles(text);
+  if (entries === undefined) return { ok: false, text, reason: 'it is no JSON list of roles' };
+  const matchers = entries.map((entry) => {
+    const pattern = kube2iamRoleArn(entry, baseArn);
+    return format === 'glob' ? (roleArn: string) => matchesGlob(pattern, roleArn) : search(pattern);
+  });
+  const matches = (roleArn: string): boolean => matchers.some((matcher) => matcher(roleArn));
+  return { ok: true, text, matches, matchesAsKiam: () => false };
+}
+
+/** As ryanuber/go-glob: parts between stars are found from left to right, the first at the start and the last at the end. */
+export function matchesGlob(pattern: string, text: string): boolean {
+  const [first = '', ...others] = pattern.split('*');
+  const last = others.pop();
+  if (last === undefined) return pattern === text;
+  if (!text.startsWith(first)) return false;
+  let from = first.length;
+  for (const part of others) {
+    const found = text.indexOf(part, from);
+    if (found === -1) return false;
+    from = found + part.length;
+  }
+  return text.length - last.length >= from && text.endsWith(last);
+}
+
+function search(expression: string): (roleArn: string) => boolean {
+  try {
+    const compiled = RE2JS.compile(expression);
+    if (compiled.programSize() > LARGEST_PROGRAM) return () => false;
+    return (roleArn) => compiled.matcher(roleArn).find();
+  } catch {
+    return () => false;
+  }
+}

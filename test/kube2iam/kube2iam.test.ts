@@ -1,0 +1,110 @@
+import assert from 'node:assert/strict';
+import { after, before, describe, it } from 'node:test';
+
+import { askHttp, LISTING } from '../support/cluster.ts';
+import { type Kube2iamDaemon, type Kube2iamNode, startKube2iamNode } from './node.ts';
+
+const METRICS = [
+  'kube2iam_healthcheck_status gauge',
+  'kube2iam_http_request_duration_seconds histogram',
+  'kube2iam_iam_cache_hits_total counter',
+  'kube2iam_iam_k8s_dup_req_count counter',
+  'kube2iam_iam_k8s_dup_req_success_count counter',
+  'kube2iam_iam_k8s_pod_not_in_pod_cache counter',
+  'kube2iam_iam_request_duration_seconds histogram',
+  'kube2iam_info gauge',
+];
+
+describe('kiam kube2iam', () => {
+  let node: Kube2iamNode;
+  let daemon: Kube2iamDaemon;
+  const BASE = '--base-role-arn=arn:aws:iam::123456789012:role/';
+
+  before(async () => {
+    const nodes = ['node-1', 'node-2'].map((name, index) => ({ name, address: `127.0.0.${index + 1}` }));
+    node = await startKube2iamNode({ nodes, instance: { userData: 'secret' } });
+    node.world.namespace('team');
+    daemon = await node.start([BASE, '--log-level=debug', '--backoff-max-elapsed-time=500ms']);
+  });
+
+  after(() => node.close());
+
+  const ask = (path: string, from: string, options = {}) => askHttp({ port: daemon.port, path, from, ...options });
+
+  it('assumes a role once, before its pods ask, and counts and logs their requests in the terms of kube2iam', async () => {
+    const pods = await Promise.all(
+      ['a', 'b', 'c'].map((name) => node.world.pod({ namespace: 'team', name, role: 'reader', nodeName: 'node-1' })),
+    );
+    for (const { address } of pods) {
+      assert.equal((await ask(LISTING, address)).body, 'reader');
+      assert.equal((await ask(`${LISTING}reader`, address)).status, 200);
+    }
+    assert.equal(node.world.sts.calls.list('arn:aws:iam::123456789012:role/reader').length, 1);
+    const line = daemon.child.lines.find((text) =>
+      text.includes('"req.path":"/latest/meta-data/iam/security-credentials/reader"'),
+    );
+    assert.match(line ?? '', /"req\.method":"GET".*"req\.remote":"127\.1\..*"res\.status":200/);
+    const { body } = await askHttp({ port: daemon.metricsPort, path: '/metrics' });
+    const types = [...body.matchAll(/^# TYPE (kube2iam_\w+) (\w+)$/gm)].map(([, name, type]) => `${name} ${type}`);
+    assert.deepEqual(types.toSorted(), METRICS);
+    assert.match(
+      body,
+      /^kube2iam_http_request_duration_seconds_count\{code="200",method="GET",handler="roleHandler"\} 3$/m,
+    );
+    assert.match(
+      body,
+      /^kube2iam_iam_request_duration_seconds_count\{code="Success",role_arn="arn:aws:iam::123456789012:role\/reader"\} 1$/m,
+    );
+    assert.match(body, /^kube2iam_healthcheck_status 1$/m);
+    for (const bound of ['0.001', '0.064', '8.192']) assert.ok(body.includes(`le="${bound}"`), bound);
+  });
+
+  it('gives the next pod of an address its own role at once, and the one before nothing', async () => {
+    const before_ = await node.world.pod({ namespace: 'team', name: 'before', role: 'before', nodeName: 'node-1' });
+    assert.equal((await ask(`${LISTING}before`, before_.address)).status, 200);
+    node.world.api.deletePod('team', 'before');
+    node.world.api.putPod({
+      apiVersion: 'v1',
+      kind: 'Pod',
+      metadata: { namespace: 'team', name: 'after', annotations: { 'iam.amazonaws.com/role': 'after' } },
+      spec: { nodeName: 'node-1', containers: [{ name: 'main', image: 'app' }] },
+      status: { phase: 'Running', hostIP: '127.0.0.1', podIP: before_.address, podIPs: [{ ip: before_.address }] },
+    });
+    assert.notEqual((await ask(`${LISTING}before`, before_.address)).status, 200);
+    assert.equal((await ask(`${LISTING}after`, before_.address)).status, 200);
+  });
+
+  it('keeps the credentials of an external id apart from those without one', async () => {
+    const given = await node.world.pod({
+      namespace: 'team',
+      name: 'x',
+      role: 'shared',
+      externalId: 'ext-1',
+      nodeName: 'node-1',
+    });
+    const none = await node.world.pod({ namespace: 'team', name: 'y', role: 'shared', nodeName: 'node-1' });
+    const keys = await Promise.all(
+      [given, none].map(async ({ address }) => (await ask(`${LISTING}shared`, address)).body),
+    );
+    assert.notEqual(keys[0], keys[1]);
+  });
+
+  it('warns that pods can read the user data of the node, and proxies nothing below iam/', async () => {
+    assert.ok(daemon.child.lines.some((line) => line.includes('lets pods read the user data of the node')));
+    for (const path of ['/latest/meta-data/identity-credentials/ec2/info', '/latest/meta-data/iam/', '/x/iam/y']) {
+      assert.equal((await ask(path, '127.1.9.9')).status, 404, path);
+    }
+    assert.deepEqual(
+      node.world.metadata.requests().filter(({ url }) => /iam\/(?!security-credentials)|identity-cred/.test(url)),
+      [],
+    );
+  });
+
+  it('narrows what it proxies with --allow-route-regexp, and stops within its time', async () => {
+    const narrow = await node.start([BASE, '--allow-route-regexp=instance-id$', '--metrics-port=0']);
+    assert.equal((await askHttp({ port: narrow.port, path: '/latest/user-data' })).status, 404);
+    assert.equal((await askHttp({ port: narrow.port, path: '/latest/meta-data/instance-id' })).status, 200);
+    const { code } = await narrow.child.stop('SIGTERM');
+    assert.equal(code, 0);
+  });
+});
