@@ -1,4 +1,4 @@
-// Bundles the two daemons into one file each, which runs under Node 24 without node_modules, on any processor; beside each
+// Bundles the programs into one file each, which runs under Node 24 without node_modules, on any processor; beside each
 // stand its bill of materials and esbuild's account of it (https://esbuild.github.io/api/#metafile).
 // Usage: node scripts/build.mjs [folder]     (the folder is dist/ unless given)
 import { chmodSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
@@ -18,7 +18,8 @@ const { version } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'))
 // stays small, and memory from which V8's compilers have compiled goes back to the system (glibc would keep 10 MiB of it). Only
 // the server trusts the host's CA certificates, which a manifest mounts: the agent's calls know one CA, that of its flag.
 const COMMON = '--disable-sigusr1 --max-semi-space-size=1';
-const NODE_OPTIONS = { 'kiam-agent': COMMON, 'kiam-server': `--use-system-ca ${COMMON}` };
+const WITH_AWS = `--use-system-ca ${COMMON}`;
+const NODE_OPTIONS = { 'kiam-agent': COMMON, 'kiam-server': WITH_AWS, 'kiam-kube2iam': WITH_AWS };
 const shebang = (name) => `#!/usr/bin/env -S MALLOC_MMAP_THRESHOLD_=16384 node ${NODE_OPTIONS[name]}`;
 
 // Some packages inside are CommonJS and ask for node's own modules by `require`, which an ES module does not have.

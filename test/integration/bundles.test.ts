@@ -66,7 +66,24 @@ describe('the bundles', () => {
     );
   });
 
-  for (const name of ['kiam-agent', 'kiam-server']) {
+  it('that of kube2iam’s place takes its flags without a command, and holds no server for agents', async () => {
+    const run = promisify(execFile);
+    const { stdout } = await run(process.execPath, [join(folder, 'kiam-kube2iam.mjs'), '--help']);
+    assert.match(stdout, /^kiam kube2iam \[flags\]\n[^]*--namespace-restriction-format/);
+    await assert.rejects(run(process.execPath, [join(folder, 'kiam-kube2iam.mjs'), '--cert=x']), /unknown flag --cert/);
+    const foreign =
+      /^src\/(sandbox|doctor|pki|admission|rpc\/(server|client|tls-listener|certificate-watcher)\.ts|bin\/(agent|server)\.ts)/;
+    const bundled = (await metafile('kiam-kube2iam')).outputs;
+    const paths = Object.values(bundled).flatMap((output) =>
+      Object.entries(output.inputs).flatMap(([path, { bytesInOutput }]) => (bytesInOutput > 0 ? [path] : [])),
+    );
+    assert.deepEqual(
+      paths.filter((path) => foreign.test(path)),
+      [],
+    );
+  });
+
+  for (const name of ['kiam-agent', 'kiam-server', 'kiam-kube2iam']) {
     it(`${name}: the bill of materials names each package that has code in the bundle, and no other`, async () => {
       const bill = JSON.parse(await readFile(join(folder, `${name}.sbom.json`), 'utf8')) as {
         metadata: { component: { name: string } };
@@ -105,7 +122,9 @@ describe('the bundles', () => {
     const start = '#!/usr/bin/env -S MALLOC_MMAP_THRESHOLD_=16384 node';
     const common = '--disable-sigusr1 --max-semi-space-size=1';
     assert.equal(await shebang('kiam-agent.mjs'), `${start} ${common}`);
-    assert.equal(await shebang('kiam-server.mjs'), `${start} --use-system-ca ${common}`);
+    for (const name of ['kiam-server.mjs', 'kiam-kube2iam.mjs']) {
+      assert.equal(await shebang(name), `${start} --use-system-ca ${common}`);
+    }
   });
 
   it('the bundles walk the whole way without node_modules', async () => {
