@@ -33,12 +33,17 @@ export interface Fetch {
   forgiven: boolean;
 }
 
+/**
+ * `renewed`: a live pod has the identity, and the set is renewed before anybody asks; `asked`: a pod asked here, and nothing is
+ * fetched until one asks again, as its node is another replica's; `unused`: no live pod has it, as far as the cache has been told.
+ */
+export type EntryUse = 'renewed' | 'asked' | 'unused';
+
 /** What the cache knows of one identity. */
 export interface CacheEntry {
   readonly key: string;
   readonly identity: Identity;
-  /** A live pod has the identity, as far as the cache has been told. */
-  retained: boolean;
+  use: EntryUse;
   held: HeldCredentials | undefined;
   fetch: Fetch | undefined;
   failure: RememberedFailure | undefined;
@@ -46,11 +51,11 @@ export interface CacheEntry {
   forgivenAtMs: number;
 }
 
-export function newEntry(key: string, identity: Identity): CacheEntry {
+export function newEntry(key: string, identity: Identity, use: EntryUse): CacheEntry {
   return {
     key,
     identity,
-    retained: true,
+    use,
     held: undefined,
     fetch: undefined,
     failure: undefined,
@@ -98,29 +103,32 @@ export function servable({ held }: CacheEntry, now: Moment): HeldCredentials | u
 }
 
 /**
- * With what rank an entry wants a call in the background, unless a failure stands; undefined when it wants none, as without a pod.
- * What has died is wanted by pods that have not asked yet.
+ * With what rank an entry wants a call in the background, unless a failure stands; undefined when it wants none, as where it is not
+ * renewed here. What has died is wanted by pods that have not asked yet.
  */
 export function dueAs(entry: CacheEntry, now: Moment): Rank | undefined {
-  if (!entry.retained) return undefined;
+  if (entry.use !== 'renewed') return undefined;
   const held = servable(entry, now);
-  if (held !== undefined) {
-    if (!hasCome(held.refreshAt, now)) return undefined;
-    return hasCome(held.urgentAt, now) ? 'urgent' : 'refresh';
-  }
+  if (held !== undefined) return renewalRank(held, now);
   // A refused role with nothing to lose is asked for again when a pod asks; an entry without a past has a caller already.
   if (entry.failure !== undefined) return isTransient(entry.failure.outcome.category) ? 'prefetch' : undefined;
   return entry.held === undefined || !hasCome(entry.held.refreshAt, now) ? undefined : 'prefetch';
 }
 
-export type EntryState = 'fresh' | 'due' | 'failed' | 'empty' | 'unused';
+/** With what rank a set that may be served wants to be renewed; undefined before its time. */
+export function renewalRank(held: HeldCredentials, now: Moment): Rank | undefined {
+  if (!hasCome(held.refreshAt, now)) return undefined;
+  return hasCome(held.urgentAt, now) ? 'urgent' : 'refresh';
+}
+
+export type EntryState = 'fresh' | 'due' | 'failed' | 'empty' | 'asked' | 'unused';
 
 /**
- * `fresh`: nothing to do; `due`: served but to be renewed; `failed`: nothing to serve and STS refused; `empty`: not yet; `unused`:
- * no pod has the identity, and its set is kept for one that may come.
+ * `fresh`: nothing to do; `due`: served but to be renewed; `failed`: nothing to serve and STS refused; `empty`: not yet; `asked`:
+ * what a pod asked for whose node is another replica's; `unused`: no pod has the identity, and its set is kept for one that may come.
  */
 export function stateOf(entry: CacheEntry, now: Moment): EntryState {
-  if (!entry.retained) return 'unused';
+  if (entry.use !== 'renewed') return entry.use;
   const held = servable(entry, now);
   if (held !== undefined) return hasCome(held.refreshAt, now) ? 'due' : 'fresh';
   return entry.failure === undefined ? 'empty' : 'failed';

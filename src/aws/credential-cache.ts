@@ -3,8 +3,8 @@ import type { CredentialInspection, Credentials, CredentialOutcome } from '#doma
 import type { Identity } from '#domain/identity.ts';
 import { identityKey } from '#domain/identity.ts';
 import type { Logger } from '#telemetry/logger.ts';
-import type { CacheEntry, EntryState, Fetch, HeldCredentials, Moment } from './cache-entry.ts';
-import { dueAs, hold, newEntry, present, servable, stateOf, untilMs } from './cache-entry.ts';
+import type { CacheEntry, EntryState, EntryUse, Fetch, HeldCredentials, Moment } from './cache-entry.ts';
+import { dueAs, hold, newEntry, present, renewalRank, servable, stateOf, untilMs } from './cache-entry.ts';
 import type { Rank, Verdict } from './call-limiter.ts';
 import { CallLimiter } from './call-limiter.ts';
 import { createJumpWatch } from './clock-jump.ts';
@@ -46,10 +46,10 @@ const SECOND_TRY_AFTER_MS = 50;
 const FORGIVE_INTERVAL_MS = 5000;
 
 /**
- * The credentials of every identity that a live pod has, renewed before anybody asks. A Map owned by this object: what a pod
- * lives on never leaves for want of room. A set whose last pod is gone is kept, without being renewed, until it ends or others
- * have to be kept in its place. Calls to STS belong to the cache: one per identity at a time, shared by all who wait, not ended
- * when a caller leaves.
+ * The credentials of every identity that a live pod of this replica's nodes has, renewed before anybody asks, and those that
+ * other pods asked for here, renewed when one asks again. A Map owned by this object: what a pod lives on never leaves for want
+ * of room. A set whose last pod is gone is kept, without being renewed, until it ends or others have to be kept in its place.
+ * Calls to STS belong to the cache: one per identity at a time, shared by all who wait, not ended when a caller leaves.
  */
 export class StsCredentialCache {
   readonly #options: CredentialCacheOptions;
@@ -84,12 +84,14 @@ export class StsCredentialCache {
     const key = identityKey(identity);
     const entry = this.#entries.get(key) ?? this.#add(key, identity);
     // Whoever asks is a live pod, or asks for one: the next call of `retain` knows better.
-    this.#use(entry);
+    if (urgency === 'prefetch') this.#use(entry, 'renewed');
+    else if (entry.use === 'unused') this.#use(entry, 'asked');
     const now = present(this.#clock);
     const held = servable(entry, now);
     if (held !== undefined) {
       this.#options.kiamMetrics?.cacheHits.inc();
       if (urgency === 'request') this.#countServed(held);
+      if (entry.use === 'asked') this.#renewIfDue(entry, held, now);
       return { ok: true, value: held.credentials };
     }
     this.#options.kiamMetrics?.cacheMisses.inc();
@@ -115,13 +117,17 @@ export class StsCredentialCache {
     return () => this.#listeners.delete(listener);
   }
 
-  /** Says which identities have a live pod: the others are no longer refreshed, and kept only while they have a set to serve. */
-  retain(identities: Iterable<Identity>): void {
-    const keys = new Set<string>();
-    for (const identity of identities) keys.add(identityKey(identity));
+  /**
+   * Says which identities have a live pod, and which of them are renewed here. Those without a pod are no longer refreshed, and
+   * kept only while they have a set to serve.
+   */
+  retain(identities: Iterable<{ readonly identity: Identity; readonly isRenewed: boolean }>): void {
+    const uses = new Map<string, EntryUse>();
+    for (const { identity, isRenewed } of identities) uses.set(identityKey(identity), isRenewed ? 'renewed' : 'asked');
     for (const entry of this.#entries.values()) {
-      if (keys.has(entry.key)) this.#use(entry);
-      else this.#release(entry);
+      const use = uses.get(entry.key);
+      if (use === undefined) this.#release(entry);
+      else this.#use(entry, use);
     }
   }
 
@@ -167,7 +173,7 @@ export class StsCredentialCache {
   }
 
   #add(key: string, identity: Identity): CacheEntry {
-    const entry = newEntry(key, identity);
+    const entry = newEntry(key, identity, 'asked');
     this.#entries.set(key, entry);
     return entry;
   }
@@ -244,20 +250,26 @@ export class StsCredentialCache {
 
   #finish(entry: CacheEntry, fetch: Fetch, outcome: HeldCredentials | StsFailure): void {
     entry.fetch = undefined;
-    if (!entry.retained) this.#keepOrDrop(entry);
+    if (entry.use === 'unused') this.#keepOrDrop(entry);
     for (const waiter of fetch.waiters) waiter(outcome);
     fetch.waiters.clear();
   }
 
   /** A live pod has the identity. */
-  #use(entry: CacheEntry): void {
-    entry.retained = true;
+  #use(entry: CacheEntry, use: EntryUse): void {
+    entry.use = use;
     this.#unused.delete(entry.key);
+  }
+
+  /** Nobody renews it here but those who ask: the next of them is not to find it at its end. */
+  #renewIfDue(entry: CacheEntry, held: HeldCredentials, now: Moment): void {
+    const rank = renewalRank(held, now);
+    if (rank !== undefined && !this.#mustNotRetry(entry, now)) this.#fetch(entry, rank);
   }
 
   /** No live pod has the identity. */
   #release(entry: CacheEntry): void {
-    entry.retained = false;
+    entry.use = 'unused';
     if (entry.fetch?.waiters.size === 0 && this.#limiter.cancel(entry.key)) entry.fetch = undefined;
     if (entry.fetch === undefined) this.#keepOrDrop(entry);
   }
@@ -276,11 +288,13 @@ export class StsCredentialCache {
   #sweep(): void {
     this.#cancelSweep = this.#clock.after(SWEEP_INTERVAL_MS, () => this.#sweep());
     this.#noticeJump();
-    const counts: Record<EntryState, number> = { fresh: 0, due: 0, failed: 0, empty: 0, unused: 0 };
+    const counts: Record<EntryState, number> = { fresh: 0, due: 0, failed: 0, empty: 0, asked: 0, unused: 0 };
     let size = 0;
     const now = present(this.#clock);
     for (const entry of this.#entries.values()) {
-      if (!entry.retained && entry.fetch === undefined) this.#keepOrDrop(entry);
+      if (entry.use === 'unused' && entry.fetch === undefined) this.#keepOrDrop(entry);
+      // Nobody is about to renew it, and what has ended is a secret for nothing.
+      if (entry.use === 'asked' && servable(entry, now) === undefined) entry.held = undefined;
       const rank = this.#mustNotRetry(entry, now) ? undefined : dueAs(entry, now);
       if (rank !== undefined) this.#fetch(entry, rank);
       counts[stateOf(entry, now)] += 1;

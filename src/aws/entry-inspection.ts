@@ -36,8 +36,8 @@ export function inspectEntry(
 
 /** As the cache's sweep goes about it: {@link import('./cache-entry.ts').dueAs}. */
 function nextCall(entry: CacheEntry, now: Moment, episode: number): NextCall | undefined {
-  // Without a pod nothing is fetched.
-  if (!entry.retained) return undefined;
+  // Nothing is fetched without a pod, or for a pod of another replica's node before it asks.
+  if (entry.use !== 'renewed') return undefined;
   const { failure } = entry;
   const standsMs =
     failure !== undefined && stands(failure, now.monotonicMs, episode) ? failure.retryAtMs - now.monotonicMs : 0;

@@ -57,7 +57,7 @@ export function createCredentialCacheMetrics(registry: Registry): CredentialCach
   });
   const entries = new Gauge({
     name: 'kiam_sts_entries',
-    help: 'Identities in the credential cache by state: fresh, due, failed, empty, unused (without a pod)',
+    help: "Identities in the credential cache by state: fresh, due, failed, empty, asked (for a pod of another replica's node), unused (without a pod)",
     labelNames: ['state'],
     registers,
   });

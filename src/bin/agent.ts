@@ -81,7 +81,7 @@ async function startAgent(flags: AgentFlags, daemon: Daemon): Promise<void> {
   const readEvidence = countedEvidence(createEvidenceReader(kernelFiles, clock), registry, logger);
   const targets = redirectTargetsOf(flags);
   const memory = {
-    gateway: createGateway({ client, clock, waitMs: QUESTION_MS }),
+    openGateway: (isWatching: () => boolean) => createGateway({ client, clock, waitMs: QUESTION_MS, isWatching }),
     client,
     registry,
     readEvidence,

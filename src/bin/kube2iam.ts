@@ -225,6 +225,9 @@ interface Parts {
   readonly metrics: ReturnType<typeof createKube2iamMetrics>;
 }
 
+/** The pods that are watched are all its own. */
+const EVERY_NODE = { has: () => true, subscribe: () => () => {} };
+
 /** The agent's memory over the server's service, without anything between them. */
 function startSource(
   parts: Parts,
@@ -263,9 +266,10 @@ function startSource(
     sessionName: SESSION,
     longestWaitMs: flags.backoffMaxElapsedTimeMs,
   });
+  const index = new NodeIndex(pods);
   const stream = createInProcessStream(
     {
-      index: new NodeIndex(pods),
+      index,
       pods,
       namespaces,
       credentials,
@@ -286,13 +290,15 @@ function startSource(
     namespaces,
     credentials,
     identify: identifyPod,
+    nodes: EVERY_NODE,
+    index,
     fetchers: FETCHERS,
     clock,
     logger,
   });
   shutdown.add({ name: 'prefetch', limitMs: 1000, close: () => prefetch.close() });
   const memory = {
-    gateway: createInProcessGateway(handlers, flags.backoffMaxElapsedTimeMs),
+    openGateway: () => createInProcessGateway(handlers, flags.backoffMaxElapsedTimeMs),
     client: stream,
     registry,
     readEvidence,

@@ -13,7 +13,8 @@ import type { Registry } from 'prom-client';
 import type { Daemon } from './daemon.ts';
 
 export interface NodeMemoryOptions {
-  readonly gateway: Gateway;
+  /** Makes the gateway; `isWatching` is whether the agent has a stream, or is about to. */
+  readonly openGateway: (isWatching: () => boolean) => Gateway;
   readonly client: NodeStreamOptions['client'];
   readonly registry: Registry;
   readonly readEvidence: ReadEvidence;
@@ -27,7 +28,7 @@ export interface NodeMemoryOptions {
 
 /** Begins to follow what this node's pods may have; what cannot be answered from that is asked of a server. */
 export function startNodeMemory(options: NodeMemoryOptions, { clock, logger, shutdown }: Daemon): CredentialSource {
-  const { gateway, client, registry, readEvidence, hostIp, isStoreKept, serveStaleMs } = options;
+  const { openGateway, client, registry, readEvidence, hostIp, isStoreKept, serveStaleMs } = options;
   const trust: Trust = new Trust({
     clock,
     logger,
@@ -39,7 +40,7 @@ export function startNodeMemory(options: NodeMemoryOptions, { clock, logger, shu
   const stream = new NodeStream({ client, store, clock, logger, hostIp });
   if (isStoreKept) void stream.run(shutdown.signal);
   return createNodeSource({
-    gateway,
+    gateway: openGateway(() => isStoreKept && stream.isOffered),
     trust,
     store,
     isStoreKept,

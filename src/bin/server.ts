@@ -18,6 +18,7 @@ import { NodeFeeds } from '#server/node-feeds.ts';
 import { NodeIndex } from '#server/node-index.ts';
 import { createNodeWatch } from '#server/node-watch.ts';
 import { Prefetch } from '#server/prefetch.ts';
+import { PrefetchedNodes } from '#server/prefetched-nodes.ts';
 import { createService } from '#server/service.ts';
 import { createGrpcMetrics, createTlsMetrics } from '#telemetry/grpc-metrics.ts';
 import { createKubernetesKiamMetrics, createMetadataMetrics } from '#telemetry/kiam-metrics.ts';
@@ -42,6 +43,9 @@ const WHOLE_SETS_AT_ONCE = 8;
 
 /** What agents are told in one turn of the event loop: 10,000 updates took 0.6 s of it. */
 const UPDATES_IN_TURN = 50;
+
+/** An agent without a stream is remembered at least so long: a pod asks again before its session ends. */
+const SHORTEST_MEMORY_MS = 3_600_000;
 
 /** How long calls that are in progress may take to finish when the daemon stops. */
 const DRAIN_LIMIT_MS = 10_000;
@@ -103,6 +107,12 @@ async function startServer(flags: ServerFlags, daemon: Daemon): Promise<void> {
   const index = new NodeIndex(pods);
   const silenceMs = (): number => kubernetes.status().pods.silenceMs;
   const feeds = new NodeFeeds();
+  const nodes = new PrefetchedNodes({
+    feeds,
+    clock,
+    rememberMs: Math.max(SHORTEST_MEMORY_MS, flags.sessionDurationMs),
+  });
+  shutdown.add({ name: 'nodes', limitMs: 1000, close: () => nodes.close() });
   const wholeSets = createSlots(WHOLE_SETS_AT_ONCE);
   const confirmation = new Confirmation({
     reader: {
@@ -134,6 +144,7 @@ async function startServer(flags: ServerFlags, daemon: Daemon): Promise<void> {
       logger,
       clock,
       sessionName: flags.session,
+      noteAsked: (pod, isWatching) => nodes.asked(pod, isWatching),
     }),
     watchNode: createNodeWatch({
       scope,
@@ -173,6 +184,8 @@ async function startServer(flags: ServerFlags, daemon: Daemon): Promise<void> {
     namespaces,
     credentials,
     identify: identifyPod,
+    nodes,
+    index,
     fetchers: flags.fetchers,
     clock,
     logger,

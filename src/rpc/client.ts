@@ -104,7 +104,7 @@ export class KiamClient {
     const deadlineMs = this.#clock.monotonic() + timeoutMs;
     const counts = this.#counts[method];
     counts.started();
-    const chosen = await this.#choose(tried, deadlineMs, signal);
+    const chosen = await this.#choose((connections) => connections.choose(tried), deadlineMs, signal);
     if ('code' in chosen) {
       counts.handled(chosen.code);
       return notMade(chosen);
@@ -123,7 +123,9 @@ export class KiamClient {
   async watchNode(request: WatchNodeRequest, { onUpdate, signal }: WatchOptions): Promise<StreamEnd> {
     const counts = this.#watchCounts;
     counts.started();
-    const chosen = await this.#choose(new Set(), Number.POSITIVE_INFINITY, signal);
+    const choose = (connections: ReplicaConnections): ChosenReplica | undefined =>
+      connections.chooseForStream(request.host_ip);
+    const chosen = await this.#choose(choose, Number.POSITIVE_INFINITY, signal);
     if ('code' in chosen) {
       counts.handled(chosen.code);
       return { ...chosen, moved: false };
@@ -136,7 +138,9 @@ export class KiamClient {
       counts,
       signal: AbortSignal.any([signal, connections.retired]),
     };
+    const ended = connections.replicas.streamOpened(replica.address);
     const end = await replica.connection.run((client) => callStream(client, call, onUpdate));
+    ended(end.code === status.OK || connections.retired.aborted);
     // Who cancels a stream has heard nothing for too long.
     if (end.code === status.CANCELLED && signal.aborted) connections.replicas.foundSilent(replica.address);
     return { ...end, moved: connections.retired.aborted && !signal.aborted };
@@ -161,7 +165,7 @@ export class KiamClient {
 
   /** The replica to call next, at once where one is connected; else why there is none, as soon as that is known. */
   async #choose(
-    tried: Set<string>,
+    choose: (connections: ReplicaConnections) => ChosenReplica | undefined,
     deadlineMs: number,
     signal: AbortSignal,
   ): Promise<{ replica: ChosenReplica; connections: ReplicaConnections } | EndStatus> {
@@ -169,7 +173,7 @@ export class KiamClient {
       const connections = this.#connections;
       if (this.#isClosed || connections === undefined) return { code: status.UNAVAILABLE, details: this.#whyNot() };
       if (signal.aborted) return { code: status.CANCELLED, details: 'the call was cancelled' };
-      const replica = connections.choose(tried);
+      const replica = choose(connections);
       if (replica !== undefined) return { replica, connections };
       const problem = connections.hasFailed ? 'connecting takes too long' : this.#addresses.problem;
       if (problem !== undefined) return { code: status.UNAVAILABLE, details: problem };

@@ -35,12 +35,15 @@ export interface PodRoleRequest {
   readonly ip: string;
   /** A number of {@link ADDRESS_CHECKS}. */
   readonly confirm?: number;
+  /** Whether the agent follows `WatchNode`, at whichever replica. Kiam's agents say nothing, which is false. */
+  readonly watching?: boolean;
 }
 
 export interface PodCredentialsRequest {
   readonly ip: string;
   readonly role: string;
   readonly confirm?: number;
+  readonly watching?: boolean;
 }
 
 export interface Role {

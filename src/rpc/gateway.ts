@@ -21,6 +21,8 @@ export interface GatewayOptions {
   readonly clock: Clock;
   /** The longest that one question may take, every attempt included, in milliseconds. */
   readonly waitMs: number;
+  /** Whether a server tells this agent of its node's pods by a stream, or is about to: servers are told. Unless given, none does. */
+  readonly isWatching?: () => boolean;
   /** A number in [0, 1). */
   readonly random?: () => number;
 }
@@ -59,7 +61,13 @@ export type AskServer = <M extends MethodName>(
   giveUpAfterMs?: number,
 ) => Promise<Outcome<Methods[M]['response']>>;
 
-export function createGateway({ client, clock, waitMs, random = Math.random }: GatewayOptions): Gateway {
+export function createGateway({
+  client,
+  clock,
+  waitMs,
+  isWatching = () => false,
+  random = Math.random,
+}: GatewayOptions): Gateway {
   const slots = createSlots(MOST_CALLS);
   const hedge = createHedge({ clock, random, hasOther: (tried) => client.hasOther(tried) });
 
@@ -77,21 +85,25 @@ export function createGateway({ client, clock, waitMs, random = Math.random }: G
     );
   };
 
-  return gatewayOver(request);
+  return gatewayOver(request, isWatching);
 }
 
-/** The gateway over any way to ask a server. */
-export function gatewayOver(request: AskServer): Gateway {
+/** The gateway over any way to ask a server; `isWatching` as in {@link GatewayOptions}. */
+export function gatewayOver(request: AskServer, isWatching: () => boolean = () => false): Gateway {
   return {
     podRole: async (address, { check, giveUpAfterMs }) => {
-      const answer = await request('GetPodRole', { ip: address, confirm: ADDRESS_CHECKS[check] }, giveUpAfterMs);
+      const answer = await request(
+        'GetPodRole',
+        { ip: address, confirm: ADDRESS_CHECKS[check], watching: isWatching() },
+        giveUpAfterMs,
+      );
       if (!answer.ok) return answer;
       return succeeded({ role: answer.value.name, ...holderOf(answer.value) });
     },
     podCredentials: async (address, role, { check, giveUpAfterMs }) => {
       const answer = await request(
         'GetPodCredentials',
-        { ip: address, role, confirm: ADDRESS_CHECKS[check] },
+        { ip: address, role, confirm: ADDRESS_CHECKS[check], watching: isWatching() },
         giveUpAfterMs,
       );
       if (!answer.ok) return answer;

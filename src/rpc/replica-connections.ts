@@ -76,7 +76,15 @@ export class ReplicaConnections {
    * reached, for its call to say why; undefined while there is something to wait for, and where nothing can be said.
    */
   choose(tried: Set<string>): ChosenReplica | undefined {
-    const address = this.replicas.choose(tried) ?? this.#unreachable();
+    return this.#chosen(this.replicas.choose(tried) ?? this.#unreachable(), tried);
+  }
+
+  /** The replica to open the node's stream to, as {@link Replicas.chooseForStream}; else as `choose`. */
+  chooseForStream(node: string): ChosenReplica | undefined {
+    return this.#chosen(this.replicas.chooseForStream(node) ?? this.#unreachable(), new Set());
+  }
+
+  #chosen(address: string | undefined, tried: Set<string>): ChosenReplica | undefined {
     const connection = address === undefined ? undefined : this.#connections.get(address);
     if (address === undefined || connection === undefined) return undefined;
     tried.add(address);

@@ -1,3 +1,5 @@
+import { createHash } from 'node:crypto';
+
 import type { Clock } from '#runtime/clock.ts';
 
 /** What is known of a replica by the calls that were made to it. */
@@ -8,6 +10,10 @@ interface Replica {
   silentSinceMs: number | undefined;
   /** When the last call to it ended, in whatever way. */
   lastEndMs: number;
+  /** How many streams are open to it: two while one takes the place of the other. */
+  streams: number;
+  /** When it last ended a stream without a plan; it may have another stream for us a little later. */
+  streamFailedAtMs: number;
 }
 
 /** A replica that owes an answer for this long, while it answers nobody else either, is asked after the others. */
@@ -20,7 +26,8 @@ const TRY_AGAIN_MS = 5000;
 const MOST_REPLICAS = 1000;
 
 /**
- * Which replicas have answered recently, and which of them to ask next: one that the question has not been to, that is not silent, and
+ * Which replicas have answered recently, and which of them to ask next: one that the question has not been to, that is not silent,
+ * that has our stream, since it has the credentials of our pods, and
  * that has the fewest calls in progress; among equals they take turns. None is ever left out for good: where all are slow,
  * they share the calls.
  */
@@ -29,11 +36,14 @@ export class Replicas {
   readonly #known = new Map<string, Replica>();
   #connected: readonly string[] = [];
   #turn: number;
+  /** Stands for the node where its address is not known, so that agents do not all choose the same replica. */
+  readonly #unnamed: string;
 
   /** `random` is a number in [0, 1): each agent begins with another replica, so that they spread over all of them. */
   constructor(clock: Clock, random: () => number = Math.random) {
     this.#clock = clock;
     this.#turn = Math.floor(random() * MOST_REPLICAS);
+    this.#unnamed = String(random());
   }
 
   /** Says which replicas there are, and which of them can be asked now. What was known of any other is forgotten. */
@@ -54,10 +64,42 @@ export class Replicas {
     for (let step = 0; step < this.#connected.length; step += 1) {
       const name = this.#connected[(this.#turn + step) % this.#connected.length];
       if (name === undefined) continue;
-      const rank = [tried.has(name) ? 1 : 0, this.#silenceMs(name), this.#known.get(name)?.pending ?? 0];
+      const { pending = 0, streams = 0 } = this.#known.get(name) ?? {};
+      const rank = [tried.has(name) ? 1 : 0, this.#silenceMs(name), streams > 0 ? 0 : 1, pending];
       if (best === undefined || isBefore(rank, best.rank)) best = { name, rank };
     }
     return best?.name;
+  }
+
+  /**
+   * The replica to open a stream to; undefined when none is connected. The same for the same node as long as the same replicas
+   * are there, whatever the order in which they connect: it then has the credentials of the node's pods already. When a replica
+   * goes, only its nodes move, evenly to the others (rendezvous hashing). Replicas that are silent, or have just broken off a
+   * stream, come after the others.
+   */
+  chooseForStream(node: string): string | undefined {
+    const nowMs = this.#clock.monotonic();
+    let best: { readonly name: string; readonly rank: readonly number[] } | undefined;
+    for (const name of this.#connected) {
+      const failedAtMs = this.#known.get(name)?.streamFailedAtMs ?? Number.NEGATIVE_INFINITY;
+      const rank = [
+        nowMs - failedAtMs < TRY_AGAIN_MS ? 1 : 0,
+        this.#silenceMs(name),
+        weightOf(node === '' ? this.#unnamed : node, name),
+      ];
+      if (best === undefined || isBefore(rank, best.rank)) best = { name, rank };
+    }
+    return best?.name;
+  }
+
+  /** A stream to it begins. What is returned is to be called once, when it has ended: `isPlanned` says whether as planned. */
+  streamOpened(name: string): (isPlanned: boolean) => void {
+    const replica = this.#replica(name);
+    replica.streams += 1;
+    return (isPlanned) => {
+      replica.streams -= 1;
+      if (!isPlanned) replica.streamFailedAtMs = this.#clock.monotonic();
+    };
   }
 
   /**
@@ -98,10 +140,24 @@ export class Replicas {
   #replica(name: string): Replica {
     const known = this.#known.get(name);
     if (known !== undefined) return known;
-    const replica = { pending: 0, silentSinceMs: undefined, lastEndMs: this.#clock.monotonic() };
+    const replica = {
+      pending: 0,
+      silentSinceMs: undefined,
+      lastEndMs: this.#clock.monotonic(),
+      streams: 0,
+      streamFailedAtMs: Number.NEGATIVE_INFINITY,
+    };
     this.#known.set(name, replica);
     return replica;
   }
+}
+
+/** The replica with the smallest is the node's. */
+function weightOf(node: string, replica: string): number {
+  return createHash('sha256')
+    .update(JSON.stringify([node, replica]))
+    .digest()
+    .readUInt32BE();
 }
 
 /** Compares by the first number that differs. */

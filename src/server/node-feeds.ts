@@ -11,20 +11,39 @@ export interface InspectableFeed {
 /** The streams that agents have open to this server, by their node. A node has two while its agent changes over. */
 export class NodeFeeds {
   readonly #byNode = new Map<string, Set<InspectableFeed>>();
+  readonly #listeners = new Set<(node: NodeId) => void>();
 
   /** The returned function takes the feed away, at its end. */
   add(node: NodeId, feed: InspectableFeed): () => void {
     const key = nodeKey(node);
     const feeds = this.#byNode.get(key) ?? new Set();
     this.#byNode.set(key, feeds.add(feed));
+    if (feeds.size === 1) this.#changed(node);
     return () => {
       feeds.delete(feed);
-      if (feeds.size === 0 && this.#byNode.get(key) === feeds) this.#byNode.delete(key);
+      if (feeds.size > 0 || this.#byNode.get(key) !== feeds) return;
+      this.#byNode.delete(key);
+      this.#changed(node);
     };
+  }
+
+  /** Calls `listener` with a node that has its first stream here, or has no more. The returned function ends it. */
+  subscribe(listener: (node: NodeId) => void): () => void {
+    this.#listeners.add(listener);
+    return () => this.#listeners.delete(listener);
+  }
+
+  /** Whether the agent of a pod's node has a stream here. */
+  has(pod: Pick<PodRecord, 'nodeName' | 'hostIps'>): boolean {
+    return nodeKeysOf(pod).some((key) => this.#byNode.has(key));
   }
 
   /** Those of the node that a pod is on. */
   ofPod(pod: Pick<PodRecord, 'nodeName' | 'hostIps'>): readonly InspectableFeed[] {
     return [...new Set(nodeKeysOf(pod).flatMap((key) => [...(this.#byNode.get(key) ?? [])]))];
+  }
+
+  #changed(node: NodeId): void {
+    for (const listener of this.#listeners) listener(node);
   }
 }

@@ -36,6 +36,13 @@ export interface NamespaceView {
 /** How badly the credentials are wanted: a pod that waits goes before one that may ask, and that before a refresh. */
 export type Urgency = 'request' | 'prefetch';
 
+/** An identity that a live pod has. */
+export interface LiveIdentity {
+  readonly identity: Identity;
+  /** Whether it is this replica's to renew before anybody asks; if not, what was asked for is kept. */
+  readonly isRenewed: boolean;
+}
+
 export interface CredentialCache {
   /**
    * The identity's credentials, from memory or from STS. `signal` ends the caller's waiting alone: the call to STS continues
@@ -46,8 +53,8 @@ export interface CredentialCache {
   peek(identity: Identity): Credentials | undefined;
   /** Calls `listener` with each identity whose credentials are new. The returned function ends it. */
   subscribe(listener: (identity: Identity) => void): () => void;
-  /** Says which identities have a live pod: the others are no longer refreshed. */
-  retain(identities: Iterable<Identity>): void;
+  /** Says which identities have a live pod, and which of them are renewed here: the others are no longer refreshed. */
+  retain(identities: Iterable<LiveIdentity>): void;
   /** Forgets remembered failures of an identity, because something that led to them may have changed. */
   forgive(identity: Identity): void;
 }

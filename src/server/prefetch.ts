@@ -3,9 +3,12 @@ import type { Identity } from '#domain/identity.ts';
 import { identityKey } from '#domain/identity.ts';
 import type { PodRecord } from '#domain/pod.ts';
 import { ownsItsAddress } from '#domain/pod.ts';
+import type { NodeId } from '#domain/node.ts';
 import { podFields } from '#telemetry/fields.ts';
 import type { Logger } from '#telemetry/logger.ts';
-import type { CredentialCache, NamespaceView, NamespaceChange, PodView, PodChange } from './ports.ts';
+import type { NodeIndex } from './node-index.ts';
+import type { PrefetchedNodes } from './prefetched-nodes.ts';
+import type { CredentialCache, LiveIdentity, NamespaceView, NamespaceChange, PodView, PodChange } from './ports.ts';
 
 export interface PrefetchOptions {
   readonly pods: Pick<PodView, 'byUid' | 'pods' | 'subscribe'>;
@@ -13,16 +16,26 @@ export interface PrefetchOptions {
   readonly credentials: Pick<CredentialCache, 'get' | 'retain' | 'forgive'>;
   /** What a pod may have; undefined when it has no role or policy denies it. */
   readonly identify: (pod: PodRecord) => Identity | undefined;
+  /** The nodes whose pods are this replica's to fetch for. */
+  readonly nodes: Pick<PrefetchedNodes, 'has' | 'subscribe'>;
+  readonly index: Pick<NodeIndex, 'podsOn'>;
   /** `--fetchers`: how many identities are fetched at a time, at least 1. */
   readonly fetchers: number;
   readonly clock: Clock;
   readonly logger: Logger;
 }
 
-/** An identity and how many live pods have it. */
+/** An identity and how many live pods have it: altogether, and on the nodes that are this replica's. */
 interface Reference {
   readonly identity: Identity;
   pods: number;
+  podsHere: number;
+}
+
+/** What a pod counts for: the key of its identity, and whether its node is this replica's. */
+interface Assignment {
+  readonly key: string;
+  readonly isHere: boolean;
 }
 
 /** The cache is told of identities that came and went at most this often: it reads the whole set. */
@@ -32,8 +45,8 @@ const RETAIN_INTERVAL_MS = 1000;
 const PODS_IN_TURN = 200;
 
 /**
- * Has credentials fetched before pods ask for them: for each identity that a live pod has and policy allows, whenever such a pod,
- * its annotations or its namespace change. Works on a set of identities, not on a queue of pods, so that nothing is dropped
+ * Has credentials fetched before pods ask for them: for each identity that a live pod on one of this replica's nodes has and
+ * policy allows, whenever such a pod, its annotations, its namespace or the side of its node change. Works on a set of identities, not on a queue of pods, so that nothing is dropped
  * whatever the number; pods that ask go to the cache themselves and overtake. The cache renews, and tries again what failed
  * for a reason that passes; here is decided what it is told to keep.
  */
@@ -41,8 +54,8 @@ export class Prefetch {
   readonly #options: PrefetchOptions;
   /** Pods that have to be looked at, by UID, and whether a remembered failure is out of date. */
   readonly #changed = new Map<string, { isRelevant: boolean }>();
-  /** The identity of each live pod that has one, by UID: its key. */
-  readonly #assigned = new Map<string, string>();
+  /** Of each live pod that has an identity, by UID. */
+  readonly #assigned = new Map<string, Assignment>();
   readonly #references = new Map<string, Reference>();
   /** UIDs by namespace, of the pods with a role. */
   readonly #members = new Map<string, Set<string>>();
@@ -59,6 +72,7 @@ export class Prefetch {
     this.#unsubscribe = [
       options.pods.subscribe((change) => this.#onPod(change)),
       options.namespaces.subscribe((change) => this.#onNamespace(change)),
+      options.nodes.subscribe((node) => this.#onNode(node)),
     ];
     for (const pod of options.pods.pods()) this.#onPod({ previous: undefined, current: pod });
   }
@@ -88,6 +102,11 @@ export class Prefetch {
   #onNamespace({ previous, current }: NamespaceChange): void {
     if (previous !== undefined && current !== undefined && previous.permitted === current.permitted) return;
     for (const uid of this.#members.get((current ?? previous)?.name ?? '') ?? []) this.#note(uid, true);
+  }
+
+  #onNode(node: NodeId | 'all'): void {
+    if (node !== 'all') for (const uid of this.#options.index.podsOn(node)) this.#note(uid, false);
+    else for (const members of this.#members.values()) for (const uid of members) this.#note(uid, false);
   }
 
   #membersOf(namespace: string): Set<string> {
@@ -131,41 +150,45 @@ export class Prefetch {
   }
 
   #lookAt(uid: string, isRelevant: boolean): void {
-    const { pods, identify, credentials, logger } = this.#options;
+    const { pods, identify, credentials, nodes, logger } = this.#options;
     const pod = pods.byUid(uid);
     const identity = pod !== undefined && pod.role !== '' && ownsItsAddress(pod) ? identify(pod) : undefined;
-    const isNew = this.#assign(uid, identity);
-    if (pod === undefined || identity === undefined || !(isNew || isRelevant)) return;
+    const isHere = pod !== undefined && nodes.has(pod);
+    const before = this.#assigned.get(uid);
+    const isNew = this.#assign(uid, identity, isHere);
+    if (pod === undefined || identity === undefined || !isHere || !(isNew || isRelevant)) return;
     logger.debug('announced pod', podFields(pod));
-    credentials.forgive(identity);
-    this.#wanted.set(identityKey(identity), identity);
+    const key = identityKey(identity);
+    // A stream that comes is no reason for STS to say something else.
+    if (isRelevant || before?.key !== key) credentials.forgive(identity);
+    this.#wanted.set(key, identity);
   }
 
-  /** Counts a pod under its present identity; true when that is another than before. */
-  #assign(uid: string, identity: Identity | undefined): boolean {
+  /** Counts a pod under its present identity and side; true when either is another than before. */
+  #assign(uid: string, identity: Identity | undefined, isHere: boolean): boolean {
     const before = this.#assigned.get(uid);
     const key = identity === undefined ? undefined : identityKey(identity);
-    if (key === before) return false;
-    if (before !== undefined) this.#release(uid, before);
+    if (key === before?.key && (before === undefined || before.isHere === isHere)) return false;
     if (key !== undefined && identity !== undefined) {
-      this.#assigned.set(uid, key);
-      const reference = this.#references.get(key);
-      if (reference === undefined) this.#references.set(key, { identity, pods: 1 });
-      else reference.pods += 1;
-      this.#retainSoon();
+      const reference = this.#references.get(key) ?? { identity, pods: 0, podsHere: 0 };
+      reference.pods += 1;
+      if (isHere) reference.podsHere += 1;
+      this.#references.set(key, reference);
     }
+    if (before !== undefined) this.#release(before);
+    if (key === undefined) this.#assigned.delete(uid);
+    else this.#assigned.set(uid, { key, isHere });
+    this.#retainSoon();
     return true;
   }
 
-  #release(uid: string, key: string): void {
-    this.#assigned.delete(uid);
+  #release({ key, isHere }: Assignment): void {
     const reference = this.#references.get(key);
     if (reference === undefined) return;
     reference.pods -= 1;
-    if (reference.pods > 0) return;
-    this.#references.delete(key);
-    this.#wanted.delete(key);
-    this.#retainSoon();
+    if (isHere) reference.podsHere -= 1;
+    if (reference.podsHere === 0) this.#wanted.delete(key);
+    if (reference.pods === 0) this.#references.delete(key);
   }
 
   #retainSoon(): void {
@@ -177,8 +200,8 @@ export class Prefetch {
     });
   }
 
-  *#identities(): Iterable<Identity> {
-    for (const { identity } of this.#references.values()) yield identity;
+  *#identities(): Iterable<LiveIdentity> {
+    for (const { identity, podsHere } of this.#references.values()) yield { identity, isRenewed: podsHere > 0 };
   }
 
   #fetch(): void {

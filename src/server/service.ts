@@ -29,6 +29,8 @@ export interface ServiceOptions {
   readonly sessionName: string;
   /** How long a caller may wait here for a pod to become known, in milliseconds; 900 unless told. */
   readonly longestWaitMs?: number;
+  /** Told of each pod that an agent asks for, and whether that agent has a stream, here or at another replica. */
+  readonly noteAsked?: (pod: PodRecord, isWatching: boolean) => void;
 }
 
 /** The longest that a caller waits here for a pod to become known; Kiam's agents then ask again. */
@@ -49,17 +51,19 @@ interface Question {
   /** The node that the agent is held to; undefined when it is held to none. */
   readonly node: NodeId | undefined;
   readonly check: AddressCheck;
+  /** Whether the agent has a stream, to this replica or another. */
+  readonly isWatching: boolean;
   readonly signal: AbortSignal;
 }
 
 /** Answers the contract: who is the pod, may it have the role, and here are its credentials. */
 export function createService(options: ServiceOptions): ServiceHandlers {
-  const { pods, policy, credentials, confirmation, scope, events, logger, sessionName, clock } = options;
+  const { pods, policy, credentials, confirmation, scope, events, logger, sessionName, clock, noteAsked } = options;
   const { longestWaitMs = LONGEST_WAIT_MS } = options;
 
   /** Runs `answer` with what is left of the caller's time, less what the answer needs to reach it. */
   const respond = async <T>(
-    { ip, confirm }: { readonly ip: string; readonly confirm?: number },
+    { ip, confirm, watching = false }: { readonly ip: string; readonly confirm?: number; readonly watching?: boolean },
     context: CallContext,
     notFound: string,
     answer: (question: Question) => Promise<Outcome<T>>,
@@ -73,7 +77,13 @@ export function createService(options: ServiceOptions): ServiceHandlers {
       const address = canonicalAddress(ip);
       if (address === undefined) return failed('pod-not-found', notFound);
       const node = agent.kind === 'node' ? agent.node : undefined;
-      const outcome = await answer({ address, node, check: checkOf(confirm), signal: deadline.signal });
+      const outcome = await answer({
+        address,
+        node,
+        check: checkOf(confirm),
+        isWatching: watching,
+        signal: deadline.signal,
+      });
       if (outcome.ok || outcome.failure.kind !== 'pod-not-found') return outcome;
       logger.error('error finding pod: pod not found', { 'pod.ip': ip });
       return failed('pod-not-found', notFound);
@@ -83,13 +93,15 @@ export function createService(options: ServiceOptions): ServiceHandlers {
   };
 
   /** The pod with the address; waits for one if there is none yet. A pod of another node counts as none, after the same wait. */
-  const podAt = async ({ address, node, signal }: Question): Promise<Outcome<PodRecord>> => {
+  const podAt = async ({ address, node, isWatching, signal }: Question): Promise<Outcome<PodRecord>> => {
     const lookup = await pods.waitFor(address, signal, { node });
     if (lookup.kind === 'ambiguous') {
       logger.error('error finding pod: multiple running pods found', { 'pod.ip': address });
       return failed('multiple-pods', 'multiple running pods found');
     }
-    return lookup.kind === 'found' ? succeeded(lookup.pod) : NOT_FOUND;
+    if (lookup.kind !== 'found') return NOT_FOUND;
+    noteAsked?.(lookup.pod, isWatching);
+    return succeeded(lookup.pod);
   };
 
   /**

@@ -1,4 +1,5 @@
 import { COMBINATIONS, measureRenewals } from '../support/renewals.ts';
+import { measureReplicaCalls, type ReplicaSetting } from '../support/replica-calls.ts';
 import { ask, LISTING, openPlace, pause } from './place.ts';
 import { type Figure, fixed } from './report.ts';
 import type { Setting } from './setting.ts';
@@ -16,12 +17,17 @@ export async function measureCalls({ bundles, quick }: Setting): Promise<Figure>
   for (const combination of COMBINATIONS) {
     renewals.push({ ...combination, ...(await measureRenewals(combination, { hours, identities })) });
   }
+  const spreads = [];
+  for (const setting of SETTINGS) {
+    spreads.push({ ...setting, ...(await measureReplicaCalls(setting, quick ? QUICK_SIZE : SIZE)) });
+  }
   const cronJob = await measureCronJob(bundles);
   return {
     name: 'p6',
     title: 'AssumeRole calls per identity and hour, and for the runs of a CronJob',
     method: [
       `${identities} identities over ${hours} hours of injected time, in the server's cache and the AWS SDK's client before an STS in the same process; the first call of each is counted`,
+      `replicas: their caches, their choice of nodes and the agents' choice of a replica over ${(quick ? QUICK_SIZE : SIZE).hours} hours of injected time, streams that move on every 12 minutes, each pod asking a server once in 50 minutes`,
       `${RUNS} pods with one role, each gone ${fixed(BETWEEN_RUNS_MS)} ms before the next comes, before real daemons`,
     ],
     rows: [
@@ -30,14 +36,40 @@ export async function measureCalls({ bundles, quick }: Setting): Promise<Figure>
         value: `${fixed(perIdentityHour, 2)}; longest time without a set ${fixed(longestGapSeconds)} s`,
         target: '<= 2.1',
       })),
+      ...spreads.map((spread) => ({
+        figure: `AssumeRole calls per identity and hour, all replicas together: ${inWords(spread)}`,
+        value: `${fixed(spread.perIdentityHour, 2)}; ${fixed(spread.perIdentityReplicaHour, 2)} for each replica that has the identity's nodes`,
+        ...(spread.spread === 'one node' && spread.hasStreams && !spread.isRolledOut ? { target: '<= 2.1' } : {}),
+      })),
       {
         figure: `a CronJob's six runs`,
         value: `${cronJob.calls} AssumeRole calls, ${cronJob.served} served`,
         target: '<= 1',
       },
     ],
-    data: { renewals, cronJob },
+    data: { renewals, spreads, cronJob },
   };
+}
+
+const SIZE = { hours: 24, identities: 20, nodes: 30 };
+const QUICK_SIZE = { hours: 12, identities: 8, nodes: 12 };
+
+const SETTINGS: readonly ReplicaSetting[] = [
+  ...[1, 3, 5].flatMap((replicas) =>
+    (['one node', 'three nodes', 'every node'] as const).map((spread) => ({
+      replicas,
+      spread,
+      hasStreams: true,
+      isRolledOut: false,
+    })),
+  ),
+  { replicas: 3, spread: 'one node', hasStreams: true, isRolledOut: true },
+  { replicas: 3, spread: 'one node', hasStreams: false, isRolledOut: false },
+];
+
+function inWords({ replicas, spread, hasStreams, isRolledOut }: ReplicaSetting): string {
+  const how = `${replicas} ${replicas === 1 ? 'replica' : 'replicas'}, pods of an identity on ${spread}`;
+  return [how, ...(isRolledOut ? ['one rollout'] : []), ...(hasStreams ? [] : ['agents without streams'])].join(', ');
 }
 
 async function measureCronJob(bundles: Setting['bundles']): Promise<{ calls: number; served: number }> {

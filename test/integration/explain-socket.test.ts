@@ -133,8 +133,9 @@ describe('the socket of kiam explain', () => {
     after(() => contained.close());
 
     it('the socket of kiam explain in a container is found by whoever execs into it, without a flag, whatever the root file system', async () => {
-      await eventually('it has credentials', 10_000, async () =>
-        (await explainAs(inside(SERVER_USER))).startsWith('team/app gets credentials: '),
+      // It has no agent, so nothing is fetched in advance.
+      await eventually('it knows the pod', 10_000, async () =>
+        (await explainAs(inside(SERVER_USER))).startsWith('team/app cannot be told: this replica holds none'),
       );
       const socket = server.log().find(({ msg }) => msg === 'admin: listening')?.['address'];
       assert.equal(socket, `/dev/shm/kiam-${SERVER_USER}/${server.child.process.pid}.sock`);

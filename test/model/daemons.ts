@@ -27,6 +27,8 @@ import { NodeFeeds } from '#server/node-feeds.ts';
 import { NodeIndex } from '#server/node-index.ts';
 import { createNodeWatch } from '#server/node-watch.ts';
 import type { Scope } from '#server/agent-scope.ts';
+import { Prefetch } from '#server/prefetch.ts';
+import { PrefetchedNodes } from '#server/prefetched-nodes.ts';
 import { createService } from '#server/service.ts';
 
 import type { ManualClock } from '../support/manual-clock.ts';
@@ -91,8 +93,14 @@ export function startReplica(setting: Setting, watchDelayMs: number): Replica {
     const decision = policy.decide(pod, pod.role);
     return decision.allowed ? identityOf(pod, decision.roleArn, 'kiam') : undefined;
   };
+  const feeds = new NodeFeeds();
+  const index = new NodeIndex(pods);
+  const nodes = new PrefetchedNodes({ feeds, clock, rememberMs: 3_600_000 });
+  const prefetch = new Prefetch({ pods, namespaces, credentials, identify, nodes, index, fetchers: 8, clock, logger });
   const death = new AbortController();
-  death.signal.addEventListener('abort', () => credentials.close());
+  death.signal.addEventListener('abort', () => {
+    for (const part of [prefetch, nodes, credentials]) part.close();
+  });
   return {
     view,
     death,
@@ -109,11 +117,12 @@ export function startReplica(setting: Setting, watchDelayMs: number): Replica {
       logger,
       clock,
       sessionName: 'kiam',
+      noteAsked: (pod, isWatching) => nodes.asked(pod, isWatching),
     }),
     watchNode: createNodeWatch({
-      feeds: new NodeFeeds(),
+      feeds,
       scope,
-      index: new NodeIndex(pods),
+      index,
       pods,
       namespaces,
       credentials,
@@ -191,7 +200,7 @@ export function startAgent(setting: Setting, replicas: () => readonly Replica[])
   const stopping = new AbortController();
   void stream.run(stopping.signal);
   const source = createNodeSource({
-    gateway: createGateway({ client, clock, waitMs: 900, random }),
+    gateway: createGateway({ client, clock, waitMs: 900, isWatching: () => stream.isOffered, random }),
     trust,
     store,
     isStoreKept: true,

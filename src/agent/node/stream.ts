@@ -56,6 +56,11 @@ export class NodeStream {
     return this.#said === 'streaming' && this.silenceMs() < SILENCE_LIMIT_MS;
   }
 
+  /** Whether servers offer streams for this node, as far as is known. */
+  get isOffered(): boolean {
+    return this.#said !== 'none';
+  }
+
   /** Whether a server is heard at present, by a stream that keeps the store current. If not, the servers may be hung. */
   get isHeard(): boolean {
     return this.isLive && this.#options.clock.monotonic() - this.#heardMs < QUIET_MS;

@@ -33,7 +33,7 @@ function chainOf(facts: ExplainFacts): readonly Link[] {
   if (identity !== undefined) links.push(sessionLink(identity));
   if (running === undefined || !ownsItsAddress(pod)) return links;
   if (running.credentials !== undefined && identity !== undefined) {
-    links.push(confirmedLink(running), credentialsLink(running.credentials));
+    links.push(confirmedLink(running), credentialsLink(running.credentials, running.streams.length > 0));
   }
   links.push(agentLink(pod, running, identity));
   return links;

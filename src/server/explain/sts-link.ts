@@ -2,13 +2,14 @@ import { awsTimestamp, type CredentialInspection, type FailureInspection } from 
 
 import { inSeconds, type Link, spoken } from './explanation.ts';
 
-/** What STS last said of the pod's identity, and what is left of its credentials. */
-export function credentialsLink(inspection: CredentialInspection): Link {
+/** What STS last said of the pod's identity, and what is left of its credentials. `hasStream` of the node's agent to this replica. */
+export function credentialsLink(inspection: CredentialInspection, hasStream = true): Link {
   const { held, failure, isCalling, next, isPaused } = inspection;
+  const isElsewhere = !hasStream && held === undefined && failure === undefined && !isCalling;
   return {
     link: 'credentials',
     verdict: held?.isServed === true ? 'ok' : failure === undefined && held === undefined ? 'unknown' : 'no',
-    text: inWords(inspection),
+    text: isElsewhere ? HELD_ELSEWHERE : inWords(inspection),
     facts: {
       served: held?.isServed ?? false,
       issuedAt: held === undefined ? null : awsTimestamp(held.issuedAtMs),
@@ -26,6 +27,9 @@ export function credentialsLink(inspection: CredentialInspection): Link {
     },
   };
 }
+
+const HELD_ELSEWHERE =
+  "this replica holds none: the replica that has the stream of the node's agent fetches and renews them, and this one when a pod asks it";
 
 function inWords({ held, failure, isCalling, next, isPaused }: CredentialInspection): string {
   const parts: string[] = [];

@@ -38,16 +38,22 @@ export function roles(count: number): readonly Identity[] {
   return Array.from({ length: count }, (_, index) => role(`role-${index}`));
 }
 
+/** What `retain` is told of identities with a live pod on a node of this replica. */
+export function live(...identities: readonly Identity[]) {
+  return identities.map((identity) => ({ identity, isRenewed: true }));
+}
+
 /** A caller that waits for ever. */
 export const PATIENT = new AbortController().signal;
 
 /** A caller that takes what is in memory and does not wait. */
 export const IMPATIENT = AbortSignal.abort();
 
-/** What a pod with the usual patience gets, 900 ms of it. */
+/** What a pod of this replica's node gets with the usual patience, 900 ms of it. */
 export async function askPatiently({ cache, clock }: CacheWorld, identity: Identity): Promise<CredentialOutcome> {
   const controller = new AbortController();
   let outcome: CredentialOutcome | undefined;
+  void cache.get(identity, 'prefetch', controller.signal);
   void cache.get(identity, 'request', controller.signal).then((result) => {
     outcome = result;
   });

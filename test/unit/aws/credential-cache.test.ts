@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import type { CredentialOutcome } from '#domain/credentials.ts';
 import { settle } from '../../support/manual-clock.ts';
-import { askPatiently, cacheWorld, IMPATIENT, PATIENT, role, roles } from './cache-world.ts';
+import { askPatiently, type CacheWorld, cacheWorld, IMPATIENT, live, PATIENT, role, roles } from './cache-world.ts';
 import type { Behaviour } from './scripted-sts.ts';
 
 const SECOND_MS = 1000;
@@ -19,7 +20,7 @@ test('credentials are renewed in the last twentieth before half of their life, a
 
 test('a cohort that was fetched together does not come back together', async () => {
   using world = cacheWorld();
-  for (const identity of roles(100)) void world.cache.get(identity, 'request', PATIENT);
+  for (const identity of roles(100)) void world.cache.get(identity, 'prefetch', PATIENT);
   await world.clock.advance(31 * MINUTE_MS);
   const renewals = world.sts.calls.slice(100).map(({ atMs }) => Math.floor(atMs / SECOND_MS));
   assert.equal(renewals.length, 100);
@@ -234,16 +235,16 @@ test('an identity without a live pod is not renewed, is kept until its set ends,
   const { cache, clock, sts } = world;
   const first = await askPatiently(world, role('gone'));
   await askPatiently(world, role('kept'));
-  cache.retain([role('kept')]);
+  cache.retain(live(role('kept')));
   await clock.advance(HOUR_MS - 2 * MINUTE_MS);
   assert.equal(sts.callsOf(role('gone')).length, 1);
   assert.ok(sts.callsOf(role('kept')).length >= 2);
   sts.behave = () => 'unavailable';
   assert.deepEqual(await cache.get(role('gone'), 'request', IMPATIENT), first, 'a pod that comes back finds it');
-  cache.retain([role('kept')]);
+  cache.retain(live(role('kept')));
   await clock.advance(3 * MINUTE_MS);
   assert.equal(cache.remainingMs(role('gone')), undefined, 'what has ended is not kept');
-  assert.equal(sts.callsOf(role('gone')).length, 1);
+  assert.equal(sts.callsOf(role('gone')).length, 2, 'the pod that came back had it renewed, which failed');
 });
 
 test('a set that a pod comes back to after half of its life is renewed then, and served meanwhile', async () => {
@@ -252,11 +253,59 @@ test('a set that a pod comes back to after half of its life is renewed then, and
   await askPatiently(world, role('a'));
   cache.retain([]);
   await clock.advance(40 * MINUTE_MS);
-  assert.equal((await cache.get(role('a'), 'request', IMPATIENT)).ok, true);
   assert.equal(sts.calls.length, 1);
+  assert.equal((await cache.get(role('a'), 'request', IMPATIENT)).ok, true);
   await clock.advance(2 * SECOND_MS);
   assert.equal(sts.calls.length, 2);
 });
+
+test("what a pod of another replica's node asked for is kept, is renewed only when one asks again, and ends with its set", async () => {
+  using world = cacheWorld();
+  const { cache, clock, sts } = world;
+  const ask = () => cache.get(role('a'), 'request', PATIENT);
+  void ask();
+  await clock.advance(SECOND_MS);
+  cache.retain([{ identity: role('a'), isRenewed: false }]);
+  await clock.advance(40 * MINUTE_MS);
+  assert.equal(sts.calls.length, 1, 'nobody asked');
+  assert.equal((await cache.get(role('a'), 'request', IMPATIENT)).ok, true);
+  await clock.advance(SECOND_MS);
+  assert.equal(sts.calls.length, 2, 'one asked for a set that was due');
+  await clock.advance(HOUR_MS);
+  assert.equal(sts.calls.length, 2);
+  assert.equal(cache.remainingMs(role('a')), undefined, 'what has ended is not kept');
+  const asking = ask();
+  await clock.advance(SECOND_MS);
+  assert.equal((await asking).ok, true);
+  assert.equal(sts.calls.length, 3);
+});
+
+test("a failure that a pod of another replica's node met stands for the next that asks, and nothing is tried again by itself", async () => {
+  using world = cacheWorld();
+  const { cache, clock, sts } = world;
+  sts.behave = () => 'denied';
+  assert.equal((await askAsStranger(world)).ok, false);
+  cache.retain([{ identity: role('a'), isRenewed: false }]);
+  assert.equal((await askAsStranger(world)).ok, false);
+  assert.equal(sts.calls.length, 1);
+  await clock.advance(HOUR_MS);
+  assert.equal(sts.calls.length, 1);
+});
+
+test("a set that was asked for is renewed before its end once the node's stream is here", async () => {
+  using world = cacheWorld();
+  const { cache, clock, sts } = world;
+  assert.equal((await askAsStranger(world)).ok, true);
+  cache.retain(live(role('a')));
+  await clock.advance(40 * MINUTE_MS);
+  assert.equal(sts.calls.length, 2);
+});
+
+async function askAsStranger({ cache, clock }: CacheWorld): Promise<CredentialOutcome> {
+  const asking = cache.get(role('a'), 'request', PATIENT);
+  await clock.advance(SECOND_MS);
+  return asking;
+}
 
 test('a call in progress for an identity without a pod ends for those who wait, and its set is kept', async () => {
   using world = cacheWorld();
@@ -266,8 +315,8 @@ test('a call in progress for an identity without a pod ends for those who wait, 
   await world.clock.advance(60);
   assert.equal((await waiting).ok, true);
   await world.clock.advance(40 * MINUTE_MS);
-  assert.equal((await world.cache.get(role('a'), 'request', IMPATIENT)).ok, true);
   assert.equal(world.sts.calls.length, 1);
+  assert.equal((await world.cache.get(role('a'), 'request', IMPATIENT)).ok, true);
 });
 
 test('an identity without a pod whose call failed is forgotten', async () => {
@@ -290,7 +339,7 @@ test('10,000 sets without a pod are kept, those that were needed last; those of 
     for (const identity of many.slice(begin, begin + 100)) void cache.get(identity, 'prefetch', PATIENT);
     await clock.advance(10);
     // The first five have pods all the time.
-    cache.retain(many.slice(0, 5));
+    cache.retain(live(...many.slice(0, 5)));
   }
   assert.equal(sts.calls.length, many.length);
   const kept = many.filter((identity) => cache.peek(identity) !== undefined);
@@ -362,7 +411,7 @@ test('with the first answer after trouble every failure of that time is forgotte
   const { cache, clock, sts } = world;
   sts.behave = () => 'unavailable';
   for (let second = 0; second < 1800; second += 1) {
-    for (const identity of roles(20)) void cache.get(identity, 'request', IMPATIENT);
+    for (const identity of roles(20)) void cache.get(identity, 'prefetch', IMPATIENT);
     await clock.advance(SECOND_MS);
   }
   sts.behave = () => 'well';

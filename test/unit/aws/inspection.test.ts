@@ -6,7 +6,7 @@ import type { CredentialInspection } from '#domain/credentials.ts';
 import { createStsMetrics } from '#telemetry/kiam-metrics.ts';
 import { Registry } from 'prom-client';
 
-import { askPatiently, cacheWorld, type CacheWorld, IMPATIENT, role } from './cache-world.ts';
+import { askPatiently, cacheWorld, live, type CacheWorld, IMPATIENT, role } from './cache-world.ts';
 import type { Behaviour } from './scripted-sts.ts';
 
 const SECOND_MS = 1000;
@@ -110,7 +110,7 @@ describe('an inspection of the credential cache', () => {
         world.sts.behave = ({ roleArn }) => (roleArn.endsWith('denied') ? 'denied' : 'well');
         const identities = ['a', 'b', 'denied'].map(role);
         for (const identity of identities) await askPatiently(world, identity);
-        world.cache.retain(identities.slice(1));
+        world.cache.retain(live(...identities.slice(1)));
         for (let second = 0; second < 4000; second += 1) {
           if (isLookedAt) for (const identity of identities) world.cache.inspect(identity);
           await world.clock.advance(SECOND_MS);

@@ -21,8 +21,8 @@ test('the metrics of Kiam and our own say what the cache does', async () => {
   const text = await registry.metrics();
   const expected = [
     'kiam_sts_cacheSize 1',
-    'kiam_sts_cache_hit_total 2',
-    'kiam_sts_cache_miss_total 2',
+    'kiam_sts_cache_hit_total 4',
+    'kiam_sts_cache_miss_total 4',
     'kiam_sts_issuing_errors_total 1',
     'kiam_sts_assumerole_current 0',
     'kiam_sts_assumerole_timing_seconds_count 3',

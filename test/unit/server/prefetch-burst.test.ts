@@ -8,6 +8,8 @@ import { podRecord } from '../../support/pods.ts';
 import { recordingLogger } from '../../support/recording-logger.ts';
 import { cacheWorld, IMPATIENT, PATIENT, role } from '../aws/cache-world.ts';
 
+const EVERY_NODE = { has: () => true, subscribe: () => () => {} };
+
 function manyPods(count: number, roleCount: number): Map<string, PodRecord> {
   const pods = new Map<string, PodRecord>();
   for (let index = 0; index < count; index += 1) {
@@ -25,6 +27,8 @@ test('10,000 pods of 500 roles at once: 500 calls, none dropped, all warm in tim
     namespaces: { subscribe: () => () => {} },
     credentials: cache,
     identify: (pod) => identityOf(pod, role(pod.role).roleArn, 'kiam'),
+    nodes: EVERY_NODE,
+    index: { podsOn: () => new Set() },
     fetchers: 8,
     clock,
     logger: recordingLogger().logger,
@@ -66,6 +70,8 @@ test('a burst of 10,000 pods leaves the event loop to others between small porti
       seen.most = Math.max(seen.most, seen.inTurn);
       return identityOf(pod, role(pod.role).roleArn, 'kiam');
     },
+    nodes: EVERY_NODE,
+    index: { podsOn: () => new Set() },
     fetchers: 8,
     clock: world.clock,
     logger: recordingLogger().logger,

@@ -4,8 +4,10 @@ import { test } from 'node:test';
 import type { Identity } from '#domain/identity.ts';
 import { identityKey, identityOf } from '#domain/identity.ts';
 import type { NamespaceRecord } from '#domain/namespace.ts';
+import { isOnNode, type NodeId } from '#domain/node.ts';
 import type { PodRecord } from '#domain/pod.ts';
-import type { CredentialCache, NamespaceChange, PodChange, Urgency } from '#server/ports.ts';
+import type { NodeListener } from '#server/prefetched-nodes.ts';
+import type { CredentialCache, LiveIdentity, NamespaceChange, PodChange, Urgency } from '#server/ports.ts';
 import { Prefetch, type PrefetchOptions } from '#server/prefetch.ts';
 import { ManualClock, settle } from '../../support/manual-clock.ts';
 import { podRecord } from '../../support/pods.ts';
@@ -33,6 +35,29 @@ class FakeCluster {
       return () => this.namespaceListeners.delete(listener);
     },
   };
+
+  /** The nodes whose streams are elsewhere, by name. */
+  readonly elsewhere = new Set<string>();
+  readonly nodeListeners = new Set<NodeListener>();
+
+  readonly nodes = {
+    has: ({ nodeName }: Pick<PodRecord, 'nodeName'>) => !this.elsewhere.has(nodeName),
+    subscribe: (listener: NodeListener) => {
+      this.nodeListeners.add(listener);
+      return () => this.nodeListeners.delete(listener);
+    },
+  };
+
+  podsOn(node: NodeId): ReadonlySet<string> {
+    const pods = [...this.podsByUid.values()].filter((pod) => isOnNode(pod, node));
+    return new Set(pods.map(({ uid }) => uid));
+  }
+
+  move(nodeName: string, where: 'here' | 'elsewhere'): void {
+    if (where === 'here') this.elsewhere.delete(nodeName);
+    else this.elsewhere.add(nodeName);
+    for (const listener of this.nodeListeners) listener({ by: 'name', name: nodeName });
+  }
 
   put(fields: Partial<PodRecord>): void {
     const current = podRecord(fields);
@@ -68,6 +93,7 @@ class FakeCredentials implements Pick<CredentialCache, 'get' | 'retain' | 'forgi
   readonly forgiven: string[] = [];
   readonly running = new Map<string, (outcome: CredentialOutcome) => void>();
   retained: readonly string[] | undefined;
+  kept: readonly string[] = [];
   mostRunning = 0;
   answersAtOnce = false;
 
@@ -81,8 +107,10 @@ class FakeCredentials implements Pick<CredentialCache, 'get' | 'retain' | 'forgi
     });
   }
 
-  retain(identities: Iterable<Identity>): void {
-    this.retained = Array.from(identities, ({ roleArn }) => roleArn);
+  retain(identities: Iterable<LiveIdentity>): void {
+    const all = [...identities];
+    this.retained = all.filter(({ isRenewed }) => isRenewed).map(({ identity }) => identity.roleArn);
+    this.kept = all.filter(({ isRenewed }) => !isRenewed).map(({ identity }) => identity.roleArn);
   }
 
   forgive(identity: Identity): void {
@@ -110,7 +138,19 @@ function world(options: Partial<PrefetchOptions> = {}, prepare: (cluster: FakeCl
   const clock = new ManualClock();
   const { logger, lines } = recordingLogger();
   const { pods, namespaceCache: namespaces, identify } = cluster;
-  const prefetch = new Prefetch({ pods, namespaces, credentials, identify, fetchers: 8, clock, logger, ...options });
+  const nodes = cluster.nodes;
+  const prefetch = new Prefetch({
+    pods,
+    namespaces,
+    credentials,
+    identify,
+    nodes,
+    index: cluster,
+    fetchers: 8,
+    clock,
+    logger,
+    ...options,
+  });
   return { cluster, credentials, clock, lines, prefetch, [Symbol.dispose]: () => prefetch.close() };
 }
 
@@ -226,4 +266,52 @@ test('after its end it fetches nothing and hears nothing', async () => {
   assert.deepEqual(it.credentials.asked, []);
   assert.equal(it.credentials.retained, undefined);
   assert.equal(it.cluster.podListeners.size + it.cluster.namespaceListeners.size, 0);
+});
+
+test("only the pods of nodes that are this replica's are fetched for, and what others asked for is kept", async () => {
+  using it = world({}, (cluster) => {
+    cluster.elsewhere.add('theirs');
+    cluster.put({ uid: '1', role: 'a', nodeName: 'ours' });
+    cluster.put({ uid: '2', role: 'b', nodeName: 'theirs' });
+    cluster.put({ uid: '3', role: 'both', nodeName: 'ours' });
+    cluster.put({ uid: '4', role: 'both', nodeName: 'theirs' });
+  });
+  const { cluster, credentials, clock } = it;
+  credentials.answersAtOnce = true;
+  await clock.advance(1000);
+  assert.deepEqual(credentials.asked, [arn('a'), arn('both')]);
+  assert.deepEqual(credentials.retained, [arn('a'), arn('both')]);
+  assert.deepEqual(credentials.kept, [arn('b')]);
+  const steps: readonly (readonly [string, () => void, { asked: string[]; retained: string[]; kept: string[] }])[] = [
+    [
+      'its stream comes here',
+      () => cluster.move('theirs', 'here'),
+      { asked: [arn('b'), arn('both')], retained: [arn('a'), arn('both'), arn('b')], kept: [] },
+    ],
+    [
+      'ours goes',
+      () => cluster.move('ours', 'elsewhere'),
+      { asked: [], retained: [arn('both'), arn('b')], kept: [arn('a')] },
+    ],
+    [
+      'a pod elsewhere changes',
+      () => cluster.put({ uid: '1', role: 'c', nodeName: 'ours' }),
+      { asked: [], retained: [arn('both'), arn('b')], kept: [arn('c')] },
+    ],
+    [
+      'its last pod here goes',
+      () => cluster.remove('4'),
+      { asked: [], retained: [arn('b')], kept: [arn('c'), arn('both')] },
+    ],
+  ];
+  for (const [name, step, { asked, retained, kept }] of steps) {
+    credentials.asked.length = 0;
+    credentials.forgiven.length = 0;
+    step();
+    await clock.advance(1000);
+    assert.deepEqual(credentials.asked, asked, name);
+    assert.deepEqual(credentials.retained?.toSorted(), retained.toSorted(), name);
+    assert.deepEqual(credentials.kept.toSorted(), kept.toSorted(), name);
+    assert.deepEqual(credentials.forgiven, [], `${name}: that is no reason to forgive`);
+  }
 });

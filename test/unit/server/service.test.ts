@@ -25,6 +25,7 @@ function world() {
   const namespaces = new Map<string, NamespaceRecord>([['default', { name: 'default', permitted: '.*' }]]);
   const asked: Identity[] = [];
   const warnings: string[] = [];
+  const notes: string[] = [];
   const waiting = new Set<() => void>();
   const confirmations: string[] = [];
   let verdict: (pod: PodRecord) => Promise<AddressVerdict> = () => Promise.resolve({ kind: 'holds', ageMs: 0 });
@@ -85,6 +86,7 @@ function world() {
     logger,
     clock,
     sessionName: 'kiam',
+    noteAsked: (pod, isWatching) => void notes.push(`${pod.uid} ${isWatching ? 'watching' : 'without a stream'}`),
   });
   const context = {
     signal: new AbortController().signal,
