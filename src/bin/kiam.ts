@@ -6,6 +6,7 @@ await main({
   server: async (command) => (await import('./server.ts')).runServer(command),
   health: async (command) => (await import('./health.ts')).runHealth(command),
   explain: async (command) => (await import('./explain.ts')).runExplain(command),
+  export: async (command) => (await import('./export.ts')).runExport(command),
   pki: async (command) => (await import('./pki.ts')).runPki(command),
   policy: async (command) => (await import('./policy.ts')).runPolicy(command),
   kube2iam: async (command) => (await import('./kube2iam.ts')).runKube2iam(command),

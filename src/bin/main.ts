@@ -14,6 +14,7 @@ export interface Commands {
   readonly policy?: (command: Of<'policy'>) => Promise<void> | void;
   readonly kube2iam?: (command: Of<'kube2iam'>) => Promise<void> | void;
   readonly explain?: (command: Of<'explain'>) => Promise<void> | void;
+  readonly export?: (command: Of<'export'>) => Promise<void> | void;
   readonly doctor?: DoctorCommands;
 }
 
@@ -24,7 +25,7 @@ export type DoctorCommands = {
 
 /** Reads the command line and runs its command; help and problems are printed, and problems exit 1. */
 export async function main(commands: Commands, argv = process.argv.slice(2)): Promise<void> {
-  const { agent, server, health, pki, policy, kube2iam, explain, doctor } = commands;
+  const { agent, server, health, pki, policy, kube2iam, explain, export: leave, doctor } = commands;
   const offered: readonly (readonly [CommandName, unknown])[] = [
     ['agent', agent],
     ['server', server],
@@ -33,6 +34,7 @@ export async function main(commands: Commands, argv = process.argv.slice(2)): Pr
     ['policy', policy],
     ['kube2iam', kube2iam],
     ['explain', explain],
+    ['export', leave],
     ['doctor', doctor],
   ];
   const command = await parseCommandLine(withDaemonArguments(argv), process.env, {
@@ -51,7 +53,7 @@ export async function main(commands: Commands, argv = process.argv.slice(2)): Pr
 
 async function run(
   command: CommandLine,
-  { agent, server, health, pki, policy, kube2iam, explain, doctor }: Commands,
+  { agent, server, health, pki, policy, kube2iam, explain, export: leave, doctor }: Commands,
 ): Promise<void> {
   switch (command.kind) {
     case 'agent':
@@ -68,6 +70,8 @@ async function run(
       return kube2iam?.(command);
     case 'explain':
       return explain?.(command);
+    case 'export':
+      return leave?.(command);
     case 'doctor':
       return runDoctor(doctor ?? {}, command.doctor);
     case 'help':

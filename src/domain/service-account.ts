@@ -37,7 +37,11 @@ export function roleOfAccount({ role, eksRole }: Pick<ServiceAccountRecord, 'rol
 }
 
 /** The pod with the role and the rest of what it may ask for, given its ServiceAccount; the same record where nothing changes. */
-export function bindPod(pod: PodRecord, account: ServiceAccountRecord | undefined, binding: Binding): PodRecord {
+export function bindPod<Pod extends PodRecord>(
+  pod: Pod,
+  account: ServiceAccountRecord | undefined,
+  binding: Binding,
+): Pod {
   const { annotated } = pod;
   const ofAccount = binding === 'pod' || account === undefined ? '' : roleOfAccount(account);
   const isOwn = binding === 'pod' || (binding === 'both' && annotated.role !== '');

@@ -10,27 +10,37 @@ import { parseNamespaceObject } from './namespace-record.ts';
 import { createPodParser } from './pod-record.ts';
 import { createServiceAccountParser } from './service-account-record.ts';
 
-export interface ClusterContents {
+export interface ClusterContents<Pod extends PodRecord = PodRecord> {
   /** Each with the role that it has by its annotations or its ServiceAccount. */
-  readonly pods: readonly PodRecord[];
+  readonly pods: readonly Pod[];
   readonly namespaces: readonly NamespaceRecord[];
   /** Empty with `--binding=pod`. */
   readonly serviceAccounts: readonly ServiceAccountRecord[];
 }
 
-export type ClusterReading =
-  | { readonly ok: true; readonly contents: ClusterContents }
+export type ClusterReading<Pod extends PodRecord = PodRecord> =
+  | { readonly ok: true; readonly contents: ClusterContents<Pod> }
   /** Why it could not be read: one line that names the resource. */
   | { readonly ok: false; readonly reason: string };
 
 /** Reads every pod, namespace and ServiceAccount once, expressions in full. Never rejects. */
-export async function readCluster(
+export function readCluster(
   connection: KubernetesConnection,
   binding: Binding,
   signal: AbortSignal,
 ): Promise<ClusterReading> {
+  return readClusterAs(createPodParser(), connection, binding, signal);
+}
+
+/** As {@link readCluster}, with of each pod what `parse` keeps. */
+export async function readClusterAs<Pod extends PodRecord>(
+  parse: (value: unknown) => Pod | undefined,
+  connection: KubernetesConnection,
+  binding: Binding,
+  signal: AbortSignal,
+): Promise<ClusterReading<Pod>> {
   try {
-    const asTheyAre = await listOnce({ connection, path: '/api/v1/pods', parse: createPodParser(), signal });
+    const asTheyAre = await listOnce({ connection, path: '/api/v1/pods', parse, signal });
     const parseWhole = (value: unknown) => parseNamespaceObject(value, Number.POSITIVE_INFINITY);
     const namespaces = await listOnce({ connection, path: '/api/v1/namespaces', parse: parseWhole, signal });
     const accounts = { connection, path: '/api/v1/serviceaccounts', parse: createServiceAccountParser(), signal };

@@ -2,6 +2,7 @@ import { agentProblems, agentWarnings } from './agent.ts';
 import { command } from './command.ts';
 import { explainProblems } from './explain.ts';
 import { KUBE2IAM_OPTIONS, kube2iamProblems } from './kube2iam.ts';
+import { exportProblems } from './export.ts';
 import { pkiProblems } from './pki.ts';
 import { serverProblems, serverWarnings } from './server.ts';
 import {
@@ -11,6 +12,7 @@ import {
   DOCTOR_POD_OPTIONS,
   DOCTOR_SERVER_OPTIONS,
   EXPLAIN_OPTIONS,
+  EXPORT_OPTIONS,
   HEALTH_OPTIONS,
   PKI_OPTIONS,
   POLICY_OPTIONS,
@@ -42,6 +44,9 @@ export const COMMANDS = {
   }),
   explain: command('explain', 'Say what credentials one pod gets, and why', EXPLAIN_OPTIONS, {
     problems: explainProblems,
+  }),
+  export: command('export', 'Print how to move pods to EKS Pod Identity or IRSA, and back', EXPORT_OPTIONS, {
+    problems: exportProblems,
   }),
 };
 

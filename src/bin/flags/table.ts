@@ -9,10 +9,12 @@ import {
   integer,
   parseAddressList,
   parseAssumedRole,
+  parseClusterName,
   parseExpression,
   parseFile,
   parseHttpOrigin,
   parseInterface,
+  parseIssuer,
   parseKiamVersion,
   parseListen,
   parseListenHost,
@@ -402,6 +404,43 @@ export const EXPLAIN_OPTIONS = {
   session: { ...SESSION, group: API, describe: "The servers' --session" },
   'disable-strict-namespace-regexp': { ...DISABLE_STRICT, group: API, describe: "The servers' flag of this name" },
   binding: { ...BINDING, group: API, describe: "The servers' --binding" },
+};
+
+const MOVE = 'Move';
+
+export const EXPORT_OPTIONS = {
+  to: required(
+    MOVE,
+    choice<'pod-identity' | 'irsa'>({ 'pod-identity': 'pod-identity', irsa: 'irsa' }),
+    'pod-identity',
+    'Where pods are to get their credentials from: pod-identity or irsa',
+  ),
+  undo: toggle(MOVE, 'Print the way back to Kiam'),
+  json: toggle(OUTPUT, 'Print JSON'),
+  kubeconfig: SERVER_OPTIONS.kubeconfig,
+  timeout: value(KUBERNETES, WHOLE_CHECK, '2m', 'How long reading the cluster may take'),
+  'cluster-name': required(MOVE, parseClusterName, '', 'Name of the EKS cluster'),
+  region: { ...SERVER_OPTIONS.region, describe: 'Region of the EKS cluster; required' },
+  'role-base-arn': required(
+    AWS,
+    parseRoleBaseArn,
+    '',
+    "The servers' prefix of short role names; its account is that of the cluster",
+  ),
+  'oidc-issuer': value(
+    MOVE,
+    parseIssuer,
+    '',
+    "https:// URL of the cluster's OIDC issuer, with --to=irsa: `aws eks describe-cluster --query cluster.identity.oidc.issuer`",
+  ),
+  'intermediate-role': value(
+    MOVE,
+    parseAssumedRole,
+    '',
+    "ARN of a role of the cluster's account that assumes roles of other accounts, with --to=pod-identity",
+  ),
+  'disable-strict-namespace-regexp': { ...DISABLE_STRICT, describe: "The servers' flag of this name" },
+  binding: { ...BINDING, describe: "The servers' --binding" },
 };
 
 const DOCTOR = 'Doctor';

@@ -200,6 +200,20 @@ export function parseRegion(text: string): Parsed<string> {
     : { ok: false, reason: 'is not the name of a region such as eu-west-1' };
 }
 
+/** https://docs.aws.amazon.com/eks/latest/APIReference/API_CreateCluster.html */
+export function parseClusterName(text: string): Parsed<string> {
+  return /^[0-9A-Za-z][\w-]{0,99}$/.test(text)
+    ? { ok: true, value: text }
+    : { ok: false, reason: 'is not the name of an EKS cluster' };
+}
+
+/** What follows `https://` becomes part of an ARN and of keys of a policy; `''` is none. */
+export function parseIssuer(text: string): Parsed<string> {
+  return text === '' || /^https:\/\/[\w.-]+(\/[\w.-]+)*$/.test(text)
+    ? { ok: true, value: text }
+    : { ok: false, reason: 'is not a URL such as https://oidc.eks.eu-west-1.amazonaws.com/id/0123456789ABCDEF' };
+}
+
 /** https://kubernetes.io/docs/concepts/overview/working-with-objects/names/#dns-label-names */
 export function parseNamespace(text: string): Parsed<string> {
   return /^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$/.test(text)

@@ -405,10 +405,13 @@ const REFUSED: readonly (readonly [readonly string[], RegExp])[] = [
   ],
   [[...SERVER, '--agent-identity=maybe'], /^--agent-identity=maybe is none of off, auto, host-ip, token$/],
   [[...SERVER, '--grpc-max-connection-age-duration=-1s'], /is less than 1ms$/],
-  [[], /^no command is given: it must be one of agent, server, health, pki, policy, kube2iam, explain, doctor$/],
+  [
+    [],
+    /^no command is given: it must be one of agent, server, health, pki, policy, kube2iam, explain, export, doctor$/,
+  ],
   [
     ['agnet'],
-    /^unknown command agnet: it must be one of agent, server, health, pki, policy, kube2iam, explain, doctor$/,
+    /^unknown command agnet: it must be one of agent, server, health, pki, policy, kube2iam, explain, export, doctor$/,
   ],
 ];
 
@@ -510,7 +513,7 @@ test('A program that does not offer a command says so, and what it offers', asyn
 });
 
 test('--version and --help answer on every command, whatever else is wrong', async () => {
-  for (const command of [[], ['agent'], ['server'], ['health'], ['pki'], ['explain'], ['doctor']]) {
+  for (const command of [[], ['agent'], ['server'], ['health'], ['pki'], ['explain'], ['export'], ['doctor']]) {
     assert.deepEqual(await parse([...command, '--version']), { kind: 'version', text: 'kiam 1.2.3' });
     assert.equal((await parse([...command, '--help', '--typo'])).kind, 'help');
   }
@@ -551,7 +554,7 @@ for (const [command, flags] of Object.entries(KIAMS)) {
   });
 }
 
-for (const command of ['agent', 'server', 'health', 'pki', 'explain', 'doctor']) {
+for (const command of ['agent', 'server', 'health', 'pki', 'explain', 'export', 'doctor']) {
   test(`The help of ${command} is plain text within 110 columns`, async () => {
     const help = await parse([command, '--help']);
     assert.ok(help.kind === 'help');
@@ -634,4 +637,37 @@ test('explain refuses what names no pod and flags that would mean nothing', asyn
     ],
   ];
   for (const [argv, expected] of cases) assert.deepEqual(await problems(['explain', ...argv]), expected);
+});
+
+test('export names a way to leave by, and refuses flags that would mean nothing', async () => {
+  const pods = [
+    'export',
+    '--to=pod-identity',
+    '--cluster-name=a',
+    '--region=eu-west-1',
+    '--role-base-arn=arn:aws:iam::1:role/',
+  ];
+  const line = await parse(pods);
+  assert.ok(line.kind === 'export', JSON.stringify(line));
+  const { to, undo, timeoutMs, binding } = line.flags;
+  assert.deepEqual([to, undo, timeoutMs, binding], ['pod-identity', false, 120_000, 'both']);
+  const issuer = 'https://oidc.eks.eu-west-1.amazonaws.com/id/0';
+  const cases: readonly (readonly [readonly string[], readonly string[]])[] = [
+    [[...pods, '--to=irsa'], ['--to=irsa needs --oidc-issuer']],
+    [[...pods, '--to=irsa', `--oidc-issuer=${issuer}`], []],
+    [[...pods, `--oidc-issuer=${issuer}`], ['--oidc-issuer has no meaning with --to=pod-identity']],
+    [
+      [...pods, '--to=irsa', '--oidc-issuer=https://a/"'],
+      [
+        '--oidc-issuer=https://a/" is not a URL such as https://oidc.eks.eu-west-1.amazonaws.com/id/0123456789ABCDEF',
+        '--to=irsa needs --oidc-issuer',
+      ],
+    ],
+    [[...pods, '--region='], ['--region must name the region of the cluster']],
+  ];
+  for (const [argv, expected] of cases) assert.deepEqual(await problems(argv), expected);
+  for (const wrong of ['--cluster-name=a b', '--intermediate-role=arn:x', '--to=elsewhere']) {
+    assert.equal((await problems([...pods, wrong])).length, 1, wrong);
+  }
+  assert.equal((await problems(['export'])).length, 4);
 });
