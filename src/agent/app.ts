@@ -1,69 +1,35 @@
-import type { ServerResponse } from 'node:http';
-import type { Socket } from 'node:net';
+import type { FastifyInstance } from 'fastify';
 
-import fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify';
-
-import { canonicalAddress } from '#domain/address.ts';
 import type { MetadataClient } from '#metadata/client.ts';
-import type { Clock } from '#runtime/clock.ts';
-import { type ConnectionLimits, limitConnections } from '#runtime/connection-limits.ts';
-import { describeError } from '#runtime/errors.ts';
-import { createRequestGate } from '#runtime/request-gate.ts';
-import type { MetadataHandler, MetadataMetrics } from '#telemetry/kiam-metrics.ts';
-import type { Logger } from '#telemetry/logger.ts';
+import type { ConnectionLimits } from '#runtime/connection-limits.ts';
+import type { MetadataHandler } from '#telemetry/kiam-metrics.ts';
 
-import { createAccessLog } from './access-log.ts';
-import { type Answer, errorAnswer, type Exchange } from './answer.ts';
-import { type ClientOf, createClients } from './client.ts';
-import { type Dialect, KIAM_DIALECT } from './dialect.ts';
+import { KIAM_DIALECT } from './dialect.ts';
 import { createDispatch } from './dispatch.ts';
 import { createDoor } from './door.ts';
-import { createFinish, leavesBytes, type Pending, send } from './finish.ts';
-import { DEFAULT_POD_LIMITS, type PodLimits, type Usage } from './limits.ts';
-import type { AgentHttpMetrics } from './metrics.ts';
-import type { Client, CredentialSource, Evidence } from './ports.ts';
+import { DEFAULT_POD_LIMITS, type PodLimits } from './limits.ts';
+import { createPodServer, type PodServerOptions } from './pod-server.ts';
+import type { CredentialSource } from './ports.ts';
 import type { RouteName } from './route.ts';
 import type { RouteExpression } from './route-expression.ts';
-import { createServerOptions, DEFAULT_TIMEOUTS, type HttpTimeouts, limitIdleOnce } from './server-options.ts';
 import { connectionLimitsOf } from './sockets.ts';
-import { createTargets } from './targets.ts';
 
-export interface AgentAppOptions {
+export interface AgentAppOptions extends PodServerOptions {
   readonly source: CredentialSource;
   readonly metadata: Pick<MetadataClient, 'get'>;
-  readonly clock: Clock;
-  readonly logger: Logger;
-  readonly metrics: MetadataMetrics;
-  readonly httpMetrics: AgentHttpMetrics;
   /** `--allow-route-regexp`, see {@link import('./route-expression.ts').compileRouteExpression}. */
   readonly allowedRoutes: RouteExpression;
   /** `--wait`: how long a pod that is not known yet is waited for at most, in milliseconds, whatever its client can bear. */
   readonly waitMs?: number;
   /** `--require-imdsv2` */
   readonly requireImdsv2?: boolean;
-  /** `--allow-ip-query` */
-  readonly allowIpQuery?: boolean;
-  /** Whether the logger writes debug lines; without them a request that goes well builds no log line. */
-  readonly logsDebug?: boolean;
-  /** What the kernel shows about an address: without it nothing is known about its owner. */
-  readonly readEvidence?: (address: string) => Evidence;
   readonly podLimits?: PodLimits;
   /** Else they follow from `podLimits`. */
   readonly socketLimits?: ConnectionLimits;
-  readonly timeouts?: HttpTimeouts;
-  /** Kiam's unless given. */
-  readonly dialect?: Dialect;
-  /** Told of each answer to a request that was understood; `durationMs` is how long it took. */
-  readonly onAnswer?: (exchange: Exchange, route: RouteName, answer: Answer, durationMs: number) => void;
 }
 
 /** As long as Kiam's agent waits. */
 const LONGEST_WAIT_MS = 5000;
-
-const NO_EVIDENCE: Evidence = { kind: 'none', reason: 'the kernel is not asked' };
-
-/** Stands for a client that has gone before its request was looked at. */
-const NOBODY: Client = { address: '', evidence: NO_EVIDENCE, acceptedMs: 0 };
 
 /** Kiam's labels for the routes that it had. What is refused before the proxy asks anyone was its proxy's business too. */
 const HANDLERS: Readonly<Record<RouteName, MetadataHandler | undefined>> = {
@@ -78,118 +44,23 @@ const HANDLERS: Readonly<Record<RouteName, MetadataHandler | undefined>> = {
   own: undefined,
 };
 
-/**
- * The agent's HTTP server, ready to listen or to be injected into. It has one route and no hooks: a warm request costs
- * little more than fastify itself. The caller listens, on one address, and closes.
- */
+/** The agent's metadata service for pods: see {@link createPodServer}. */
 export function createAgentApp(options: AgentAppOptions): FastifyInstance {
-  const { clock, logger, httpMetrics, allowedRoutes, waitMs = LONGEST_WAIT_MS, requireImdsv2 = false } = options;
-  const { dialect = KIAM_DIALECT, onAnswer } = options;
+  const { logger, allowedRoutes, waitMs = LONGEST_WAIT_MS, requireImdsv2 = false } = options;
   const podLimits = options.podLimits ?? DEFAULT_POD_LIMITS;
   const enter = createDoor(podLimits);
-  const accessLog = createAccessLog({ logger, debug: options.logsDebug ?? true, fieldsOf: dialect.logFields });
-  const dispatch = createDispatch({ ...options, waitMs, requireImdsv2, dialect });
-  const finish = createFinish({ clock, metrics: options.metrics, onAnswer }, accessLog);
-  const understand = createTargets(dialect.routeOf);
-  const answering = new WeakSet<Socket>();
-
-  /** What follows on the connection is not looked at, and it is closed once the answer is sent. */
-  const closeAfter = (socket: Socket, response: ServerResponse): void => {
-    response.shouldKeepAlive = false;
-    gate.ignoreRest(socket);
-  };
-
-  const answerLater = (pending: Pending, usage: Usage | undefined, later: Promise<Answer>): void => {
-    const { socket } = pending.exchange.request;
-    if (usage !== undefined) usage.waiting += 1;
-    answering.add(socket);
-    const settle = (answer: Answer): void => {
-      if (usage !== undefined) usage.waiting -= 1;
-      answering.delete(socket);
-      finish(pending, answer);
-    };
-    later.then(settle, (error: unknown) => settle(defect(error)));
-  };
-
-  const defect = (error: unknown): Answer => {
-    logger.error('answering a request failed', { error: describeError(error) });
-    return errorAnswer(500, 'internal error');
-  };
-
-  const serve = (request: FastifyRequest, reply: FastifyReply): void => {
-    if (reply.raw.socket === null) {
-      gate.postpone(request.raw, reply.raw, () => serve(request, reply));
-      return;
-    }
-    const startedMs = clock.monotonic();
-    const target = understand(request.originalUrl);
-    const client = clientOf(request.raw.socket, target.ok ? target.query : '');
-    const exchange: Exchange = {
-      client: client ?? NOBODY,
-      path: target.ok ? target.path : request.originalUrl,
-      query: target.ok ? target.query : '',
-      plain: target.ok && target.plain,
-      request: request.raw,
-      response: reply.raw,
-    };
-    const pending: Pending = {
-      exchange,
-      reply,
-      startedMs,
-      handler: target.ok ? HANDLERS[target.route.name] : undefined,
-      route: target.ok ? target.route.name : undefined,
-    };
-    const entry = enter(exchange, target, startedMs);
-    if (entry.kind === 'refused') {
-      httpMetrics.refusals.inc({ reason: entry.reason });
-      if (entry.closes) closeAfter(request.raw.socket, reply.raw);
-      finish(pending, errorAnswer(entry.status, entry.message));
-      return;
-    }
-    if (leavesBytes(request.raw)) closeAfter(request.raw.socket, reply.raw);
-    const { route, usage } = entry;
-    const answer = dispatch(exchange, route);
-    if (answer instanceof Promise) answerLater(pending, usage, answer);
-    else finish(pending, answer);
-  };
-
-  const app = fastify(
-    createServerOptions({
-      timeouts: options.timeouts ?? DEFAULT_TIMEOUTS,
-      isStopped: (error, socket) => gate.hasStopped(error, socket),
-      onMalformed: () => httpMetrics.refusals.inc({ reason: 'malformed' }),
-      isAnswering: (socket) => answering.has(socket),
-    }),
-  );
-  // No body is ever read: to fastify no method has one, and the connection of a request with a body is closed.
-  for (const method of app.supportedMethods) app.addHttpMethod(method, { hasBody: false, overrideExisting: true });
-  app.route({ method: app.supportedMethods, url: '/', handler: serve });
-  app.setNotFoundHandler(serve);
-  app.setErrorHandler((error, _request, reply) => send(reply, defect(error)));
-  limitConnections(app.server, {
-    limits: options.socketLimits ?? connectionLimitsOf(podLimits),
-    clock,
-    addressOf: ({ remoteAddress }) => canonicalAddress(remoteAddress ?? ''),
-    isNeighbour: (address, socket) => isPodOfThisNode(options.source, address, clientOf(socket, '')),
-    isAnswering: (socket) => answering.has(socket),
-    onRefused: () => httpMetrics.refusals.inc({ reason: 'sockets' }),
+  const dispatch = createDispatch({ ...options, waitMs, requireImdsv2, dialect: options.dialect ?? KIAM_DIALECT });
+  const app = createPodServer(options, {
+    socketLimits: options.socketLimits ?? connectionLimitsOf(podLimits),
+    handlerOf: (target) => (target.ok ? HANDLERS[target.route.name] : undefined),
+    serve: (exchange, target, nowMs) => {
+      const entry = enter(exchange, target, nowMs);
+      if (entry.kind === 'refused') return entry;
+      return { kind: 'served', usage: entry.usage, answer: dispatch(exchange, entry.route) };
+    },
   });
-  const clientOf: ClientOf = createClients(app.server, {
-    clock,
-    allowIpQuery: options.allowIpQuery ?? false,
-    readEvidence: options.readEvidence ?? (() => NO_EVIDENCE),
-  });
-  const gate = createRequestGate(app.server);
-  limitIdleOnce(app.server);
   if (allowedRoutes.matches('/latest/user-data')) {
     logger.warn('allow-route-regexp lets pods read the user data of the node', { expression: allowedRoutes.text });
   }
   return app;
-}
-
-/** As the server has told, or as the kernel shows: a pod that just began is behind an interface of this node already. */
-function isPodOfThisNode(source: CredentialSource, address: string, client: Client | undefined): boolean {
-  if (source.knownUid?.(address) !== undefined) return true;
-  if (client === undefined) return false;
-  return client.evidence.kind === 'interface' || client.evidence.behind !== undefined;
 }

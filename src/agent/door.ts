@@ -9,15 +9,16 @@ import type { Target } from './targets.ts';
 
 export type Entry =
   /** `usage` is undefined for what is within a share of its own. */
-  | { readonly kind: 'admitted'; readonly route: Route; readonly usage: Usage | undefined }
-  | {
-      readonly kind: 'refused';
-      readonly reason: Refusal;
-      readonly status: number;
-      readonly message: string;
-      /** Whether the connection is of no more use. */
-      readonly closes: boolean;
-    };
+  { readonly kind: 'admitted'; readonly route: Route; readonly usage: Usage | undefined } | Refused;
+
+export interface Refused {
+  readonly kind: 'refused';
+  readonly reason: Refusal;
+  readonly status: number;
+  readonly message: string;
+  /** Whether the connection is of no more use. */
+  readonly closes: boolean;
+}
 
 /** A share for the kubelet's probes, whose address all programs in the node's network have. It asks every few seconds. */
 const PROBES = { perSecond: 10, burst: 20 };
@@ -36,20 +37,20 @@ export function createDoor(podLimits: PodLimits): (exchange: Exchange, target: T
 
   return (exchange, target, nowMs) => {
     const { client, request } = exchange;
-    if (client.address === '') return refused('path', 400, 'the client has no address', true);
+    if (client.address === '') return refusedAtDoor('path', 400, 'the client has no address', true);
     const usage = limits.admit(client.address, nowMs);
     if (typeof usage === 'string' && !isReserved(exchange, target, nowMs)) {
-      return refused(usage, 429, `too many requests: the pod's limit on ${usage} is reached`, true);
+      return refusedAtDoor(usage, 429, `too many requests: the pod's limit on ${usage} is reached`, true);
     }
-    if (!target.ok) return refused('path', 400, target.reason);
+    if (!target.ok) return refusedAtDoor('path', 400, target.reason);
     const { host, expect } = request.headers;
-    if (host === undefined && request.httpVersion === '1.1') return refused('host', 400, 'no Host header', true);
+    if (host === undefined && request.httpVersion === '1.1') return refusedAtDoor('host', 400, 'no Host header', true);
     if (expect !== undefined && expect.toLowerCase() !== '100-continue') {
-      return refused('malformed', 417, 'the expectation cannot be met');
+      return refusedAtDoor('malformed', 417, 'the expectation cannot be met');
     }
     const { route } = target;
     if (!isProbe(route) && !isMetadataHost(target.authority ?? host, request.socket)) {
-      return refused('host', 403, 'the request is for another host');
+      return refusedAtDoor('host', 403, 'the request is for another host');
     }
     return { kind: 'admitted', route, usage: typeof usage === 'string' ? undefined : usage };
   };
@@ -60,6 +61,6 @@ function isProbe({ name }: Route): boolean {
   return name === 'ping' || name === 'health';
 }
 
-function refused(reason: Refusal, status: number, message: string, closes = false): Entry {
+export function refusedAtDoor(reason: Refusal, status: number, message: string, closes = false): Refused {
   return { kind: 'refused', reason, status, message, closes };
 }

@@ -41,6 +41,12 @@ export function credentialsFailureAnswer(failure: Failure): Answer {
   return errorAnswer(STATUSES[failure.kind], `error fetching credentials: ${message}`);
 }
 
+/** The answer to a pod that asked for container credentials by its token. The kind of the failure alone says the status. */
+export function containerFailureAnswer(failure: Failure): Answer {
+  if (failure.kind === 'role-empty') return emptyRoleAnswer();
+  return errorAnswer(STATUSES[failure.kind], failure.message);
+}
+
 function messageOf(failure: Failure, podNotFound: string): string {
   if (failure.kind === 'pod-not-found') return podNotFound;
   return failure.kind === 'forbidden' ? FORBIDDEN : failure.message;

@@ -28,14 +28,40 @@ export interface PodRole {
   readonly role: string;
   /** `''` where it is not known: the server is an older one, or policy denies the role. */
   readonly roleArn: string;
+  /** The pod that has it; `''` or undefined where the server does not say. */
+  readonly uid?: string;
+}
+
+/** What a pod that proves itself by its token is given. */
+export interface PodCredentials {
+  /** The same object for the same credentials: its text is kept beside it. */
+  readonly credentials: MetadataCredentials;
+  /** `''` where it is not known. */
+  readonly roleArn: string;
+}
+
+/** Where container credentials come from: of the pod that a token names, and only if the connection may be that pod's. */
+export interface PodCredentialSource {
+  /** What is known without asking anyone; undefined where the source has to be asked. */
+  known(client: Client, uid: string): PodCredentials | undefined;
+  /** Waits for a pod that is not known yet as long as `signal` allows. Never rejects. */
+  find(client: Client, uid: string, signal: AbortSignal): Promise<Outcome<PodCredentials>>;
 }
 
 /** Where the agent's routes get their answers: from the node's own memory, or by asking a server. Never rejects. */
 export interface CredentialSource {
   /** The role of the pod that asks. Waits for an unknown pod as long as `signal` allows. */
   podRole(client: Client, signal: AbortSignal): Promise<Outcome<PodRole>>;
-  /** Credentials for the role that the pod asked for. Waits for an unknown pod as long as `signal` allows. */
-  podCredentials(client: Client, role: string, signal: AbortSignal): Promise<Outcome<MetadataCredentials>>;
+  /**
+   * Credentials for the role that the pod asked for, and, where `uid` is given, for that pod alone. Waits for an unknown pod as
+   * long as `signal` allows.
+   */
+  podCredentials(
+    client: Client,
+    role: string,
+    signal: AbortSignal,
+    uid?: string,
+  ): Promise<Outcome<MetadataCredentials>>;
   /** The server's word on its own health, for `/health?deep=1`. */
   serverHealth(signal: AbortSignal): Promise<Outcome<string>>;
 

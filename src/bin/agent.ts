@@ -16,13 +16,14 @@ import { createKubernetesKiamMetrics, createMetadataMetrics, createStsMetrics } 
 import { createRegistry } from '#telemetry/registry.ts';
 
 import { watchCertificates } from './certificates.ts';
+import { startContainerCredentials } from './container-credentials.ts';
 import { type Daemon, runDaemon } from './daemon.ts';
 import type { AgentFlags } from './flags/agent.ts';
 import { redirectTargetsOf, runGuardOnly, runUninstall, startInterception } from './interception.ts';
 import { clientKeepalive } from './keepalive.ts';
 import { drain } from './drain.ts';
 import { startMonitoring } from './monitoring.ts';
-import { startNodeMemory } from './node-memory.ts';
+import { startNodeParts } from './node-memory.ts';
 import { waitBesidePredecessor } from './predecessor.ts';
 import { startedFile } from './started-file.ts';
 
@@ -89,15 +90,19 @@ async function startAgent(flags: AgentFlags, daemon: Daemon): Promise<void> {
     isStoreKept: flags.nodeStore,
     serveStaleMs: flags.serveStaleMs,
   };
-  const app = createAgentApp({
-    source: startNodeMemory(memory, daemon),
+  const node = startNodeParts(memory, daemon);
+  const served = {
     readEvidence,
+    metrics: createMetadataMetrics(registry),
+    httpMetrics: createAgentHttpMetrics(registry),
+  };
+  const app = createAgentApp({
+    ...served,
+    source: node.source,
     metadata,
     clock,
     logger,
     logsDebug: flags.level === 'debug',
-    metrics: createMetadataMetrics(registry),
-    httpMetrics: createAgentHttpMetrics(registry),
     allowedRoutes: allowedRoutes.expression,
     ...(flags.waitMs === undefined ? {} : { waitMs: flags.waitMs }),
     requireImdsv2: flags.requireImdsv2,
@@ -121,6 +126,7 @@ async function startAgent(flags: AgentFlags, daemon: Daemon): Promise<void> {
   const started = startedFile(flags.startedFile, daemon);
   const { listenAddress: host } = flags;
   await waitBesidePredecessor({ host, port: flags.port, reasons: problems, clock, signal: shutdown.signal });
+  reasons.push(await startContainerCredentials(flags, daemon, { ...served, node, registry }));
   let listening = false;
   reasons.push(() => (listening ? undefined : `not listening on port ${flags.port} yet`));
   const port = await listenWhenFree(app.server, {

@@ -1,5 +1,3 @@
-import { networkInterfaces } from 'node:os';
-
 import { createCommandFollower, createCommandRunner } from '#agent/interception/command.ts';
 import { applyGuardOnce } from '#agent/interception/guard-once.ts';
 import type { HostAddresses } from '#agent/interception/host-addresses.ts';
@@ -10,6 +8,7 @@ import { systemClock } from '#runtime/clock.ts';
 import { createLogger } from '#telemetry/logger.ts';
 import type { Registry } from 'prom-client';
 
+import { ownAddresses } from './container-credentials.ts';
 import type { Daemon } from './daemon.ts';
 import { type AgentFlags, redirectTargets } from './flags/agent.ts';
 
@@ -91,8 +90,4 @@ export async function runUninstall(flags: AgentFlags): Promise<void> {
     logger.error('redirect, guard and backstop could not be taken away', { error: outcome.reason });
   }
   process.exit(outcome.ok ? 0 : 1);
-}
-
-function ownAddresses(): string[] {
-  return Object.values(networkInterfaces()).flatMap((addresses = []) => addresses.map(({ address }) => address));
 }

@@ -26,8 +26,20 @@ export interface NodeMemoryOptions {
   readonly serveStaleMs: number;
 }
 
+/** What this node's pods may have, and where that is known from. */
+export interface NodeParts {
+  readonly source: CredentialSource;
+  readonly store: NodeStore;
+  readonly stream: NodeStream;
+}
+
+/** As {@link startNodeParts}, for who needs the answers alone. */
+export function startNodeMemory(options: NodeMemoryOptions, daemon: Daemon): CredentialSource {
+  return startNodeParts(options, daemon).source;
+}
+
 /** Begins to follow what this node's pods may have; what cannot be answered from that is asked of a server. */
-export function startNodeMemory(options: NodeMemoryOptions, { clock, logger, shutdown }: Daemon): CredentialSource {
+export function startNodeParts(options: NodeMemoryOptions, { clock, logger, shutdown }: Daemon): NodeParts {
   const { openGateway, client, registry, readEvidence, hostIp, isStoreKept, serveStaleMs } = options;
   const trust: Trust = new Trust({
     clock,
@@ -39,7 +51,7 @@ export function startNodeMemory(options: NodeMemoryOptions, { clock, logger, shu
   const store = new NodeStore((uid) => trust.forget(uid));
   const stream = new NodeStream({ client, store, clock, logger, hostIp });
   if (isStoreKept) void stream.run(shutdown.signal);
-  return createNodeSource({
+  const source = createNodeSource({
     gateway: openGateway(() => isStoreKept && stream.isOffered),
     trust,
     store,
@@ -49,4 +61,5 @@ export function startNodeMemory(options: NodeMemoryOptions, { clock, logger, shu
     serveStaleMs,
     metrics: createNodeMetrics(registry, { size: () => store.size, silenceMs: () => stream.silenceMs() }),
   });
+  return { source, store, stream };
 }

@@ -3,6 +3,7 @@ import type { PodRecord } from '#domain/pod.ts';
 import { createConnection } from '#kubernetes/connection.ts';
 import { startKubernetes } from '#kubernetes/kubernetes.ts';
 import { createKubernetesMetrics } from '#kubernetes/metrics.ts';
+import { TokenAuthorityReader } from '#kubernetes/token-authority.ts';
 import { createTokenReviewer } from '#kubernetes/token-review.ts';
 import { loadContract } from '#rpc/contract.ts';
 import { createHandshakeMetrics } from '#rpc/metrics.ts';
@@ -93,6 +94,8 @@ async function startServer(flags: ServerFlags, daemon: Daemon): Promise<void> {
     binding: flags.binding,
   });
   const { pods, namespaces, events } = kubernetes;
+  const tokenKeys = flags.containerCredentials ? new TokenAuthorityReader({ connection, clock, logger }) : undefined;
+  void tokenKeys?.run(shutdown.signal);
 
   const baseArn = await resolveBaseArn(flags, daemon);
   if (baseArn === undefined) return;
@@ -153,6 +156,7 @@ async function startServer(flags: ServerFlags, daemon: Daemon): Promise<void> {
       pods,
       namespaces,
       credentials,
+      tokenKeys,
       identify: identifyPod,
       silenceMs,
       viewAgeMs: () => kubernetes.status().pods.confirmedAgeMs,
@@ -186,6 +190,7 @@ async function startServer(flags: ServerFlags, daemon: Daemon): Promise<void> {
     identify: identifyPod,
     nodes,
     index,
+    containerCredentials: flags.containerCredentials,
     fetchers: flags.fetchers,
     clock,
     logger,

@@ -59,6 +59,14 @@ export function ownsItsAddress(pod: PodRecord): boolean {
   return pod.phase !== 'Succeeded' && pod.phase !== 'Failed' && !pod.hostNetwork && !pod.mirror;
 }
 
+/**
+ * Whether only a token can say that this pod asks: it has not ended, and shares the network of its node. A mirror pod has no
+ * ServiceAccount, and so no token (https://kubernetes.io/docs/tasks/configure-pod-container/static-pod/).
+ */
+export function asksByToken(pod: PodRecord): boolean {
+  return pod.phase !== 'Succeeded' && pod.phase !== 'Failed' && pod.hostNetwork && !pod.mirror;
+}
+
 /** Who has an address. */
 export type PodLookup =
   | { readonly kind: 'found'; readonly pod: PodRecord }

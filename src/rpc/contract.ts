@@ -128,6 +128,14 @@ export interface PodBinding {
   readonly role_arn: string;
   readonly identity: string;
   readonly namespace: string;
+  /** Its addresses are its node's: none is told, and only its token says that it asks. */
+  readonly host_network?: boolean;
+}
+
+/** Whose tokens are the cluster's: `iss`, and the public keys as a JSON Web Key Set. */
+export interface TokenAuthority {
+  readonly issuer: string;
+  readonly jwks: string;
 }
 
 export interface IssuedCredentials {
@@ -144,6 +152,7 @@ export interface NodeUpdate {
   readonly synced?: { readonly max_view_age_ms: number };
   readonly heartbeat?: { readonly silence_ms: number; readonly view_age_ms: number };
   readonly moved?: object;
+  readonly token_authority?: TokenAuthority;
 }
 
 export interface HealthStatus {

@@ -3,7 +3,7 @@ import { createHash } from 'node:crypto';
 import { type Identity, identityKey } from '#domain/identity.ts';
 import { type Credentials, metadataCredentials } from '#domain/credentials.ts';
 import { isOnNode, type NodeId } from '#domain/node.ts';
-import { ownsItsAddress, type PodRecord } from '#domain/pod.ts';
+import { asksByToken, ownsItsAddress, type PodRecord } from '#domain/pod.ts';
 import { type PodBinding, wireCredentials } from '#rpc/contract.ts';
 import type { AgentStream } from '#rpc/agent-stream.ts';
 import { type Clock, sleep } from '#runtime/clock.ts';
@@ -11,7 +11,7 @@ import type { AwaitTurn } from '#runtime/turn-budget.ts';
 import type { Slots } from '#runtime/slots.ts';
 
 import type { NodeIndex } from './node-index.ts';
-import type { CredentialCache, NamespaceView, PodView } from './ports.ts';
+import type { CredentialCache, NamespaceView, PodView, TokenKeysView } from './ports.ts';
 
 export interface NodeFeedOptions {
   /** The node that is proven of the agent. */
@@ -21,6 +21,8 @@ export interface NodeFeedOptions {
   readonly pods: Pick<PodView, 'byUid' | 'find'>;
   readonly namespaces: Pick<NamespaceView, 'subscribe'>;
   readonly credentials: Pick<CredentialCache, 'peek' | 'subscribe'>;
+  /** `--container-credentials`: by which keys the agent verifies pods' tokens; undefined without it. */
+  readonly tokenKeys?: TokenKeysView | undefined;
   /** What a pod may have; undefined when it has no role or policy denies it. */
   readonly identify: (pod: PodRecord) => Identity | undefined;
   /** How long nothing has been heard from the API server, in milliseconds. */
@@ -81,6 +83,7 @@ export class NodeFeed {
   readonly #beganMs: number;
   #isSynced = false;
   #isBehind = false;
+  #areKeysTold = false;
   #wake = new AbortController();
 
   constructor(options: NodeFeedOptions) {
@@ -105,7 +108,7 @@ export class NodeFeed {
 
   /** Feeds the agent until it goes, its time is up or the server stops. Never rejects. */
   async run(): Promise<void> {
-    const { node, stream, index, namespaces, credentials, pods, clock, lifetimeMs, closing } = this.#options;
+    const { node, stream, index, namespaces, credentials, tokenKeys, pods, clock, lifetimeMs, closing } = this.#options;
     const endMs = clock.monotonic() + lifetimeMs;
     const unsubscribe = [
       index.subscribe(node, (uid) => this.#podChanged(uid)),
@@ -114,6 +117,7 @@ export class NodeFeed {
         for (const uid of index.podsOn(node)) if (pods.byUid(uid)?.namespace === name) this.#podChanged(uid);
       }),
       credentials.subscribe((identity) => this.#issued(identity)),
+      ...(tokenKeys === undefined ? [] : [tokenKeys.subscribe(() => this.#keysChanged())]),
     ];
     const wakeUp = (): void => this.#wake.abort();
     for (const signal of [stream.signal, closing]) signal.addEventListener('abort', wakeUp);
@@ -170,6 +174,11 @@ export class NodeFeed {
     this.#wake.abort();
   }
 
+  #keysChanged(): void {
+    this.#areKeysTold = false;
+    this.#wake.abort();
+  }
+
   #issued(identity: Identity): void {
     const key = identityKey(identity);
     if (!this.#holders.has(key)) return;
@@ -184,6 +193,7 @@ export class NodeFeed {
 
   async #flush(): Promise<void> {
     this.#wake = new AbortController();
+    await this.#sendTokenKeys();
     while (this.#changedPods.size + this.#changedIdentities.size > 0) {
       // What a pod may no longer have goes first, then what it newly needs.
       for (const uid of this.#changedPods) {
@@ -203,13 +213,20 @@ export class NodeFeed {
     }
   }
 
+  async #sendTokenKeys(): Promise<void> {
+    const keys = this.#options.tokenKeys?.current;
+    if (keys === undefined || this.#areKeysTold) return;
+    this.#areKeysTold = true;
+    await this.#send({ token_authority: keys });
+  }
+
   async #sendPod(uid: string): Promise<void> {
     let provided: Credentials | undefined;
     // The agent may take its time to read what the pod needs first: then the pod is looked at again, for it may have changed.
     for (;;) {
       const pod = this.#options.pods.byUid(uid);
       const addresses = pod === undefined ? [] : this.#ownAddresses(pod);
-      if (pod === undefined || addresses.length === 0) return this.#sendGone(uid);
+      if (pod === undefined || (addresses.length === 0 && !this.#isToldWithoutAddress(pod))) return this.#sendGone(uid);
       const identity = this.#options.identify(pod);
       const key = identity === undefined ? '' : identityKey(identity);
       const credentials = identity === undefined ? undefined : this.#options.credentials.peek(identity);
@@ -249,6 +266,12 @@ export class NodeFeed {
       const lookup = pods.find(address, { node });
       return lookup.kind === 'found' && lookup.pod.uid === pod.uid;
     });
+  }
+
+  /** A pod with the host's network, which its token alone can prove. Never with an address, so that no address is taken for it. */
+  #isToldWithoutAddress(pod: PodRecord): boolean {
+    const { node, tokenKeys } = this.#options;
+    return tokenKeys !== undefined && asksByToken(pod) && isOnNode(pod, node);
   }
 
   /** Records what the agent holds; both sides drop credentials with the last pod that has them. */
@@ -299,5 +322,6 @@ function bindingOf(pod: PodRecord, addresses: readonly string[], identity: Ident
     role_arn: identity?.roleArn ?? '',
     identity: labelOf(key),
     namespace: pod.namespace,
+    host_network: pod.hostNetwork,
   };
 }

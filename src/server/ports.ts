@@ -33,6 +33,14 @@ export interface NamespaceView {
   subscribe(listener: (change: NamespaceChange) => void): () => void;
 }
 
+/** By which keys the tokens of the cluster's pods are verified. */
+export interface TokenKeysView {
+  /** Undefined until they are known. */
+  readonly current: { readonly issuer: string; readonly jwks: string } | undefined;
+  /** Calls `listener` after a change. The returned function ends it. */
+  subscribe(listener: () => void): () => void;
+}
+
 /** How badly the credentials are wanted: a pod that waits goes before one that may ask, and that before a refresh. */
 export type Urgency = 'request' | 'prefetch';
 

@@ -2,7 +2,7 @@ import type { Clock } from '#runtime/clock.ts';
 import type { Identity } from '#domain/identity.ts';
 import { identityKey } from '#domain/identity.ts';
 import type { PodRecord } from '#domain/pod.ts';
-import { ownsItsAddress } from '#domain/pod.ts';
+import { asksByToken, ownsItsAddress } from '#domain/pod.ts';
 import type { NodeId } from '#domain/node.ts';
 import { podFields } from '#telemetry/fields.ts';
 import type { Logger } from '#telemetry/logger.ts';
@@ -19,6 +19,8 @@ export interface PrefetchOptions {
   /** The nodes whose pods are this replica's to fetch for. */
   readonly nodes: Pick<PrefetchedNodes, 'has' | 'subscribe'>;
   readonly index: Pick<NodeIndex, 'podsOn'>;
+  /** `--container-credentials`: pods with the host's network are served as well, by their token. */
+  readonly containerCredentials?: boolean;
   /** `--fetchers`: how many identities are fetched at a time, at least 1. */
   readonly fetchers: number;
   readonly clock: Clock;
@@ -152,7 +154,7 @@ export class Prefetch {
   #lookAt(uid: string, isRelevant: boolean): void {
     const { pods, identify, credentials, nodes, logger } = this.#options;
     const pod = pods.byUid(uid);
-    const identity = pod !== undefined && pod.role !== '' && ownsItsAddress(pod) ? identify(pod) : undefined;
+    const identity = pod !== undefined && pod.role !== '' && this.#isServed(pod) ? identify(pod) : undefined;
     const isHere = pod !== undefined && nodes.has(pod);
     const before = this.#assigned.get(uid);
     const isNew = this.#assign(uid, identity, isHere);
@@ -162,6 +164,10 @@ export class Prefetch {
     // A stream that comes is no reason for STS to say something else.
     if (isRelevant || before?.key !== key) credentials.forgive(identity);
     this.#wanted.set(key, identity);
+  }
+
+  #isServed(pod: PodRecord): boolean {
+    return ownsItsAddress(pod) || (this.#options.containerCredentials === true && asksByToken(pod));
   }
 
   /** Counts a pod under its present identity and side; true when either is another than before. */

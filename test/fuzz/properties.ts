@@ -17,6 +17,7 @@ import { headers } from './headers.ts';
 import type { Property } from './property.ts';
 import { clientCalls, stsCalls } from './sts-calls.ts';
 import { watchLine, watchObject } from './watch.ts';
+import { podTokens } from './pod-tokens.ts';
 import { STALL_MS, within } from './within.ts';
 
 const BASE = 'arn:aws:iam::123456789012:role/';
@@ -222,4 +223,5 @@ export const PROPERTIES: readonly Property[] = [
   },
   { name: 'a client of STS sends no part of another call, whatever it is given', property: clientCalls, share: 0.1 },
   { name: 'no token can be guessed', property: forgery, share: 1 },
+  { name: 'no token of a pod is accepted that the cluster did not sign for it', property: podTokens, share: 0.2 },
 ];

@@ -102,7 +102,7 @@ describe('the manifests', () => {
   });
 
   it('all manifests parse, and the examples too', async () => {
-    assert.equal(plain.length, 8);
+    assert.equal(plain.length, 9);
     assert.equal((await manifestsOf('examples')).length, 2);
   });
 

@@ -1,5 +1,5 @@
-import { type MetadataCredentials, SHORTEST_SERVED_LIFE_MS } from '#domain/credentials.ts';
-import { type Outcome, succeeded } from '#domain/failure.ts';
+import type { MetadataCredentials } from '#domain/credentials.ts';
+import { failed, type Outcome, succeeded } from '#domain/failure.ts';
 import type { AddressTie, Holder } from '#rpc/contract.ts';
 import type { Gateway } from '#rpc/gateway.ts';
 import type { Clock } from '#runtime/clock.ts';
@@ -8,7 +8,7 @@ import type { Client, CredentialSource, PodRole } from '../ports.ts';
 import { Denials } from './denials.ts';
 import type { NodeMetrics } from './metrics.ts';
 import { createQuestions } from './questions.ts';
-import { isRoleOf, type NodeStore, type StoredCredentials, type StoredPod } from './store.ts';
+import { isRoleOf, livesLongEnough, type NodeStore, type StoredPod } from './store.ts';
 import type { NodeStream } from './stream.ts';
 import type { Trust } from './trust.ts';
 
@@ -24,6 +24,8 @@ export interface NodeSourceOptions {
   readonly serveStaleMs: number;
   readonly metrics: NodeMetrics;
 }
+
+const OTHER_POD = failed('forbidden', 'the connection is another pod’s');
 
 /**
  * Answers from the node's memory where that may be trusted, and asks a server otherwise: about a role that is not the pod's own,
@@ -63,10 +65,6 @@ export function createNodeSource(options: NodeSourceOptions): CredentialSource {
     return value === undefined ? outcome : succeeded(value);
   };
 
-  /** By both clocks: the wall clock may be set to anything, and the monotonic one does not see the machine asleep. */
-  const lifeLeftMs = ({ expiresAtMs, deadAtMs }: StoredCredentials): number =>
-    Math.min(expiresAtMs - clock.now(), deadAtMs - clock.monotonic());
-
   /** The client's pod as the store has it, if a server says the same of the pod and of what it may have. */
   const podOf = ({ address }: Client, { uid, roleArn }: Holder): StoredPod | undefined => {
     const pod = store.find(address);
@@ -76,9 +74,7 @@ export function createNodeSource(options: NodeSourceOptions): CredentialSource {
   const credentialsFor = (pod: StoredPod | undefined, role: string): MetadataCredentials | undefined => {
     if (pod === undefined || !isRoleOf(pod, role)) return undefined;
     const credentials = store.credentialsOf(pod);
-    return credentials !== undefined && lifeLeftMs(credentials) >= SHORTEST_SERVED_LIFE_MS
-      ? credentials.value
-      : undefined;
+    return credentials !== undefined && livesLongEnough(credentials, clock) ? credentials.value : undefined;
   };
 
   const denials = new Denials(clock);
@@ -114,12 +110,17 @@ export function createNodeSource(options: NodeSourceOptions): CredentialSource {
       const known = (): PodRole | undefined => recalled(client);
       return answer(await questions.role(client, { signal, hasFallback: known() !== undefined }), known);
     },
-    podCredentials: async (client, role, signal) => {
-      const known = (): MetadataCredentials | undefined => credentialsFor(recalled(client), role);
+    podCredentials: async (client, role, signal, uid) => {
+      const isOther = (pod: string | undefined): boolean => uid !== undefined && pod !== uid;
+      const known = (): MetadataCredentials | undefined => {
+        const pod = recalled(client);
+        return isOther(pod?.uid) ? undefined : credentialsFor(pod, role);
+      };
       // With credentials in memory only who has the address is in doubt: a server can tell that while STS is slow or away.
       if (credentialsFor(store.find(client.address), role) !== undefined) {
         const holder = await questions.role(client, { signal, hasFallback: known() !== undefined });
         if (!holder.ok) return answer(holder, known);
+        if (isOther(holder.value.uid)) return OTHER_POD;
         const own = credentialsFor(podOf(client, holder.value), role);
         if (own !== undefined) return answer(succeeded(own), known);
       }
@@ -127,6 +128,7 @@ export function createNodeSource(options: NodeSourceOptions): CredentialSource {
       if (denial !== undefined) return denial;
       const pod = store.find(client.address);
       const outcome = await questions.credentials(client, role, { signal, hasFallback: known() !== undefined });
+      if (outcome.ok && isOther(outcome.value.uid)) return OTHER_POD;
       if (outcome.ok) {
         roleArns.set(outcome.value.credentials, outcome.value.roleArn);
         return answer(succeeded(outcome.value.credentials), known);

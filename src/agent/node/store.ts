@@ -1,6 +1,12 @@
 import { canonicalAddress } from '#domain/address.ts';
-import type { MetadataCredentials } from '#domain/credentials.ts';
-import { credentialsOf, type IssuedCredentials, type NodeUpdate, type PodBinding } from '#rpc/contract.ts';
+import { type MetadataCredentials, SHORTEST_SERVED_LIFE_MS } from '#domain/credentials.ts';
+import {
+  credentialsOf,
+  type IssuedCredentials,
+  type NodeUpdate,
+  type PodBinding,
+  type TokenAuthority,
+} from '#rpc/contract.ts';
 import type { Clock } from '#runtime/clock.ts';
 
 /** A pod of this node, as the server said it is. */
@@ -15,6 +21,8 @@ export interface StoredPod {
   readonly identity: string;
   /** `''` where the server does not say it. */
   readonly namespace: string;
+  /** It shares the network of its node: it has no address of its own, and only its token says that it asks. */
+  readonly hostNetwork: boolean;
 }
 
 export interface StoredCredentials {
@@ -24,6 +32,14 @@ export interface StoredCredentials {
   readonly expiresAtMs: number;
   /** The same moment in monotonic milliseconds, by the clocks as they were when the credentials came. */
   readonly deadAtMs: number;
+}
+
+/** By both clocks: the wall clock may be set to anything, and the monotonic one does not see the machine asleep. */
+export function livesLongEnough(
+  { expiresAtMs, deadAtMs }: Pick<StoredCredentials, 'expiresAtMs' | 'deadAtMs'>,
+  clock: Pick<Clock, 'now' | 'monotonic'>,
+): boolean {
+  return Math.min(expiresAtMs - clock.now(), deadAtMs - clock.monotonic()) >= SHORTEST_SERVED_LIFE_MS;
 }
 
 /** Whether a role is the pod's own, in any of the ways in which the pod may spell it; with any other the server decides. */
@@ -48,6 +64,7 @@ export class NodeStore {
   #maxViewAgeMs = 30_000;
   #isWhole = false;
   #asOfMs = Number.NEGATIVE_INFINITY;
+  #tokenAuthority: TokenAuthority | undefined;
   /** Credentials that no pod has yet: that of the next update, or none will. */
   #unclaimed: string | undefined;
 
@@ -79,6 +96,16 @@ export class NodeStore {
     return undefined;
   }
 
+  /** A pod of this node, whatever its address; undefined when it has gone or was never told. */
+  byUid(uid: string): StoredPod | undefined {
+    return this.#pods.get(uid);
+  }
+
+  /** Whose tokens are the cluster's, as a server told last; it stays while no server tells anything. */
+  get tokenAuthority(): TokenAuthority | undefined {
+    return this.#tokenAuthority;
+  }
+
   credentialsOf({ identity }: StoredPod): StoredCredentials | undefined {
     return this.#credentials.get(identity);
   }
@@ -93,8 +120,10 @@ export class NodeStore {
     if (update.pod !== undefined) this.#put(update.pod);
     else if (update.gone !== undefined) this.#remove(update.gone.uid);
     else if (update.credentials !== undefined) this.#issue(update.credentials, clock);
+    else if (update.token_authority !== undefined) this.#tokenAuthority = update.token_authority;
     else if (update.synced !== undefined) this.#synced(update.synced.max_view_age_ms);
-    if (update.heartbeat === undefined) this.#dropUnclaimed(update.credentials?.identity);
+    if (update.heartbeat === undefined && update.token_authority === undefined)
+      this.#dropUnclaimed(update.credentials?.identity);
     // Until the new stream has said everything, two servers speak, and one of them may know less.
     if (!this.#isWhole) this.#asOfMs = Number.NEGATIVE_INFINITY;
     else if (update.heartbeat !== undefined && update.heartbeat.view_age_ms > 0)
@@ -120,13 +149,16 @@ export class NodeStore {
     const { uid, addresses, role, role_arn, namespace } = binding;
     const previous = this.#pods.get(uid);
     const identity = identityOf(binding, previous);
+    const hostNetwork = binding.host_network === true;
     const pod = {
       uid,
       role,
       identity,
       namespace,
       roleArn: role_arn,
-      addresses: addresses.map(canonicalAddress).filter((address) => address !== undefined),
+      hostNetwork,
+      // Such a pod is never found by an address, whatever a server says.
+      addresses: (hostNetwork ? [] : addresses).map(canonicalAddress).filter((address) => address !== undefined),
       stream: this.#stream,
     };
     this.#pods.set(uid, pod);

@@ -79,7 +79,8 @@ export function createCredentialsRoute({
   };
 }
 
-function accountOf(roleArn: string): string | undefined {
+/** The account of a role; undefined where its ARN is not known. */
+export function accountOf(roleArn: string): string | undefined {
   return /^arn:[^:]*:iam::(\d{12}):/.exec(roleArn)?.[1];
 }
 

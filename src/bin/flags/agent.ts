@@ -20,6 +20,12 @@ export function agentProblems(flags: AgentFlags): string[] {
       '--allow-ip-query lets any client be any pod: it needs a loopback --listen-address such as 127.0.0.1',
     );
   }
+  if (flags.containerCredentials && !flags.nodeStore) {
+    problems.push('--container-credentials needs the node store: only that says which pods are on this node');
+  }
+  if (flags.containerCredentials && flags.containerCredentialsPort === flags.port && flags.port !== 0) {
+    problems.push('--container-credentials-port must be another than --port');
+  }
   if (iptables && flags.port === 0) problems.push('--iptables needs a --port to redirect to, not 0');
   const targets = iptables ? redirectTargets(flags) : undefined;
   if (targets?.ok === false) problems.push(`--iptables cannot redirect to this --host: ${targets.reason}`);

@@ -120,6 +120,15 @@ const METADATA = 'Metadata API';
 
 const METADATA_ENDPOINT = value(METADATA, parseHttpOrigin, 'http://169.254.169.254', 'The real metadata service');
 
+const CONTAINER = 'Container credentials';
+
+const TOKEN_AUDIENCE = value(
+  CONTAINER,
+  parseName,
+  'pods.eks.amazonaws.com',
+  'Audience that the tokens of pods must be for',
+);
+
 const INTERCEPTION = 'Interception';
 const LIMITS = 'Limits for each pod';
 const NODE = 'Node store';
@@ -152,6 +161,12 @@ export const AGENT_OPTIONS = {
     'what the client can bear, 5s at most',
     'The longest that a request waits for its pod to become known (docs/clients.md)',
   ),
+  'container-credentials': toggle(
+    CONTAINER,
+    'Serve GET /v1/credentials as EKS Pod Identity does, for pods with a projected token; the servers need the flag too',
+  ),
+  'container-credentials-port': value(CONTAINER, integer(0, 65_535), '3101', 'HTTP port for these requests'),
+  'container-credentials-audience': TOKEN_AUDIENCE,
   iptables: toggle(INTERCEPTION, 'Keep the redirect and the guard in place'),
   host: required<readonly string[]>(
     INTERCEPTION,
@@ -295,6 +310,10 @@ export const SERVER_OPTIONS = {
   ),
   'disable-strict-namespace-regexp': DISABLE_STRICT,
   binding: BINDING,
+  'container-credentials': toggle(
+    CONTAINER,
+    'Tell agents the keys of the tokens of pods, and of pods with the host network, which their tokens alone can prove',
+  ),
   'agent-identity': value(
     POLICY,
     choice<AgentIdentityMode>({ off: 'off', auto: 'auto', 'host-ip': 'host-ip', token: 'token' }),

@@ -18,6 +18,7 @@ import { Objects } from './object-writer.ts';
 import { NAMESPACES, NODES, PODS, RESOURCES } from './resources.ts';
 import { API_AUDIENCE, issueServiceAccountToken, type ServiceAccountToken } from './reviews.ts';
 import { onServiceAddresses, serviceAddresses } from './service-addresses.ts';
+import { createTokenSigner, type TokenSigner } from './token-signer.ts';
 import type { Watch } from './watch.ts';
 
 export interface KubernetesApiOptions extends KubeletOptions {
@@ -36,6 +37,8 @@ export interface KubernetesApi extends DirectAccess {
   readonly listener: HttpListener;
   readonly kubelet: Kubelet;
   readonly controls: ApiControls;
+  /** Signs tokens of pods, which can be verified by the keys that this API lists. */
+  readonly tokens: TokenSigner;
   /** A user with these rules, known by a new token; returns its kubeconfig. */
   identity(name: string, rules: readonly Rule[]): string;
   /** As {@link identity}, known by a client certificate. */
@@ -73,6 +76,7 @@ export async function startKubernetesApi(options: KubernetesApiOptions): Promise
   const watches = new Set<Watch>();
   const faults = new Faults();
   const lists = new Lists();
+  const tokens = createTokenSigner();
   const controls = new ApiControls({ objects, deliveries, faults, lists, watches });
   const kubelet = new Kubelet(options, objects, pods);
   const daemonSets = new DaemonSets(clock, objects);
@@ -84,6 +88,7 @@ export async function startKubernetesApi(options: KubernetesApiOptions): Promise
     watches,
     faults,
     lists,
+    tokens,
     bookmarkIntervalMs: options.bookmarkIntervalMs ?? MINUTE_MS,
     expiredAs: () => controls.expiredAs,
     authority,
@@ -118,6 +123,7 @@ export async function startKubernetesApi(options: KubernetesApiOptions): Promise
     listener,
     kubelet,
     controls,
+    tokens,
     identity,
     certificateIdentity: async (name, rules) => {
       access.grant(name, rules);

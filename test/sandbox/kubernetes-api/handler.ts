@@ -13,6 +13,7 @@ import { parseRequest, type PathRequest, type ResourceRequest } from './request.
 import type { Resource } from './resources.ts';
 import { review } from './reviews.ts';
 import { pageTable } from './table.ts';
+import type { TokenSigner } from './token-signer.ts';
 import { type View, viewOf } from './view.ts';
 import { Watch } from './watch.ts';
 
@@ -26,6 +27,8 @@ export interface Handling {
   readonly watches: Set<Watch>;
   readonly deliveries: ReadonlyMap<Resource, Delivery>;
   readonly bookmarkIntervalMs: number;
+  /** The documents by which the tokens of ServiceAccounts are verified. */
+  readonly tokens: Pick<TokenSigner, 'document'>;
   /** `host:port` of this server. */
   readonly authority: string;
   expiredAs(): 'event' | 'status';
@@ -68,7 +71,7 @@ async function answer(handling: Handling, request: IncomingMessage, response: Se
 
 function answerPath(handling: Handling, request: PathRequest, response: ServerResponse): void {
   if (request.verb !== 'get' && request.verb !== 'head') throw methodNotAllowed();
-  const found = discover(request.path, handling.authority);
+  const found = handling.tokens.document(request.path) ?? discover(request.path, handling.authority);
   if (found === undefined) throw noSuchPath();
   if (typeof found === 'string') send(response, 200, found, 'text/plain; charset=utf-8');
   else send(response, 200, JSON.stringify(found));

@@ -90,6 +90,9 @@ test("The arguments of Kiam's agent manifest mean what they meant", async () => 
     guardOnly: false,
     uninstall: false,
     startedFile: '',
+    containerCredentials: false,
+    containerCredentialsPort: 3101,
+    containerCredentialsAudience: 'pods.eks.amazonaws.com',
   };
   assert.deepEqual(flags, {
     jsonLog: true,
@@ -154,6 +157,7 @@ test("The arguments of Kiam's server manifest mean what they meant", async () =>
     sessionRefreshMs: undefined,
     fetchers: 8,
     prefetchBufferSize: 1000,
+    containerCredentials: false,
   };
   assert.deepEqual(flags, {
     jsonLog: true,

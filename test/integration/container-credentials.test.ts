@@ -1,0 +1,186 @@
+import assert from 'node:assert/strict';
+import { after, before, describe, it } from 'node:test';
+
+import { SERVER_RULES } from '#sandbox/kubernetes-api/access.ts';
+import type { WorldPod } from '#sandbox/world.ts';
+
+import { type Answer, askHttp, type Cluster, type Daemon, LISTING, startCluster } from '../support/cluster.ts';
+import { eventually } from '../support/eventually.ts';
+
+// Timers of the program never keep a process alive; the tests' waiting does.
+const alive = setInterval(() => {}, 1000);
+after(() => clearInterval(alive));
+
+const AUDIENCE = 'pods.eks.amazonaws.com';
+const PATH = '/v1/credentials';
+const HOST = '169.254.170.23';
+const ACCOUNT = '123456789012';
+const LIMIT_MS = 20_000;
+
+/** `system:service-account-issuer-discovery` of Kubernetes. */
+const DISCOVERY = { nonResourceURLs: ['/.well-known/openid-configuration', '/openid/v1/jwks'], verbs: ['get'] };
+
+describe('container credentials', () => {
+  let cluster: Cluster;
+  let server: Daemon;
+  let agent: Daemon;
+  let port: number;
+  let app: WorldPod;
+  let neighbour: WorldPod;
+  let onNode: WorldPod;
+  let elsewhere: WorldPod;
+
+  const tokenOf = (pod: WorldPod, changes: { audience?: string; livesSeconds?: number; uid?: string } = {}): string => {
+    const nowSeconds = Math.floor(Date.now() / 1000);
+    const { audience = AUDIENCE, livesSeconds = 3600, uid = pod.uid } = changes;
+    return cluster.world.api.tokens.sign({
+      namespace: pod.namespace,
+      serviceAccount: 'default',
+      pod: { name: pod.name, uid },
+      nodeName: 'node-1',
+      audience,
+      issuedAt: nowSeconds - 60,
+      expires: nowSeconds + livesSeconds,
+    });
+  };
+  const ask = (from: string, token: string, more: { host?: string; path?: string; method?: string } = {}) => {
+    const { host = HOST, path = PATH, method = 'GET' } = more;
+    return askHttp({ port, path, method, from, headers: { host, ...(token === '' ? {} : { authorization: token }) } });
+  };
+  const isAnswered = (from: string, token: string) => async (): Promise<boolean> =>
+    (await ask(from, token)).status === 200;
+
+  before(async () => {
+    cluster = await startCluster({
+      serverRules: [...SERVER_RULES, DISCOVERY],
+      nodes: [
+        { name: 'node-1', address: '127.0.0.1' },
+        { name: 'node-2', address: '127.0.0.2' },
+      ],
+    });
+    const { world } = cluster;
+    world.namespace('team', '.*');
+    world.namespace('closed', 'nothing');
+    server = await cluster.startServer({ flags: ['--container-credentials'] });
+    agent = await cluster.startAgent(server.port, {
+      flags: ['--container-credentials', '--container-credentials-port=0'],
+    });
+    const line = await agent.child.line(/"msg":"container credentials: listening"/);
+    port = Number(/:(\d+)"/.exec(line)?.[1]);
+    const pod = { namespace: 'team', nodeName: 'node-1' };
+    app = await world.pod({ ...pod, name: 'app', role: 'reader' });
+    neighbour = await world.pod({ ...pod, name: 'neighbour', role: 'writer' });
+    onNode = await world.pod({ ...pod, name: 'on-node', role: 'watcher', hostNetwork: true });
+    elsewhere = await world.pod({ ...pod, name: 'elsewhere', role: 'reader', nodeName: 'node-2' });
+    await eventually('the pod has credentials', LIMIT_MS, isAnswered(app.address, tokenOf(app)));
+  });
+  after(() => cluster?.close());
+
+  it('a pod gets the fields of container credentials and no others', async () => {
+    const { status, headers, body } = await ask(app.address, tokenOf(app));
+    assert.equal(status, 200);
+    assert.equal(headers['content-type'], 'application/json');
+    const fields = JSON.parse(body);
+    assert.deepEqual(Object.keys(fields), ['AccessKeyId', 'SecretAccessKey', 'Token', 'AccountId', 'Expiration']);
+    assert.equal(fields.AccountId, ACCOUNT);
+    assert.match(fields.Expiration, /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ$/);
+  });
+
+  it('they are the same credentials as those of the instance metadata', async () => {
+    const { body } = await askHttp({ port: agent.port, from: app.address, path: `${LISTING}reader` });
+    const { AccessKeyId } = JSON.parse((await ask(app.address, tokenOf(app))).body);
+    assert.equal(JSON.parse(body).AccessKeyId, AccessKeyId);
+  });
+
+  it('a pod with the host network is served by its token, and never by its address', async () => {
+    await eventually('it is served', LIMIT_MS, isAnswered('127.0.0.1', tokenOf(onNode)));
+    const byAddress = await askHttp({ port: agent.port, path: `${LISTING}watcher` });
+    assert.notEqual(byAddress.status, 200);
+  });
+
+  const refusals: readonly (readonly [string, number, () => Promise<Answer>])[] = [
+    ['no token', 400, () => ask(app.address, '')],
+    ['a text that is no token', 400, () => ask(app.address, 'e30.e30')],
+    ['a token after the word Bearer', 400, () => ask(app.address, `Bearer ${tokenOf(app)}`)],
+    ['a token of another audience', 400, () => ask(app.address, tokenOf(app, { audience: 'sts.amazonaws.com' }))],
+    ['a token that has expired', 400, () => ask(app.address, tokenOf(app, { livesSeconds: -1 }))],
+    ['a token that was changed', 400, () => ask(app.address, `${tokenOf(app).slice(0, -8)}AAAAAAAA`)],
+    ['another Host', 403, () => ask(app.address, tokenOf(app), { host: 'rebound.example.com' })],
+    ['another path', 404, () => ask(app.address, tokenOf(app), { path: '/latest/meta-data/' })],
+    ['another method', 405, () => ask(app.address, tokenOf(app), { method: 'POST' })],
+    ['the token of a pod of the same node', 403, () => ask(neighbour.address, tokenOf(app))],
+    ['the token of a pod of another node', 503, () => ask(app.address, tokenOf(elsewhere))],
+    ['the token of a pod with the host network, from a pod', 403, () => ask(app.address, tokenOf(onNode))],
+    ['the token of a pod, from the host network', 403, () => ask('127.0.0.1', tokenOf(app))],
+    ['the token of a pod that never was', 503, () => ask('127.0.0.1', tokenOf(app, { uid: 'never' }))],
+  ];
+  for (const [what, status, request] of refusals) {
+    it(`${what} is answered ${status} in one line`, async () => {
+      const answer = await request();
+      assert.equal(answer.status, status, answer.body);
+      assert.match(answer.body, /^[^\n]+\n$/);
+      assert.match(String(answer.headers['content-type']), /^text\/plain/);
+    });
+  }
+
+  it('a pod of another node gets nothing here with a token of its own', async () => {
+    const { status } = await ask(elsewhere.address, tokenOf(elsewhere));
+    assert.notEqual(status, 200);
+  });
+
+  it('a pod without a role is answered 404, and one whose role policy denies 403', async () => {
+    const { world } = cluster;
+    const none = await world.pod({ namespace: 'team', name: 'none', nodeName: 'node-1' });
+    const denied = await world.pod({ namespace: 'closed', name: 'denied', role: 'reader', nodeName: 'node-1' });
+    const hosts = { nodeName: 'node-1', hostNetwork: true };
+    const noneOnNode = await world.pod({ ...hosts, namespace: 'team', name: 'none-on-node' });
+    const deniedOnNode = await world.pod({ ...hosts, namespace: 'closed', name: 'denied-on-node', role: 'reader' });
+    const expected: readonly (readonly [string, WorldPod, number])[] = [
+      [none.address, none, 404],
+      [denied.address, denied, 403],
+      ['127.0.0.1', noneOnNode, 404],
+      ['127.0.0.1', deniedOnNode, 403],
+    ];
+    for (const [from, pod, status] of expected) {
+      await eventually(
+        `${pod.name} is answered ${status}`,
+        LIMIT_MS,
+        async () => (await ask(from, tokenOf(pod))).status === status,
+      );
+    }
+  });
+
+  it('the token of a deleted pod is refused within a second', async () => {
+    const { world } = cluster;
+    for (const hostNetwork of [false, true]) {
+      const name = `short-${hostNetwork}`;
+      const pod = await world.pod({ namespace: 'team', name, role: 'reader', nodeName: 'node-1', hostNetwork });
+      const from = hostNetwork ? '127.0.0.1' : pod.address;
+      await eventually('it is served', LIMIT_MS, isAnswered(from, tokenOf(pod)));
+      world.api.deletePod('team', name);
+      const deletedMs = performance.now();
+      while ((await ask(from, tokenOf(pod))).status === 200) assert.ok(performance.now() - deletedMs < LIMIT_MS);
+      assert.ok(performance.now() - deletedMs < 1000 + 900, 'a second, and the wait of the last request');
+    }
+  });
+
+  it('responses are counted by status, and refused tokens by what is wrong with them', async () => {
+    const metrics = await agent.metrics();
+    assert.match(metrics, /kiam_container_credentials_responses_total\{code="200"\} [1-9]/);
+    assert.match(metrics, /kiam_container_credentials_refused_tokens_total\{reason="audience"\} 1/);
+  });
+
+  it('no token and no secret is logged', () => {
+    const log = [...agent.child.lines, ...server.child.lines].join('\n');
+    assert.ok(!log.includes(tokenOf(app).split('.')[1] ?? ''), 'no claims');
+    assert.ok(!/SecretAccessKey|eyJhbGciOi/.test(log));
+  });
+
+  it('a pod is served on with the server and the API server gone', async () => {
+    await server.child.stop('SIGKILL');
+    await cluster.world.api.listener.stop();
+    const { status } = await ask(app.address, tokenOf(app));
+    assert.equal(status, 200);
+    assert.equal((await ask('127.0.0.1', tokenOf(onNode))).status, 200);
+  });
+});
