@@ -3,6 +3,7 @@ import type { PodRecord } from '#domain/pod.ts';
 import { createConnection } from '#kubernetes/connection.ts';
 import { startKubernetes } from '#kubernetes/kubernetes.ts';
 import { createKubernetesMetrics } from '#kubernetes/metrics.ts';
+import { parseNamespaceWithList } from '#kubernetes/namespace-record.ts';
 import { TokenAuthorityReader } from '#kubernetes/token-authority.ts';
 import { createTokenReviewer } from '#kubernetes/token-review.ts';
 import { loadContract } from '#rpc/contract.ts';
@@ -92,6 +93,7 @@ async function startServer(flags: ServerFlags, daemon: Daemon): Promise<void> {
     signal: shutdown.signal,
     syncMs: flags.syncMs,
     binding: flags.binding,
+    ...(flags.namespacePolicy === 'kube2iam' ? { parseNamespace: parseNamespaceWithList } : {}),
   });
   const { pods, namespaces, events } = kubernetes;
   const tokenKeys = flags.containerCredentials ? new TokenAuthorityReader({ connection, clock, logger }) : undefined;
@@ -100,7 +102,13 @@ async function startServer(flags: ServerFlags, daemon: Daemon): Promise<void> {
   const baseArn = await resolveBaseArn(flags, daemon);
   if (baseArn === undefined) return;
   waitingFor.delete('the base ARN of roles');
-  const policy = new NamespacePolicy({ namespaces, baseArn, strict: !flags.disableStrictNamespaceRegexp, logger });
+  const policy = new NamespacePolicy({
+    namespaces,
+    baseArn,
+    strict: !flags.disableStrictNamespaceRegexp,
+    listFormat: flags.namespaceRestrictionFormat,
+    logger,
+  });
   const { credentials, proof } = createCredentials(flags, baseArn, daemon, registry);
   void proof.run(shutdown.signal);
   identityProblem = () =>

@@ -1,3 +1,4 @@
+import { ALLOWED_ROLES_ANNOTATION, LONGEST_LIST } from '#domain/allowed-roles.ts';
 import { PERMITTED_ANNOTATION, type NamespaceRecord } from '#domain/namespace.ts';
 import { field, textField } from './json-fields.ts';
 import type { StoredObject } from './object-store.ts';
@@ -27,6 +28,14 @@ export function parseNamespaceObject(
   };
 }
 
+/** As {@link parseNamespaceObject}; kube2iam's list of roles goes before the expression where the namespace has one, if only an empty one. */
+export function parseNamespaceWithList(value: unknown): StoredNamespace | undefined {
+  const list = field(field(field(value, 'metadata'), 'annotations'), ALLOWED_ROLES_ANNOTATION);
+  if (typeof list !== 'string') return parseNamespaceObject(value);
+  const namespace = parseNamespaceObject(value, LONGEST_LIST + 1, ALLOWED_ROLES_ANNOTATION);
+  return namespace && { ...namespace, isList: true };
+}
+
 export function namespacesDiffer(left: NamespaceRecord, right: NamespaceRecord): boolean {
-  return left.permitted !== right.permitted;
+  return left.permitted !== right.permitted || left.isList !== right.isList;
 }

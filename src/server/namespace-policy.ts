@@ -1,4 +1,6 @@
+import { type AllowedRolesFormat, compileAllowedRoles } from '#domain/allowed-roles.ts';
 import { compileExpression, type Expression } from '#domain/expression.ts';
+import type { NamespaceRecord } from '#domain/namespace.ts';
 import type { PodRecord } from '#domain/pod.ts';
 import { type Decision, decide } from '#domain/policy.ts';
 import { resolveRole } from '#domain/role.ts';
@@ -12,11 +14,15 @@ export interface NamespacePolicyOptions {
   readonly baseArn: string;
   /** False with `--disable-strict-namespace-regexp`. */
   readonly strict: boolean;
+  /** `--namespace-restriction-format`: how kube2iam's lists are read, where namespaces have such. */
+  readonly listFormat?: AllowedRolesFormat;
   readonly logger: Logger;
 }
 
 /** Distinct expressions held compiled. One that is forgotten is compiled again at its next use. */
 const COMPILED_EXPRESSIONS = 4096;
+
+const NO_NAMESPACE = { permitted: '' };
 
 /** Decides by the namespaces as they are now. */
 export class NamespacePolicy {
@@ -32,9 +38,11 @@ export class NamespacePolicy {
   decide(pod: PodRecord, requestedRole: string): Decision {
     const { namespaces, baseArn } = this.#options;
     const namespace = namespaces.get(pod.namespace);
-    const expression = this.#expression(namespace?.permitted ?? '');
+    const expression = this.#expression(namespace);
     const decision = decide({ pod, requestedRole, namespace, expression, baseArn });
-    if (!decision.allowed && expression.ok && namespace !== undefined) this.#compareWithKiam(pod, expression);
+    if (!decision.allowed && expression.ok && namespace !== undefined && namespace.isList !== true) {
+      this.#compareWithKiam(pod, expression);
+    }
     return decision;
   }
 
@@ -54,11 +62,16 @@ export class NamespacePolicy {
     });
   }
 
-  #expression(text: string): Expression {
-    let expression = this.#compiled.get(text);
+  #expression({
+    permitted: text,
+    isList = false,
+  }: Pick<NamespaceRecord, 'permitted' | 'isList'> = NO_NAMESPACE): Expression {
+    const { strict, baseArn, listFormat = 'glob' } = this.#options;
+    const key = isList ? `list ${text}` : `expression ${text}`;
+    let expression = this.#compiled.get(key);
     if (expression === undefined) {
-      expression = compileExpression(text, this.#options.strict);
-      this.#compiled.set(text, expression);
+      expression = isList ? compileAllowedRoles(text, listFormat, baseArn) : compileExpression(text, strict);
+      this.#compiled.set(key, expression);
     }
     return expression;
   }

@@ -1,6 +1,7 @@
 import type { Clock } from '#runtime/clock.ts';
 import type { Identity } from '#domain/identity.ts';
 import { identityKey } from '#domain/identity.ts';
+import type { NamespaceRecord } from '#domain/namespace.ts';
 import type { PodRecord } from '#domain/pod.ts';
 import { asksByToken, ownsItsAddress } from '#domain/pod.ts';
 import type { NodeId } from '#domain/node.ts';
@@ -102,7 +103,7 @@ export class Prefetch {
   }
 
   #onNamespace({ previous, current }: NamespaceChange): void {
-    if (previous !== undefined && current !== undefined && previous.permitted === current.permitted) return;
+    if (previous !== undefined && current !== undefined && !isOtherPolicy(previous, current)) return;
     for (const uid of this.#members.get((current ?? previous)?.name ?? '') ?? []) this.#note(uid, true);
   }
 
@@ -237,4 +238,8 @@ function differs(previous: PodRecord, current: PodRecord): boolean {
     previous.hostIps.join() !== current.hostIps.join() ||
     previous.addresses.join() !== current.addresses.join()
   );
+}
+
+function isOtherPolicy(previous: NamespaceRecord, current: NamespaceRecord): boolean {
+  return previous.permitted !== current.permitted || previous.isList !== current.isList;
 }

@@ -1,3 +1,4 @@
+import type { AllowedRolesFormat } from '#domain/allowed-roles.ts';
 import type { AgentIdentityMode } from '#server/agent-scope.ts';
 import type { Binding } from '#domain/service-account.ts';
 import type { LogLevel } from '#telemetry/logger.ts';
@@ -248,6 +249,13 @@ const POLICY = 'Policy';
 
 const DISABLE_STRICT = toggle(POLICY, "Let a namespace's expression match a part of the ARN");
 
+const LIST_FORMAT = value(
+  POLICY,
+  choice<AllowedRolesFormat>({ glob: 'glob', regexp: 'regexp' }),
+  'glob',
+  "How the entries of kube2iam's lists are read, with --namespace-policy=kube2iam: glob or regexp",
+);
+
 const BINDING = value(
   POLICY,
   choice<Binding>({ pod: 'pod', serviceaccount: 'serviceaccount', both: 'both' }),
@@ -309,6 +317,13 @@ export const SERVER_OPTIONS = {
     "Accepted for Kiam's sake, has no effect: no pod is dropped from the prefetch",
   ),
   'disable-strict-namespace-regexp': DISABLE_STRICT,
+  'namespace-policy': value(
+    POLICY,
+    choice<'kiam' | 'kube2iam'>({ kiam: 'kiam', kube2iam: 'kube2iam' }),
+    'kiam',
+    'kube2iam: where a namespace has iam.amazonaws.com/allowed-roles, that list counts and iam.amazonaws.com/permitted does not',
+  ),
+  'namespace-restriction-format': LIST_FORMAT,
   binding: BINDING,
   'container-credentials': toggle(
     CONTAINER,

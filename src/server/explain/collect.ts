@@ -45,6 +45,7 @@ export function collectFacts(options: CollectOptions, namespace: string, name: s
     resolution: withRole && resolve(withRole.role),
     decision,
     permitted: namespaces.get(namespace)?.permitted,
+    isList: namespaces.get(namespace)?.isList,
     identity,
     running: running?.(pod, identity),
   };

@@ -22,6 +22,8 @@ export interface ExplainFacts {
   readonly decision: Decision | undefined;
   /** The namespace's expression, `''` for none; undefined when no such namespace is known. */
   readonly permitted: string | undefined;
+  /** That is kube2iam's list of roles. */
+  readonly isList?: boolean | undefined;
   /** What the pod is to STS; undefined unless policy allows it. */
   readonly identity: Identity | undefined;
   /** Undefined without a running server. */

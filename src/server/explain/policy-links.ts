@@ -1,4 +1,5 @@
 import type { Identity } from '#domain/identity.ts';
+import { ALLOWED_ROLES_ANNOTATION } from '#domain/allowed-roles.ts';
 import { PERMITTED_ANNOTATION } from '#domain/namespace.ts';
 import { EXTERNAL_ID_ANNOTATION, type PodRecord, ROLE_ANNOTATION } from '#domain/pod.ts';
 import { SESSION_NAME_RULE, stsSessionName } from '#domain/session-name.ts';
@@ -45,10 +46,11 @@ export function webIdentityLink({ role, webIdentity }: PodRecord): Link | undefi
 }
 
 /** What the namespace says to it. */
-export function policyLink({ namespace, permitted, decision }: ExplainFacts): Link {
+export function policyLink({ namespace, permitted, isList, decision }: ExplainFacts): Link {
   const link = 'policy';
   const facts = { permitted: permitted ?? null, allowed: decision?.allowed ?? null };
-  const expression = `${quoted(permitted ?? '')} (${PERMITTED_ANNOTATION} of namespace ${namespace})`;
+  const annotation = isList === true ? ALLOWED_ROLES_ANNOTATION : PERMITTED_ANNOTATION;
+  const expression = `${quoted(permitted ?? '')} (${annotation} of namespace ${namespace})`;
   if (decision === undefined) {
     return { link, verdict: 'unknown', text: `whether ${expression} matches depends on the ARN of the role`, facts };
   }

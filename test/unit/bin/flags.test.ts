@@ -150,6 +150,8 @@ test("The arguments of Kiam's server manifest mean what they meant", async () =>
     roleBaseArn: undefined,
     roleBaseArnAutodetect: true,
     metadataEndpoint: 'http://169.254.169.254',
+    namespacePolicy: 'kiam',
+    namespaceRestrictionFormat: 'glob',
     assumeRoleArn: 'arn:aws:iam::123456789012:role/kiam-server',
     region: '',
     session: 'kiam',

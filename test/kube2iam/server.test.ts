@@ -1,0 +1,55 @@
+import assert from 'node:assert/strict';
+import { after, before, describe, it } from 'node:test';
+
+import { ALLOWED_ROLES_ANNOTATION } from '#domain/allowed-roles.ts';
+import { PERMITTED_ANNOTATION } from '#domain/namespace.ts';
+
+import { askHttp, type Cluster, type Daemon, LISTING, startCluster } from '../support/cluster.ts';
+import { eventually } from '../support/eventually.ts';
+
+/** The annotations of a namespace, and the status that its pod of the role `reader` gets. */
+const NAMESPACES: Readonly<Record<string, readonly [annotations: Record<string, string>, status: number]>> = {
+  listed: [{ [ALLOWED_ROLES_ANNOTATION]: '["re*"]' }, 200],
+  'listed-otherwise': [{ [ALLOWED_ROLES_ANNOTATION]: '["writer"]', [PERMITTED_ANNOTATION]: '.*' }, 403],
+  'listed-empty': [{ [ALLOWED_ROLES_ANNOTATION]: '', [PERMITTED_ANNOTATION]: '.*' }, 403],
+  unreadable: [{ [ALLOWED_ROLES_ANNOTATION]: 'reader', [PERMITTED_ANNOTATION]: '.*' }, 403],
+  permitted: [{ [PERMITTED_ANNOTATION]: '.*' }, 200],
+  neither: [{}, 403],
+};
+
+describe('kiam server --namespace-policy=kube2iam', () => {
+  let cluster: Cluster;
+  let agent: Daemon;
+  const addresses = new Map<string, string>();
+  const statusOf = async (namespace: string): Promise<number> => {
+    const from = addresses.get(namespace) ?? '';
+    return (await askHttp({ port: agent.port, from, path: `${LISTING}reader` })).status;
+  };
+
+  before(async () => {
+    cluster = await startCluster();
+    for (const [name, [annotations]] of Object.entries(NAMESPACES)) {
+      cluster.world.api.createNamespace({ metadata: { name, annotations } });
+      addresses.set(name, (await cluster.world.pod({ namespace: name, name: 'app', role: 'reader' })).address);
+    }
+    const server = await cluster.startServer({ flags: ['--namespace-policy=kube2iam'] });
+    agent = await cluster.startAgent(server.port);
+  });
+
+  after(() => cluster.close());
+
+  for (const [name, [, status]] of Object.entries(NAMESPACES)) {
+    it(`answers ${status} to a pod of the namespace that is ${name}`, async () => {
+      assert.equal(await statusOf(name), status);
+    });
+  }
+
+  it('takes a role away when the list takes the place of an expression of the same text', async () => {
+    const text = 'arn:aws:iam::123456789012:role/reader';
+    cluster.world.api.createNamespace({ metadata: { name: 'moving', annotations: { [PERMITTED_ANNOTATION]: text } } });
+    addresses.set('moving', (await cluster.world.pod({ namespace: 'moving', name: 'app', role: 'reader' })).address);
+    await eventually('credentials', 5000, async () => (await statusOf('moving')) === 200);
+    cluster.world.api.patchNamespace('moving', { metadata: { annotations: { [ALLOWED_ROLES_ANNOTATION]: text } } });
+    await eventually('a refusal', 5000, async () => (await statusOf('moving')) === 403);
+  });
+});
