@@ -178,7 +178,7 @@ export class KiamClient {
       const problem = connections.hasFailed ? 'connecting takes too long' : this.#addresses.problem;
       if (problem !== undefined) return { code: status.UNAVAILABLE, details: problem };
       const leftMs = deadlineMs - this.#clock.monotonic();
-      if (leftMs <= 0) return { code: status.DEADLINE_EXCEEDED, details: 'no server was connected in time' };
+      if (leftMs <= 0) return { code: status.UNAVAILABLE, details: 'no server was connected in time' };
       await connections.untilChange(leftMs, signal);
     }
   }

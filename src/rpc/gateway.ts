@@ -45,7 +45,7 @@ export interface Gateway {
 
 export interface QuestionOptions {
   readonly check: AddressCheck;
-  /** When to stop trying servers that are out of reach, in milliseconds; at the end of the wait unless told. */
+  /** How long servers that are out of reach are tried, in milliseconds from when that is known; to the end of the wait unless told. */
   readonly giveUpAfterMs?: number | undefined;
 }
 
@@ -75,7 +75,7 @@ export function createGateway({
   const request = <M extends MethodName>(
     method: M,
     message: Methods[M]['request'],
-    giveUpAfterMs = waitMs,
+    giveUpAfterMs?: number,
   ): Promise<Outcome<Methods[M]['response']>> => {
     const deadlineMs = clock.monotonic() + waitMs;
     return retry({ clock, deadlineMs, giveUpAfterMs, random }, () =>

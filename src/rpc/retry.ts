@@ -8,8 +8,8 @@ export interface RetryOptions {
   readonly clock: Clock;
   /** In monotonic milliseconds. */
   readonly deadlineMs: number;
-  /** When to stop trying servers that are out of reach, in milliseconds from now. */
-  readonly giveUpAfterMs: number;
+  /** How long servers that are out of reach are tried, in milliseconds from when that is known; to the end unless told. */
+  readonly giveUpAfterMs?: number | undefined;
   /** A number in [0, 1). */
   readonly random: () => number;
 }
@@ -24,15 +24,24 @@ export async function retry<T>(
   { clock, deadlineMs, giveUpAfterMs, random }: RetryOptions,
   attempt: () => Promise<Outcome<T> | undefined>,
 ): Promise<Outcome<T>> {
-  const giveUpMs = clock.monotonic() + giveUpAfterMs;
   const backoff = createBackoff({ ...PAUSE, random });
   let failure: Failure | undefined;
+  let lostMs: number | undefined;
+  /** Time ran out before it was known whether other servers are there. */
+  const isUnsure = (): boolean =>
+    failure !== undefined &&
+    isOutOfReach(failure) &&
+    lostMs !== undefined &&
+    clock.monotonic() - lostMs < (giveUpAfterMs ?? 0);
   for (;;) {
+    const startedMs = clock.monotonic();
     const outcome = await attempt();
-    if (outcome === undefined) return { ok: false, failure: failure ?? NO_TIME };
+    if (outcome === undefined) return { ok: false, failure: failure === undefined || isUnsure() ? NO_TIME : failure };
     if (outcome.ok) return outcome;
     failure = moreTelling(failure, outcome.failure);
-    const isGivenUp = isOutOfReach(failure) && clock.monotonic() >= giveUpMs;
+    // A server that went away with the question says nothing of the others: they are tried for as long as ever.
+    lostMs ??= outcome.failure.kind === 'server-unavailable' ? clock.monotonic() : startedMs;
+    const isGivenUp = isOutOfReach(failure) && clock.monotonic() - lostMs >= (giveUpAfterMs ?? Infinity);
     if (isGivenUp || !isWorthAnotherAttempt(failure)) return { ok: false, failure };
     await sleep(clock, Math.min(backoff.nextMs(), deadlineMs - clock.monotonic()), NEVER);
   }

@@ -8,13 +8,12 @@ import { unlessAborted } from '#runtime/within.ts';
 import { createSingleFlight, type SingleFlight } from '#runtime/single-flight.ts';
 
 import type { Client, PodRole } from '../ports.ts';
-import type { NodeStream } from './stream.ts';
+import { createSilence } from './silence.ts';
 import type { Trust } from './trust.ts';
 
 export interface QuestionsOptions {
   readonly gateway: Gateway;
   readonly trust: Pick<Trust, 'prepareCheck' | 'acceptAnswer'>;
-  readonly stream: Pick<NodeStream, 'isHeard'>;
   readonly clock: Clock;
 }
 
@@ -34,25 +33,20 @@ export interface Questions {
     role: string,
     wait: WaitOptions,
   ): Promise<Outcome<Holder & { readonly credentials: MetadataCredentials }>>;
-  /** Whether a failure means that nobody can be asked. A server that does not answer may be slow: not one that is silent. */
+  /** Whether a failure means that nobody can be asked. A server that does not answer in time is slow: not one that is silent. */
   isNobodyThere(failure: Failure): boolean;
 }
 
 /** Where the memory would do, servers that are away are tried for so long: the most impatient SDK waits half a second. */
 const GIVE_UP_AFTER_MS = 250;
 
-/** And servers that keep their connections and are silent for so long: an answer within 300 ms leaves time on a busy node. */
-const GIVE_UP_SILENT_AFTER_MS = 200;
-const LOOK_AGAIN_MS = 50;
-
 /** A question that took as long as this had its time run out. */
 const RUN_OUT_MS = 500;
 
 const CHANGED_HANDS = failed('pod-not-found', 'no pod found');
 
-export function createQuestions({ gateway, trust, stream, clock }: QuestionsOptions): Questions {
-  const isNobodyThere = (failure: Failure): boolean =>
-    isOutOfReach(failure) || (failure.kind === 'timed-out' && !stream.isHeard);
+export function createQuestions({ gateway, trust, clock }: QuestionsOptions): Questions {
+  const unlessSilent = createSilence({ gateway, clock });
 
   /** Adds who the client is: the server checks its address as is needed, and the answer must be for the client. */
   const established = async <T extends Holder>(
@@ -85,14 +79,13 @@ export function createQuestions({ gateway, trust, stream, clock }: QuestionsOpti
     for (;;) {
       const askedMs = clock.monotonic();
       const { isFirst, result } = flights(key, () => established(client, (check) => question(check, giveUpAfterMs)));
-      // A server that hangs keeps its connection: only that its stream is silent tells it from one that is slow.
-      const asking = hasFallback ? whileHeard({ stream, clock }, result) : result;
+      const asking = hasFallback ? unlessSilent(result) : result;
       const last = earlier;
       const outcome = await (last === undefined ? asking : unlessAborted(asking, signal, () => last));
       if (outcome.ok || signal.aborted || !isWorthAnotherAttempt(outcome.failure)) return outcome;
       // What is answered at once, such as that the connection is another pod's than the address, would be so again.
       if (isFirst && clock.monotonic() - askedMs < RUN_OUT_MS) return outcome;
-      if (hasFallback && isNobodyThere(outcome.failure)) return outcome;
+      if (hasFallback && isOutOfReach(outcome.failure)) return outcome;
       earlier = outcome;
     }
   };
@@ -109,27 +102,6 @@ export function createQuestions({ gateway, trust, stream, clock }: QuestionsOpti
       lookUp(client, credentials, { what: role, wait }, (check, giveUpAfterMs) =>
         gateway.podCredentials(client.address, role, { check, giveUpAfterMs }),
       ),
-    isNobodyThere,
+    isNobodyThere: isOutOfReach,
   };
-}
-
-/**
- * The outcome, unless servers fall silent meanwhile: a question may have been asked of one that went away just then. The
- * question continues: its answer still tells who the client is.
- */
-function whileHeard<T>(
-  { stream, clock }: Pick<QuestionsOptions, 'stream' | 'clock'>,
-  asking: Promise<Outcome<T>>,
-): Promise<Outcome<T>> {
-  return new Promise((resolve) => {
-    const look = (): void => {
-      if (stream.isHeard) cancel = clock.after(LOOK_AGAIN_MS, look);
-      else resolve(failed('timed-out', 'no server answered in time'));
-    };
-    let cancel = clock.after(GIVE_UP_SILENT_AFTER_MS, look);
-    void asking.then((outcome) => {
-      cancel();
-      resolve(outcome);
-    });
-  });
 }

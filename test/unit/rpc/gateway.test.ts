@@ -54,7 +54,10 @@ function roleNamed(name: string) {
   return { name, uid: '', role_arn: '', view_age_ms: 0 };
 }
 
-async function askRole(script: readonly Answer[], { giveUpAfterMs = 900, replicas = Infinity } = {}) {
+async function askRole(
+  script: readonly Answer[],
+  { giveUpAfterMs, replicas = Infinity }: { giveUpAfterMs?: number; replicas?: number } = {},
+) {
   const waitMs = 900;
   const clock = new ManualClock();
   const { client: scripted, calls } = scriptedClient(clock, script);
@@ -207,6 +210,18 @@ describe('the gateway', () => {
       const { outcome, endedAtMs } = await askRole([{ afterMs: 1, failure }], { giveUpAfterMs: 250 });
       assert.ok(!outcome.ok);
       assert.ok(isGivenUp ? endedAtMs >= 250 && endedAtMs < 460 : endedAtMs > 600, `${endedAtMs} ms`);
+    });
+  }
+
+  for (const [lostAfterMs, kind] of [
+    [400, 'ok'],
+    // Not known to be away: only that there was no time left to ask another.
+    [885, 'timed-out'],
+  ] as const) {
+    it(`the gateway asks another replica for as long as ever when one was lost with the question after ${lostAfterMs} ms`, async () => {
+      const lost = { afterMs: lostAfterMs, failure: 'server-unavailable' } as const;
+      const { outcome } = await askRole([lost, { afterMs: 1, name: 'reader' }], { giveUpAfterMs: 250, replicas: 1 });
+      assert.equal(outcome.ok ? 'ok' : outcome.failure.kind, kind);
     });
   }
 
