@@ -10,7 +10,7 @@ export function withDaemonArguments(
 ): readonly string[] {
   const [command, ...rest] = argv;
   const saysWhat = rest.some(
-    (word) => !word.startsWith('-') || /^--(?:kubeconfig|compare-kiam|help|version)\b/.test(word),
+    (word) => !word.startsWith('-') || /^--(?:kubeconfig|compare-kiam|compare-kube2iam|help|version)\b/.test(word),
   );
   if (command !== 'doctor' || saysWhat) return argv;
   return [command, ...daemonArguments(readFirstProcess()), ...rest];

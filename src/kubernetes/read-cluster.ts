@@ -28,9 +28,13 @@ export function readCluster(
   connection: KubernetesConnection,
   binding: Binding,
   signal: AbortSignal,
+  parseNamespace?: (value: unknown) => NamespaceRecord | undefined,
 ): Promise<ClusterReading> {
-  return readClusterAs(createPodParser(), connection, binding, signal);
+  return readClusterAs(createPodParser(), connection, binding, signal, parseNamespace);
 }
+
+const parseWhole = (value: unknown): NamespaceRecord | undefined =>
+  parseNamespaceObject(value, Number.POSITIVE_INFINITY);
 
 /** As {@link readCluster}, with of each pod what `parse` keeps. */
 export async function readClusterAs<Pod extends PodRecord>(
@@ -38,11 +42,11 @@ export async function readClusterAs<Pod extends PodRecord>(
   connection: KubernetesConnection,
   binding: Binding,
   signal: AbortSignal,
+  parseNamespace = parseWhole,
 ): Promise<ClusterReading<Pod>> {
   try {
     const asTheyAre = await listOnce({ connection, path: '/api/v1/pods', parse, signal });
-    const parseWhole = (value: unknown) => parseNamespaceObject(value, Number.POSITIVE_INFINITY);
-    const namespaces = await listOnce({ connection, path: '/api/v1/namespaces', parse: parseWhole, signal });
+    const namespaces = await listOnce({ connection, path: '/api/v1/namespaces', parse: parseNamespace, signal });
     const accounts = { connection, path: '/api/v1/serviceaccounts', parse: createServiceAccountParser(), signal };
     const serviceAccounts = binding === 'pod' ? [] : await listOnce(accounts, binding === 'both');
     const byName = new Map(serviceAccounts.map((account) => [`${account.namespace}/${account.name}`, account]));

@@ -44,6 +44,22 @@ describe('kiam server --namespace-policy=kube2iam', () => {
     });
   }
 
+  it('answers as doctor --compare-kube2iam says', async () => {
+    const { code, lines } = await cluster.run([
+      'doctor',
+      '--compare-kube2iam',
+      '--namespace-restrictions',
+      `--kubeconfig=${cluster.world.kubeconfigs.server}`,
+      `--role-base-arn=${cluster.world.roleBaseArn}`,
+    ]);
+    const told = lines.filter((line) => line.includes('kube2iam'));
+    assert.deepEqual(
+      told.map((line) => /\S+\/app: .*/.exec(line)?.[0]),
+      ['permitted/app: kube2iam refuses it reader; here it is served'],
+    );
+    assert.equal(code, 0);
+  });
+
   it('takes a role away when the list takes the place of an expression of the same text', async () => {
     const text = 'arn:aws:iam::123456789012:role/reader';
     cluster.world.api.createNamespace({ metadata: { name: 'moving', annotations: { [PERMITTED_ANNOTATION]: text } } });

@@ -3,11 +3,13 @@ import { checkAdmission } from '#doctor/cluster/admission.ts';
 import { checkAccess, reportAccess } from '#doctor/cluster/access.ts';
 import type { Cluster } from '#doctor/cluster/cluster.ts';
 import { compareWithKiam } from '#doctor/cluster/compare-kiam.ts';
+import { compareWithKube2iam } from '#doctor/cluster/compare-kube2iam.ts';
 import { checkNamespaces } from '#doctor/cluster/namespaces.ts';
 import { checkPods } from '#doctor/cluster/pods.ts';
 import { checkServiceAccounts } from '#doctor/cluster/service-accounts.ts';
 import { type Observation, cannotTell, wrong } from '#doctor/finding.ts';
 import { createConnection, type KubernetesConnection } from '#kubernetes/connection.ts';
+import { parseNamespaceWithList } from '#kubernetes/namespace-record.ts';
 import { readCluster } from '#kubernetes/read-cluster.ts';
 import { systemClock } from '#runtime/clock.ts';
 
@@ -29,21 +31,28 @@ export async function runDoctorCluster({ flags }: Extract<DoctorLine, { kind: 'c
     strict: !flags.disableStrictNamespaceRegexp,
     binding: flags.binding,
   };
-  const cluster = readOnce(connection, () => known);
+  const cluster = readOnce(connection, () => known, flags.compareKube2iam ? parseNamespaceWithList : undefined);
   const admission: Check = {
     name: 'admission',
     look: (signal) => checkAdmission(connection, { ...known, signal }),
   };
   const { compareKiam: version } = flags;
-  const checks = version
-    ? [clusterCheck('kiam', cluster, (contents) => compareWithKiam(contents, version))]
-    : [
-        clusterCheck('pods', cluster, checkPods),
-        clusterCheck('namespaces', cluster, checkNamespaces),
-        clusterCheck('service accounts', cluster, checkServiceAccounts),
-        admission,
-        ELSEWHERE,
-      ];
+  const kube2iam = {
+    defaultRole: flags.defaultRole,
+    isRestricted: flags.namespaceRestrictions,
+    listFormat: flags.namespaceRestrictionFormat,
+  };
+  const checks = flags.compareKube2iam
+    ? [clusterCheck('kube2iam', cluster, (contents) => compareWithKube2iam(contents, kube2iam))]
+    : version
+      ? [clusterCheck('kiam', cluster, (contents) => compareWithKiam(contents, version))]
+      : [
+          clusterCheck('pods', cluster, checkPods),
+          clusterCheck('namespaces', cluster, checkNamespaces),
+          clusterCheck('service accounts', cluster, checkServiceAccounts),
+          admission,
+          ELSEWHERE,
+        ];
   return report([check, access, ...checks], flags);
 }
 
@@ -78,10 +87,11 @@ export type ReadOnce = (signal: AbortSignal) => Promise<Cluster | string>;
 export function readOnce(
   connection: KubernetesConnection,
   known: () => Pick<Cluster, 'baseArn' | 'strict' | 'binding'>,
+  parseNamespace?: typeof parseNamespaceWithList,
 ): ReadOnce {
   let reading: ReturnType<typeof readCluster> | undefined;
   return async (signal) => {
-    reading ??= readCluster(connection, known().binding, signal);
+    reading ??= readCluster(connection, known().binding, signal, parseNamespace);
     const outcome = await reading;
     return outcome.ok ? { ...outcome.contents, ...known() } : outcome.reason;
   };

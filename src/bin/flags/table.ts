@@ -513,6 +513,13 @@ export const DOCTOR_CLUSTER_OPTIONS = {
     undefined,
     'Before a migration: say which pods and namespaces uswitch/kiam 4 answers differently; =3 for Kiam 2 and 3',
   ),
+  'compare-kube2iam': toggle(
+    DOCTOR,
+    'Before a migration: say which pods kube2iam, with the three flags below as it has them, answers otherwise than servers with --namespace-policy=kube2iam',
+  ),
+  'default-role': value(DOCTOR, anyText, '', "kube2iam's flag of this name"),
+  'namespace-restrictions': toggle(DOCTOR, "kube2iam's flag of this name"),
+  'namespace-restriction-format': { ...LIST_FORMAT, group: DOCTOR, describe: "kube2iam's flag of this name" },
   kubeconfig: anyPath(SERVER_OPTIONS.kubeconfig),
   'role-base-arn': ROLE_BASE_ARN,
   'disable-strict-namespace-regexp': DISABLE_STRICT,

@@ -1,3 +1,4 @@
+import { type AllowedRolesFormat, compileAllowedRoles } from '#domain/allowed-roles.ts';
 import { compileAsKiam } from '#domain/expression.ts';
 import { externalIdProblem } from '#domain/iam-grammar.ts';
 import { type NamespaceRecord, PERMITTED_ANNOTATION } from '#domain/namespace.ts';
@@ -113,7 +114,7 @@ function createKiamMatcher(strict: boolean): (expression: string, role: string) 
 }
 
 /** This server with agents that are held to their nodes, as the manifests have it. */
-function createHere({ pods, baseArn = '', strict }: Cluster) {
+export function createHere({ pods, baseArn = '', strict }: Cluster, listFormat: AllowedRolesFormat = 'glob') {
   const expressionOf = createExpressions(strict);
   const owners = pods.filter(ownsItsAddress);
   const holders = Map.groupBy(owners, ({ addresses: [first = ''], nodeName }) => `${nodeName} ${first}`);
@@ -135,7 +136,8 @@ function createHere({ pods, baseArn = '', strict }: Cluster) {
       const advice = `annotate the ServiceAccount ${pod.serviceAccount} with ${ROLE_ANNOTATION}=${pod.annotated.role}`;
       return refuse('with --binding=serviceaccount its own annotation does not count', advice);
     }
-    const expression = expressionOf(namespace?.permitted ?? '');
+    const { permitted = '', isList = false } = namespace ?? {};
+    const expression = isList ? compileAllowedRoles(permitted, listFormat, baseArn) : expressionOf(permitted);
     const decision = decide({ pod, requestedRole: pod.role, namespace, expression, baseArn });
     return decision.allowed
       ? { served: true }
