@@ -15,6 +15,7 @@ import { createGrpcMetrics, createTlsMetrics } from '#telemetry/grpc-metrics.ts'
 import { createKubernetesKiamMetrics, createMetadataMetrics, createStsMetrics } from '#telemetry/kiam-metrics.ts';
 import { createRegistry } from '#telemetry/registry.ts';
 
+import { openAuditLog } from './audit-log.ts';
 import { watchCertificates } from './certificates.ts';
 import { startContainerCredentials } from './container-credentials.ts';
 import { type Daemon, runDaemon } from './daemon.ts';
@@ -89,6 +90,7 @@ async function startAgent(flags: AgentFlags, daemon: Daemon): Promise<void> {
     hostIp: targets?.ipv4 ?? targets?.ipv6 ?? '',
     isStoreKept: flags.nodeStore,
     serveStaleMs: flags.serveStaleMs,
+    audit: openAuditLog(flags.auditLog, { clock, logger }),
   };
   const node = startNodeParts(memory, daemon);
   const served = {

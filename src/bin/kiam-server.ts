@@ -6,6 +6,7 @@ await main({
   health: async (command) => (await import('./health.ts')).runHealth(command),
   explain: async (command) => (await import('./explain.ts')).runExplain(command),
   export: async (command) => (await import('./export.ts')).runExport(command),
+  whois: async (command) => (await import('./whois.ts')).runWhois(command),
   pki: async (command) => (await import('./pki.ts')).runPki(command),
   policy: async (command) => (await import('./policy.ts')).runPolicy(command),
   doctor: {

@@ -15,6 +15,7 @@ export interface Commands {
   readonly kube2iam?: (command: Of<'kube2iam'>) => Promise<void> | void;
   readonly explain?: (command: Of<'explain'>) => Promise<void> | void;
   readonly export?: (command: Of<'export'>) => Promise<void> | void;
+  readonly whois?: (command: Of<'whois'>) => Promise<void> | void;
   readonly doctor?: DoctorCommands;
 }
 
@@ -25,7 +26,7 @@ export type DoctorCommands = {
 
 /** Reads the command line and runs its command; help and problems are printed, and problems exit 1. */
 export async function main(commands: Commands, argv = process.argv.slice(2)): Promise<void> {
-  const { agent, server, health, pki, policy, kube2iam, explain, export: leave, doctor } = commands;
+  const { agent, server, health, pki, policy, kube2iam, explain, export: leave, whois, doctor } = commands;
   const offered: readonly (readonly [CommandName, unknown])[] = [
     ['agent', agent],
     ['server', server],
@@ -35,6 +36,7 @@ export async function main(commands: Commands, argv = process.argv.slice(2)): Pr
     ['kube2iam', kube2iam],
     ['explain', explain],
     ['export', leave],
+    ['whois', whois],
     ['doctor', doctor],
   ];
   const command = await parseCommandLine(withDaemonArguments(argv), process.env, {
@@ -53,7 +55,7 @@ export async function main(commands: Commands, argv = process.argv.slice(2)): Pr
 
 async function run(
   command: CommandLine,
-  { agent, server, health, pki, policy, kube2iam, explain, export: leave, doctor }: Commands,
+  { agent, server, health, pki, policy, kube2iam, explain, export: leave, whois, doctor }: Commands,
 ): Promise<void> {
   switch (command.kind) {
     case 'agent':
@@ -72,6 +74,8 @@ async function run(
       return explain?.(command);
     case 'export':
       return leave?.(command);
+    case 'whois':
+      return whois?.(command);
     case 'doctor':
       return runDoctor(doctor ?? {}, command.doctor);
     case 'help':

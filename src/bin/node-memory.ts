@@ -1,3 +1,4 @@
+import type { AuditLog } from '#agent/audit-log.ts';
 import type { ReadEvidence } from '#agent/evidence/evidence.ts';
 import { isElsewhere } from '#agent/evidence/interfaces.ts';
 import { kernelFiles } from '#agent/evidence/kernel-files.ts';
@@ -22,6 +23,8 @@ export interface NodeMemoryOptions {
   readonly hostIp: string;
   /** `--node-store` */
   readonly isStoreKept: boolean;
+  /** `--audit-log`; undefined when it is off. */
+  readonly audit?: AuditLog | undefined;
   /** `--serve-stale`, in milliseconds. */
   readonly serveStaleMs: number;
 }
@@ -31,6 +34,7 @@ export interface NodeParts {
   readonly source: CredentialSource;
   readonly store: NodeStore;
   readonly stream: NodeStream;
+  readonly audit: AuditLog | undefined;
 }
 
 /** As {@link startNodeParts}, for who needs the answers alone. */
@@ -40,7 +44,7 @@ export function startNodeMemory(options: NodeMemoryOptions, daemon: Daemon): Cre
 
 /** Begins to follow what this node's pods may have; what cannot be answered from that is asked of a server. */
 export function startNodeParts(options: NodeMemoryOptions, { clock, logger, shutdown }: Daemon): NodeParts {
-  const { openGateway, client, registry, readEvidence, hostIp, isStoreKept, serveStaleMs } = options;
+  const { openGateway, client, registry, readEvidence, hostIp, isStoreKept, serveStaleMs, audit } = options;
   const trust: Trust = new Trust({
     clock,
     logger,
@@ -59,7 +63,8 @@ export function startNodeParts(options: NodeMemoryOptions, { clock, logger, shut
     stream,
     clock,
     serveStaleMs,
+    audit,
     metrics: createNodeMetrics(registry, { size: () => store.size, silenceMs: () => stream.silenceMs() }),
   });
-  return { source, store, stream };
+  return { source, store, stream, audit };
 }

@@ -130,6 +130,11 @@ export interface PodBinding {
   readonly namespace: string;
   /** Its addresses are its node's: none is told, and only its token says that it asks. */
   readonly host_network?: boolean;
+  /** This and what follows is for the audit log; `''` from older servers. */
+  readonly name: string;
+  readonly service_account: string;
+  readonly node_name: string;
+  readonly session_name: string;
 }
 
 /** Whose tokens are the cluster's: `iss`, and the public keys as a JSON Web Key Set. */

@@ -1,6 +1,7 @@
 import { failed, type Outcome, succeeded } from '#domain/failure.ts';
 import { type Clock, sleep } from '#runtime/clock.ts';
 
+import type { AuditLog } from '../audit-log.ts';
 import { livesLongEnough, type NodeStore, type StoredPod } from '../node/store.ts';
 import type { NodeStream } from '../node/stream.ts';
 import type { Client, CredentialSource, PodCredentials, PodCredentialSource } from '../ports.ts';
@@ -13,6 +14,8 @@ export interface PodSourceOptions {
   readonly clock: Clock;
   /** `--serve-stale`: how long a pod that no interface shows is served after the stream was lost, in milliseconds. */
   readonly serveStaleMs: number;
+  /** Told of each serving that `source` is not asked for. */
+  readonly audit?: AuditLog | undefined;
   /** Whether an address in canonical form is one of the node's own. */
   readonly isNodeAddress: (address: string) => boolean;
 }
@@ -33,7 +36,7 @@ const NOT_ISSUED = failed('timed-out', 'the credentials are not there yet');
  * the kernel drops a packet with such an address that comes in by an interface (`accept_local`).
  */
 export function createPodSource(options: PodSourceOptions): PodCredentialSource {
-  const { source, store, stream, clock, serveStaleMs, isNodeAddress } = options;
+  const { source, store, stream, clock, serveStaleMs, audit, isNodeAddress } = options;
 
   /** Without an interface of its own nothing shows that such a pod is still there but the stream. */
   const isCurrent = (): boolean => stream.isLive || stream.silenceMs() < serveStaleMs;
@@ -43,6 +46,7 @@ export function createPodSource(options: PodSourceOptions): PodCredentialSource 
   const held = (pod: StoredPod): PodCredentials | undefined => {
     const credentials = isCurrent() ? store.credentialsOf(pod) : undefined;
     if (credentials === undefined || !livesLongEnough(credentials, clock)) return undefined;
+    audit?.(pod, credentials.value);
     return { credentials: credentials.value, roleArn: pod.roleArn };
   };
 

@@ -4,6 +4,7 @@ import type { AddressTie, Holder } from '#rpc/contract.ts';
 import type { Gateway } from '#rpc/gateway.ts';
 import type { Clock } from '#runtime/clock.ts';
 
+import type { AuditLog, Served } from '../audit-log.ts';
 import type { Client, CredentialSource, PodRole } from '../ports.ts';
 import { Denials } from './denials.ts';
 import type { NodeMetrics } from './metrics.ts';
@@ -22,6 +23,8 @@ export interface NodeSourceOptions {
   readonly clock: Clock;
   /** `--serve-stale`: how long the store is answered from in full after its stream was lost; 0 is not at all. */
   readonly serveStaleMs: number;
+  /** Told of every serving of credentials. */
+  readonly audit?: AuditLog | undefined;
   readonly metrics: NodeMetrics;
 }
 
@@ -32,10 +35,10 @@ const OTHER_POD = failed('forbidden', 'the connection is another pod’s');
  * and at first about each refusal, which the server makes an Event of.
  */
 export function createNodeSource(options: NodeSourceOptions): CredentialSource {
-  const { trust, store, stream, clock, serveStaleMs, metrics } = options;
+  const { trust, store, stream, clock, serveStaleMs, audit, metrics } = options;
   const questions = createQuestions(options);
   /** Of credentials that a server gave to who asked. */
-  const roleArns = new WeakMap<MetadataCredentials, string>();
+  const holders = new WeakMap<MetadataCredentials, Holder>();
 
   /** Whether the store may be acted on. With its stream lost, who is held by the kernel is served on, the others for a while. */
   const isCurrentFor = (check: AddressTie): boolean =>
@@ -88,6 +91,49 @@ export function createNodeSource(options: NodeSourceOptions): CredentialSource {
     return { ok: false, failure };
   };
 
+  /** Whom these credentials went to just now: as the store has the pod, or as the server said. */
+  const servedTo = ({ address }: Client, credentials: MetadataCredentials): Served => {
+    const pod = store.find(address);
+    const holder = holders.get(credentials);
+    if (pod !== undefined && (holder === undefined || holder.uid === pod.uid)) return pod;
+    return { ...UNKNOWN, uid: holder?.uid ?? '', roleArn: holder?.roleArn ?? '' };
+  };
+
+  const podCredentials = async (
+    client: Client,
+    role: string,
+    signal: AbortSignal,
+    uid: string | undefined,
+  ): Promise<Outcome<MetadataCredentials>> => {
+    const isOther = (pod: string | undefined): boolean => uid !== undefined && pod !== uid;
+    const known = (): MetadataCredentials | undefined => {
+      const pod = recalled(client);
+      return isOther(pod?.uid) ? undefined : credentialsFor(pod, role);
+    };
+    // With credentials in memory only who has the address is in doubt: a server can tell that while STS is slow or away.
+    if (credentialsFor(store.find(client.address), role) !== undefined) {
+      const holder = await questions.role(client, { signal, hasFallback: known() !== undefined });
+      if (!holder.ok) return answer(holder, known);
+      if (isOther(holder.value.uid)) return OTHER_POD;
+      const own = credentialsFor(podOf(client, holder.value), role);
+      if (own !== undefined) return answer(succeeded(own), known);
+    }
+    const denial = denied(client, role);
+    if (denial !== undefined) return denial;
+    const pod = store.find(client.address);
+    const outcome = await questions.credentials(client, role, { signal, hasFallback: known() !== undefined });
+    if (outcome.ok && isOther(outcome.value.uid)) return OTHER_POD;
+    if (outcome.ok) {
+      holders.set(outcome.value.credentials, outcome.value);
+      return answer(succeeded(outcome.value.credentials), known);
+    }
+    // Only of a pod that is as it was when the server was asked, and whose stream would tell of a change.
+    if (pod !== undefined && pod === store.find(client.address) && stream.isHeard) {
+      denials.remember(client, pod, role, outcome.failure);
+    }
+    return answer(outcome, known);
+  };
+
   return {
     knownRole: (client) => {
       const pod = trusted(client);
@@ -95,14 +141,17 @@ export function createNodeSource(options: NodeSourceOptions): CredentialSource {
       return pod;
     },
     knownCredentials: (client, role) => {
-      const known = credentialsFor(trusted(client), role);
-      if (known !== undefined) metrics.fromMemory.inc();
+      const pod = trusted(client);
+      const known = credentialsFor(pod, role);
+      if (known === undefined || pod === undefined) return undefined;
+      metrics.fromMemory.inc();
+      audit?.(pod, known);
       return known;
     },
     roleArnOf: ({ address }, credentials) => {
       const pod = store.find(address);
       if (pod !== undefined && store.credentialsOf(pod)?.value === credentials) return pod.roleArn;
-      return roleArns.get(credentials) ?? '';
+      return holders.get(credentials)?.roleArn ?? '';
     },
     namespaceOf: (address) => store.find(address)?.namespace ?? '',
     ...(options.isStoreKept ? { knownUid: (address: string) => store.find(address)?.uid } : {}),
@@ -111,34 +160,12 @@ export function createNodeSource(options: NodeSourceOptions): CredentialSource {
       return answer(await questions.role(client, { signal, hasFallback: known() !== undefined }), known);
     },
     podCredentials: async (client, role, signal, uid) => {
-      const isOther = (pod: string | undefined): boolean => uid !== undefined && pod !== uid;
-      const known = (): MetadataCredentials | undefined => {
-        const pod = recalled(client);
-        return isOther(pod?.uid) ? undefined : credentialsFor(pod, role);
-      };
-      // With credentials in memory only who has the address is in doubt: a server can tell that while STS is slow or away.
-      if (credentialsFor(store.find(client.address), role) !== undefined) {
-        const holder = await questions.role(client, { signal, hasFallback: known() !== undefined });
-        if (!holder.ok) return answer(holder, known);
-        if (isOther(holder.value.uid)) return OTHER_POD;
-        const own = credentialsFor(podOf(client, holder.value), role);
-        if (own !== undefined) return answer(succeeded(own), known);
-      }
-      const denial = denied(client, role);
-      if (denial !== undefined) return denial;
-      const pod = store.find(client.address);
-      const outcome = await questions.credentials(client, role, { signal, hasFallback: known() !== undefined });
-      if (outcome.ok && isOther(outcome.value.uid)) return OTHER_POD;
-      if (outcome.ok) {
-        roleArns.set(outcome.value.credentials, outcome.value.roleArn);
-        return answer(succeeded(outcome.value.credentials), known);
-      }
-      // Only of a pod that is as it was when the server was asked, and whose stream would tell of a change.
-      if (pod !== undefined && pod === store.find(client.address) && stream.isHeard) {
-        denials.remember(client, pod, role, outcome.failure);
-      }
-      return answer(outcome, known);
+      const outcome = await podCredentials(client, role, signal, uid);
+      if (outcome.ok) audit?.(servedTo(client, outcome.value), outcome.value);
+      return outcome;
     },
     serverHealth: () => options.gateway.serverHealth(),
   };
 }
+
+const UNKNOWN = { name: '', namespace: '', serviceAccount: '', nodeName: '', sessionName: '' };

@@ -19,10 +19,15 @@ export interface StoredPod {
   readonly roleArn: string;
   /** Which of the credentials are the pod's, once there are some; `''` for none. */
   readonly identity: string;
-  /** `''` where the server does not say it. */
+  /** `''` where the server does not say it, as with what follows. */
   readonly namespace: string;
   /** It shares the network of its node: it has no address of its own, and only its token says that it asks. */
   readonly hostNetwork: boolean;
+  readonly name: string;
+  readonly serviceAccount: string;
+  readonly nodeName: string;
+  /** As STS has it. */
+  readonly sessionName: string;
 }
 
 export interface StoredCredentials {
@@ -146,7 +151,7 @@ export class NodeStore {
   }
 
   #put(binding: PodBinding): void {
-    const { uid, addresses, role, role_arn, namespace } = binding;
+    const { uid, addresses, role, role_arn, namespace, name, service_account, node_name, session_name } = binding;
     const previous = this.#pods.get(uid);
     const identity = identityOf(binding, previous);
     const hostNetwork = binding.host_network === true;
@@ -155,6 +160,10 @@ export class NodeStore {
       role,
       identity,
       namespace,
+      name,
+      serviceAccount: service_account,
+      nodeName: node_name,
+      sessionName: session_name,
       roleArn: role_arn,
       hostNetwork,
       // Such a pod is never found by an address, whatever a server says.

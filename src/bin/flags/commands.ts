@@ -17,6 +17,7 @@ import {
   PKI_OPTIONS,
   POLICY_OPTIONS,
   SERVER_OPTIONS,
+  WHOIS_OPTIONS,
 } from './table.ts';
 
 const AGENT_RULES = {
@@ -48,6 +49,7 @@ export const COMMANDS = {
   export: command('export', 'Print how to move pods to EKS Pod Identity or IRSA, and back', EXPORT_OPTIONS, {
     problems: exportProblems,
   }),
+  whois: command('whois', 'Say which pods were served an access key id, by the audit logs of agents', WHOIS_OPTIONS),
 };
 
 /** From where the doctor looks: a node, a server's container, a pod, or wherever the API server can be asked. */

@@ -8,10 +8,13 @@ import {
   choice,
   duration,
   integer,
+  parseAccessKeyId,
   parseAddressList,
   parseAssumedRole,
   parseClusterName,
+  parseAuditTarget,
   parseExpression,
+  parseFileList,
   parseFile,
   parseHttpOrigin,
   parseInterface,
@@ -31,6 +34,7 @@ import {
   parseServiceAccount,
   parseSocketPath,
   parseStartedFile,
+  parseTime,
 } from './values.ts';
 
 /*
@@ -156,6 +160,12 @@ export const AGENT_OPTIONS = {
   ),
   'metadata-endpoint': METADATA_ENDPOINT,
   'require-imdsv2': toggle(METADATA, 'Answer only requests with a token that this agent issued'),
+  'audit-log': value(
+    METADATA,
+    parseAuditTarget,
+    'off',
+    'Write one JSON line per pod and access key id when it is first served, without any secret: to a file, - for standard output, or off',
+  ),
   wait: optional(
     METADATA,
     duration('0s', '1m'),
@@ -475,6 +485,20 @@ export const EXPORT_OPTIONS = {
   ),
   'disable-strict-namespace-regexp': { ...DISABLE_STRICT, describe: "The servers' flag of this name" },
   binding: { ...BINDING, describe: "The servers' --binding" },
+};
+
+const WHO = 'Where to look';
+
+export const WHOIS_OPTIONS = {
+  'access-key-id': argument('ACCESS-KEY-ID', parseAccessKeyId, '', 'The access key id, as CloudTrail shows it'),
+  log: value(
+    WHO,
+    parseFileList,
+    '-',
+    'What agents wrote by --audit-log: files, separated by commas; - is standard input',
+  ),
+  at: optional(WHO, parseTime, undefined, 'Only pods that could use it at this time, such as 2026-01-02T15:04:05Z'),
+  json: toggle(OUTPUT, 'Print JSON'),
 };
 
 const DOCTOR = 'Doctor';

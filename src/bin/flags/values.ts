@@ -108,6 +108,33 @@ export function parseStartedFile(text: string): Parsed<string> {
   return text === '' || isAbsolute(text) ? { ok: true, value: text } : { ok: false, reason: 'is no absolute path' };
 }
 
+/** `off`, `-` or an absolute path. */
+export function parseAuditTarget(text: string): Parsed<string> {
+  if (text === 'off' || text === '-' || isAbsolute(text)) return { ok: true, value: text };
+  return { ok: false, reason: 'is neither off, - nor an absolute path' };
+}
+
+/** https://docs.aws.amazon.com/STS/latest/APIReference/API_Credentials.html: 16 to 128 letters, digits and underscores. */
+export function parseAccessKeyId(text: string): Parsed<string> {
+  return /^\w{16,128}$/.test(text) ? { ok: true, value: text } : { ok: false, reason: 'is no access key id' };
+}
+
+/** Files, separated by commas; `-` is standard input. */
+export function parseFileList(text: string): Parsed<readonly string[]> {
+  const files = text.split(',');
+  return files.includes('') ? { ok: false, reason: 'has an empty name in it' } : { ok: true, value: files };
+}
+
+/** A date and a time with its zone, in milliseconds since the epoch. */
+export function parseTime(text: string): Parsed<number> {
+  const atMs = /^\d{4}-\d\d-\d\dT\d\d:\d\d(:\d\d(\.\d+)?)?(Z|[+-]\d\d:\d\d)$/.test(text)
+    ? Date.parse(text)
+    : Number.NaN;
+  return Number.isNaN(atMs)
+    ? { ok: false, reason: 'is no time such as 2026-01-02T15:04:05Z' }
+    : { ok: true, value: atMs };
+}
+
 /** `''` is none. */
 export function parseSocketPath(text: string): Parsed<string> {
   if (text === '') return { ok: true, value: '' };

@@ -27,6 +27,7 @@ function nodeThat({ serveStaleMs = 30_000, evidence: first = 'if-7', lifeMs = 3_
   const evidence = (): Evidence =>
     kernel.key === '-' ? { kind: 'none', reason: 'a test' } : { kind: 'interface', key: kernel.key };
   const stream = { isLive: true, isQuiet: false, lostMs: 0 };
+  const audited: string[] = [];
   const asked: AddressCheck[] = [];
   const patience: (number | undefined)[] = [];
   /** Without an answer it takes for ever to find one; one that hangs answers nobody. */
@@ -79,6 +80,8 @@ function nodeThat({ serveStaleMs = 30_000, evidence: first = 'if-7', lifeMs = 3_
     },
     clock,
     serveStaleMs,
+    audit: (served, { accessKeyId }) =>
+      void audited.push(`${served.namespace}/${served.name} ${served.uid} ${served.roleArn} ${accessKeyId}`),
     metrics: createNodeMetrics(new Registry(), { size: () => store.size, silenceMs: () => 0 }),
   });
   /** A connection that is new, or was there from the beginning. */
@@ -88,6 +91,7 @@ function nodeThat({ serveStaleMs = 30_000, evidence: first = 'if-7', lifeMs = 3_
     kernel,
     store,
     asked,
+    audited,
     patience,
     questions,
     sts,
@@ -518,5 +522,28 @@ describe('what a node remembers of refusals', () => {
       assert.deepEqual(await node.source.podCredentials(node.client(), `role-${index}`, PATIENT), empty);
     }
     assert.equal(node.questions.length, 1);
+  });
+});
+
+describe('the audit log of the node', () => {
+  it('is told of a serving from memory and of one by a server, with the pod, and of no refusal', async () => {
+    const node = nodeThat();
+    assert.deepEqual(node.audited, []);
+    await node.confirm();
+    node.fromMemory();
+    assert.equal(node.audited.length, 2);
+    assert.equal(new Set(node.audited).size, 1, 'the same pod and set');
+    assert.match(node.audited[0] ?? '', /^\S*\/app uid-1 arn:aws:iam::1:role\/reader \S+$/);
+    node.fromMemory('another');
+    node.sts.failure = failed('forbidden', 'forbidden by policy');
+    await node.source.podCredentials(node.client(), 'another', PATIENT);
+    assert.equal(node.audited.length, 2);
+  });
+
+  it('is told of the UID and the role that a server said where the stream has not told of the pod', async () => {
+    const node = nodeThat();
+    node.store.apply({ gone: { uid: 'uid-1' } }, node.clock);
+    await node.confirm();
+    assert.match(node.audited[0] ?? '', /^\/ uid-1 arn:aws:iam::1:role\/reader \S+$/);
   });
 });

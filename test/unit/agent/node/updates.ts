@@ -10,6 +10,10 @@ export function podUpdate(fields: Partial<PodBinding> = {}): NodeUpdate {
       role_arn: 'arn:aws:iam::1:role/reader',
       identity: 'identity-1',
       namespace: 'team',
+      name: 'app',
+      service_account: 'default',
+      node_name: 'node-1',
+      session_name: 'kiam-kiam',
       ...fields,
     },
   };
