@@ -110,6 +110,7 @@ test("The arguments of Kiam's agent manifest mean what they meant", async () => 
     waitMs: undefined,
     podConcurrency: 16,
     podRate: 100,
+    auditLog: 'off',
     nodeStore: true,
     serveStaleMs: 30_000,
     agentTokenFile: undefined,
