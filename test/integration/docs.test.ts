@@ -150,6 +150,7 @@ describe('the pages', () => {
       ...flagsOf('doctor'),
       ...flagsOf('pki'),
       ...flagsOf('kube2iam'),
+      ...flagsOf('whois'),
       // The page on migrating names what Kiam had before.
       ...[...FORMER_FLAGS.keys()].map((flag) => flag.slice('--'.length)),
     ]);

@@ -5,6 +5,9 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 
 import { createAuditLog, type Served } from '#agent/audit-log.ts';
+import { createPodSource } from '#agent/container/pod-source.ts';
+import { NodeStore } from '#agent/node/store.ts';
+import { failed } from '#domain/failure.ts';
 import { createFileWriter } from '#bin/audit-log.ts';
 import { formatAuditLine, parseAuditLine } from '#domain/audit-line.ts';
 import type { MetadataCredentials } from '#domain/credentials.ts';
@@ -12,6 +15,7 @@ import type { MetadataCredentials } from '#domain/credentials.ts';
 import { eventually } from '../../support/eventually.ts';
 import { ManualClock } from '../../support/manual-clock.ts';
 import { recordingLogger } from '../../support/recording-logger.ts';
+import { credentialsUpdate, podUpdate } from './node/updates.ts';
 
 const AT_MS = Date.parse('2026-01-02T15:04:05Z');
 
@@ -128,6 +132,30 @@ test('a file is written for its owner alone, also after it was renamed, and a fa
     lines.map(({ level, message }) => [level, message]),
     [['error', 'audit lines cannot be written']],
   );
+});
+
+test('a pod with the host network that is served by its token is written too', () => {
+  const clock = new ManualClock(AT_MS);
+  const store = new NodeStore();
+  store.apply(credentialsUpdate('identity-1', AT_MS + 3_600_000), clock);
+  store.apply(podUpdate({ host_network: true, addresses: [] }), clock);
+  const { lines, audit } = auditLog();
+  const refused = () => Promise.resolve(failed('forbidden', 'a test'));
+  const source = createPodSource({
+    source: { podRole: refused, podCredentials: refused, serverHealth: refused },
+    store,
+    stream: { isLive: true, silenceMs: () => 0 },
+    clock,
+    serveStaleMs: 0,
+    audit,
+    isNodeAddress: (address) => address === '198.51.100.1',
+  });
+  const ask = (address: string) =>
+    source.known({ address, evidence: { kind: 'none', reason: 'a test' }, acceptedMs: 0 }, 'uid-1');
+  assert.equal(ask('192.0.2.7'), undefined);
+  assert.deepEqual(lines, []);
+  assert.ok(ask('198.51.100.1'));
+  assert.deepEqual([lines.length, parseAuditLine(lines[0] ?? '')?.pod], [1, 'app']);
 });
 
 function parsed() {
