@@ -1,5 +1,6 @@
 import { type AllowedRolesFormat, compileAllowedRoles } from '#domain/allowed-roles.ts';
 import type { Expression } from '#domain/expression.ts';
+import type { NamespaceRecord } from '#domain/namespace.ts';
 import type { PodRecord } from '#domain/pod.ts';
 import { type Decision, decide } from '#domain/policy.ts';
 import type { NamespaceView } from '#server/ports.ts';
@@ -36,20 +37,18 @@ export function createKube2iamPolicy({ namespaces, baseArn, defaultRoleArn, rest
     compiled.set(text, expression);
     return expression;
   };
-  const isFree = (pod: PodRecord): boolean => restriction === undefined || pod.role === defaultRoleArn;
+  /** The namespace as it counts for the pod's role, with its list compiled. */
+  const ruleFor = (pod: PodRecord): { namespace: NamespaceRecord | undefined; expression: Expression } => {
+    if (restriction === undefined || pod.role === defaultRoleArn) {
+      return { namespace: { name: pod.namespace, permitted: ANYTHING.text }, expression: ANYTHING };
+    }
+    const namespace = namespaces.get(pod.namespace);
+    return { namespace, expression: expressionOf(namespace?.permitted ?? '', restriction) };
+  };
   return {
-    decide: (pod, requestedRole) => {
-      if (restriction === undefined || isFree(pod)) {
-        const namespace = { name: pod.namespace, permitted: ANYTHING.text };
-        return decide({ pod, requestedRole, namespace, expression: ANYTHING, baseArn });
-      }
-      const namespace = namespaces.get(pod.namespace);
-      const expression = expressionOf(namespace?.permitted ?? '', restriction);
-      return decide({ pod, requestedRole, namespace, expression, baseArn });
-    },
+    decide: (pod, requestedRole) => decide({ pod, requestedRole, ...ruleFor(pod), baseArn }),
     permits: (pod) => {
-      if (restriction === undefined || isFree(pod)) return true;
-      const expression = expressionOf(namespaces.get(pod.namespace)?.permitted ?? '', restriction);
+      const { expression } = ruleFor(pod);
       return expression.ok && expression.matches(pod.role);
     },
   };

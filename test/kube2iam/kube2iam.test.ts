@@ -24,7 +24,7 @@ describe('kiam kube2iam', () => {
     const nodes = ['node-1', 'node-2'].map((name, index) => ({ name, address: `127.0.0.${index + 1}` }));
     node = await startKube2iamNode({ nodes, instance: { userData: 'secret' } });
     node.world.namespace('team');
-    daemon = await node.start([BASE, '--log-level=debug', '--backoff-max-elapsed-time=500ms']);
+    daemon = await node.start([BASE, '--log-level=debug']);
   });
 
   after(() => node.close());
@@ -72,6 +72,22 @@ describe('kiam kube2iam', () => {
     });
     assert.notEqual((await ask(`${LISTING}before`, before_.address)).status, 200);
     assert.equal((await ask(`${LISTING}after`, before_.address)).status, 200);
+  });
+
+  it('assumes a role once for 500 requests at once from pods that nobody knows yet', async () => {
+    const { world } = node;
+    world.sts.everywhere({ delayMs: 200 });
+    world.api.controls.holdDelivery('pods');
+    const names = Array.from({ length: 50 }, (_, index) => `cold-${index}`);
+    const pods = await Promise.all(
+      names.map((name) => world.pod({ namespace: 'team', name, role: 'cold', nodeName: 'node-1' })),
+    );
+    const asked = pods.flatMap(({ address }) => Array.from({ length: 10 }, () => ask(`${LISTING}cold`, address)));
+    world.api.controls.releaseDelivery('pods');
+    const statuses = new Set((await Promise.all(asked)).map(({ status }) => status));
+    world.sts.everywhere({});
+    assert.deepEqual([...statuses], [200]);
+    assert.equal(world.sts.calls.list('arn:aws:iam::123456789012:role/cold').length, 1);
   });
 
   it('keeps the credentials of an external id apart from those without one', async () => {
