@@ -49,11 +49,11 @@ export interface PodService {
   /** Kiam's label for what a request asks for; undefined for what is not counted under one. */
   handlerOf(target: Target): MetadataHandler | undefined;
   /** Refuses a request, or begins to answer it. */
-  serve(exchange: Exchange, target: Target, nowMs: number): Refused | Served;
+  serve(exchange: Exchange, target: Target, nowMs: number): Refused | BegunAnswer;
 }
 
 /** `usage` is undefined for what is within a share of its own. */
-export interface Served {
+export interface BegunAnswer {
   readonly kind: 'served';
   readonly usage: Usage | undefined;
   readonly answer: Answer | Promise<Answer>;

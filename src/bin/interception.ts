@@ -18,7 +18,8 @@ const CLOSE_LIMIT_MS = 5000;
 type InterceptionFlags = Pick<
   AgentFlags,
   'iptables' | 'host' | 'port' | 'hostInterface' | 'guardInterface' | 'iptablesRemove' | 'iptablesRemoveGuard'
->;
+> &
+  Partial<Pick<AgentFlags, 'containerCredentials' | 'containerCredentialsPort'>>;
 
 /** Begins to keep redirect and guard in place. Returns why they are not, for the readiness report. */
 export function startInterception(
@@ -31,6 +32,7 @@ export function startInterception(
   const interception = new Interception({
     hostAddresses,
     port: flags.port,
+    containerPort: flags.containerCredentials === true ? flags.containerCredentialsPort : undefined,
     hostInterface: flags.hostInterface,
     guardInterface: flags.guardInterface,
     clock,
@@ -79,6 +81,7 @@ export async function runUninstall(flags: AgentFlags): Promise<void> {
   const outcome = await uninstall({
     addresses: flags.host.length > 0 ? flags.host : ownAddresses(),
     port: flags.port,
+    containerPort: flags.containerCredentialsPort,
     clock: systemClock,
     logger,
     run: createCommandRunner({ clock: systemClock }),

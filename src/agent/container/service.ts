@@ -9,7 +9,7 @@ import { containerFailureAnswer } from '../failure-response.ts';
 import { fromSource } from '../from-source.ts';
 import { isContainerHost } from '../host.ts';
 import { createLimits, type PodLimits } from '../limits.ts';
-import type { PodService, Served } from '../pod-server.ts';
+import type { PodService, BegunAnswer } from '../pod-server.ts';
 import type { PodCredentials, PodCredentialSource } from '../ports.ts';
 import { accountOf } from '../routes/credentials.ts';
 import { connectionLimitsOf } from '../sockets.ts';
@@ -164,7 +164,7 @@ function createResponseCount({ responses }: ContainerMetrics): (served: ReturnTy
     }
     series.inc();
   };
-  const addServed = ({ answer }: Served): void => {
+  const addServed = ({ answer }: BegunAnswer): void => {
     if (!(answer instanceof Promise)) add(answer.status);
     else
       answer.then(

@@ -1,11 +1,14 @@
 import { BlockList, isIP, SocketAddress } from 'node:net';
 
 import type { HostAddresses } from './host-addresses.ts';
-import { areDisjoint, type HostInterface, interfaceMatch, isAnyInterface } from './host-interface.ts';
+import { ANY_INTERFACE, areDisjoint, type HostInterface, interfaceMatch, isAnyInterface } from './host-interface.ts';
 import type { Match, Rule } from './rules.ts';
 
 export type Family = 'ipv4' | 'ipv6';
-export type RuleName = 'redirect' | 'guard' | 'backstop';
+export type RuleName = 'redirect' | 'guard' | 'backstop' | ContainerRuleName;
+
+/** Of the endpoint of container credentials: for pods, for what has the host's network, and for what goes past both. */
+export type ContainerRuleName = 'container-redirect' | 'container-output' | 'container-guard';
 
 /**
  * Where pods would find the node's identity
@@ -13,12 +16,18 @@ export type RuleName = 'redirect' | 'guard' | 'backstop';
  */
 export const METADATA_ADDRESSES = { ipv4: '169.254.169.254', ipv6: 'fd00:ec2::254' } as const;
 
+/** Where SDKs ask for container credentials (https://docs.aws.amazon.com/eks/latest/userguide/pod-id-how-it-works.html). */
+const CONTAINER_ADDRESSES = { ipv4: '169.254.170.23', ipv6: 'fd00:ec2::23' } as const;
+
+/** The interface by which the agent of EKS has these addresses (aws/eks-pod-identity-agent, `configuration/config.go`). */
+export const EKS_INTERFACE = 'pod-id-link0';
+
 /** What a chain must hold before anything else that could decide about the same packets. */
 export interface DesiredRules {
   readonly name: RuleName;
   readonly family: Family;
   readonly table: 'nat' | 'filter' | 'security';
-  readonly chain: 'PREROUTING' | 'FORWARD';
+  readonly chain: 'PREROUTING' | 'OUTPUT' | 'FORWARD';
   /** In this order, in the form in which iptables prints them. */
   readonly specifications: readonly string[];
   /** Whether a rule is of our making, or of an older version's or Kiam's, with whatever address or interface. */
@@ -33,12 +42,16 @@ export interface DesiredOptions {
   readonly family: Family;
   /** The interface by which the packets that a rule is for come in. */
   readonly hostInterface: HostInterface;
+  /** Which service the rule is for; the metadata service unless given. */
+  readonly service?: 'container';
 }
 
 /** What an agent's rules are made of. */
 export interface InterceptionRules {
   readonly hostAddresses: HostAddresses;
   readonly port: number;
+  /** The port of container credentials; undefined where they are not served. */
+  readonly containerPort?: number | undefined;
   /** Which packets are redirected. */
   readonly hostInterface: HostInterface;
   /** Which forwarded packets guard and backstop reject. */
@@ -46,19 +59,41 @@ export interface InterceptionRules {
 }
 
 /** All that an agent keeps, in the order in which it is put in place: what protects comes first, and what is seldom needed last. */
-export function desiredRules({
-  hostAddresses,
-  port,
-  hostInterface,
-  guardInterface,
-}: InterceptionRules): DesiredRules[] {
+export function desiredRules(rules: InterceptionRules): DesiredRules[] {
+  const { hostAddresses, port, hostInterface, guardInterface } = rules;
   const families = ['ipv4', 'ipv6'] as const;
   const kept = families.flatMap((family) => {
     const address = hostAddresses[family];
     const guard = desiredGuard({ family, hostInterface: guardInterface });
     return address === undefined ? [guard] : [guard, desiredRedirect({ family, hostInterface, address, port })];
   });
-  return [...kept, ...families.map((family) => desiredBackstop({ family, hostInterface: guardInterface }))];
+  const backstops = families.map((family) => desiredBackstop({ family, hostInterface: guardInterface }));
+  return [...kept, ...backstops, ...containerRules(rules)];
+}
+
+/** As for the metadata service, and for what the node itself sends: pods with the host's network ask too. */
+function containerRules(rules: InterceptionRules): DesiredRules[] {
+  const { hostAddresses, containerPort: port, hostInterface, guardInterface } = rules;
+  if (port === undefined) return [];
+  return (['ipv4', 'ipv6'] as const).flatMap((family): DesiredRules[] => {
+    const address = hostAddresses[family];
+    const service = 'container';
+    const guard: DesiredRules = {
+      ...desiredGuard({ family, hostInterface: guardInterface, service }),
+      name: 'container-guard',
+    };
+    if (address === undefined) return [guard];
+    const place = { family, address, port, service } as const;
+    return [
+      guard,
+      { ...desiredRedirect({ ...place, hostInterface }), name: 'container-redirect' },
+      { ...desiredRedirect({ ...place, hostInterface: ANY_INTERFACE }), name: 'container-output', chain: 'OUTPUT' },
+    ];
+  });
+}
+
+export function isContainerRule({ name }: Pick<DesiredRules, 'name'>): boolean {
+  return name.startsWith('container-');
 }
 
 /**
@@ -77,31 +112,36 @@ export function desiredRedirect(
     table: 'nat',
     chain: 'PREROUTING',
     specifications: [specification],
-    isRecognised: (rule) => isRedirect(rule, family),
+    isRecognised: (rule) => isRedirect(rule, options),
     isSame: (rule) => isRedirectTo(rule, options) && isInterface(rule.inInterface, hostInterface),
     isInTheWay: (rule) => mayTakeRedirected(rule, options),
   };
 }
 
 /** Whether a rule is a redirect to this place, by whatever interface packets come in. */
-export function isRedirectTo(rule: Rule, { family, address, port }: RedirectPlace): boolean {
+export function isRedirectTo(rule: Rule, place: RedirectPlace): boolean {
+  const { family, address, port } = place;
   const [option, destination = ''] = rule.targetOptions;
   return (
-    isRedirect(rule, family) &&
+    isRedirect(rule, place) &&
     rule.targetOptions.length === 2 &&
     option === '--to-destination' &&
     isSameEndpoint(destination, family === 'ipv6' ? `[${address}]:${port}` : `${address}:${port}`)
   );
 }
 
-interface RedirectPlace {
-  readonly family: Family;
+interface RedirectPlace extends Pick<DesiredOptions, 'family' | 'service'> {
   readonly address: string;
   readonly port: number;
 }
 
 /** The guard's rules are told from an administrator's by this comment; they are never recognised without it. */
 const GUARD_COMMENT = 'kiam-guard';
+const CONTAINER_GUARD_COMMENT = 'kiam-container-guard';
+
+function commentOf({ service }: Pick<DesiredOptions, 'service'>): string {
+  return service === 'container' ? CONTAINER_GUARD_COMMENT : GUARD_COMMENT;
+}
 
 /**
  * Rejects whatever is forwarded to the metadata service, on every port and, by default, from every interface: the node's own
@@ -112,9 +152,10 @@ const GUARD_COMMENT = 'kiam-guard';
  */
 export function desiredGuard(options: DesiredOptions): DesiredRules {
   const start = matchOf(options);
+  const comment = commentOf(options);
   const unreachable = options.family === 'ipv6' ? 'icmp6-port-unreachable' : 'icmp-port-unreachable';
-  const tcp = `${start} -p tcp -m comment --comment ${GUARD_COMMENT} -j REJECT --reject-with tcp-reset`;
-  const rest = `${start} -m comment --comment ${GUARD_COMMENT} -j REJECT --reject-with ${unreachable}`;
+  const tcp = `${start} -p tcp -m comment --comment ${comment} -j REJECT --reject-with tcp-reset`;
+  const rest = `${start} -m comment --comment ${comment} -j REJECT --reject-with ${unreachable}`;
   return {
     ...rulesOfForward(options),
     name: 'guard',
@@ -151,33 +192,36 @@ function rulesOfForward(
   return {
     family: options.family,
     chain: 'FORWARD',
-    isRecognised: (rule) => rule.comment === GUARD_COMMENT,
+    isRecognised: (rule) => rule.comment === commentOf(options),
     isInTheWay: (rule) => mayLetForwardedPass(rule, options),
   };
 }
 
-function matchOf({ family, hostInterface }: DesiredOptions): string {
-  return `-d ${hostRoute(family)} ${interfaceMatch(hostInterface)}`.trimEnd();
+function matchOf(options: DesiredOptions): string {
+  const route = `${addressOf(options)}/${options.family === 'ipv6' ? 128 : 32}`;
+  return `-d ${route} ${interfaceMatch(options.hostInterface)}`.trimEnd();
 }
 
-function isRuleOfGuard(rule: Rule, { family, hostInterface }: DesiredOptions): boolean {
+function isRuleOfGuard(rule: Rule, options: DesiredOptions): boolean {
   return (
-    rule.comment === GUARD_COMMENT &&
-    isDestination(rule, family) &&
-    isInterface(rule.inInterface, hostInterface) &&
+    rule.comment === commentOf(options) &&
+    isDestination(rule, options) &&
+    isInterface(rule.inInterface, options.hostInterface) &&
     isUnmatched(rule) &&
     rule.destinationPort === undefined
   );
 }
 
-function hostRoute(family: Family): string {
-  return `${METADATA_ADDRESSES[family]}/${family === 'ipv6' ? 128 : 32}`;
+type ServicePlace = Pick<DesiredOptions, 'family' | 'service'>;
+
+function addressOf({ family, service }: ServicePlace): string {
+  return (service === 'container' ? CONTAINER_ADDRESSES : METADATA_ADDRESSES)[family];
 }
 
-function isRedirect(rule: Rule, family: Family): boolean {
+function isRedirect(rule: Rule, place: ServicePlace): boolean {
   return (
     rule.target === 'DNAT' &&
-    isDestination(rule, family) &&
+    isDestination(rule, place) &&
     isTcp(rule) &&
     isExactly(rule.destinationPort, '80') &&
     rule.comment === undefined &&
@@ -202,11 +246,11 @@ function isInterface(match: Match | undefined, hostInterface: HostInterface): bo
   return match.inverted === hostInterface.inverted && match.value === hostInterface.name;
 }
 
-function isDestination({ destination }: Rule, family: Family): boolean {
+function isDestination({ destination }: Rule, place: ServicePlace): boolean {
   if (destination === undefined || destination.inverted) return false;
   const [address = '', length = ''] = destination.value.split('/');
-  if (length !== '' && length !== (family === 'ipv6' ? '128' : '32')) return false;
-  return sameAddress(address, METADATA_ADDRESSES[family]);
+  if (length !== '' && length !== (place.family === 'ipv6' ? '128' : '32')) return false;
+  return sameAddress(address, addressOf(place));
 }
 
 /** `192.0.2.1:80` or `[2001:db8::1]:80`, in whatever spelling of the address. */
@@ -262,22 +306,23 @@ function mayLetForwardedPass(rule: Rule, options: DesiredOptions): boolean {
 }
 
 /** Whether a packet of a pod to the metadata service can satisfy a rule, as far as address and interface tell. */
-function mayMatch(rule: Rule, { family, hostInterface }: DesiredOptions): boolean {
+function mayMatch(rule: Rule, options: DesiredOptions): boolean {
   const { destination, inInterface } = rule;
-  if (destination !== undefined && contains(destination.value, family) === destination.inverted) return false;
+  if (destination !== undefined && contains(destination.value, options) === destination.inverted) return false;
   if (inInterface === undefined) return true;
-  return !areDisjoint(hostInterface, { inverted: inInterface.inverted, name: inInterface.value });
+  return !areDisjoint(options.hostInterface, { inverted: inInterface.inverted, name: inInterface.value });
 }
 
-/** Whether a network in the form of iptables holds the metadata service's address; text that is no network is taken to. */
-function contains(network: string, family: Family): boolean {
+/** Whether a network in the form of iptables holds the service's address; text that is no network is taken to. */
+function contains(network: string, place: ServicePlace): boolean {
+  const { family } = place;
   const [address = '', length = family === 'ipv6' ? '128' : '32'] = network.split('/');
   const bits = Number(length);
   const isOfFamily = isIP(address) === (family === 'ipv6' ? 6 : 4);
   if (!isOfFamily || !/^\d{1,3}$/.test(length) || bits > (family === 'ipv6' ? 128 : 32)) return true;
   const list = new BlockList();
   list.addSubnet(address, bits, family);
-  return list.check(METADATA_ADDRESSES[family], family);
+  return list.check(addressOf(place), family);
 }
 
 /** `80`, or a range such as `1:1024` or `:80`. */

@@ -11,7 +11,14 @@ import { planRemoval } from './plan.ts';
 import { followDeletions } from './rule-events.ts';
 import { type Presence, RuleKeeper } from './rule-keeper.ts';
 import { openTables } from './tables.ts';
-import { type InterceptionRules, type RuleName, desiredRules, type DesiredRules } from './desired-rules.ts';
+import {
+  EKS_INTERFACE,
+  type InterceptionRules,
+  isContainerRule,
+  type RuleName,
+  desiredRules,
+  type DesiredRules,
+} from './desired-rules.ts';
 
 export interface InterceptionOptions extends InterceptionRules {
   readonly clock: Clock;
@@ -48,6 +55,10 @@ const LONGEST_INTERVAL_MS = 3000;
 const FIRST_PAUSE_MS = 20;
 const LONGEST_PAUSE_MS = 200;
 
+const CONTAINER_RULES = ['container-redirect', 'container-output', 'container-guard'] as const;
+const REDIRECTS: readonly RuleName[] = ['redirect', 'container-redirect', 'container-output'];
+const GUARDS: readonly RuleName[] = ['guard', 'backstop', 'container-guard'];
+
 const BACKEND_INTERVAL_MS = 120_000;
 const REMOVAL_LIMIT_MS = 4000;
 
@@ -63,6 +74,7 @@ export class Interception {
   #backend: Backend | undefined;
   #nextBackendMs = 0;
   #backendReason = 'it has not been looked at yet';
+  #isEksThere = false;
   #running: Promise<unknown> = Promise.resolve();
   /** Ends the pause between two checks; a new one for each. */
   #wake = new AbortController();
@@ -87,7 +99,8 @@ export class Interception {
   status(): InterceptionStatus {
     const redirect = this.#stateOf('redirect');
     const guard = this.#stateOf('guard');
-    const reasons = [redirect, guard].filter((state) => state.reason !== '').map((state) => state.reason);
+    const states = [redirect, guard, ...this.#containerRules().map((name) => this.#stateOf(name))];
+    const reasons = states.filter((state) => state.reason !== '').map((state) => state.reason);
     return { redirect: redirect.presence, guard: guard.presence, reason: [...new Set(reasons)].join('; ') };
   }
 
@@ -95,7 +108,7 @@ export class Interception {
   async close({ removeRedirect, removeGuard }: RemovalOptions): Promise<void> {
     this.#closing.abort();
     await this.#running;
-    const names = [...(removeRedirect ? ['redirect'] : []), ...(removeGuard ? ['guard', 'backstop'] : [])];
+    const names = [...(removeRedirect ? REDIRECTS : []), ...(removeGuard ? GUARDS : [])];
     if (this.#backend === undefined || names.length === 0) return;
     const limit = new AbortController();
     const cancel = this.#options.clock.after(REMOVAL_LIMIT_MS, () => limit.abort());
@@ -142,11 +155,15 @@ export class Interception {
     const backend = await this.#currentBackend();
     if (backend === undefined) return;
     const changed = new Map<DesiredRules['family'], 'direct' | 'all'>();
+    await this.#makeWay(backend);
     for (const keeper of this.#keepers) {
       if (this.#signal.aborted) return;
+      if (this.#isEksThere && isContainerRule(keeper.desired)) continue;
       const { family } = keeper.desired;
       const tables = openTables({ ...this.#options, backend, family, signal: this.#signal });
       const change = await keeper.check(tables);
+      // Nothing but the agent answers at the address of container credentials: there are no older connections to forget.
+      if (isContainerRule(keeper.desired)) continue;
       if (change === 'replaced') changed.set(family, 'all');
       else if (change === 'placed' && !changed.has(family)) changed.set(family, 'direct');
     }
@@ -159,6 +176,28 @@ export class Interception {
         this.#options.logger.warn('tracked connections could not be deleted', { family, reason: problem });
     }
     this.#publish();
+  }
+
+  /** Where the agent of EKS has the address of container credentials it keeps it: our rules for it go, and come back after it. */
+  async #makeWay(backend: Backend): Promise<void> {
+    const { containerPort, logger, listInterfaces = listKernelInterfaces } = this.#options;
+    if (containerPort === undefined) return;
+    const isThere = (await listInterfaces()).includes(EKS_INTERFACE);
+    if (isThere === this.#isEksThere) return;
+    this.#isEksThere = isThere;
+    const fields = { interface: EKS_INTERFACE };
+    if (!isThere) logger.info('the agent of EKS Pod Identity has gone: container credentials are redirected', fields);
+    else {
+      logger.warn('EKS Pod Identity has the address of container credentials: they are not redirected', fields);
+      const keepers = this.#keepers.filter(({ desired }) => isContainerRule(desired));
+      await this.#removeAll(keepers, backend, this.#signal);
+    }
+  }
+
+  /** The names of the rules for container credentials that are to be in place now. */
+  #containerRules(): readonly RuleName[] {
+    if (this.#options.containerPort === undefined || this.#isEksThere) return [];
+    return CONTAINER_RULES;
   }
 
   async #currentBackend(): Promise<Backend | undefined> {
@@ -203,7 +242,8 @@ export class Interception {
   }
 
   #publish(): void {
-    for (const name of ['redirect', 'guard', 'backstop'] as const) {
+    if (this.#isEksThere) for (const name of CONTAINER_RULES) this.#options.metrics.present(name, false);
+    for (const name of ['redirect', 'guard', 'backstop', ...this.#containerRules()] as const) {
       this.#options.metrics.present(name, this.#stateOf(name).presence === 'present');
     }
   }

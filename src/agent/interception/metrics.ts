@@ -32,6 +32,7 @@ export function createInterceptionMetrics(registry: Registry): InterceptionMetri
     labelNames,
     registers: [registry],
   });
+  // Those of container credentials appear where they are kept.
   for (const rule of ['redirect', 'guard', 'backstop'] as const) {
     restored.inc({ rule }, 0);
     failures.inc({ rule }, 0);

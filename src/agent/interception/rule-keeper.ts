@@ -104,7 +104,7 @@ export class RuleKeeper {
     const found = plan(rules, this.desired);
     if (!found.findings.includes('foreign') || this.#takeoverBackoff.mayReplace()) return found;
     // A guard for another interface does no harm beside ours. Two redirects cannot both be in force.
-    if (this.desired.name !== 'redirect') return plan(withoutForeign(rules, this.desired), this.desired);
+    if (this.desired.table !== 'nat') return plan(withoutForeign(rules, this.desired), this.desired);
     return { ...found, lines: [] };
   }
 

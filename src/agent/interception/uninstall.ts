@@ -14,6 +14,8 @@ export interface UninstallOptions {
   /** The addresses of the node, and the port, that a redirect of ours leads to: another program's stays. */
   readonly addresses: readonly string[];
   readonly port: number;
+  /** That of container credentials. */
+  readonly containerPort: number;
   readonly clock: Clock;
   readonly logger: Logger;
   readonly run: RunCommand;
@@ -120,13 +122,21 @@ async function removeFrom(backend: Backend, family: Family, options: UninstallOp
   return { removed, reason: undefined };
 }
 
-function placesOf(family: Family, { addresses, port }: UninstallOptions): Place[] {
+function placesOf(family: Family, { addresses, port, containerPort }: UninstallOptions): Place[] {
   const own = addresses.filter((address) => isIPv6(address) === (family === 'ipv6'));
-  const guards = [desiredGuard, desiredBackstop].map((rulesOf) => {
-    const guard = rulesOf({ family, hostInterface: ANY_INTERFACE });
-    return { ...guard, isOurs: (rule: Rule) => guard.isRecognised(rule) };
-  });
+  const guards = [
+    desiredGuard({ family, hostInterface: ANY_INTERFACE }),
+    desiredBackstop({ family, hostInterface: ANY_INTERFACE }),
+    desiredGuard({ family, hostInterface: ANY_INTERFACE, service: 'container' }),
+  ].map((guard) => ({ ...guard, isOurs: (rule: Rule) => guard.isRecognised(rule) }));
   const isOurs = (rule: Rule): boolean => own.some((address) => isRedirectTo(rule, { family, address, port }));
-  // The redirect first: while the guard is in place, nothing is open.
-  return [{ name: 'redirect', table: 'nat', chain: 'PREROUTING', isOurs }, ...guards];
+  const container = { family, port: containerPort, service: 'container' } as const;
+  const isOfContainer = (rule: Rule): boolean => own.some((address) => isRedirectTo(rule, { ...container, address }));
+  // The redirects first: while the guard is in place, nothing is open.
+  return [
+    { name: 'redirect', table: 'nat', chain: 'PREROUTING', isOurs },
+    { name: 'container-redirect', table: 'nat', chain: 'PREROUTING', isOurs: isOfContainer },
+    { name: 'container-output', table: 'nat', chain: 'OUTPUT', isOurs: isOfContainer },
+    ...guards,
+  ];
 }

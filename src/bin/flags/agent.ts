@@ -27,6 +27,9 @@ export function agentProblems(flags: AgentFlags): string[] {
     problems.push('--container-credentials-port must be another than --port');
   }
   if (iptables && flags.port === 0) problems.push('--iptables needs a --port to redirect to, not 0');
+  if (iptables && flags.containerCredentials && flags.containerCredentialsPort === 0) {
+    problems.push('--iptables needs a --container-credentials-port to redirect to, not 0');
+  }
   const targets = iptables ? redirectTargets(flags) : undefined;
   if (targets?.ok === false) problems.push(`--iptables cannot redirect to this --host: ${targets.reason}`);
   if (flags.iptablesRemoveGuard && !iptablesRemove) {

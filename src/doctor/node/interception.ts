@@ -2,7 +2,7 @@ import { type Backend, findBackend } from '#agent/interception/backend.ts';
 import type { HostAddresses } from '#agent/interception/host-addresses.ts';
 import type { HostInterface } from '#agent/interception/host-interface.ts';
 import { plan } from '#agent/interception/plan.ts';
-import { desiredRules, type DesiredRules } from '#agent/interception/desired-rules.ts';
+import { desiredRules, type DesiredRules, EKS_INTERFACE, isContainerRule } from '#agent/interception/desired-rules.ts';
 
 import { type Observation, cannotTell, ok, wrong } from '../finding.ts';
 import { readChain, type ReadChainOptions } from './read-chain.ts';
@@ -11,6 +11,10 @@ export interface InterceptionCheckOptions extends ReadChainOptions {
   /** Where the redirect should lead; undefined where `--host` does not say it: only the guard can then be told. */
   readonly hostAddresses: HostAddresses | undefined;
   readonly port: number;
+  /** The port of container credentials; undefined where they are not served. */
+  readonly containerPort?: number | undefined;
+  /** Whether the agent of EKS has the address of container credentials. */
+  readonly isEksThere?: boolean;
   readonly hostInterface: HostInterface;
   readonly guardInterface: HostInterface;
   /** The agent is about to start: what it will put in place itself is not missed. */
@@ -21,12 +25,21 @@ export interface InterceptionCheckOptions extends ReadChainOptions {
 export async function checkInterception(options: InterceptionCheckOptions): Promise<Observation[]> {
   const found = await findBackend(options);
   if (!found.ok) return [cannotTell(found.reason, 'run this as root with NET_ADMIN, in the agent’s own container')];
-  const { hostAddresses = { ipv4: undefined, ipv6: undefined } } = options;
+  const { hostAddresses = { ipv4: undefined, ipv6: undefined }, isEksThere = false } = options;
+  const containerPort = isEksThere ? undefined : options.containerPort;
   const observations: Observation[] = [ok(`the node’s rules are those of ${found.backend.command}`)];
-  for (const desired of desiredRules({ ...options, hostAddresses })) {
+  for (const desired of desiredRules({ ...options, hostAddresses, containerPort })) {
     // IPv6 is expected where --host says so; the guard for it is put in wherever ip6tables works.
     if (desired.family === 'ipv6' && hostAddresses.ipv6 === undefined) continue;
     observations.push(await checkRules(desired, found.backend, options));
+  }
+  if (isEksThere && options.containerPort !== undefined) {
+    observations.push(
+      wrong(
+        `EKS Pod Identity has the address of container credentials (${EKS_INTERFACE}): it answers there, and this agent does not`,
+        'start the agent without --container-credentials, or remove the add-on eks-pod-identity-agent',
+      ),
+    );
   }
   if (options.hostAddresses === undefined) {
     observations.push(
@@ -75,6 +88,10 @@ async function missing(
   if (read.ok && plan(read.rules, desired).inForce) {
     const fix = `restart the agent, so that it finds the node’s backend again, and flush what stands in ${other.command}`;
     return wrong(`${what} is in ${other.command}, while this node uses ${backend.command}`, fix);
+  }
+  if (isContainerRule(desired)) {
+    const fix = 'does the agent run with --iptables, and with this --host, --container-credentials and its port?';
+    return wrong(`${what} is missing: requests for container credentials do not reach the agent`, fix);
   }
   const danger =
     desired.name === 'redirect' ? 'pods are not redirected to the agent' : 'pods may reach the node’s role';
