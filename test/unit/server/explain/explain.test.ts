@@ -152,6 +152,23 @@ as a test says
     });
   }
 
+  it('the explanation of a pod says who has its credentials where a replica without the stream of its node was not asked for them', () => {
+    const cases: readonly (readonly [string, CredentialInspection, RegExp])[] = [
+      [
+        'nothing is held',
+        EMPTY,
+        /^this replica holds none: the replica that has the stream of the node's agent fetches/,
+      ],
+      ['what a pod asked for is held', FRESH, /^STS issued them at /],
+      ['a call is in progress', { ...EMPTY, isCalling: true }, /^STS has not answered yet; STS is being called now$/],
+    ];
+    for (const [what, credentials, text] of cases) {
+      const explanation = explain(factsOf({ running: { credentials, streams: [] } }));
+      assert.match(linkOf(explanation, 'credentials').text, text, what);
+      assert.equal(explanation.outcome, credentials === FRESH ? 'gets credentials' : 'cannot be told', what);
+    }
+  });
+
   it('the explanation of a pod says which of two streams counts, and what is still to be told', () => {
     const [stream] = factsOf().running?.streams ?? [];
     assert.ok(stream !== undefined);
