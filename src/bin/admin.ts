@@ -2,6 +2,7 @@ import { chmod } from 'node:fs/promises';
 
 import { describeError } from '#runtime/errors.ts';
 import { createExplainRoute, type ExplainRouteOptions } from '#server/explain/route.ts';
+import { createStatusRoute, type StatusRouteOptions } from '#server/status/route.ts';
 import { startHttpListener } from '#telemetry/http-listener.ts';
 
 import { prepareSocket, socketPath } from './admin-socket.ts';
@@ -9,12 +10,12 @@ import type { Daemon } from './daemon.ts';
 
 /**
  * Listens for people on this machine, on a Unix socket that only the same user can open. The daemon continues without: nothing
- * depends on it but `kiam explain`.
+ * depends on it but `kiam explain` and `kiam status`.
  */
 export async function startAdmin(
   adminSocket: string | undefined,
   { clock, logger, shutdown }: Daemon,
-  explain: ExplainRouteOptions,
+  answers: ExplainRouteOptions & StatusRouteOptions,
 ): Promise<void> {
   const path = adminSocket ?? socketPath(process.pid);
   if (path === '') return;
@@ -28,7 +29,7 @@ export async function startAdmin(
   const listener = startHttpListener({
     name: 'admin',
     address: { path },
-    routes: { '/explain': createExplainRoute(explain) },
+    routes: { '/explain': createExplainRoute(answers), '/status': createStatusRoute(answers) },
     logger,
     clock,
   });

@@ -1,10 +1,8 @@
-import { request } from 'node:http';
-
 import { systemClock } from '#runtime/clock.ts';
 import { startDeadline } from '#runtime/within.ts';
 import { explanationJson, explanationText } from '#server/explain/render.ts';
 
-import { socketsOfUser } from './admin-socket.ts';
+import { askAdmin, findSockets } from './ask-admin.ts';
 import type { ExplainFlags } from './flags/explain.ts';
 
 type Answer =
@@ -43,15 +41,6 @@ async function askServers(flags: ExplainFlags, socket: string | undefined, signa
   return answers.find((answer) => answer !== undefined) ?? { kind: 'failed', reason: nobody };
 }
 
-/** None where there is no such folder, or where it is not this user's own. */
-function findSockets(): readonly string[] {
-  try {
-    return socketsOfUser();
-  } catch {
-    return [];
-  }
-}
-
 function nobodyHere({ pod: { namespace, name } }: ExplainFlags): string {
   return [
     'no server of this user runs here; ask one in its container',
@@ -61,31 +50,15 @@ function nobodyHere({ pod: { namespace, name } }: ExplainFlags): string {
 }
 
 /** Undefined when nobody listens. */
-function askServer(
+async function askServer(
   { pod: { namespace, name }, json }: ExplainFlags,
   socketPath: string,
   signal: AbortSignal,
 ): Promise<Answer | undefined> {
   const query = new URLSearchParams({ namespace, name, form: json ? 'json' : 'text' });
-  return new Promise((resolve) => {
-    const fail = (error: Error & { code?: string }): void => {
-      if (error.code === 'ENOENT' || error.code === 'ECONNREFUSED') resolve(undefined);
-      else if (error.code === 'EACCES') resolve({ kind: 'failed', reason: `${socketPath} is another user's` });
-      else resolve({ kind: 'failed', reason: signal.aborted ? 'the server does not answer' : error.message });
-    };
-    const outgoing = request({ socketPath, path: `/explain?${query.toString()}`, signal, agent: false });
-    outgoing.on('error', fail);
-    outgoing.on('response', (incoming) => {
-      const chunks: Buffer[] = [];
-      incoming.on('data', (chunk: Buffer) => chunks.push(chunk));
-      incoming.on('error', fail);
-      incoming.on('end', () => {
-        const text = Buffer.concat(chunks).toString('utf8');
-        const { statusCode } = incoming;
-        if (statusCode === 200 || statusCode === 404) resolve({ kind: 'explained', text, isFound: statusCode === 200 });
-        else resolve({ kind: 'failed', reason: text.trim() });
-      });
-    });
-    outgoing.end();
-  });
+  const answer = await askAdmin(socketPath, `/explain?${query.toString()}`, signal);
+  if (answer?.kind !== 'answered') return answer;
+  const { status, text } = answer;
+  if (status === 200 || status === 404) return { kind: 'explained', text, isFound: status === 200 };
+  return { kind: 'failed', reason: text.trim() };
 }

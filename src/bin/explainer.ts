@@ -35,11 +35,7 @@ export function createExplainer({
   ...sources
 }: ExplainerOptions): ExplainRouteOptions['explain'] {
   const { agentIdentity } = flags;
-  const view = (): { viewAgeMs: number; viewProblem: string | undefined } => {
-    const { pods, namespaces, serviceAccounts = namespaces } = kubernetes.status();
-    const viewAgeMs = Math.max(pods.confirmedAgeMs, namespaces.confirmedAgeMs, serviceAccounts.confirmedAgeMs);
-    return { viewAgeMs, viewProblem: pods.lastError ?? namespaces.lastError ?? serviceAccounts.lastError };
-  };
+  const view = viewOf(kubernetes);
   const options: CollectOptions = {
     source: `as ${hostname()} holds it in memory (process ${process.pid}); other replicas have memories of their own`,
     pods: kubernetes.pods,
@@ -54,8 +50,17 @@ export function createExplainer({
   return (namespace, name) => explain(collectFacts(options, namespace, name));
 }
 
+/** How old the server's view of the cluster may be at most, and what is wrong with it. */
+export function viewOf(kubernetes: Kubernetes): () => { viewAgeMs: number; viewProblem: string | undefined } {
+  return () => {
+    const { pods, namespaces, serviceAccounts = namespaces } = kubernetes.status();
+    const viewAgeMs = Math.max(pods.confirmedAgeMs, namespaces.confirmedAgeMs, serviceAccounts.confirmedAgeMs);
+    return { viewAgeMs, viewProblem: pods.lastError ?? namespaces.lastError ?? serviceAccounts.lastError };
+  };
+}
+
 /** The node of a pod as its agent proves it; undefined where agents prove none. */
-function nodeAsProven({ nodeName, hostIps: [address] }: PodRecord, mode: AgentIdentityMode): NodeId | undefined {
+export function nodeAsProven({ nodeName, hostIps: [address] }: PodRecord, mode: AgentIdentityMode): NodeId | undefined {
   if (mode === 'off') return undefined;
   if (mode === 'token') return { by: 'name', name: nodeName };
   return address === undefined ? undefined : { by: 'address', address };

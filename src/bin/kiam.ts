@@ -6,6 +6,7 @@ await main({
   server: async (command) => (await import('./server.ts')).runServer(command),
   health: async (command) => (await import('./health.ts')).runHealth(command),
   explain: async (command) => (await import('./explain.ts')).runExplain(command),
+  status: async (command) => (await import('./status.ts')).runStatus(command),
   export: async (command) => (await import('./export.ts')).runExport(command),
   whois: async (command) => (await import('./whois.ts')).runWhois(command),
   pki: async (command) => (await import('./pki.ts')).runPki(command),

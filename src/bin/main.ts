@@ -14,6 +14,7 @@ export interface Commands {
   readonly policy?: (command: Of<'policy'>) => Promise<void> | void;
   readonly kube2iam?: (command: Of<'kube2iam'>) => Promise<void> | void;
   readonly explain?: (command: Of<'explain'>) => Promise<void> | void;
+  readonly status?: (command: Of<'status'>) => Promise<void> | void;
   readonly export?: (command: Of<'export'>) => Promise<void> | void;
   readonly whois?: (command: Of<'whois'>) => Promise<void> | void;
   readonly doctor?: DoctorCommands;
@@ -26,7 +27,7 @@ export type DoctorCommands = {
 
 /** Reads the command line and runs its command; help and problems are printed, and problems exit 1. */
 export async function main(commands: Commands, argv = process.argv.slice(2)): Promise<void> {
-  const { agent, server, health, pki, policy, kube2iam, explain, export: leave, whois, doctor } = commands;
+  const { agent, server, health, pki, policy, kube2iam, explain, status, export: leave, whois, doctor } = commands;
   const offered: readonly (readonly [CommandName, unknown])[] = [
     ['agent', agent],
     ['server', server],
@@ -35,6 +36,7 @@ export async function main(commands: Commands, argv = process.argv.slice(2)): Pr
     ['policy', policy],
     ['kube2iam', kube2iam],
     ['explain', explain],
+    ['status', status],
     ['export', leave],
     ['whois', whois],
     ['doctor', doctor],
@@ -55,7 +57,7 @@ export async function main(commands: Commands, argv = process.argv.slice(2)): Pr
 
 async function run(
   command: CommandLine,
-  { agent, server, health, pki, policy, kube2iam, explain, export: leave, whois, doctor }: Commands,
+  { agent, server, health, pki, policy, kube2iam, explain, status, export: leave, whois, doctor }: Commands,
 ): Promise<void> {
   switch (command.kind) {
     case 'agent':
@@ -72,6 +74,8 @@ async function run(
       return kube2iam?.(command);
     case 'explain':
       return explain?.(command);
+    case 'status':
+      return status?.(command);
     case 'export':
       return leave?.(command);
     case 'whois':

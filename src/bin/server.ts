@@ -14,6 +14,7 @@ import { createSlots } from '#runtime/slots.ts';
 import { AgentScope } from '#server/agent-scope.ts';
 import { Confirmation } from '#server/confirmation.ts';
 import type { ExplainRouteOptions } from '#server/explain/route.ts';
+import type { StatusRouteOptions } from '#server/status/route.ts';
 import { createServerMetrics } from '#server/metrics.ts';
 import { NamespacePolicy } from '#server/namespace-policy.ts';
 import { NodeFeeds } from '#server/node-feeds.ts';
@@ -32,7 +33,7 @@ import { resolveBaseArn } from './base-arn.ts';
 import { watchCertificates } from './certificates.ts';
 import { createCredentials, identify } from './credentials.ts';
 import { type Daemon, runDaemon } from './daemon.ts';
-import { createExplainer } from './explainer.ts';
+import { createExplainer, nodeAsProven, viewOf } from './explainer.ts';
 import type { ServerFlags } from './flags/server.ts';
 import { serverKeepalive } from './keepalive.ts';
 import { startMonitoring } from './monitoring.ts';
@@ -70,14 +71,17 @@ async function startServer(flags: ServerFlags, daemon: Daemon): Promise<void> {
   ]);
   let certificateProblem = (): string | undefined => 'no TLS certificate has been read yet';
   let identityProblem = (): string | undefined => undefined;
-  startMonitoring(flags, daemon, registry, () => [
+  const problems = (): readonly string[] => [
     ...[...waitingFor].map((what) => `waiting for ${what}`),
     ...[certificateProblem(), identityProblem()].filter((problem) => problem !== undefined),
-  ]);
+  ];
+  startMonitoring(flags, daemon, registry, problems);
 
   let explainPod: ExplainRouteOptions['explain'] = () => undefined;
+  let collectStatus: StatusRouteOptions['status'] = () => undefined;
   await startAdmin(flags.adminSocket, daemon, {
     explain: (namespace, name) => explainPod(namespace, name),
+    status: (namespace) => collectStatus(namespace),
     waitingFor: () => [...waitingFor],
   });
 
@@ -190,7 +194,26 @@ async function startServer(flags: ServerFlags, daemon: Daemon): Promise<void> {
   await kubernetes.ready;
   waitingFor.delete('the pods, namespaces and ServiceAccounts of the cluster');
   if (shutdown.signal.aborted) return;
-  explainPod = createExplainer({ flags, baseArn, kubernetes, policy, confirmation, credentials, feeds });
+  const explain = createExplainer({ flags, baseArn, kubernetes, policy, confirmation, credentials, feeds });
+  explainPod = explain;
+  const statusSource = {
+    pods,
+    namespaces,
+    nodeOf: (pod: PodRecord) => nodeAsProven(pod, flags.agentIdentity),
+    identify: identifyPod,
+    credentials,
+    feeds,
+    explain,
+    baseArn,
+    strict: !flags.disableStrictNamespaceRegexp,
+    view: viewOf(kubernetes),
+    problems,
+    streams: () => feeds.count,
+    certificateEndMs: () => certificates.current?.expiresAtMs,
+    nowMs: () => clock.now(),
+  };
+  // Loaded when somebody asks: a server that nobody looks at does not keep it in memory.
+  collectStatus = async (namespace) => (await import('./status-source.ts')).createStatus(statusSource)(namespace);
   const prefetch = new Prefetch({
     pods,
     namespaces,

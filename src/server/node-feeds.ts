@@ -43,6 +43,13 @@ export class NodeFeeds {
     return [...new Set(nodeKeysOf(pod).flatMap((key) => [...(this.#byNode.get(key) ?? [])]))];
   }
 
+  /** How many streams are open. */
+  get count(): number {
+    let count = 0;
+    for (const feeds of this.#byNode.values()) count += feeds.size;
+    return count;
+  }
+
   #changed(node: NodeId): void {
     for (const listener of this.#listeners) listener(node);
   }

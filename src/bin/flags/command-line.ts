@@ -38,6 +38,7 @@ const ALL_COMMANDS: readonly CommandName[] = [
   'policy',
   'kube2iam',
   'explain',
+  'status',
   'export',
   'doctor',
 ];

@@ -18,6 +18,7 @@ import {
   POLICY_OPTIONS,
   SERVER_OPTIONS,
   WHOIS_OPTIONS,
+  STATUS_OPTIONS,
 } from './table.ts';
 
 const AGENT_RULES = {
@@ -46,6 +47,7 @@ export const COMMANDS = {
   explain: command('explain', 'Say what credentials one pod gets, and why', EXPLAIN_OPTIONS, {
     problems: explainProblems,
   }),
+  status: command('status', 'Show what servers hold in memory: who fails and why, on one screen', STATUS_OPTIONS),
   export: command('export', 'Print how to move pods to EKS Pod Identity or IRSA, and back', EXPORT_OPTIONS, {
     problems: exportProblems,
   }),

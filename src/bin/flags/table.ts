@@ -118,7 +118,7 @@ const ADMIN_SOCKET = optional(
   MONITORING,
   parseSocketPath,
   '/dev/shm/kiam-<user>/<process>.sock',
-  'Unix socket on which the server answers kiam explain; empty for none',
+  'Unix socket on which the server answers kiam explain and kiam status; empty for none',
 );
 
 const METADATA = 'Metadata API';
@@ -448,6 +448,18 @@ export const EXPLAIN_OPTIONS = {
   session: { ...SESSION, group: API, describe: "The servers' --session" },
   'disable-strict-namespace-regexp': { ...DISABLE_STRICT, group: API, describe: "The servers' flag of this name" },
   binding: { ...BINDING, group: API, describe: "The servers' --binding" },
+};
+
+export const STATUS_OPTIONS = {
+  json: toggle(OUTPUT, 'Print JSON'),
+  failing: toggle(OUTPUT, 'Print the pods that fail alone'),
+  watch: toggle(OUTPUT, 'Print it every 2 seconds until it is interrupted'),
+  namespace: optional(OUTPUT, parseNamespace, 'all', 'Only of the pods of this namespace'),
+  timeout: value(ASKED, WHOLE_CHECK, '10s', 'How long the whole answer may take'),
+  'admin-socket': {
+    ...EXPLAIN_OPTIONS['admin-socket'],
+    describe: 'Unix socket of the server to ask; by default all that run here',
+  },
 };
 
 const MOVE = 'Move';

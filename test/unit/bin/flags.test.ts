@@ -414,11 +414,11 @@ const REFUSED: readonly (readonly [readonly string[], RegExp])[] = [
   [[...SERVER, '--grpc-max-connection-age-duration=-1s'], /is less than 1ms$/],
   [
     [],
-    /^no command is given: it must be one of agent, server, health, pki, policy, kube2iam, explain, export, doctor$/,
+    /^no command is given: it must be one of agent, server, health, pki, policy, kube2iam, explain, status, export, doctor$/,
   ],
   [
     ['agnet'],
-    /^unknown command agnet: it must be one of agent, server, health, pki, policy, kube2iam, explain, export, doctor$/,
+    /^unknown command agnet: it must be one of agent, server, health, pki, policy, kube2iam, explain, status, export, doctor$/,
   ],
 ];
 
@@ -520,7 +520,17 @@ test('A program that does not offer a command says so, and what it offers', asyn
 });
 
 test('--version and --help answer on every command, whatever else is wrong', async () => {
-  for (const command of [[], ['agent'], ['server'], ['health'], ['pki'], ['explain'], ['export'], ['doctor']]) {
+  for (const command of [
+    [],
+    ['agent'],
+    ['server'],
+    ['health'],
+    ['pki'],
+    ['explain'],
+    ['status'],
+    ['export'],
+    ['doctor'],
+  ]) {
     assert.deepEqual(await parse([...command, '--version']), { kind: 'version', text: 'kiam 1.2.3' });
     assert.equal((await parse([...command, '--help', '--typo'])).kind, 'help');
   }
@@ -561,7 +571,7 @@ for (const [command, flags] of Object.entries(KIAMS)) {
   });
 }
 
-for (const command of ['agent', 'server', 'health', 'pki', 'explain', 'export', 'doctor']) {
+for (const command of ['agent', 'server', 'health', 'pki', 'explain', 'status', 'export', 'doctor']) {
   test(`The help of ${command} is plain text within 110 columns`, async () => {
     const help = await parse([command, '--help']);
     assert.ok(help.kind === 'help');

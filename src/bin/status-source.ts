@@ -1,0 +1,40 @@
+import { hostname } from 'node:os';
+
+import { createTurnBudget } from '#runtime/turn-budget.ts';
+import { collectStatus, type StatusOptions } from '#server/status/collect.ts';
+import type { ReplicaStatus, ServerStatus } from '#server/status/server-status.ts';
+
+import { kiamVersion } from './version.ts';
+
+export interface StatusSource extends Omit<StatusOptions, 'replica' | 'awaitTurn'> {
+  readonly view: () => { readonly viewAgeMs: number; readonly viewProblem: string | undefined };
+  readonly problems: () => readonly string[];
+  readonly streams: () => number;
+  /** When the TLS certificate in use ends, in milliseconds since 1970. */
+  readonly certificateEndMs: () => number | undefined;
+  readonly nowMs: () => number;
+}
+
+/** Pods looked at in one turn of the event loop: some 5 ms. */
+const PODS_IN_TURN = 100;
+const DAY_MS = 86_400_000;
+
+/** What `kiam status` is told: of this replica's memory, which the others do not share. */
+export function createStatus(source: StatusSource): (namespace: string) => Promise<ServerStatus> {
+  const { view, problems, streams, certificateEndMs, nowMs } = source;
+  const replica = (): ReplicaStatus => {
+    const { viewAgeMs, viewProblem } = view();
+    const endMs = certificateEndMs();
+    return {
+      name: hostname(),
+      process: process.pid,
+      version: kiamVersion(),
+      waitingFor: problems(),
+      viewAgeSeconds: Number.isFinite(viewAgeMs) ? Math.round(viewAgeMs / 100) / 10 : null,
+      viewProblem: viewProblem ?? null,
+      streams: streams(),
+      certificateDaysLeft: endMs === undefined ? null : Math.floor((endMs - nowMs()) / DAY_MS),
+    };
+  };
+  return (namespace) => collectStatus({ ...source, replica, awaitTurn: createTurnBudget(PODS_IN_TURN) }, namespace);
+}
