@@ -90,7 +90,7 @@ export const KUBE2IAM_DIFFERENCES: readonly Kube2iamDifference[] = [
     ours: (kube2iam, { name }) => {
       if (name.endsWith('denied')) return error(kube2iam, 500, 'AWS STS refused the role: AccessDenied');
       if (name.endsWith('throttled')) return error(kube2iam, 503, 'AWS STS throttles requests: Throttling');
-      return error(kube2iam, 503, 'AWS STS failed: InternalFailure');
+      return error(kube2iam, 503, 'AWS STS is not available: InternalFailure');
     },
   },
   {
