@@ -17,6 +17,8 @@ export interface ApiRequest {
   readonly query?: Readonly<Record<string, string>>;
   readonly body?: string;
   readonly contentType?: string;
+  /** The type of the answer; JSON unless given. */
+  readonly accept?: string;
   /** How long until the answer's headers are here. */
   readonly headersWithinMs: number;
   /** How long the answer's body may be silent. */
@@ -77,7 +79,8 @@ export function createConnection({ kubeconfig, named, clock, environment }: Conn
   let way = openWay(load(), proxyOf);
 
   const optionsOf = async (request: ApiRequest, { config, agents }: Way): Promise<https.RequestOptions> => {
-    const headers: http.OutgoingHttpHeaders = { accept: 'application/json', 'user-agent': 'kiam', ...config.headers };
+    const { accept = 'application/json' } = request;
+    const headers: http.OutgoingHttpHeaders = { accept, 'user-agent': 'kiam', ...config.headers };
     if (request.contentType !== undefined) headers['content-type'] = request.contentType;
     if (request.body !== undefined) headers['content-length'] = Buffer.byteLength(request.body);
     const options: https.RequestOptions = { headers };

@@ -101,6 +101,8 @@ export class TokenAuthorityReader {
     const response = await this.#options.connection.request({
       method: 'GET',
       path,
+      // The keys are `application/jwk-set+json`, and an API server refuses a request that accepts no such answer.
+      accept: '*/*',
       headersWithinMs: PATIENCE_MS,
       silenceLimitMs: PATIENCE_MS,
       signal,

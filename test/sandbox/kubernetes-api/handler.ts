@@ -62,15 +62,23 @@ async function answer(handling: Handling, request: IncomingMessage, response: Se
   const fault = handling.faults.take(parsed);
   if (fault !== undefined && happen(fault, response)) return;
   handling.access.authorize(user, parsed);
-  if (parsed.kind === 'path') answerPath(handling, parsed, response);
+  if (parsed.kind === 'path') answerPath(handling, parsed, request, response);
   else if (parsed.verb === 'create' && parsed.resource === undefined) {
     const body = await bodyObject(request);
     send(response, 201, JSON.stringify(review(handling.access, user, parsed, body)));
   } else await answerResource(handling, parsed, request, response);
 }
 
-function answerPath(handling: Handling, request: PathRequest, response: ServerResponse): void {
+function answerPath(
+  handling: Handling,
+  request: PathRequest,
+  message: IncomingMessage,
+  response: ServerResponse,
+): void {
   if (request.verb !== 'get' && request.verb !== 'head') throw methodNotAllowed();
+  // Its keys have a type of their own (Kubernetes, `pkg/routes/openidmetadata.go`).
+  if (request.path === '/openid/v1/jwks' && message.headers.accept === 'application/json')
+    throw new ApiError(406, 'NotAcceptable', 'only application/jwk-set+json is available');
   const found = handling.tokens.document(request.path) ?? discover(request.path, handling.authority);
   if (found === undefined) throw noSuchPath();
   if (typeof found === 'string') send(response, 200, found, 'text/plain; charset=utf-8');
