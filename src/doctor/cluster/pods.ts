@@ -72,7 +72,7 @@ function repeatedRole(pods: readonly PodRecord[]): Observation[] {
 function problemOf(pod: PodRecord, baseArn = 'arn:aws:iam::000000000000:role/'): Problem | undefined {
   if (pod.hostNetwork) {
     return {
-      says: `has hostNetwork and the role ${pod.role}: it shares the node’s address, and so gets nothing`,
+      says: `has hostNetwork and the role ${pod.role}: it shares the node’s address, and gets nothing but by its token, with --container-credentials`,
       fix: `take hostNetwork or the annotation ${ROLE_ANNOTATION} away; with hostNetwork it has the role of its node`,
     };
   }

@@ -33,7 +33,8 @@ export function podLink({ pod, running }: ExplainFacts): Link {
 function stateOf(pod: PodRecord): string {
   const { phase, hostNetwork, mirror, terminating } = pod;
   if (phase === 'Succeeded' || phase === 'Failed') return `it has ended (${phase})`;
-  if (hostNetwork) return 'it has hostNetwork: it shares the address of its node, and is never served';
+  if (hostNetwork)
+    return 'it has hostNetwork: it shares the address of its node, and is served by its token alone, with --container-credentials';
   if (mirror) return `it is a mirror pod (${MIRROR_ANNOTATION}): any kubelet can make one, so none is served`;
   const node = nodeTextOf(pod);
   const where = node === '' ? 'on no node yet' : `on the node ${node}`;

@@ -214,7 +214,7 @@ as a test says
       ],
       [
         factsOf({ pod: podRecord({ hostNetwork: true }), addresses: [] }),
-        'it has hostNetwork: it shares the address of its node, and is never served',
+        'it has hostNetwork: it shares the address of its node, and is served by its token alone, with --container-credentials',
         ['view', 'pod', 'role', 'policy', 'session'],
       ],
       [
