@@ -1,6 +1,8 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 
+import { startDeadline } from '#runtime/within.ts';
+
 import { ManualClock } from '../support/manual-clock.ts';
 import { podRecord } from '../support/pods.ts';
 import { repeatableRandom } from '../unit/aws/scripted-sts.ts';
@@ -9,7 +11,8 @@ import { Truth } from './truth.ts';
 
 const PODS = 200;
 const MINUTE_MS = 60_000;
-const PATIENT = new AbortController().signal;
+/** How long a client waits for its answer. */
+const WAIT_MS = 900;
 
 /** A node full of pods before one server, by injected time. Sessions live an hour. */
 function nodeOf({ hasEvidence, seed = 1 }: { readonly hasEvidence: boolean; readonly seed?: number }) {
@@ -47,7 +50,7 @@ function nodeOf({ hasEvidence, seed = 1 }: { readonly hasEvidence: boolean; read
         const role = `role-${name}`;
         const known = agent.source.knownCredentials?.(client, role);
         if (known !== undefined) return known.accessKeyId === role;
-        const outcome = await agent.source.podCredentials(client, role, PATIENT);
+        const outcome = await agent.source.podCredentials(client, role, startDeadline(clock, WAIT_MS).signal);
         return outcome.ok && outcome.value.accessKeyId === role;
       });
       await clock.advance(1000);
