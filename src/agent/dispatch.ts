@@ -45,7 +45,7 @@ export function createDispatch(
 ): (exchange: Exchange, route: Route) => Answer | Promise<Answer> {
   const { source, metadata, metrics, httpMetrics, allowedRoutes, requireImdsv2, waitMs, dialect } = options;
   const { proxyRequestsBlocked: blocked } = metrics;
-  const tokens = createTokens({ clock: options.clock, knownUid: source.knownUid?.bind(source) });
+  const tokens = createTokens({ clock: options.clock, source });
   const patienceOf = ({ headers }: IncomingMessage): Patience => patienceOfClient(headers['user-agent'], waitMs);
   const ping = createPingRoute();
   const health = createHealthRoute(options);

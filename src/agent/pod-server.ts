@@ -167,7 +167,7 @@ export function createPodServer(options: PodServerOptions, service: PodService):
 
 /** As the server has told, or as the kernel shows: a pod that just began is behind an interface of this node already. */
 function isPodOfThisNode(source: PodServerOptions['source'], address: string, client: Client | undefined): boolean {
-  if (source.knownUid?.(address) !== undefined) return true;
+  if (source.knownUid(address) !== undefined) return true;
   if (client === undefined) return false;
   return client.evidence.kind === 'interface' || client.evidence.behind !== undefined;
 }

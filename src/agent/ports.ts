@@ -66,16 +66,18 @@ export interface CredentialSource {
   serverHealth(signal: AbortSignal): Promise<Outcome<string>>;
 
   /**
-   * What is known without asking anyone; undefined where the source has to be asked. A source that answers from memory
-   * offers these, so that a warm request costs no promise, no timer and no signal.
+   * What is known without asking anyone; undefined where the source has to be asked: a warm request costs no promise, no timer
+   * and no signal.
    */
-  knownRole?(client: Client): PodRole | undefined;
+  knownRole(client: Client): PodRole | undefined;
   /** As `knownRole`. The same object for the same credentials: its text is kept beside it. */
-  knownCredentials?(client: Client, role: string): MetadataCredentials | undefined;
+  knownCredentials(client: Client, role: string): MetadataCredentials | undefined;
   /** The ARN of the role whose credentials these are; '' where it is not known. */
-  roleArnOf?(client: Client, credentials: MetadataCredentials): string;
+  roleArnOf(client: Client, credentials: MetadataCredentials): string;
   /** The namespace of the pod that has the address; '' where it is not known. */
-  namespaceOf?(address: string): string;
+  namespaceOf(address: string): string;
+  /** Whether pods are known by their addresses at all. */
+  readonly knowsPods: boolean;
   /** The UID of the pod that has the address, where it is known. Tokens are bound to it. */
-  knownUid?(address: string): string | undefined;
+  knownUid(address: string): string | undefined;
 }

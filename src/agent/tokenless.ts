@@ -28,7 +28,7 @@ export function createTokenlessCount(
   return (client) => {
     let counted = byClient.get(client);
     if (counted === undefined) {
-      const namespace = source.namespaceOf?.(client.address) ?? '';
+      const namespace = source.namespaceOf(client.address);
       counted = seriesOf(namespace === '' ? UNKNOWN : namespace);
       // A pod that is not known yet may be at the connection's next request.
       if (namespace !== '') byClient.set(client, counted);

@@ -4,10 +4,11 @@ import { LRUCache } from 'lru-cache';
 
 import type { Clock } from '#runtime/clock.ts';
 
+import type { CredentialSource } from './ports.ts';
+
 export interface TokensOptions {
   readonly clock: Clock;
-  /** The UID of the pod with an address, where pods are known at all; see {@link CredentialSource.knownUid}. */
-  readonly knownUid?: ((address: string) => string | undefined) | undefined;
+  readonly source: Pick<CredentialSource, 'knowsPods' | 'knownUid'>;
 }
 
 export interface IssuedToken {
@@ -38,7 +39,7 @@ const MOST_REMEMBERED = 10_000;
  * at start: tokens of an earlier process are refused, and SDKs then ask for another. Verified ones are remembered, because a
  * request must not cost an HMAC.
  */
-export function createTokens({ clock, knownUid }: TokensOptions): Tokens {
+export function createTokens({ clock, source }: TokensOptions): Tokens {
   const key = randomBytes(32);
   const verified = new LRUCache<string, number>({ max: MOST_REMEMBERED });
 
@@ -61,8 +62,8 @@ export function createTokens({ clock, knownUid }: TokensOptions): Tokens {
 
   return {
     issue: (address, ttlSeconds) => {
-      const uid = knownUid?.(address);
-      const isUnknown = knownUid !== undefined && uid === undefined;
+      const uid = source.knownUid(address);
+      const isUnknown = source.knowsPods && uid === undefined;
       const lifeSeconds = isUnknown ? Math.min(ttlSeconds, UNKNOWN_POD_TTL_SECONDS) : ttlSeconds;
       const header = Buffer.alloc(HEADER_BYTES);
       header[0] = uid === undefined ? 0 : 1;
@@ -72,7 +73,7 @@ export function createTokens({ clock, knownUid }: TokensOptions): Tokens {
     },
     verify: (address, token) => {
       if (token.length !== TOKEN_LENGTH) return false;
-      const uid = knownUid?.(address);
+      const uid = source.knownUid(address);
       const name = `${token} ${address} ${uid ?? ''}`;
       const endMs = verified.get(name) ?? endOf(token, address, uid);
       if (endMs === undefined || clock.monotonic() >= endMs) return false;

@@ -12,6 +12,8 @@ import { failed } from '#domain/failure.ts';
 import { systemClock } from '#runtime/clock.ts';
 import { createMetadataMetrics } from '#telemetry/kiam-metrics.ts';
 
+import { NO_MEMORY } from '../support/no-memory.ts';
+
 const [body = ''] = process.argv.slice(2);
 
 /** Every address has the same role and the same credentials: what is left of the agent is its HTTP part. */
@@ -34,6 +36,7 @@ async function agentOverMemory(): Promise<Server> {
   const registry = new Registry();
   const app = createAgentApp({
     source: {
+      ...NO_MEMORY,
       podRole: unasked,
       podCredentials: unasked,
       serverHealth: unasked,

@@ -19,6 +19,7 @@ import { clientCalls, stsCalls } from './sts-calls.ts';
 import { watchLine, watchObject } from './watch.ts';
 import { podTokens } from './pod-tokens.ts';
 import { STALL_MS, within } from './within.ts';
+import { NO_MEMORY } from '../support/no-memory.ts';
 
 const BASE = 'arn:aws:iam::123456789012:role/';
 
@@ -203,7 +204,7 @@ const identity = fc.property(anyText, (text) => {
   if (address !== undefined) assert.equal(canonicalAddress(address), address);
 });
 
-const tokens = createTokens({ clock: systemClock });
+const tokens = createTokens({ clock: systemClock, source: NO_MEMORY });
 const forgery = fc.property(fc.oneof(anyText, fc.base64String({ minLength: 50, maxLength: 54 })), (text) => {
   assert.equal(tokens.verify('192.0.2.1', text), false);
 });

@@ -250,11 +250,11 @@ export class Model {
     const isDue = this.#isDue(slot, owner, askedMs);
     const forbidden = `role-${Math.ceil(this.#random() * this.#count)}`;
     const asked = this.#random() < 0.1 ? forbidden : owner.role;
-    const name = source.knownRole?.(client)?.role ?? (await this.#roleOf(client, owner));
+    const name = source.knownRole(client)?.role ?? (await this.#roleOf(client, owner));
     if (this.#isCut(owner)) return;
     if (name !== undefined && name !== owner.role)
       this.#wrong.push(`${owner.uid} was told of ${name} at ${askedMs} ms`);
-    const known = source.knownCredentials?.(client, asked);
+    const known = source.knownCredentials(client, asked);
     if (known !== undefined) this.#fromMemory += 1;
     const outcome =
       known === undefined

@@ -48,7 +48,7 @@ function nodeOf({ hasEvidence, seed = 1 }: { readonly hasEvidence: boolean; read
       const asking = [...addressOf].map(async ([name, address]) => {
         const client = clientAt(address);
         const role = `role-${name}`;
-        const known = agent.source.knownCredentials?.(client, role);
+        const known = agent.source.knownCredentials(client, role);
         if (known !== undefined) return known.accessKeyId === role;
         const outcome = await agent.source.podCredentials(client, role, startDeadline(clock, WAIT_MS).signal);
         return outcome.ok && outcome.value.accessKeyId === role;

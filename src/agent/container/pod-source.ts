@@ -71,7 +71,7 @@ export function createPodSource(options: PodSourceOptions): PodCredentialSource 
 
   const byAddress = async (client: Client, uid: string, signal: AbortSignal): Promise<Outcome<PodCredentials>> => {
     if (isFromNode(client)) return OTHER_PLACE;
-    const known = source.knownRole?.(client);
+    const known = source.knownRole(client);
     const holder = known === undefined ? await source.podRole(client, signal) : succeeded(known);
     if (!holder.ok) return holder;
     const { role, uid: owner } = holder.value;
@@ -80,7 +80,7 @@ export function createPodSource(options: PodSourceOptions): PodCredentialSource 
     const outcome = await source.podCredentials(client, role, signal, uid);
     if (!outcome.ok) return outcome;
     const credentials = outcome.value;
-    return succeeded({ credentials, roleArn: source.roleArnOf?.(client, credentials) ?? '' });
+    return succeeded({ credentials, roleArn: source.roleArnOf(client, credentials) ?? '' });
   };
 
   /** The pod that the token names, as soon as a server has told of it. */
@@ -98,11 +98,11 @@ export function createPodSource(options: PodSourceOptions): PodCredentialSource 
       if (pod === undefined) return undefined;
       if (pod.hostNetwork) return isFromNode(client) ? held(pod) : undefined;
       if (store.find(client.address) !== pod) return undefined;
-      const credentials = source.knownCredentials?.(client, pod.role);
+      const credentials = source.knownCredentials(client, pod.role);
       return credentials === undefined ? undefined : { credentials, roleArn: pod.roleArn };
     },
     find: async (client, uid, signal) => {
-      const owner = source.knownRole?.(client)?.uid;
+      const owner = source.knownRole(client)?.uid;
       if (owner !== undefined && owner !== uid) return OTHER_PLACE;
       const pod = await told(uid, signal);
       if (pod === undefined) return NOT_KNOWN;

@@ -154,7 +154,8 @@ export function createNodeSource(options: NodeSourceOptions): CredentialSource {
       return holders.get(credentials)?.roleArn ?? '';
     },
     namespaceOf: (address) => store.find(address)?.namespace ?? '',
-    ...(options.isStoreKept ? { knownUid: (address: string) => store.find(address)?.uid } : {}),
+    knowsPods: options.isStoreKept,
+    knownUid: (address) => store.find(address)?.uid,
     podRole: async (client, signal) => {
       const known = (): PodRole | undefined => recalled(client);
       return answer(await questions.role(client, { signal, hasFallback: known() !== undefined }), known);

@@ -57,7 +57,7 @@ export function createCredentialsRoute({
     if (request.headers[EXTENDED_HEADER] !== '1')
       return (ready.plain ??= dialect.credentialsAnswer(textsOf(credentials)));
     if (ready.extended !== undefined) return ready.extended;
-    const accountId = accountOf(source.roleArnOf?.(client, credentials) ?? '') ?? accountOf(role);
+    const accountId = accountOf(source.roleArnOf(client, credentials)) ?? accountOf(role);
     // Without the account it is made anew: it may be known the next time.
     if (accountId === undefined) return dialect.credentialsAnswer(textsOf(credentials));
     return (ready.extended = dialect.credentialsAnswer(textsOf(credentials, accountId)));
@@ -74,7 +74,7 @@ export function createCredentialsRoute({
   };
   return (exchange, asked) => {
     const role = dialect.askedRole(asked);
-    const known = source.knownCredentials?.(exchange.client, role);
+    const known = source.knownCredentials(exchange.client, role);
     return known === undefined ? ask(exchange, role, asked) : answerWith(exchange, role, known);
   };
 }

@@ -22,7 +22,7 @@ export interface IamInfoRouteOptions {
 /** What EC2 says about the instance's profile, said about the pod's role; never a word about the node's. */
 export function createIamInfoRoute({ source, clock, logger, patienceOf }: IamInfoRouteOptions): RouteHandler {
   return async ({ client, request, response }) => {
-    const known = source.knownRole?.(client);
+    const known = source.knownRole(client);
     const outcome =
       known === undefined
         ? await fromSource({ clock, logger, waitMs: patienceOf(request).answerMs, response }, (signal) =>

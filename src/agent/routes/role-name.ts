@@ -39,7 +39,7 @@ export function createRoleNameRoute(options: RoleNameRouteOptions): RouteHandler
     return dialect.roleFailure(outcome.failure, client);
   };
   return (exchange) => {
-    const known = source.knownRole?.(exchange.client);
+    const known = source.knownRole(exchange.client);
     return known === undefined ? ask(exchange) : answerWith(known, exchange.client);
   };
 }

@@ -57,7 +57,7 @@ export function createTokenRoute({
     if (ttlSeconds === undefined) {
       return errorAnswer(400, `${TTL_HEADER} must be a number from 1 to ${LONGEST_TTL_SECONDS}`);
     }
-    const isKnown = source.knownUid?.(client.address) !== undefined;
+    const isKnown = source.knownUid(client.address) !== undefined;
     return isKnown ? answerWith(client.address, ttlSeconds) : wait(exchange, ttlSeconds);
   };
 }

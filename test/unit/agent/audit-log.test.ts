@@ -14,6 +14,7 @@ import type { MetadataCredentials } from '#domain/credentials.ts';
 
 import { eventually } from '../../support/eventually.ts';
 import { ManualClock } from '../../support/manual-clock.ts';
+import { NO_MEMORY } from '../../support/no-memory.ts';
 import { recordingLogger } from '../../support/recording-logger.ts';
 import { credentialsUpdate, podUpdate } from './node/updates.ts';
 
@@ -142,7 +143,7 @@ test('a pod with the host network that is served by its token is written too', (
   const { lines, audit } = auditLog();
   const refused = () => Promise.resolve(failed('forbidden', 'a test'));
   const source = createPodSource({
-    source: { podRole: refused, podCredentials: refused, serverHealth: refused },
+    source: { ...NO_MEMORY, podRole: refused, podCredentials: refused, serverHealth: refused },
     store,
     stream: { isLive: true, silenceMs: () => 0 },
     clock,

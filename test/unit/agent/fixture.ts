@@ -14,6 +14,7 @@ import type { MetadataQuestion } from '#metadata/client.ts';
 import { systemClock } from '#runtime/clock.ts';
 import { createMetadataMetrics } from '#telemetry/kiam-metrics.ts';
 
+import { NO_MEMORY } from '../../support/no-memory.ts';
 import { type LogLine, recordingLogger } from '../../support/recording-logger.ts';
 
 export const CREDENTIALS: MetadataCredentials = {
@@ -39,6 +40,8 @@ export function podRole(role: string, roleArn = ''): PodRole {
 export function fakeSource(overrides: Partial<CredentialSource> = {}): CredentialSource & { readonly asked: string[] } {
   const asked: string[] = [];
   return {
+    ...NO_MEMORY,
+    knowsPods: overrides.knownUid !== undefined,
     asked,
     podRole: ({ address }): Promise<Outcome<PodRole>> => {
       asked.push(`role ${address}`);

@@ -4,6 +4,7 @@ import test from 'node:test';
 import { createTokens } from '#agent/tokens.ts';
 
 import { ManualClock } from '../../support/manual-clock.ts';
+import { NO_MEMORY } from '../../support/no-memory.ts';
 import { testAgent } from './fixture.ts';
 
 const TTL = 'x-aws-ec2-metadata-token-ttl-seconds';
@@ -11,7 +12,7 @@ const ROLE_PATH = '/latest/meta-data/iam/security-credentials/';
 
 test('a token is good for its pod until its time is up, also when it is remembered', async () => {
   const clock = new ManualClock();
-  const tokens = createTokens({ clock });
+  const tokens = createTokens({ clock, source: NO_MEMORY });
   const { token, ttlSeconds } = tokens.issue('192.0.2.1', 10);
   assert.equal(ttlSeconds, 10);
   await clock.advance(9_999);
@@ -24,7 +25,7 @@ test('a token is good for its pod until its time is up, also when it is remember
 
 test('a jump of the wall clock neither ends a token nor prolongs it', async () => {
   const clock = new ManualClock();
-  const tokens = createTokens({ clock });
+  const tokens = createTokens({ clock, source: NO_MEMORY });
   const { token } = tokens.issue('192.0.2.1', 10);
   clock.jumpWall(3_600_000);
   assert.equal(tokens.verify('192.0.2.1', token), true);
@@ -34,7 +35,7 @@ test('a jump of the wall clock neither ends a token nor prolongs it', async () =
 });
 
 test('no changed, cut, lengthened or differently spelt token is good', () => {
-  const tokens = createTokens({ clock: new ManualClock() });
+  const tokens = createTokens({ clock: new ManualClock(), source: NO_MEMORY });
   const { token } = tokens.issue('192.0.2.1', 10);
   for (let index = 0; index < token.length; index += 1) {
     const other = token[index] === 'A' ? 'B' : 'A';
@@ -47,13 +48,13 @@ test('no changed, cut, lengthened or differently spelt token is good', () => {
 
 test('a token of another process is refused', () => {
   const clock = new ManualClock();
-  const { token } = createTokens({ clock }).issue('192.0.2.1', 10);
-  assert.equal(createTokens({ clock }).verify('192.0.2.1', token), false);
+  const { token } = createTokens({ clock, source: NO_MEMORY }).issue('192.0.2.1', 10);
+  assert.equal(createTokens({ clock, source: NO_MEMORY }).verify('192.0.2.1', token), false);
 });
 
 test('a token is bound to the UID of the pod that asked for it', () => {
   let uid: string | undefined = 'uid-1';
-  const tokens = createTokens({ clock: new ManualClock(), knownUid: () => uid });
+  const tokens = createTokens({ clock: new ManualClock(), source: { knowsPods: true, knownUid: () => uid } });
   const { token, ttlSeconds } = tokens.issue('192.0.2.1', 21_600);
   assert.equal(ttlSeconds, 21_600);
   assert.equal(tokens.verify('192.0.2.1', token), true);
@@ -66,7 +67,7 @@ test('a token is bound to the UID of the pod that asked for it', () => {
 test('a pod that is not known yet gets a token for 60 s, which stays good when it becomes known', async () => {
   const clock = new ManualClock();
   const uids: string[] = [];
-  const tokens = createTokens({ clock, knownUid: () => uids[0] });
+  const tokens = createTokens({ clock, source: { knowsPods: true, knownUid: () => uids[0] } });
   assert.equal(tokens.issue('192.0.2.1', 30).ttlSeconds, 30);
   const { token, ttlSeconds } = tokens.issue('192.0.2.1', 21_600);
   assert.equal(ttlSeconds, 60);

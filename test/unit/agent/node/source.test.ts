@@ -109,8 +109,8 @@ function nodeThat({ serveStaleMs = 30_000, evidence: first = 'if-7', lifeMs = 3_
       stream.isLive = false;
       stream.lostMs = clock.monotonic();
     },
-    fromMemory: (role = 'reader') => source.knownCredentials?.(client(0), role)?.accessKeyId,
-    roleFromMemory: () => source.knownRole?.(client(0))?.role,
+    fromMemory: (role = 'reader') => source.knownCredentials(client(0), role)?.accessKeyId,
+    roleFromMemory: () => source.knownRole(client(0))?.role,
   };
 }
 
@@ -123,7 +123,7 @@ describe('the memory of a node', () => {
       await node.confirm();
       assert.equal(node.fromMemory(), 'ASIA-identity-1');
       assert.equal(node.roleFromMemory(), 'reader');
-      assert.equal(node.source.knownUid?.(ADDRESS), 'uid-1');
+      assert.equal(node.source.knownUid(ADDRESS), 'uid-1');
       assert.deepEqual(node.asked, ['read']);
     }
   });
@@ -188,7 +188,7 @@ describe('the memory of a node', () => {
     const former = node.client();
     node.kernel.key = 'if-8';
     await node.confirm();
-    assert.equal(node.source.knownCredentials?.(former, 'reader'), undefined);
+    assert.equal(node.source.knownCredentials(former, 'reader'), undefined);
     assert.ok(!(await node.source.podCredentials(former, 'reader', PATIENT)).ok);
   });
 
@@ -215,16 +215,16 @@ describe('the memory of a node without evidence', () => {
     const kept = node.client();
     for (let second = 0; second < 29; second += 1) {
       await node.clock.advance(1000);
-      assert.notEqual(node.source.knownCredentials?.(kept, 'reader'), undefined);
+      assert.notEqual(node.source.knownCredentials(kept, 'reader'), undefined);
     }
     const another = node.client();
-    assert.equal(node.source.knownCredentials?.(another, 'reader'), undefined);
+    assert.equal(node.source.knownCredentials(another, 'reader'), undefined);
     await node.source.podRole(another, PATIENT);
-    assert.notEqual(node.source.knownCredentials?.(another, 'reader'), undefined);
+    assert.notEqual(node.source.knownCredentials(another, 'reader'), undefined);
     await node.clock.advance(30_000);
-    assert.equal(node.source.knownCredentials?.(another, 'reader'), undefined);
+    assert.equal(node.source.knownCredentials(another, 'reader'), undefined);
     await node.source.podRole(kept, PATIENT);
-    assert.notEqual(node.source.knownCredentials?.(another, 'reader'), undefined);
+    assert.notEqual(node.source.knownCredentials(another, 'reader'), undefined);
     assert.deepEqual(node.asked, ['read', 'read', 'read']);
   });
 
@@ -287,8 +287,8 @@ describe('the memory of a node that has lost its server', () => {
       await node.clock.advance(afterMs + 1);
       node.server.answer = failed(kind, 'why');
       const client = node.client();
-      assert.equal(node.source.knownCredentials?.(client, 'reader'), undefined);
-      assert.equal(node.source.knownRole?.(client), undefined);
+      assert.equal(node.source.knownCredentials(client, 'reader'), undefined);
+      assert.equal(node.source.knownRole(client), undefined);
       const [role, credentials, others] = await Promise.all([
         node.source.podRole(client, PATIENT),
         node.source.podCredentials(client, 'reader', PATIENT),
@@ -402,11 +402,11 @@ describe('the memory of a node that has lost its server', () => {
     const client: Client = { address: ADDRESS, evidence: { kind: 'interface', key: 'if-7' }, acceptedMs: 0 };
     const given = await source.podCredentials(client, 'reader', PATIENT);
     assert.ok(given.ok);
-    assert.equal(source.roleArnOf?.(client, given.value), LISTED.roleArn);
-    const known = source.knownCredentials?.(client, 'reader');
+    assert.equal(source.roleArnOf(client, given.value), LISTED.roleArn);
+    const known = source.knownCredentials(client, 'reader');
     assert.ok(known);
-    assert.equal(source.roleArnOf?.(client, known), LISTED.roleArn);
-    assert.equal(source.roleArnOf?.({ ...client, address: '192.0.2.9' }, { ...known }), '');
+    assert.equal(source.roleArnOf(client, known), LISTED.roleArn);
+    assert.equal(source.roleArnOf({ ...client, address: '192.0.2.9' }, { ...known }), '');
   });
 });
 
