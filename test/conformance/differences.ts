@@ -104,7 +104,8 @@ export const DIFFERENCES: readonly Difference[] = [
       comeAgain(name.startsWith('list') ? 'pod not found\n' : 'error fetching credentials: no pod found\n')(kiam),
   },
   {
-    sentence: 'Pods with hostNetwork are never served: they share the address of the node and of each other.',
+    sentence:
+      'Pods with hostNetwork are never served by their address, which is that of the node and of each other; with `--container-credentials` they are by their token ([container-credentials.md](container-credentials.md)).',
     of: 'server',
     applies: named('list host network', 'creds host network'),
     ours: (kiam, { name }) =>

@@ -1,4 +1,5 @@
 import type { Client } from '#agent/ports.ts';
+import { startDeadline } from '#runtime/within.ts';
 
 import { ManualClock } from '../support/manual-clock.ts';
 import { podRecord } from '../support/pods.ts';
@@ -34,6 +35,8 @@ const TICK_MS = 100;
 const ADDRESSES = 24;
 /** Of these, so many never change hands. */
 const STEADY = 6;
+/** As long as the agent lets a client wait. */
+const WAIT_MS = 5000;
 /** For so long the usual CNI plugins keep a freed address unused. */
 const CNI_WAIT_MS = 30_000;
 const LONGEST_DELAY_MS = 60_000;
@@ -258,7 +261,7 @@ export class Model {
     if (known !== undefined) this.#fromMemory += 1;
     const outcome =
       known === undefined
-        ? await source.podCredentials(client, asked, owner.end.signal)
+        ? await source.podCredentials(client, asked, this.#patience(owner))
         : ({ ok: true, value: known } as const);
     if (this.#isCut(owner)) return;
     const key = outcome.ok ? outcome.value.accessKeyId : undefined;
@@ -288,8 +291,13 @@ export class Model {
   }
 
   async #roleOf(client: Client, owner: Owner): Promise<string | undefined> {
-    const outcome = await this.#agent.source.podRole(client, owner.end.signal);
+    const outcome = await this.#agent.source.podRole(client, this.#patience(owner));
     return outcome.ok ? outcome.value.role : undefined;
+  }
+
+  /** A client waits for so long at the most, and no longer than its pod lives. */
+  #patience(owner: Owner): AbortSignal {
+    return startDeadline(this.#clock, WAIT_MS, owner.end.signal).signal;
   }
 
   #countSteady(isDue: boolean, isServed: boolean): void {

@@ -40,6 +40,7 @@ const ALL_COMMANDS: readonly CommandName[] = [
   'explain',
   'status',
   'export',
+  'whois',
   'doctor',
 ];
 
