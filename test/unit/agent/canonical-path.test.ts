@@ -33,6 +33,8 @@ const CLEANED: readonly (readonly [string, string])[] = [
   ['/latest/%2e%2e/ping', '/ping'],
   ['/latest/.%2E/ping', '/ping'],
   ['/latest%2f..%2fping', '/ping'],
+  // Decoded first: the segment that `..` takes away is `b`, not `a%2fb`.
+  ['/a%2fb/../c', '/a/c'],
   ['/latest/%6deta-data/', '/latest/meta-data/'],
   ['/latest/meta-data%2Fiam', '/latest/meta-data/iam'],
   ['/r/l%C3%A4ser', '/r/läser'],

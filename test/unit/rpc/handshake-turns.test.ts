@@ -88,6 +88,17 @@ describe('taking turns in handshakes', () => {
     assert.ok(door.doneMs.size > 20, 'the other address has a turn here and there');
   });
 
+  it('taking turns in handshakes lets addresses whose handshakes end go before hundreds whose do not', async () => {
+    const door = new Door();
+    const stalled = Array.from({ length: 200 }, (_, index) => `192.0.2.${index}`);
+    for (const address of stalled) for (let count = 0; count < 3; count += 1) door.arrive(address, Infinity);
+    // Each has its first turn, of a tenth of a second, two at a time.
+    await door.clock.advance(15_000);
+    const agents = door.agents(10);
+    await door.clock.advance(1000);
+    assert.ok(agents.every((agent) => door.doneMs.has(agent)));
+  });
+
   it('taking turns in handshakes lets agents in at once while other addresses finish none of their handshakes', async () => {
     const door = new Door();
     for (let count = 0; count < 2000; count += 1) door.arrive('192.0.2.66', Infinity);

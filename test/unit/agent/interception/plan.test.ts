@@ -274,6 +274,18 @@ test('a guard beside that of another agent is planned without touching the other
   assert.deepEqual(carryOut(current, found.lines), [...GUARD, ...current]);
 });
 
+test('a rule with the guard’s comment that lets packets pass is neither guard nor backstop', () => {
+  for (const [desired, own] of [
+    [backstop, BACKSTOP],
+    [guard, GUARD],
+  ] as const) {
+    const passing = own.map((line) => line.replace(/-j .*/, '-j RETURN'));
+    const found = plan(parseRules(passing.join('\n')), desired);
+    assert.equal(found.inForce, false);
+    assert.deepEqual(carryOut(passing, found.lines), own);
+  }
+});
+
 /** What iptables-restore does with the lines. */
 function carryOut(current: readonly string[], lines: readonly string[]): string[] {
   const chain = [...current];
