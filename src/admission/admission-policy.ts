@@ -1,6 +1,8 @@
 import { PERMITTED_ANNOTATION } from '#domain/namespace.ts';
 import { EXTERNAL_ID_ANNOTATION, ROLE_ANNOTATION, SESSION_NAME_ANNOTATION } from '#domain/pod.ts';
 
+import { type Binding, EKS_ROLE_ANNOTATION } from '#domain/service-account.ts';
+
 import { ADVICE, JUDGEMENTS, RULES, type PolicyRule } from './rules.ts';
 
 /** What is done with an object that cannot work: a warning to whoever applies it and a line in the audit log, or a refusal. */
@@ -14,6 +16,10 @@ export interface AdmissionOptions {
   readonly baseArn: string;
   /** False with `--disable-strict-namespace-regexp`. */
   readonly strict: boolean;
+  /** `--binding`: whose annotations count. */
+  readonly binding: Binding;
+  /** `--container-credentials`: pods with hostNetwork are served too, by their tokens. */
+  readonly containerCredentials: boolean;
 }
 
 export interface Manifest {
@@ -35,12 +41,12 @@ const API = 'admissionregistration.k8s.io/v1';
  * No process of Kiam takes part. What may work but is probably not meant is never more than a warning.
  */
 export function admissionManifests(options: AdmissionOptions): readonly Manifest[] {
-  const { action, namespace, baseArn, strict } = options;
+  const { action, namespace, baseArn, strict, binding: bound, containerCredentials } = options;
   const parameters: Manifest = {
     apiVersion: 'v1',
     kind: 'ConfigMap',
     metadata: { name: ADMISSION_POLICY, namespace, labels: LABELS },
-    data: { baseArn, strict: String(strict) },
+    data: { baseArn, strict: String(strict), binding: bound, containerCredentials: String(containerCredentials) },
   };
   const warned = ['Warn', 'Audit'];
   if (action === 'warn')
@@ -93,9 +99,6 @@ const RESOURCES = [
   { apiGroups: ['batch'], resources: ['jobs', 'cronjobs'] },
 ].map((rule) => ({ ...rule, apiVersions: ['v1'], operations: ['CREATE', 'UPDATE'] }));
 
-/** Role annotation of IRSA: https://docs.aws.amazon.com/eks/latest/userguide/associate-service-account-role.html */
-const IRSA_ANNOTATION = 'eks.amazonaws.com/role-arn';
-
 /** The object itself, or the template of the pods that it makes. */
 const templateOf = (object: string): string => `${object}.kind in ['Pod', 'Namespace', 'ServiceAccount'] ? ${object}
   : ${object}.kind == 'CronJob' ? ${object}.spec.jobTemplate.spec.template : ${object}.spec.template`;
@@ -114,7 +117,7 @@ const JUDGED = [
   SESSION_NAME_ANNOTATION,
   EXTERNAL_ID_ANNOTATION,
   PERMITTED_ANNOTATION,
-  IRSA_ANNOTATION,
+  EKS_ROLE_ANNOTATION,
 ];
 const judged = (suffix: string): string =>
   `[${JUDGED.map((name) => valueOf(`variables.annotations${suffix}`, name)).join(', ')}, string(variables.hostNetwork${suffix})]`;
@@ -129,10 +132,12 @@ const VARIABLES: Readonly<Record<string, string>> = {
   hostNetworkBefore: hostNetworkOf('variables.templateBefore'),
   // An update is judged only where it changes what is judged: what was there before the policy can still be scaled and deleted.
   isChanged: `oldObject == null || ${judged('')} != ${judged('Before')}`,
-  role: `object.kind == 'Namespace' ? ''
+  counts: `params.data.binding != (object.kind == 'ServiceAccount' ? 'pod' : 'serviceaccount')`,
+  role: `object.kind == 'Namespace' || !variables.counts ? ''
   : object.kind != 'ServiceAccount' || ${valueOf('variables.annotations', ROLE_ANNOTATION)} != '' ? ${valueOf('variables.annotations', ROLE_ANNOTATION)}
-  : ${valueOf('variables.annotations', IRSA_ANNOTATION)}`,
-  arn: `variables.role.startsWith('arn:') ? variables.role
+  : ${valueOf('variables.annotations', EKS_ROLE_ANNOTATION)}`,
+  // The annotation of EKS takes an ARN and no short name.
+  arn: `variables.role.startsWith('arn:') || (object.kind == 'ServiceAccount' && ${valueOf('variables.annotations', ROLE_ANNOTATION)} == '') ? variables.role
   : params.data.baseArn + (variables.role.startsWith('/') ? variables.role.substring(1) : variables.role)`,
   permitted: `object.kind == 'Namespace' ? ${valueOf('variables.annotations', PERMITTED_ANNOTATION)}
   : has(namespaceObject.metadata.annotations) ? ${valueOf('namespaceObject.metadata.annotations', PERMITTED_ANNOTATION)} : ''`,

@@ -57,7 +57,7 @@ export const RULES: readonly PolicyRule[] = [
     message: `'the role ' + ${quoted('variables.role')} + ' cannot exist; fix: ${ROLE_ANNOTATION} takes a name, path/name, or arn:aws:iam::ACCOUNT:role/NAME (names: 64 letters, digits and +=,.@_- at most; accounts: 12 digits)'`,
   },
   {
-    holds: `${HAS_NO_ROLE} || !variables.hostNetwork`,
+    holds: `${HAS_NO_ROLE} || !variables.hostNetwork || params.data.containerCredentials == 'true'`,
     message: `'a pod with hostNetwork shares the address of its node, and gets nothing for the role ' + ${quoted('variables.role')} + '; fix: remove hostNetwork or the annotation ${ROLE_ANNOTATION}'`,
   },
   {

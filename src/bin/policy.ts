@@ -9,7 +9,21 @@ const NO_LINE_BREAKS = { lineWidth: 0 };
 
 /** Prints the manifests for `kubectl apply -f -`. */
 export function runPolicy({ flags }: { readonly flags: FlagsOf<typeof POLICY_OPTIONS> }): void {
-  const { action, namespace, roleBaseArn: baseArn, disableStrictNamespaceRegexp } = flags;
-  const manifests = admissionManifests({ action, namespace, baseArn, strict: !disableStrictNamespaceRegexp });
+  const {
+    action,
+    namespace,
+    roleBaseArn: baseArn,
+    disableStrictNamespaceRegexp,
+    binding,
+    containerCredentials,
+  } = flags;
+  const manifests = admissionManifests({
+    action,
+    namespace,
+    baseArn,
+    strict: !disableStrictNamespaceRegexp,
+    binding,
+    containerCredentials,
+  });
   process.stdout.write(manifests.map((manifest) => stringify(manifest, NO_LINE_BREAKS)).join('---\n'));
 }

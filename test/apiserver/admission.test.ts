@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, it } from 'node:test';
 
-import { admissionManifests } from '#admission/admission-policy.ts';
+import { type AdmissionOptions, admissionManifests } from '#admission/admission-policy.ts';
 import { checkAdmission } from '#doctor/cluster/admission.ts';
 import { compileExpression, LARGEST_PROGRAM } from '#domain/expression.ts';
 import { PERMITTED_ANNOTATION } from '#domain/namespace.ts';
@@ -68,8 +68,15 @@ describe('the admission policy, before the API server of Kubernetes', { skip: as
     return message;
   };
 
-  const apply = async (options: { action: 'warn' | 'deny'; baseArn: string; strict: boolean }): Promise<void> => {
-    for (const manifest of admissionManifests({ namespace: 'kube-system', ...options })) {
+  const apply = async (
+    options: Pick<AdmissionOptions, 'action' | 'baseArn' | 'strict'> & Partial<AdmissionOptions>,
+  ): Promise<void> => {
+    for (const manifest of admissionManifests({
+      namespace: 'kube-system',
+      binding: 'both',
+      containerCredentials: false,
+      ...options,
+    })) {
       const path = pathOf(manifest.kind);
       const { name } = manifest.metadata;
       const body = JSON.parse(JSON.stringify(manifest)) as JsonObject;
@@ -217,7 +224,7 @@ describe('the admission policy, before the API server of Kubernetes', { skip: as
   it('the admission policy, before the API server of Kubernetes is found by doctor, which says where it judges otherwise than the servers', async () => {
     const connection = createConnection({ kubeconfig: plane.adminKubeconfig, environment: {}, clock: systemClock });
     const verdicts = async (baseArn: string): Promise<string[]> => {
-      const options = { baseArn, strict: true, signal: AbortSignal.timeout(LIMIT_MS) };
+      const options = { baseArn, strict: true, binding: 'both' as const, signal: AbortSignal.timeout(LIMIT_MS) };
       return (await checkAdmission(connection, options)).map(({ verdict, says }) => `${verdict}: ${says}`);
     };
     assert.deepEqual(await verdicts(BASE_ARNS[0]), ['ok: the admission policy judges as the servers do (Deny)']);
@@ -229,6 +236,36 @@ describe('the admission policy, before the API server of Kubernetes', { skip: as
     ]);
     await apply({ action: 'deny', baseArn: BASE_ARNS[0], strict: true });
     connection.close();
+  });
+
+  it('the admission policy judges ServiceAccounts and pods by what the servers count', async () => {
+    const team = await namespaceWith('arn:aws:iam::123456789012:role/team/.*');
+    const account = async (annotations: Readonly<Record<string, string>>): Promise<string> => {
+      const path = `/api/v1/namespaces/${team}/serviceaccounts?dryRun=All`;
+      const { status, body } = await plane.admin.call('POST', path, {
+        body: { metadata: { name: 'one', annotations } },
+      });
+      return status === 201 ? '' : textAt(body, 'message');
+    };
+    const eks = (role: string) => account({ 'eks.amazonaws.com/role-arn': role });
+    await apply({ action: 'deny', baseArn: BASE_ARNS[0], strict: true });
+    await inForce(team, BASE_ARNS[0]);
+    assert.equal(await eks('arn:aws:iam::123456789012:role/team/app'), '');
+    assert.match(await eks('arn:aws:iam::123456789012:role/other'), /does not match/);
+    assert.match(await eks('team/app'), /cannot exist/);
+    assert.equal(await account({ [ROLE_ANNOTATION]: 'team/app' }), '');
+    assert.match(await account({ [ROLE_ANNOTATION]: 'other' }), /does not match/);
+
+    const onHost = templateOf({ [ROLE_ANNOTATION]: 'team/app' }, { hostNetwork: true });
+    const wrongRole = templateOf({ [ROLE_ANNOTATION]: 'other' });
+    await apply({ action: 'deny', baseArn: BASE_ARNS[0], strict: true, binding: 'serviceaccount' });
+    await eventually('pods are not judged', LIMIT_MS, async () => (await saysTo(WORKLOADS[0], team, wrongRole)) === '');
+    assert.match(await eks('arn:aws:iam::123456789012:role/other'), /does not match/);
+    await apply({ action: 'deny', baseArn: BASE_ARNS[0], strict: true, binding: 'pod', containerCredentials: true });
+    await eventually('pods are judged', LIMIT_MS, async () => (await saysTo(WORKLOADS[0], team, wrongRole)) !== '');
+    assert.equal(await eks('arn:aws:iam::123456789012:role/other'), '');
+    assert.equal(await saysTo(WORKLOADS[0], team, onHost), '');
+    await apply({ action: 'deny', baseArn: BASE_ARNS[0], strict: true });
   });
 
   it('the admission policy, before the API server of Kubernetes stops nobody when its parameters are gone', async () => {

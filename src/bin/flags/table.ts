@@ -424,6 +424,8 @@ export const POLICY_OPTIONS = {
   namespace: value(OUTPUT, parseNamespace, 'kube-system', 'Namespace of the ConfigMap with the parameters'),
   'role-base-arn': required(AWS, parseRoleBaseArn, '', "The servers' prefix of short role names"),
   'disable-strict-namespace-regexp': { ...DISABLE_STRICT, describe: "The servers' flag of this name" },
+  binding: { ...BINDING, group: AWS, describe: "The servers' --binding" },
+  'container-credentials': toggle(AWS, "The servers' flag of this name"),
 };
 
 const ASKED = 'Server';

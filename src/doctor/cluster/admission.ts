@@ -1,4 +1,5 @@
 import { ADMISSION_POLICY, type AdmissionOptions, admissionManifests } from '#admission/admission-policy.ts';
+import type { Binding } from '#domain/service-account.ts';
 import type { KubernetesConnection } from '#kubernetes/connection.ts';
 import { field, listField, textField } from '#kubernetes/json-fields.ts';
 import { readObject } from '#kubernetes/object-reader.ts';
@@ -9,6 +10,7 @@ export interface AdmissionCheckOptions {
   /** Undefined where it is not known: the parameters are then not compared. */
   readonly baseArn: string | undefined;
   readonly strict: boolean;
+  readonly binding: Binding;
   readonly signal: AbortSignal;
 }
 
@@ -18,7 +20,7 @@ const BINDINGS = '/apis/admissionregistration.k8s.io/v1/validatingadmissionpolic
 /** Whether the admission policy of `kiam policy` is there and judges as servers with these flags do. Never rejects. */
 export async function checkAdmission(
   connection: KubernetesConnection,
-  { baseArn, strict, signal }: AdmissionCheckOptions,
+  { baseArn, strict, binding: bound, signal }: AdmissionCheckOptions,
 ): Promise<Observation[]> {
   const read = (path: string) => readObject<unknown>({ connection, path, parse: (object) => object, signal });
   const policy = await read(`${POLICIES}/${ADMISSION_POLICY}`);
@@ -34,6 +36,9 @@ export async function checkAdmission(
     namespace: textField(field(field(binding.value, 'spec'), 'paramRef'), 'namespace'),
     baseArn: baseArn ?? '',
     strict,
+    binding: bound,
+    // Only the servers know whether they have the flag: it is not compared.
+    containerCredentials: false,
   };
   const observations: Observation[] = [];
   const [parameters, ...manifests] = admissionManifests(options);
@@ -64,7 +69,7 @@ function judgement(policy: unknown): string {
 }
 
 function differences(installed: unknown, ours: unknown): Observation[] {
-  return ['baseArn', 'strict'].flatMap((name) => {
+  return ['baseArn', 'strict', 'binding'].flatMap((name) => {
     const [theirs, expected] = [textField(installed, name), textField(ours, name)];
     if (theirs === expected) return [];
     return [wrong(`the admission policy judges with ${name} ${theirs}, the servers with ${expected}`, APPLY)];

@@ -4,7 +4,14 @@ import { test } from 'node:test';
 import { type Action, admissionManifests } from '#admission/admission-policy.ts';
 
 const manifests = (action: Action, strict = true) =>
-  admissionManifests({ action, namespace: 'kube-system', baseArn: 'arn:aws:iam::123456789012:role/', strict });
+  admissionManifests({
+    action,
+    namespace: 'kube-system',
+    baseArn: 'arn:aws:iam::123456789012:role/',
+    strict,
+    binding: 'both',
+    containerCredentials: false,
+  });
 
 const namesOf = (action: Action): string[] =>
   manifests(action).map(({ kind, metadata }) => `${kind} ${String(metadata['name'])}`);
@@ -28,5 +35,10 @@ test('a policy that denies keeps only warning of what may work', () => {
 
 test('the parameters are what the server is started with', () => {
   const [parameters] = manifests('warn', false);
-  assert.deepEqual(parameters?.['data'], { baseArn: 'arn:aws:iam::123456789012:role/', strict: 'false' });
+  assert.deepEqual(parameters?.['data'], {
+    baseArn: 'arn:aws:iam::123456789012:role/',
+    strict: 'false',
+    binding: 'both',
+    containerCredentials: 'false',
+  });
 });
