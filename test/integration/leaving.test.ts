@@ -145,7 +145,9 @@ describe('the script of kiam export', { skip: typeof packages === 'string' ? pac
     assert.ok(typeof packages !== 'string');
     const { cluster } = leavingCluster(1000);
     const intermediateRole = `${ARN}pods`;
-    const all: readonly Destination[] = [{ ...POD_IDENTITY, intermediateRole }, IRSA];
+    // The judge sends what it judges: the cluster that is moved later has an issuer of its own.
+    const judged = { ...IRSA, oidcIssuer: 'https://oidc.eks.eu-west-1.amazonaws.com/id/FEDCBA9876543210' };
+    const all: readonly Destination[] = [{ ...POD_IDENTITY, intermediateRole }, judged];
     const plans = all.flatMap((destination) => [false, true].map((undo) => exportPlan(cluster, destination, undo)));
     const lines = plans.flatMap(({ steps }) => steps.flatMap(({ commands }) => commands));
     const commands = lines.flatMap((line) => line.split(' || ')).filter((part) => part.startsWith('aws '));
@@ -154,8 +156,8 @@ describe('the script of kiam export', { skip: typeof packages === 'string' ? pac
     await writeFile(join(folder, 'intermediate-role.json'), '{}');
     const argv = [STAND_IN, '--judge', join(folder, 'commands.json')];
     const { stdout } = await run(packages.python, argv, { env: environment, cwd: folder, maxBuffer: 1 << 24 });
-    const { judged, refused } = JSON.parse(stdout) as { judged: number; refused: unknown[] };
-    assert.ok(judged > 400, String(judged));
+    const { judged: count, refused } = JSON.parse(stdout) as { judged: number; refused: unknown[] };
+    assert.ok(count > 400, String(count));
     assert.deepEqual(refused, []);
     const wrong = JSON.stringify([['eks', 'create-pod-identity-association', '--cluster-name', 'x']]);
     await writeFile(join(folder, 'commands.json'), wrong);
