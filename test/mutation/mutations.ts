@@ -246,8 +246,8 @@ export const MUTATIONS: readonly Mutation[] = [
   {
     what: 'a guard for an interface counts as one for all',
     file: 'src/agent/interception/desired-rules.ts',
-    from: '    isDestination(rule, family) &&\n    isInterface(rule.inInterface, hostInterface) &&\n    isUnmatched(rule) &&\n    rule.destinationPort',
-    to: '    isDestination(rule, family) &&\n    isUnmatched(rule) &&\n    rule.destinationPort',
+    from: '    isInterface(rule.inInterface, options.hostInterface) &&\n',
+    to: '',
     tests: INTERCEPTION,
   },
   {
