@@ -49,6 +49,8 @@ export interface CacheEntry {
   failure: RememberedFailure | undefined;
   /** By the monotonic clock; when failures were last forgiven. */
   forgivenAtMs: number;
+  /** Calls to STS so far. */
+  calls: number;
 }
 
 export function newEntry(key: string, identity: Identity, use: EntryUse): CacheEntry {
@@ -60,6 +62,7 @@ export function newEntry(key: string, identity: Identity, use: EntryUse): CacheE
     fetch: undefined,
     failure: undefined,
     forgivenAtMs: Number.NEGATIVE_INFINITY,
+    calls: 0,
   };
 }
 

@@ -1,3 +1,4 @@
+import type { StsPace } from '#domain/credentials.ts';
 import type { Clock } from '#runtime/clock.ts';
 import { CallPace } from './call-pace.ts';
 import { StsTrouble } from './sts-trouble.ts';
@@ -89,9 +90,16 @@ export class CallLimiter {
     return this.#trouble.episode;
   }
 
-  /** For the metrics. */
-  get state(): { readonly limit: number; readonly waiting: number; readonly paused: boolean } {
-    return { limit: this.#limit, waiting: this.#waitingCount(), paused: this.#trouble.isOn };
+  /** For the metrics and for people. */
+  get state(): StsPace {
+    const { intervalMs } = this.#pace;
+    return {
+      limit: this.#limit,
+      inFlight: this.#inFlight,
+      waiting: this.#waitingCount(),
+      paused: this.#trouble.isOn,
+      callsPerSecond: intervalMs > 0 ? 1000 / intervalMs : null,
+    };
   }
 
   /** Calls `run` when its turn comes, perhaps at once. `run` must not reject. A key must not wait twice. */

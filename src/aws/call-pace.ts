@@ -43,6 +43,11 @@ export class CallPace {
     return this.#lastStartMs + this.#intervalMs;
   }
 
+  /** How far apart calls start now, in milliseconds; 0 when nothing holds them apart. */
+  get intervalMs(): number {
+    return this.#intervalMs;
+  }
+
   started(): void {
     this.#lastStartMs = this.#clock.monotonic();
   }

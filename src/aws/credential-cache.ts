@@ -1,5 +1,5 @@
 import { type Clock, sleep } from '#runtime/clock.ts';
-import type { CredentialInspection, Credentials, CredentialOutcome } from '#domain/credentials.ts';
+import type { CredentialInspection, Credentials, CredentialOutcome, StsPace } from '#domain/credentials.ts';
 import type { Identity } from '#domain/identity.ts';
 import { identityKey } from '#domain/identity.ts';
 import type { Logger } from '#telemetry/logger.ts';
@@ -162,6 +162,11 @@ export class StsCredentialCache {
     return inspectEntry(entry, present(this.#clock), { episode, isPaused: state.paused });
   }
 
+  /** How fast STS is called now. */
+  get pace(): StsPace {
+    return this.#limiter.state;
+  }
+
   /** Ends the background work and every call; who waits is told so. */
   close(): void {
     this.#closing.abort();
@@ -241,11 +246,16 @@ export class StsCredentialCache {
 
   /** One more try for those who wait, unless STS as a whole is in trouble: a pod has 900 ms, and most SDKs ask once. */
   async #issueOrTryAgain(entry: CacheEntry, fetch: Fetch): Promise<Issued> {
-    const issued = await this.#issue(entry.identity);
+    const issued = await this.#issueCounted(entry);
     const isWorthIt = !issued.ok && issued.failure.isBrief && fetch.waiters.size > 0 && !this.#limiter.state.paused;
     if (!isWorthIt || !this.#secondTries.take()) return issued;
     await sleep(this.#clock, SECOND_TRY_AFTER_MS * (0.5 + this.#random()), this.#closing.signal);
-    return fetch.waiters.size > 0 ? this.#issue(entry.identity) : issued;
+    return fetch.waiters.size > 0 ? this.#issueCounted(entry) : issued;
+  }
+
+  #issueCounted(entry: CacheEntry): Promise<Issued> {
+    entry.calls += 1;
+    return this.#issue(entry.identity);
   }
 
   #finish(entry: CacheEntry, fetch: Fetch, outcome: HeldCredentials | StsFailure): void {

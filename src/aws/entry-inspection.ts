@@ -11,7 +11,7 @@ export function inspectEntry(
   { episode, isPaused }: { readonly episode: number; readonly isPaused: boolean },
 ): CredentialInspection {
   if (entry === undefined) {
-    return { held: undefined, failure: undefined, isCalling: false, next: undefined, isPaused };
+    return { held: undefined, failure: undefined, isCalling: false, next: undefined, isPaused, calls: 0 };
   }
   const { held, failure } = entry;
   return {
@@ -31,6 +31,7 @@ export function inspectEntry(
     isCalling: entry.fetch !== undefined,
     next: nextCall(entry, now, episode),
     isPaused,
+    calls: entry.calls,
   };
 }
 

@@ -1,5 +1,6 @@
 import { hostname } from 'node:os';
 
+import type { StsPace } from '#domain/credentials.ts';
 import { createTurnBudget } from '#runtime/turn-budget.ts';
 import { collectStatus, type StatusOptions } from '#server/status/collect.ts';
 import type { ReplicaStatus, ServerStatus } from '#server/status/server-status.ts';
@@ -10,6 +11,7 @@ export interface StatusSource extends Omit<StatusOptions, 'replica' | 'awaitTurn
   readonly view: () => { readonly viewAgeMs: number; readonly viewProblem: string | undefined };
   readonly problems: () => readonly string[];
   readonly streams: () => number;
+  readonly credentials: StatusOptions['credentials'] & { readonly pace: StsPace };
   /** When the TLS certificate in use ends, in milliseconds since 1970. */
   readonly certificateEndMs: () => number | undefined;
   readonly nowMs: () => number;
@@ -21,7 +23,7 @@ const DAY_MS = 86_400_000;
 
 /** What `kiam status` is told: of this replica's memory, which the others do not share. */
 export function createStatus(source: StatusSource): (namespace: string) => Promise<ServerStatus> {
-  const { view, problems, streams, certificateEndMs, nowMs } = source;
+  const { view, problems, streams, credentials, certificateEndMs, nowMs } = source;
   const replica = (): ReplicaStatus => {
     const { viewAgeMs, viewProblem } = view();
     const endMs = certificateEndMs();
@@ -34,6 +36,7 @@ export function createStatus(source: StatusSource): (namespace: string) => Promi
       viewProblem: viewProblem ?? null,
       streams: streams(),
       certificateDaysLeft: endMs === undefined ? null : Math.floor((endMs - nowMs()) / DAY_MS),
+      sts: credentials.pace,
     };
   };
   return (namespace) => collectStatus({ ...source, replica, awaitTurn: createTurnBudget(PODS_IN_TURN) }, namespace);

@@ -60,6 +60,21 @@ export interface CredentialInspection {
   readonly next: NextCall | undefined;
   /** STS is taken to be unavailable as a whole: only probes are sent. */
   readonly isPaused: boolean;
+  /** How often STS was called for it by this server, since it holds something of it. */
+  readonly calls: number;
+}
+
+/** How fast one server calls STS at a moment. */
+export interface StsPace {
+  /** The most calls in flight; it falls when STS throttles or fails. */
+  readonly limit: number;
+  readonly inFlight: number;
+  /** Calls that wait for their turn. */
+  readonly waiting: number;
+  /** STS is taken to be unavailable: only probes are sent. */
+  readonly paused: boolean;
+  /** At most; null while nothing holds calls apart. */
+  readonly callsPerSecond: number | null;
 }
 
 export interface HeldInspection {

@@ -83,6 +83,8 @@ describe('kiam status', () => {
     assert.ok(
       reader.every(({ lastAnswer, remainingSeconds }) => lastAnswer === 'ok' && (remainingSeconds ?? 0) > 3000),
     );
+    assert.ok(reader.every(({ calls }) => calls === 1));
+    assert.equal(replica.sts.paused, false);
     const [worst] = identities;
     assert.deepEqual([worst?.roleArn, worst?.remainingSeconds], [`${ARN}denied`, null]);
   });

@@ -123,7 +123,7 @@ function countIdentity(identities: Map<string, Counted>, identity: Identity, { n
 
 function identityStatus(
   { identity, namespaces, pods }: Counted,
-  { held, failure }: CredentialInspection,
+  { held, failure, calls }: CredentialInspection,
 ): IdentityStatus {
   const remainingMs = held?.isServed === true ? held.remainingMs : undefined;
   return {
@@ -134,6 +134,7 @@ function identityStatus(
     remainingSeconds:
       remainingMs === undefined || !Number.isFinite(remainingMs) ? null : Math.round(remainingMs / 1000),
     lastAnswer: failure === undefined ? (held === undefined ? 'none yet' : 'ok') : failure.detail,
+    calls,
     failures: failure?.count ?? 0,
   };
 }

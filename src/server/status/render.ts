@@ -1,5 +1,7 @@
+import type { StsPace } from '#domain/credentials.ts';
+
 import { spoken } from '../explain/explanation.ts';
-import type { ServerStatus } from './server-status.ts';
+import type { ReplicaStatus, ServerStatus } from './server-status.ts';
 
 export interface StatusTextOptions {
   /** For a terminal: escape sequences that colour a line. */
@@ -36,16 +38,31 @@ export function statusText(replicas: readonly ServerStatus[], { colours, failing
 
 function replicaLines(replicas: readonly ServerStatus[]): Line[] {
   const rows = replicas.map(({ replica, pods }): Row => {
-    const { name, version, waitingFor, viewAgeSeconds, viewProblem, streams, certificateDaysLeft: days } = replica;
-    const state = waitingFor.length === 0 ? 'ready' : waitingFor.join('; ');
-    const problem = viewProblem === null ? state : `${state}; ${viewProblem}`;
-    const colour =
-      waitingFor.length > 0 ? 'red' : viewProblem !== null || (days !== null && days < 14) ? 'yellow' : 'green';
-    const cells = [name, version, age(viewAgeSeconds), streams, pods, days === null ? '?' : `${days} d`, problem];
-    return { cells: cells.map(String), colour };
+    const { name, version, viewAgeSeconds, streams, certificateDaysLeft: days, sts } = replica;
+    const isFine = problemsOf(replica).length === 0 && !sts.paused && (days === null || days >= FEW_DAYS);
+    const colour = replica.waitingFor.length > 0 ? 'red' : isFine ? 'green' : 'yellow';
+    const certificate = days === null ? '?' : `${days} d`;
+    return { cells: [name, version, age(viewAgeSeconds), streams, pods, certificate, pace(sts)].map(String), colour };
   });
-  const head = ['REPLICA', 'VERSION', 'VIEW', 'STREAMS', 'PODS', 'CERT', 'STATE'];
-  return table('', head, [30, 10, 8, 7, 6, 7, 26], rows);
+  const head = ['REPLICA', 'VERSION', 'VIEW', 'STREAMS', 'PODS', 'CERT', 'STS: CALLS NOW'];
+  const problems = replicas.flatMap(({ replica }) =>
+    problemsOf(replica).map((problem): Line => ({ text: `  ${replica.name}: ${problem}`, colour: 'red' })),
+  );
+  return [...table('', head, [34, 10, 8, 7, 6, 7, 22], rows), ...problems];
+}
+
+/** A certificate with less left should have been renewed. */
+const FEW_DAYS = 14;
+
+function problemsOf({ waitingFor, viewProblem }: ReplicaStatus): readonly string[] {
+  return viewProblem === null ? waitingFor : [...waitingFor, viewProblem];
+}
+
+function pace({ inFlight, limit, waiting, paused, callsPerSecond }: StsPace): string {
+  if (paused) return `paused, ${waiting} wait`;
+  if (callsPerSecond === null && waiting === 0) return `${inFlight} of ${limit}`;
+  const rate = callsPerSecond === null ? `${inFlight} of ${limit}` : `${Number(callsPerSecond.toPrecision(2))}/s`;
+  return `${rate}, ${waiting} wait`;
 }
 
 function failingLines(replicas: readonly ServerStatus[]): Line[] {
@@ -108,9 +125,10 @@ function identityLines(replicas: readonly ServerStatus[]): Line[] {
     const best = seen.toSorted((a, b) => (b.remainingSeconds ?? -1) - (a.remainingSeconds ?? -1))[0];
     if (best === undefined) return [];
     const { roleArn, pods, remainingSeconds, lastAnswer, failures } = best;
+    const calls = seen.reduce((sum, one) => sum + one.calls, 0);
     const life = remainingSeconds === null ? '-' : spoken(remainingSeconds * 1000);
     const colour = failures > 0 ? (remainingSeconds === null ? 'red' : 'yellow') : 'none';
-    return [{ cells: [roleArn, String(pods), life, lastAnswer], colour }];
+    return [{ cells: [roleArn, String(pods), life, String(calls), lastAnswer], colour }];
   });
   const leftOut = Math.max(0, ...replicas.map((status) => status.leftOut.identities));
   const worstFirst = rows.toSorted((left, right) => rank(left) - rank(right));
@@ -118,8 +136,8 @@ function identityLines(replicas: readonly ServerStatus[]): Line[] {
     ? []
     : table(
         'Identities',
-        ['ROLE', 'PODS', 'LIFE', 'LAST ANSWER OF STS'],
-        [56, 6, 8, 27],
+        ['ROLE', 'PODS', 'LIFE', 'CALLS', 'LAST ANSWER OF STS'],
+        [50, 6, 8, 5, 27],
         worstFirst,
         rows.length + leftOut,
       );

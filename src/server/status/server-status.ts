@@ -1,3 +1,5 @@
+import type { StsPace } from '#domain/credentials.ts';
+
 /** What one replica holds in memory at a moment. Nothing in it is secret. Times are in seconds; null is unknown or without an end. */
 export interface ServerStatus {
   readonly replica: ReplicaStatus;
@@ -25,6 +27,7 @@ export interface ReplicaStatus {
   readonly streams: number;
   /** Whole days until the TLS certificate in use ends; negative once it has. */
   readonly certificateDaysLeft: number | null;
+  readonly sts: StsPace;
 }
 
 export interface NodeStatus {
@@ -45,6 +48,8 @@ export interface IdentityStatus {
   readonly remainingSeconds: number | null;
   /** `ok`, `none yet`, or what STS said. */
   readonly lastAnswer: string;
+  /** How often this replica called STS for it. */
+  readonly calls: number;
   /** Failures of STS in a row. */
   readonly failures: number;
 }

@@ -18,6 +18,7 @@ const UNKNOWN: CredentialInspection = {
   isCalling: false,
   next: undefined,
   isPaused: false,
+  calls: 0,
 };
 
 /** Runs until the next call to STS has begun, a second at a time; undefined when none comes within an hour. */
@@ -52,6 +53,19 @@ describe('an inspection of the credential cache', () => {
     });
     assert.deepEqual([failure, isCalling], [undefined, false]);
     assert.doesNotMatch(JSON.stringify(world.cache.inspect(READER)), /ASIA|SECRET|TOKEN/);
+  });
+
+  it('an inspection of the credential cache counts the calls of an identity, and says how fast STS is called', async () => {
+    using world = cacheWorld();
+    const free = { limit: 128, inFlight: 0, waiting: 0, paused: false, callsPerSecond: null };
+    assert.deepEqual(world.cache.pace, free);
+    await askPatiently(world, READER);
+    assert.equal(world.cache.inspect(READER).calls, 1);
+    world.sts.behave = () => 'throttled';
+    const refused = await askPatiently(world, role('writer'));
+    assert.ok(!refused.ok);
+    assert.deepEqual([world.cache.inspect(READER).calls, world.cache.inspect(role('writer')).calls], [1, 1]);
+    assert.deepEqual(world.cache.pace, { ...free, limit: 4, callsPerSecond: 10 });
   });
 
   for (const [what, first, then] of [

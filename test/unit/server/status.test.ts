@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { describe, it } from 'node:test';
 
-import type { CredentialInspection } from '#domain/credentials.ts';
+import type { CredentialInspection, StsPace } from '#domain/credentials.ts';
 import { createTurnBudget } from '#runtime/turn-budget.ts';
 import { collectStatus, type StatusOptions } from '#server/status/collect.ts';
 import { statusText } from '#server/status/render.ts';
@@ -18,7 +18,10 @@ const HELD: CredentialInspection = {
   isCalling: false,
   next: undefined,
   isPaused: false,
+  calls: 3,
 };
+
+const PACE: StsPace = { limit: 128, inFlight: 2, waiting: 0, paused: false, callsPerSecond: null };
 
 const REFUSED: CredentialInspection = {
   ...HELD,
@@ -47,6 +50,7 @@ function optionsFor(count: number, fails: (index: number) => boolean): StatusOpt
       viewProblem: null,
       streams: 200,
       certificateDaysLeft: 300,
+      sts: PACE,
     }),
     pods: {
       pods: () => pods,
@@ -141,6 +145,7 @@ describe('the status of a server', () => {
         viewProblem: evil,
         streams: 0,
         certificateDaysLeft: null,
+        sts: { ...PACE, callsPerSecond: 3.3333, waiting: 12_345 },
       },
       nodes: [{ node: evil, streams: 0, synced: false, pods: 1, failing: 1 }],
       identities: [
@@ -152,6 +157,7 @@ describe('the status of a server', () => {
           remainingSeconds: null,
           lastAnswer: evil,
           failures: 1,
+          calls: 9,
         },
       ],
       failing: [{ pod: evil, node: evil, reason: evil }],

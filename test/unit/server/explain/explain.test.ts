@@ -21,6 +21,7 @@ const FRESH: CredentialInspection = {
   isCalling: false,
   next: { inMs: 1_200_000, isAutomatic: true },
   isPaused: false,
+  calls: 1,
 };
 const EMPTY: CredentialInspection = {
   held: undefined,
@@ -28,6 +29,7 @@ const EMPTY: CredentialInspection = {
   isCalling: false,
   next: undefined,
   isPaused: false,
+  calls: 1,
 };
 const FAILURE = { category: 'denied', code: 'AccessDenied', detail: 'AccessDenied: no', agoMs: 30_000, count: 3 };
 
