@@ -274,6 +274,7 @@ function startSource(
       namespaces,
       credentials,
       identify: identifyPod,
+      noteRevoked: () => {},
       silenceMs: () => kubernetes.status().pods.silenceMs,
       viewAgeMs,
       maxViewAgeMs: MAX_VIEW_AGE_MS,

@@ -28,6 +28,7 @@ import { createKubernetesKiamMetrics, createMetadataMetrics } from '#telemetry/k
 import { formatListenAddress } from '#telemetry/listen-address.ts';
 import { createRegistry } from '#telemetry/registry.ts';
 
+import { createActivity } from './activity.ts';
 import { startAdmin } from './admin.ts';
 import { resolveBaseArn } from './base-arn.ts';
 import { watchCertificates } from './certificates.ts';
@@ -113,7 +114,9 @@ async function startServer(flags: ServerFlags, daemon: Daemon): Promise<void> {
     listFormat: flags.namespaceRestrictionFormat,
     logger,
   });
-  const { credentials, proof } = createCredentials(flags, baseArn, daemon, registry);
+  const feeds = new NodeFeeds();
+  const activity = createActivity(clock, feeds);
+  const { credentials, proof } = createCredentials(flags, baseArn, daemon, registry, activity.watched);
   void proof.run(shutdown.signal);
   identityProblem = () =>
     proof.problem === undefined ? undefined : `AWS has not accepted the server's own identity yet: ${proof.problem}`;
@@ -121,7 +124,6 @@ async function startServer(flags: ServerFlags, daemon: Daemon): Promise<void> {
   const identifyPod = (pod: PodRecord): Identity | undefined => identify(policy, pod, flags.session);
   const index = new NodeIndex(pods);
   const silenceMs = (): number => kubernetes.status().pods.silenceMs;
-  const feeds = new NodeFeeds();
   const nodes = new PrefetchedNodes({
     feeds,
     clock,
@@ -170,6 +172,7 @@ async function startServer(flags: ServerFlags, daemon: Daemon): Promise<void> {
       credentials,
       tokenKeys,
       identify: identifyPod,
+      noteRevoked: activity.noteRevoked,
       silenceMs,
       viewAgeMs: () => kubernetes.status().pods.confirmedAgeMs,
       maxViewAgeMs: flags.maxViewAgeMs,

@@ -1,7 +1,8 @@
 import { hostname } from 'node:os';
 
 import type { StsPace } from '#domain/credentials.ts';
-import { createTurnBudget } from '#runtime/turn-budget.ts';
+import { systemClock } from '#runtime/clock.ts';
+import { createTimeBudget } from '#runtime/turn-budget.ts';
 import { collectStatus, type StatusOptions } from '#server/status/collect.ts';
 import type { ReplicaStatus, ServerStatus } from '#server/status/server-status.ts';
 
@@ -17,8 +18,8 @@ export interface StatusSource extends Omit<StatusOptions, 'replica' | 'awaitTurn
   readonly nowMs: () => number;
 }
 
-/** Pods looked at in one turn of the event loop: some 5 ms. */
-const PODS_IN_TURN = 100;
+/** In one turn of the event loop. */
+const TURN_MS = 5;
 const DAY_MS = 86_400_000;
 
 /** What `kiam status` is told: of this replica's memory, which the others do not share. */
@@ -39,5 +40,6 @@ export function createStatus(source: StatusSource): (namespace: string) => Promi
       sts: credentials.pace,
     };
   };
-  return (namespace) => collectStatus({ ...source, replica, awaitTurn: createTurnBudget(PODS_IN_TURN) }, namespace);
+  return (namespace) =>
+    collectStatus({ ...source, replica, awaitTurn: createTimeBudget(systemClock, TURN_MS) }, namespace);
 }

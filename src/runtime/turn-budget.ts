@@ -1,3 +1,5 @@
+import type { Clock } from './clock.ts';
+
 /** Resolves when the next small piece of work may be done. */
 export type AwaitTurn = () => Promise<void>;
 
@@ -29,5 +31,25 @@ export function createTurnBudget(piecesPerTurn: number): AwaitTurn {
     return new Promise((resolve) => {
       waiting.push(resolve);
     });
+  };
+}
+
+/**
+ * Lets small pieces of work be done for so many milliseconds in one turn of the event loop: a piece that takes longer than usual
+ * makes the turn shorter, not longer.
+ */
+export function createTimeBudget(clock: Pick<Clock, 'monotonic'>, msPerTurn: number): AwaitTurn {
+  let beganMs = clock.monotonic();
+  let nextTurn: Promise<void> | undefined;
+  return () => {
+    if (nextTurn !== undefined || clock.monotonic() - beganMs < msPerTurn) return nextTurn ?? Promise.resolve();
+    nextTurn = new Promise((resolve) => {
+      setImmediate(() => {
+        nextTurn = undefined;
+        beganMs = clock.monotonic();
+        resolve();
+      });
+    });
+    return nextTurn;
   };
 }

@@ -26,6 +26,8 @@ export interface NodeFeedOptions {
   readonly tokenKeys?: TokenKeysView | undefined;
   /** What a pod may have; undefined when it has no role or policy denies it. */
   readonly identify: (pod: PodRecord) => Identity | undefined;
+  /** Called when the agent is told that a pod may no longer have what it had been told of. */
+  readonly noteRevoked: (pod: PodRecord) => void;
   /** How long nothing has been heard from the API server, in milliseconds. */
   readonly silenceMs: () => number;
   /** How long ago what is known of pods was so for certain, in milliseconds. */
@@ -237,6 +239,7 @@ export class NodeFeed {
         if (this.#options.stream.signal.aborted) return undefined;
         continue;
       }
+      if (key === '' && (this.#sent.get(uid) ?? '') !== '') this.#options.noteRevoked(pod);
       this.#hold(uid, key);
       if (provided !== undefined && credentials === provided) this.#provided.add(key);
       return this.#send({ pod: bindingOf(pod, addresses, identity) });

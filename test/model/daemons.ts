@@ -127,6 +127,7 @@ export function startReplica(setting: Setting, watchDelayMs: number): Replica {
       namespaces,
       credentials,
       identify,
+      noteRevoked: () => {},
       silenceMs: viewAgeMs,
       viewAgeMs,
       maxViewAgeMs: 30_000,

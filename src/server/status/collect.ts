@@ -1,14 +1,14 @@
 import type { CredentialInspection } from '#domain/credentials.ts';
 import { compileExpression, type Expression } from '#domain/expression.ts';
 import { type Identity, identityKey } from '#domain/identity.ts';
-import { type NodeId, nodeTextOf } from '#domain/node.ts';
-import { ownsItsAddress, type PodRecord } from '#domain/pod.ts';
+import { nodeTextOf } from '#domain/node.ts';
+import type { PodRecord } from '#domain/pod.ts';
 import { stsSessionName } from '#domain/session-name.ts';
 import type { AwaitTurn } from '#runtime/turn-budget.ts';
 
 import type { Explanation } from '../explain/explanation.ts';
-import type { NodeFeeds } from '../node-feeds.ts';
 import type { NamespaceView, PodView } from '../ports.ts';
+import { judgePod, type JudgeOptions, type PodState } from './judge-pod.ts';
 import type {
   FailingPod,
   IdentityStatus,
@@ -18,16 +18,10 @@ import type {
   ServerStatus,
 } from './server-status.ts';
 
-export interface StatusOptions {
+export interface StatusOptions extends JudgeOptions {
   readonly replica: () => ReplicaStatus;
   readonly pods: Pick<PodView, 'pods' | 'find'>;
   readonly namespaces: Pick<NamespaceView, 'get'>;
-  /** See `CollectOptions.nodeOf` of `explain/`. */
-  readonly nodeOf: (pod: PodRecord) => NodeId | undefined;
-  /** What the pod is to STS; undefined where policy refuses it. */
-  readonly identify: (pod: PodRecord) => Identity | undefined;
-  readonly credentials: { inspect(identity: Identity): CredentialInspection };
-  readonly feeds: Pick<NodeFeeds, 'ofPod'>;
   /** Says why a pod fails. */
   readonly explain: (namespace: string, name: string) => Explanation | undefined;
   readonly baseArn: string;
@@ -49,11 +43,12 @@ interface CountedNode {
   readonly first: PodRecord;
   pods: number;
   failing: number;
+  waiting: number;
 }
 
 /** Puts together what this replica knows of everybody, or of one namespace (`''` for all). Asks nobody and changes nothing. */
 export async function collectStatus(options: StatusOptions, namespace: string): Promise<ServerStatus> {
-  const { pods, identify, credentials, explain, awaitTurn } = options;
+  const { pods, credentials, explain, awaitTurn } = options;
   const identities = new Map<string, Counted>();
   const nodes = new Map<string, CountedNode>();
   const podsOfNamespace = new Map<string, number>();
@@ -66,31 +61,31 @@ export async function collectStatus(options: StatusOptions, namespace: string): 
     await awaitTurn();
     count += 1;
     podsOfNamespace.set(pod.namespace, (podsOfNamespace.get(pod.namespace) ?? 0) + 1);
-    const identity = ownsItsAddress(pod) ? identify(pod) : undefined;
-    const isFailing =
-      identity === undefined || isRefusedByOthers(options, pod) || hasFailed(credentials.inspect(identity));
-    const node = nodes.get(nodeTextOf(pod)) ?? { first: pod, pods: 0, failing: 0 };
-    nodes.set(nodeTextOf(pod), { ...node, pods: node.pods + 1, failing: node.failing + (isFailing ? 1 : 0) });
+    const { identity, state } = judgePod(options, pod);
+    countNode(nodes, pod, state);
     if (identity !== undefined) countIdentity(identities, identity, pod);
-    if (!isFailing) continue;
+    if (state !== 'failing') continue;
     failingCount += 1;
     if (failing.length >= MOST_FAILING) continue;
     const reason = explain(pod.namespace, pod.name)?.because ?? 'it is gone';
     failing.push({ pod: `${pod.namespace}/${pod.name}`, node: nodeTextOf(pod), reason });
   }
-  const listed = [...identities.values()].map((counted) =>
-    identityStatus(counted, credentials.inspect(counted.identity)),
-  );
-  const sorted = listed.toSorted((left, right) => right.failures - left.failures || lifeOf(left) - lifeOf(right));
+  const listed: IdentityStatus[] = [];
+  for (const counted of identities.values()) {
+    await awaitTurn();
+    listed.push(identityStatus(counted, credentials.inspect(counted.identity)));
+    if (listed.length >= 2 * MOST_IDENTITIES) keepWorst(listed);
+  }
+  keepWorst(listed);
   return {
     replica: options.replica(),
-    nodes: [...nodes].map(([name, node]) => nodeStatus(options, name, node)).toSorted(byNode),
-    identities: sorted.slice(0, MOST_IDENTITIES),
+    nodes: Array.from(nodes, ([name, node]) => nodeStatus(options, name, node)).toSorted(byNode),
+    identities: listed,
     failing: failing.toSorted((left, right) => (left.pod < right.pod ? -1 : 1)),
-    namespaces: namespaceStatuses(options, podsOfNamespace),
+    namespaces: await namespaceStatuses(options, podsOfNamespace),
     pods: count,
     leftOut: {
-      identities: Math.max(0, sorted.length - MOST_IDENTITIES),
+      identities: identities.size - listed.length,
       failing: failingCount - failing.length,
     },
   };
@@ -100,17 +95,12 @@ function isJudged({ phase, role, namespace }: PodRecord, wanted: string): boolea
   return role !== '' && phase !== 'Succeeded' && phase !== 'Failed' && (wanted === '' || namespace === wanted);
 }
 
-/** Another pod claims each of its addresses as well. */
-function isRefusedByOthers({ pods, nodeOf }: StatusOptions, pod: PodRecord): boolean {
-  const isOwn = (address: string): boolean => {
-    const found = pods.find(address, { node: nodeOf(pod) });
-    return found.kind === 'found' && found.pod.uid === pod.uid;
-  };
-  return pod.addresses.length > 0 && !pod.addresses.some(isOwn);
-}
-
-function hasFailed({ held, failure }: CredentialInspection): boolean {
-  return held?.isServed !== true && failure !== undefined;
+function countNode(nodes: Map<string, CountedNode>, pod: PodRecord, state: PodState): void {
+  const name = nodeTextOf(pod);
+  const node = nodes.get(name) ?? { first: pod, pods: 0, failing: 0, waiting: 0 };
+  node.pods += 1;
+  if (state !== 'fine') node[state] += 1;
+  nodes.set(name, node);
 }
 
 function countIdentity(identities: Map<string, Counted>, identity: Identity, { namespace }: PodRecord): void {
@@ -131,6 +121,8 @@ function identityStatus(
     sessionName: stsSessionName(identity.sessionName),
     namespaces: [...namespaces].toSorted(),
     pods,
+    issuedAt: held === undefined ? null : Math.round(held.issuedAtMs / 1000),
+    expiresAt: held === undefined ? null : Math.round(held.expiresAtMs / 1000),
     remainingSeconds:
       remainingMs === undefined || !Number.isFinite(remainingMs) ? null : Math.round(remainingMs / 1000),
     lastAnswer: failure === undefined ? (held === undefined ? 'none yet' : 'ok') : failure.detail,
@@ -139,11 +131,21 @@ function identityStatus(
   };
 }
 
+/** Sorted, worst first. Sorting all of them would take its time. */
+function keepWorst(listed: IdentityStatus[]): void {
+  listed.sort((left, right) => right.failures - left.failures || lifeOf(left) - lifeOf(right));
+  listed.splice(MOST_IDENTITIES);
+}
+
 function lifeOf({ remainingSeconds }: IdentityStatus): number {
   return remainingSeconds ?? 0;
 }
 
-function nodeStatus({ feeds }: StatusOptions, node: string, { first, pods, failing }: CountedNode): NodeStatus {
+function nodeStatus(
+  { feeds }: StatusOptions,
+  node: string,
+  { first, pods, failing, waiting }: CountedNode,
+): NodeStatus {
   const streams = feeds.ofPod(first);
   return {
     node,
@@ -151,6 +153,7 @@ function nodeStatus({ feeds }: StatusOptions, node: string, { first, pods, faili
     synced: streams.some((feed) => feed.inspect(first.uid).isSynced),
     pods,
     failing,
+    waiting,
   };
 }
 
@@ -161,16 +164,19 @@ function byNode(left: NodeStatus, right: NodeStatus): number {
 /** Roles that no namespace can mean, of no account and of the servers' own: an expression that matches them permits everything. */
 const NO_ROLE = 'kiam-status-0000000000/no-role';
 
-function namespaceStatuses(
-  { namespaces, baseArn, strict }: StatusOptions,
+async function namespaceStatuses(
+  { namespaces, baseArn, strict, awaitTurn }: StatusOptions,
   podsOf: ReadonlyMap<string, number>,
-): readonly NamespaceStatus[] {
-  return [...podsOf].toSorted().flatMap(([name, pods]) => {
+): Promise<readonly NamespaceStatus[]> {
+  const statuses: NamespaceStatus[] = [];
+  for (const [name, pods] of [...podsOf].toSorted()) {
+    await awaitTurn();
     const text = namespaces.get(name)?.permitted ?? '';
     const problem =
       text === '' ? 'no expression: it permits nothing' : problemOf(compileExpression(text, strict), baseArn);
-    return problem === undefined ? [] : [{ name, problem, pods }];
-  });
+    if (problem !== undefined) statuses.push({ name, problem, pods });
+  }
+  return statuses;
 }
 
 function problemOf(expression: Expression, baseArn: string): string | undefined {

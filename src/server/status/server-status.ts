@@ -37,6 +37,8 @@ export interface NodeStatus {
   readonly synced: boolean;
   readonly pods: number;
   readonly failing: number;
+  /** Pods whose credentials this replica fetches in advance and does not have yet. */
+  readonly waiting: number;
 }
 
 export interface IdentityStatus {
@@ -45,6 +47,9 @@ export interface IdentityStatus {
   readonly sessionName: string;
   readonly namespaces: readonly string[];
   readonly pods: number;
+  /** Of the set that is served, or was served last, in seconds since 1970. */
+  readonly issuedAt: number | null;
+  readonly expiresAt: number | null;
   readonly remainingSeconds: number | null;
   /** `ok`, `none yet`, or what STS said. */
   readonly lastAnswer: string;

@@ -1,7 +1,9 @@
 import assert from 'node:assert/strict';
 import { it } from 'node:test';
 
-import { createTurnBudget } from '#runtime/turn-budget.ts';
+import { createTimeBudget, createTurnBudget } from '#runtime/turn-budget.ts';
+
+import { ManualClock } from '../../support/manual-clock.ts';
 
 const nextTurn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
 
@@ -46,4 +48,26 @@ it('a turn without work fills a turn budget again', async () => {
     assert.equal(done, 3);
     await nextTurn();
   }
+});
+
+it('a time budget lets work run until its milliseconds are over, and the rest in the next turn', async () => {
+  const clock = new ManualClock();
+  const awaitTurn = createTimeBudget(clock, 5);
+  const done: number[] = [];
+  const working = (async () => {
+    for (let piece = 0; piece < 6; piece += 1) {
+      await awaitTurn();
+      done.push(piece);
+      await clock.advance(2);
+    }
+  })();
+  await working;
+  assert.equal(done.length, 6);
+  let isFree = false;
+  await clock.advance(5);
+  const waiting = Promise.all([awaitTurn(), awaitTurn()]).then(() => (isFree = true));
+  await Promise.resolve();
+  assert.equal(isFree, false, 'the turn is over');
+  await waiting;
+  await awaitTurn();
 });

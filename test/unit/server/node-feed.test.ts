@@ -34,6 +34,7 @@ function feedBeside(wholeSets: Slots, ...records: readonly PodRecord[]) {
   const denied = new Set<string>();
   const store = new NodeStore();
   const sent: NodeUpdate[] = [];
+  const revoked: string[] = [];
   const gone = new AbortController();
   const closing = new AbortController();
   const namespaceListeners = new Set<(change: NamespaceChange) => void>();
@@ -73,6 +74,7 @@ function feedBeside(wholeSets: Slots, ...records: readonly PodRecord[]) {
       subscribe: subscribeTo(credentialListeners),
     },
     identify: (pod) => (pod.role === '' || denied.has(pod.namespace) ? undefined : identityOf(pod, pod.role, 'kiam')),
+    noteRevoked: ({ name }) => revoked.push(name),
     silenceMs: () => 123.4,
     viewAgeMs: () => 4567.8,
     maxViewAgeMs: 30_000,
@@ -88,6 +90,7 @@ function feedBeside(wholeSets: Slots, ...records: readonly PodRecord[]) {
     pods,
     store,
     sent,
+    revoked,
     gone,
     closing,
     reader,
@@ -264,8 +267,11 @@ describe('the feed of a node', () => {
     await node.deny('default');
     assert.deepEqual(withoutHeartbeats(node.news()), ['pod uid-1']);
     assert.deepEqual(['192.0.2.1', '192.0.2.2'].map(node.keyAt), ['none', 'ASIA-reader']);
+    assert.deepEqual(node.revoked, [podRecord().name], 'a pod that had its role is noted');
     await node.deny('default', false);
     assert.equal(node.keyAt('192.0.2.1'), 'ASIA-reader');
+    await node.deny('nobody');
+    assert.deepEqual(node.revoked, [podRecord().name], 'once');
     node.gone.abort();
   });
 

@@ -40,6 +40,7 @@ function watchThat() {
     namespaces: { subscribe: () => () => {} },
     credentials: { peek: () => undefined, subscribe: () => () => {} },
     identify: () => undefined,
+    noteRevoked: () => {},
     silenceMs: () => 0,
     viewAgeMs: () => 0,
     maxViewAgeMs: 30_000,

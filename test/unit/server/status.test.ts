@@ -147,13 +147,15 @@ describe('the status of a server', () => {
         certificateDaysLeft: null,
         sts: { ...PACE, callsPerSecond: 3.3333, waiting: 12_345 },
       },
-      nodes: [{ node: evil, streams: 0, synced: false, pods: 1, failing: 1 }],
+      nodes: [{ node: evil, streams: 0, synced: false, pods: 1, failing: 1, waiting: 0 }],
       identities: [
         {
           roleArn: evil,
           sessionName: evil,
           namespaces: [evil],
           pods: 1,
+          issuedAt: null,
+          expiresAt: null,
           remainingSeconds: null,
           lastAnswer: evil,
           failures: 1,
