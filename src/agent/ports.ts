@@ -1,6 +1,8 @@
 import type { MetadataCredentials } from '#domain/credentials.ts';
 import type { Outcome } from '#domain/failure.ts';
 
+import type { PodClaims } from './container/token-verifier.ts';
+
 /**
  * What the node's kernel shows of whoever has an address now. The key is equal for two moments only if the address cannot have
  * changed hands between them; `none` where the kernel shows nothing that would tell.
@@ -43,9 +45,9 @@ export interface PodCredentials {
 /** Where container credentials come from: of the pod that a token names, and only if the connection may be that pod's. */
 export interface PodCredentialSource {
   /** What is known without asking anyone; undefined where the source has to be asked. */
-  known(client: Client, uid: string): PodCredentials | undefined;
+  known(client: Client, claims: PodClaims): PodCredentials | undefined;
   /** Waits for a pod that is not known yet as long as `signal` allows. Never rejects. */
-  find(client: Client, uid: string, signal: AbortSignal): Promise<Outcome<PodCredentials>>;
+  find(client: Client, claims: PodClaims, signal: AbortSignal): Promise<Outcome<PodCredentials>>;
 }
 
 /** Where the agent's routes get their answers: from the node's own memory, or by asking a server. Never rejects. */

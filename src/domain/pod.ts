@@ -29,6 +29,8 @@ export interface PodRecord {
   readonly resourceVersion: string;
   /** `spec.serviceAccountName`. */
   readonly serviceAccount: string;
+  /** Of the ServiceAccount that has this name now; `''` where none is known, as with `--binding=pod`. */
+  readonly serviceAccountUid: string;
   /** The role exactly as annotated on whatever gives it to the pod; `''` when there is none. See `domain/service-account.ts`. */
   readonly role: string;
   /** What gives it: the pod itself, or its ServiceAccount. */

@@ -51,8 +51,10 @@ export function bindPod<Pod extends PodRecord>(
     roleSource: isOwn ? ('pod' as const) : ('service-account' as const),
     sessionName,
     externalId,
+    serviceAccountUid: account?.uid ?? '',
   };
   const isSame =
+    pod.serviceAccountUid === bound.serviceAccountUid &&
     pod.role === bound.role &&
     (pod.roleSource === bound.roleSource || bound.role === '') &&
     pod.sessionName === sessionName &&

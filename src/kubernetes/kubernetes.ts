@@ -129,7 +129,8 @@ function watchAccounts(
 ): ListWatch<ServiceAccountRecord> {
   accounts.subscribe(({ previous, current }) => {
     const account = current ?? previous;
-    if (account === undefined || roleOf(previous) === roleOf(current)) return;
+    const isSame = roleOf(previous) === roleOf(current) && previous?.uid === current?.uid;
+    if (account === undefined || isSame) return;
     void pods.rebind(account.namespace, account.name);
   });
   return new ListWatch<ServiceAccountRecord>({

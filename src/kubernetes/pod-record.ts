@@ -76,6 +76,7 @@ export function createPodParser(keys: PodKeys = KIAM_KEYS): (value: unknown) => 
       terminating: isTruthy(field(metadata, 'deletionTimestamp')),
       resourceVersion: textField(metadata, 'resourceVersion'),
       serviceAccount: intern(textField(spec, 'serviceAccountName')),
+      serviceAccountUid: '',
       ...annotated,
       role: intern(keys.roleOf(isAnnotated ? annotated.role : undefined)),
       roleSource: 'pod',
@@ -117,6 +118,7 @@ export function podsDiffer(left: PodRecord, right: PodRecord): boolean {
     left.role !== right.role ||
     left.roleSource !== right.roleSource ||
     left.serviceAccount !== right.serviceAccount ||
+    left.serviceAccountUid !== right.serviceAccountUid ||
     left.sessionName !== right.sessionName ||
     left.externalId !== right.externalId ||
     left.terminating !== right.terminating ||

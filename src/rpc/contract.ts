@@ -135,6 +135,8 @@ export interface PodBinding {
   readonly service_account: string;
   readonly node_name: string;
   readonly session_name: string;
+  /** `''` where the server does not know it, and from older ones. */
+  readonly service_account_uid: string;
 }
 
 /** Whose tokens are the cluster's: `iss`, and the public keys as a JSON Web Key Set. */

@@ -331,5 +331,6 @@ function bindingOf(pod: PodRecord, addresses: readonly string[], identity: Ident
     service_account: pod.serviceAccount,
     node_name: pod.nodeName,
     session_name: identity === undefined ? '' : stsSessionName(identity.sessionName),
+    service_account_uid: pod.serviceAccountUid,
   };
 }

@@ -18,6 +18,7 @@ import type { Property } from './property.ts';
 import { clientCalls, stsCalls } from './sts-calls.ts';
 import { watchLine, watchObject } from './watch.ts';
 import { podTokens } from './pod-tokens.ts';
+import { tokenHolders } from './token-holders.ts';
 import { STALL_MS, within } from './within.ts';
 import { NO_MEMORY } from '../support/no-memory.ts';
 
@@ -225,4 +226,5 @@ export const PROPERTIES: readonly Property[] = [
   { name: 'a client of STS sends no part of another call, whatever it is given', property: clientCalls, share: 0.1 },
   { name: 'no token can be guessed', property: forgery, share: 1 },
   { name: 'no token of a pod is accepted that the cluster did not sign for it', property: podTokens, share: 0.2 },
+  { name: 'a token gives the credentials of its own pod alone, to that pod alone', property: tokenHolders, share: 1 },
 ];

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, it } from 'node:test';
 
+import { type JsonObject, objectAt, textAt } from '#sandbox/json.ts';
 import { SERVER_RULES } from '#sandbox/kubernetes-api/access.ts';
 import type { WorldPod } from '#sandbox/world.ts';
 
@@ -30,9 +31,17 @@ describe('container credentials', () => {
   let onNode: WorldPod;
   let elsewhere: WorldPod;
 
-  const tokenOf = (pod: WorldPod, changes: { audience?: string; livesSeconds?: number; uid?: string } = {}): string => {
+  interface Changes {
+    readonly audience?: string;
+    readonly livesSeconds?: number;
+    readonly uid?: string;
+    readonly nodeName?: string;
+    readonly serviceAccount?: string;
+    readonly serviceAccountUid?: string;
+  }
+  const tokenOf = (pod: WorldPod, changes: Changes = {}): string => {
     const nowSeconds = Math.floor(Date.now() / 1000);
-    const { audience = AUDIENCE, livesSeconds = 3600, uid = pod.uid } = changes;
+    const { audience = AUDIENCE, livesSeconds = 3600, uid = pod.uid, ...claims } = changes;
     return cluster.world.api.tokens.sign({
       namespace: pod.namespace,
       serviceAccount: 'default',
@@ -41,6 +50,7 @@ describe('container credentials', () => {
       audience,
       issuedAt: nowSeconds - 60,
       expires: nowSeconds + livesSeconds,
+      ...claims,
     });
   };
   const ask = (from: string, token: string, more: { host?: string; path?: string; method?: string } = {}) => {
@@ -112,6 +122,8 @@ describe('container credentials', () => {
     ['the token of a pod of another node', 503, () => ask(app.address, tokenOf(elsewhere))],
     ['the token of a pod with the host network, from a pod', 403, () => ask(app.address, tokenOf(onNode))],
     ['the token of a pod, from the host network', 403, () => ask('127.0.0.1', tokenOf(app))],
+    ['a token that names another node', 403, () => ask(app.address, tokenOf(app, { nodeName: 'node-2' }))],
+    ['a token of another ServiceAccount', 403, () => ask(app.address, tokenOf(app, { serviceAccount: 'admin' }))],
     ['the token of a pod that never was', 503, () => ask('127.0.0.1', tokenOf(app, { uid: 'never' }))],
   ];
   for (const [what, status, request] of refusals) {
@@ -148,6 +160,25 @@ describe('container credentials', () => {
         async () => (await ask(from, tokenOf(pod))).status === status,
       );
     }
+  });
+
+  it('the token of a ServiceAccount that was deleted and made again is refused within a second', async () => {
+    const { world } = cluster;
+    const uidOf = (account: JsonObject): string => textAt(objectAt(account, 'metadata'), 'uid');
+    const make = (): string => uidOf(world.api.createServiceAccount('team', 'app'));
+    const first = make();
+    const account = { serviceAccount: 'app', nodeName: 'node-1', role: 'reader' };
+    const pod = await world.pod({ ...account, namespace: 'team', name: 'of-account' });
+    const token = tokenOf(pod, { serviceAccount: 'app', serviceAccountUid: first });
+    await eventually('it is served', LIMIT_MS, isAnswered(pod.address, token));
+    world.api.deleteServiceAccount('team', 'app');
+    const second = make();
+    const madeMs = performance.now();
+    while ((await ask(pod.address, token)).status === 200) assert.ok(performance.now() - madeMs < LIMIT_MS);
+    assert.ok(performance.now() - madeMs < 1000 + 900, 'a second, and the wait of the last request');
+    assert.equal((await ask(pod.address, token)).status, 403);
+    const renewed = tokenOf(pod, { serviceAccount: 'app', serviceAccountUid: second });
+    assert.equal((await ask(pod.address, renewed)).status, 200);
   });
 
   it('the token of a deleted pod is refused within a second', async () => {

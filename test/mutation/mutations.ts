@@ -16,6 +16,7 @@ const NODE = ['test/unit/agent/node/*.test.ts', 'test/model/hand-over.test.ts'];
 const AGENT = ['test/unit/agent/*.test.ts'];
 const INTERCEPTION = ['test/unit/agent/interception/*.test.ts'];
 const KUBERNETES = ['test/unit/kubernetes/*.test.ts'];
+const CONTAINER = ['test/unit/agent/container/*.test.ts', 'test/unit/fuzz/properties.test.ts'];
 const RPC = ['test/unit/rpc/*.test.ts', 'test/integration/handshakes.test.ts'];
 
 export const MUTATIONS: readonly Mutation[] = [
@@ -284,5 +285,47 @@ export const MUTATIONS: readonly Mutation[] = [
     from: 'if (sizeOf(caller) > sizeOf(most)) most = caller;',
     to: 'if (sizeOf(caller) < 0) most = caller;',
     tests: RPC,
+  },
+  {
+    what: 'the token of an earlier ServiceAccount is good',
+    file: 'src/agent/container/pod-source.ts',
+    from: 'agree(claims.serviceAccountUid, pod.serviceAccountUid) &&',
+    to: '',
+    tests: CONTAINER,
+  },
+  {
+    what: 'a token that names another node is good',
+    file: 'src/agent/container/pod-source.ts',
+    from: ' &&\n    agree(claims.nodeName, pod.nodeName)',
+    to: '',
+    tests: CONTAINER,
+  },
+  {
+    what: 'a pod with the host network is served to whoever has its token',
+    file: 'src/agent/container/pod-source.ts',
+    from: 'if (pod.hostNetwork) return isFromNode(client) ? held(pod) : undefined;',
+    to: 'if (pod.hostNetwork) return held(pod);',
+    tests: CONTAINER,
+  },
+  {
+    what: 'a pod is served to whoever has its token',
+    file: 'src/agent/container/pod-source.ts',
+    from: 'if (store.find(client.address) !== pod) return undefined;',
+    to: '',
+    tests: CONTAINER,
+  },
+  {
+    what: 'a token that has expired is good',
+    file: 'src/agent/container/token-verifier.ts',
+    from: "if (!(seconds < expires)) return 'expired';",
+    to: '',
+    tests: CONTAINER,
+  },
+  {
+    what: 'the token chooses how it is verified',
+    file: 'src/agent/container/token-verifier.ts',
+    from: "if (alg !== found.algorithm) return 'signature';",
+    to: '',
+    tests: CONTAINER,
   },
 ];

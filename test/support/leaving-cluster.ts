@@ -36,6 +36,7 @@ export function workloadPod(fields: Partial<WorkloadPod> & { name: string }): Wo
     terminating: false,
     resourceVersion: '1',
     serviceAccount: 'default',
+    serviceAccountUid: '',
     role,
     roleSource: 'pod',
     sessionName,

@@ -16,6 +16,7 @@ export function podRecord(fields: Partial<PodRecord> = {}): PodRecord {
     terminating: false,
     resourceVersion: '1',
     serviceAccount: 'default',
+    serviceAccountUid: 'uid-of-account',
     role: 'reader',
     roleSource: 'pod',
     sessionName: '',

@@ -4,6 +4,7 @@ import { type Clock, sleep } from '#runtime/clock.ts';
 import type { AuditLog } from '../audit-log.ts';
 import { livesLongEnough, type NodeStore, type StoredPod } from '../node/store.ts';
 import type { NodeStream } from '../node/stream.ts';
+import type { PodClaims } from './token-verifier.ts';
 import type { Client, CredentialSource, PodCredentials, PodCredentialSource } from '../ports.ts';
 
 export interface PodSourceOptions {
@@ -23,6 +24,7 @@ export interface PodSourceOptions {
 /** How often the node's memory is looked at for a pod that is not there yet. */
 const LOOK_EVERY_MS = 25;
 
+const OTHER_POD = failed('forbidden', 'the token says otherwise of its pod than the servers');
 const OTHER_PLACE = failed('forbidden', 'the token is another pod’s than the connection');
 const NO_ROLE = failed('role-empty', 'empty role');
 const DENIED = failed('forbidden', 'forbidden by policy');
@@ -59,10 +61,10 @@ export function createPodSource(options: PodSourceOptions): PodCredentialSource 
     return credentials === undefined ? undefined : succeeded(credentials);
   };
 
-  const onNode = async (client: Client, uid: string, signal: AbortSignal): Promise<Outcome<PodCredentials>> => {
+  const onNode = async (client: Client, claims: PodClaims, signal: AbortSignal): Promise<Outcome<PodCredentials>> => {
     for (;;) {
-      const pod = store.byUid(uid);
-      const answer = pod === undefined ? NOT_KNOWN : ofNode(client, pod);
+      const pod = store.byUid(claims.uid);
+      const answer = pod === undefined ? NOT_KNOWN : isOf(claims, pod) ? ofNode(client, pod) : OTHER_POD;
       if (answer !== undefined) return answer;
       if (signal.aborted) return NOT_ISSUED;
       await sleep(clock, LOOK_EVERY_MS, signal);
@@ -83,30 +85,47 @@ export function createPodSource(options: PodSourceOptions): PodCredentialSource 
     return succeeded({ credentials, roleArn: source.roleArnOf(client, credentials) ?? '' });
   };
 
-  /** The pod that the token names, as soon as a server has told of it. */
-  const told = async (uid: string, signal: AbortSignal): Promise<StoredPod | undefined> => {
+  /** The pod that the token names, as soon as a server has told of it: a new ServiceAccount may be told later than its pod. */
+  const told = async (claims: PodClaims, signal: AbortSignal): Promise<StoredPod | undefined> => {
     for (;;) {
-      const pod = store.byUid(uid);
-      if (pod !== undefined || signal.aborted) return pod;
+      const pod = store.byUid(claims.uid);
+      if ((pod !== undefined && isOf(claims, pod)) || signal.aborted) return pod;
       await sleep(clock, LOOK_EVERY_MS, signal);
     }
   };
 
   return {
-    known: (client, uid) => {
-      const pod = store.byUid(uid);
-      if (pod === undefined) return undefined;
+    known: (client, claims) => {
+      const pod = store.byUid(claims.uid);
+      if (pod === undefined || !isOf(claims, pod)) return undefined;
       if (pod.hostNetwork) return isFromNode(client) ? held(pod) : undefined;
       if (store.find(client.address) !== pod) return undefined;
       const credentials = source.knownCredentials(client, pod.role);
       return credentials === undefined ? undefined : { credentials, roleArn: pod.roleArn };
     },
-    find: async (client, uid, signal) => {
+    find: async (client, claims, signal) => {
+      const { uid } = claims;
       const owner = source.knownRole(client)?.uid;
       if (owner !== undefined && owner !== uid) return OTHER_PLACE;
-      const pod = await told(uid, signal);
+      const pod = await told(claims, signal);
       if (pod === undefined) return NOT_KNOWN;
-      return pod.hostNetwork ? onNode(client, uid, signal) : byAddress(client, uid, signal);
+      if (!isOf(claims, pod)) return OTHER_POD;
+      return pod.hostNetwork ? onNode(client, claims, signal) : byAddress(client, uid, signal);
     },
   };
+}
+
+/**
+ * Whether a token says of its pod what the servers say, as far as both say it: a ServiceAccount that was made again has another
+ * UID, and the API server takes no token of the one before.
+ */
+function isOf(claims: PodClaims, pod: StoredPod): boolean {
+  const agree = (claimed: string, told: string): boolean => claimed === told || claimed === '' || told === '';
+  return (
+    claims.name === pod.name &&
+    claims.namespace === pod.namespace &&
+    claims.serviceAccount === pod.serviceAccount &&
+    agree(claims.serviceAccountUid, pod.serviceAccountUid) &&
+    agree(claims.nodeName, pod.nodeName)
+  );
 }

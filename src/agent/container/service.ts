@@ -15,7 +15,7 @@ import { accountOf } from '../routes/credentials.ts';
 import { connectionLimitsOf } from '../sockets.ts';
 import type { Target } from '../targets.ts';
 import type { ContainerMetrics } from './metrics.ts';
-import type { TokenRefusal, TokenVerifier } from './token-verifier.ts';
+import type { PodClaims, TokenRefusal, TokenVerifier } from './token-verifier.ts';
 
 export interface ContainerServiceOptions {
   readonly source: PodCredentialSource;
@@ -85,9 +85,7 @@ export function createContainerService(options: ContainerServiceOptions): PodSer
       claims = verdict.claims;
     }
     const usage = byPod.admit(claims.uid, nowMs);
-    return typeof usage === 'string'
-      ? tooMany(usage)
-      : { kind: 'served', usage, answer: answerPod(exchange, claims.uid) };
+    return typeof usage === 'string' ? tooMany(usage) : { kind: 'served', usage, answer: answerPod(exchange, claims) };
   };
 
   return {
@@ -126,7 +124,7 @@ function createPodAnswers({
   clock,
   logger,
   waitMs,
-}: ContainerServiceOptions): (exchange: Exchange, uid: string) => Answer | Promise<Answer> {
+}: ContainerServiceOptions): (exchange: Exchange, claims: PodClaims) => Answer | Promise<Answer> {
   /** The text of each set of credentials, made when it is first asked for. It lives as long as the set. */
   const answers = new WeakMap<MetadataCredentials, Answer>();
   const answerWith = ({ credentials, roleArn }: PodCredentials): Answer => {
@@ -144,13 +142,13 @@ function createPodAnswers({
     return answer;
   };
   const limits = { clock, logger, waitMs: Math.min(waitMs, LONGEST_WAIT_MS) };
-  const ask = async ({ client, response }: Exchange, uid: string): Promise<Answer> => {
-    const outcome = await fromSource({ ...limits, response }, (signal) => source.find(client, uid, signal));
+  const ask = async ({ client, response }: Exchange, claims: PodClaims): Promise<Answer> => {
+    const outcome = await fromSource({ ...limits, response }, (signal) => source.find(client, claims, signal));
     return outcome.ok ? answerWith(outcome.value) : containerFailureAnswer(outcome.failure);
   };
-  return (exchange, uid) => {
-    const known = source.known(exchange.client, uid);
-    return known === undefined ? ask(exchange, uid) : answerWith(known);
+  return (exchange, claims) => {
+    const known = source.known(exchange.client, claims);
+    return known === undefined ? ask(exchange, claims) : answerWith(known);
   };
 }
 

@@ -12,6 +12,7 @@ export interface PodClaims {
   readonly namespace: string;
   readonly name: string;
   readonly serviceAccount: string;
+  readonly serviceAccountUid: string;
   /** The pod's node; `''` from API servers before Kubernetes 1.30, which do not name it. */
   readonly nodeName: string;
   /** In seconds since the epoch. */
@@ -162,12 +163,14 @@ function claimsOf(payload: object, wanted: { issuer: string; audience: string })
   const uid = text(pod, 'uid');
   const name = text(pod, 'name');
   const namespace = text(kubernetes, 'namespace');
-  const serviceAccount = text(own(kubernetes, 'serviceaccount'), 'name');
+  const account = own(kubernetes, 'serviceaccount');
+  const serviceAccount = text(account, 'name');
+  const serviceAccountUid = text(account, 'uid');
   // A token of a ServiceAccount as such, or of another object: whoever has it need be no pod.
-  if (uid === '' || name === '' || namespace === '' || serviceAccount === '') return 'no-pod';
+  if ([uid, name, namespace, serviceAccount, serviceAccountUid].includes('')) return 'no-pod';
   if (own(payload, 'sub') !== `system:serviceaccount:${namespace}:${serviceAccount}`) return 'no-pod';
   const nodeName = text(own(kubernetes, 'node'), 'name');
-  return { uid, name, namespace, serviceAccount, nodeName, notBefore, expires };
+  return { uid, name, namespace, serviceAccount, serviceAccountUid, nodeName, notBefore, expires };
 }
 
 function timeRefusal({ notBefore, expires }: PodClaims, nowMs: number): 'expired' | 'early' | undefined {

@@ -28,6 +28,8 @@ export interface StoredPod {
   readonly nodeName: string;
   /** As STS has it. */
   readonly sessionName: string;
+  /** `''` where the server does not know it. */
+  readonly serviceAccountUid: string;
 }
 
 export interface StoredCredentials {
@@ -164,6 +166,7 @@ export class NodeStore {
       serviceAccount: service_account,
       nodeName: node_name,
       sessionName: session_name,
+      serviceAccountUid: binding.service_account_uid,
       roleArn: role_arn,
       hostNetwork,
       // Such a pod is never found by an address, whatever a server says.

@@ -5,6 +5,8 @@ import type { JsonObject } from '../json.ts';
 export interface SignedToken {
   readonly namespace: string;
   readonly serviceAccount: string;
+  /** Default: that of none. */
+  readonly serviceAccountUid?: string;
   readonly pod: { readonly name: string; readonly uid: string };
   readonly nodeName: string;
   readonly audience: string;
@@ -48,7 +50,8 @@ export function createTokenSigner(issuer = 'https://kubernetes.default.svc.clust
 
 /** https://kubernetes.io/docs/reference/access-authn-authz/service-accounts-admin/ */
 function payloadOf(issuer: string, token: SignedToken): JsonObject {
-  const { namespace, serviceAccount, pod, nodeName, audience, issuedAt, expires } = token;
+  const { namespace, serviceAccount, serviceAccountUid = `uid-of-${serviceAccount}`, pod, nodeName } = token;
+  const { audience, issuedAt, expires } = token;
   return {
     aud: [audience],
     exp: expires,
@@ -58,7 +61,7 @@ function payloadOf(issuer: string, token: SignedToken): JsonObject {
       namespace,
       node: { name: nodeName },
       pod: { name: pod.name, uid: pod.uid },
-      serviceaccount: { name: serviceAccount, uid: `uid-of-${serviceAccount}` },
+      serviceaccount: { name: serviceAccount, uid: serviceAccountUid },
     },
     nbf: issuedAt,
     sub: `system:serviceaccount:${namespace}:${serviceAccount}`,

@@ -16,7 +16,7 @@ import { eventually } from '../../support/eventually.ts';
 import { ManualClock } from '../../support/manual-clock.ts';
 import { NO_MEMORY } from '../../support/no-memory.ts';
 import { recordingLogger } from '../../support/recording-logger.ts';
-import { credentialsUpdate, podUpdate } from './node/updates.ts';
+import { credentialsUpdate, podClaims, podUpdate } from './node/updates.ts';
 
 const AT_MS = Date.parse('2026-01-02T15:04:05Z');
 
@@ -152,7 +152,7 @@ test('a pod with the host network that is served by its token is written too', (
     isNodeAddress: (address) => address === '198.51.100.1',
   });
   const ask = (address: string) =>
-    source.known({ address, evidence: { kind: 'none', reason: 'a test' }, acceptedMs: 0 }, 'uid-1');
+    source.known({ address, evidence: { kind: 'none', reason: 'a test' }, acceptedMs: 0 }, podClaims());
   assert.equal(ask('192.0.2.7'), undefined);
   assert.deepEqual(lines, []);
   assert.ok(ask('198.51.100.1'));

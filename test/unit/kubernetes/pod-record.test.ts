@@ -32,6 +32,7 @@ test('A pod is read down to the fields that are used.', () => {
       terminating: false,
       resourceVersion: '12',
       serviceAccount: 'app',
+      serviceAccountUid: '',
       role: '/team/app',
       roleSource: 'pod',
       sessionName: 'me',

@@ -95,6 +95,8 @@ test('Pods have the role of their ServiceAccount as soon as the watch tells of i
     ['', `${ARN}app`],
     [`${ARN}app`, 'short'],
     ['short', ''],
+    // The UID of its ServiceAccount is gone.
+    ['mine', 'mine'],
   ]);
 });
 

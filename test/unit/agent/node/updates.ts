@@ -1,3 +1,4 @@
+import type { PodClaims } from '#agent/container/token-verifier.ts';
 import type { NodeUpdate, PodBinding } from '#rpc/contract.ts';
 
 /** A pod as the server tells of it, but for what a test says about it. */
@@ -14,8 +15,24 @@ export function podUpdate(fields: Partial<PodBinding> = {}): NodeUpdate {
       service_account: 'default',
       node_name: 'node-1',
       session_name: 'kiam-kiam',
+      service_account_uid: 'uid-of-account',
       ...fields,
     },
+  };
+}
+
+/** What a token says that was made for the pod of {@link podUpdate}, but for what a test says about it. */
+export function podClaims(fields: Partial<PodClaims> = {}): PodClaims {
+  return {
+    uid: 'uid-1',
+    namespace: 'team',
+    name: 'app',
+    serviceAccount: 'default',
+    serviceAccountUid: 'uid-of-account',
+    nodeName: 'node-1',
+    notBefore: 0,
+    expires: Number.MAX_SAFE_INTEGER,
+    ...fields,
   };
 }
 
