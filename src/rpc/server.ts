@@ -137,7 +137,11 @@ export class KiamServer {
       counts.started();
       counts.received();
       const controller = new AbortController();
-      call.on('cancelled', () => controller.abort());
+      let isAnswered = false;
+      // grpc-js says so of every call that has ended, however it ended.
+      call.on('cancelled', () => {
+        if (!isAnswered) controller.abort();
+      });
       const context = {
         signal: controller.signal,
         remainingMs: remainingMs(call.getDeadline()),
@@ -152,6 +156,7 @@ export class KiamServer {
       };
       handlers[method](call.request, context).then(
         (outcome) => {
+          isAnswered = true;
           if (!outcome.ok) {
             refuse(outcome.failure);
             return;
