@@ -15,14 +15,14 @@ export interface AccessLogOptions {
 
 export type AccessLog = (exchange: Exchange, answer: Answer, nowMs: number, durationMs: number) => void;
 
-/** Lines a second that one address may cause above debug level; what goes beyond is told in a count. */
+/** Lines a second above debug level that one address may cause; the rest is counted and logged as a number. */
 const LINES_PER_SECOND = 5;
 const LINES_BURST = 20;
 const MOST_ADDRESSES = 4096;
 
 /**
- * Kiam's line for every request: debug where all is as it should be, else info; and before it Kiam's line for a request that
- * failed, an error (Kiam, `pkg/aws/metadata/handlers.go`).
+ * Kiam's line for every request, at debug level where nothing is wrong and else at info; before it, for a request that failed,
+ * Kiam's line at error level (Kiam, `pkg/aws/metadata/handlers.go`).
  */
 export function createAccessLog({ logger, debug, ...options }: AccessLogOptions): AccessLog {
   const fieldsOf = (exchange: Exchange, answer: Answer, durationMs: number): Fields =>
@@ -58,7 +58,10 @@ function factsOf(exchange: Exchange, answer: Answer, durationMs: number): Parame
   };
 }
 
-/** The text of an error of ours, which holds no secret, without its line's end; undefined for what the real service answered. */
+/**
+ * The text of the agent's own error answers, which hold no secret, without the line feed; undefined for answers of the real
+ * service.
+ */
 function errorOf({ body }: Answer): string | undefined {
   return typeof body === 'string' ? body.trimEnd() : undefined;
 }

@@ -11,7 +11,7 @@ export interface Exchange {
   readonly path: string;
   /** As received. */
   readonly query: string;
-  /** Whether the path may be sent on as it is. */
+  /** Whether the path may be forwarded as it is. */
   readonly plain: boolean;
   readonly request: IncomingMessage;
   readonly response: ServerResponse;
@@ -19,11 +19,14 @@ export interface Exchange {
 
 export interface Answer {
   readonly status: number;
-  /** Complete, with the length of the body: an answer that is kept is ready to be written. */
+  /** Complete, with the length of the body, so that a kept answer can be written as it is. */
   readonly headers: Readonly<Record<string, string>>;
-  /** A text leaves in one write together with the headers; bytes take two, which halves the rate of a warm agent. */
+  /** A string is written together with the headers; a buffer takes a second write, which halves the rate of a warm agent. */
   readonly body: string | Buffer;
-  /** Whether a client that behaves gets this answer too, so that it is no news: an unannotated pod, a route that is closed. */
+  /**
+   * Whether well-behaved clients get this answer too, so that it is not worth a log line: a pod without annotation, a closed
+   * route.
+   */
   readonly expected?: boolean;
 }
 
@@ -46,9 +49,9 @@ export function jsonAnswer(fields: Readonly<Record<string, string>>): Answer {
 }
 
 /**
- * An error: one line of plain text, with the headers of Go's `http.Error`. 429 and 503 say when to come again; SDKs since
- * 2026 read milliseconds from a header of AWS's own, which 503 has not: there a quick retry is right. `expected`: see
- * {@link Answer}.
+ * An error: one line of plain text, with the headers of Go's `http.Error`. 429 and 503 say when to retry. SDKs since 2026 read
+ * milliseconds from a header of AWS's own, which 503 leaves out because a quick retry is right there. `expected`: see {@link
+ * Answer}.
  */
 export function errorAnswer(status: number, message: string, expected = false): Answer {
   const headers = { 'content-type': TEXT_TYPE, 'x-content-type-options': 'nosniff' };
@@ -67,5 +70,5 @@ const RETRY_HEADERS: Readonly<Record<number, Readonly<Record<string, string>>>> 
   503: { 'retry-after': '1' },
 };
 
-/** Longer texts would only come from a server that is not ours. */
+/** No server of this program sends longer texts. */
 const LONGEST_MESSAGE = 8192;

@@ -19,7 +19,7 @@ export interface AgentAppOptions extends PodServerOptions {
   readonly metadata: Pick<MetadataClient, 'get'>;
   /** `--allow-route-regexp`, see {@link import('./route-expression.ts').compileRouteExpression}. */
   readonly allowedRoutes: RouteExpression;
-  /** `--wait`: how long a pod that is not known yet is waited for at most, in milliseconds, whatever its client can bear. */
+  /** `--wait`: the longest wait for a pod that is not known yet, in milliseconds, whatever its client's patience. */
   readonly waitMs?: number;
   /** `--require-imdsv2` */
   readonly requireImdsv2?: boolean;
@@ -31,7 +31,9 @@ export interface AgentAppOptions extends PodServerOptions {
 /** As long as Kiam's agent waits. */
 const LONGEST_WAIT_MS = 5000;
 
-/** Kiam's labels for the routes that it had. What is refused before the proxy asks anyone was its proxy's business too. */
+/**
+ * Kiam's labels for its routes. Paths that are refused without a request to the real service count under `proxy`, as in Kiam.
+ */
 const HANDLERS: Readonly<Record<RouteName, MetadataHandler | undefined>> = {
   'role-name': 'roleName',
   credentials: 'credentials',

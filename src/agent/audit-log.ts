@@ -19,7 +19,7 @@ export interface Served {
 /** Told of each serving; writes of each pod and access key once. Never blocks and never throws. */
 export type AuditLog = (served: Served, credentials: MetadataCredentials) => void;
 
-/** More than the pods of the largest node, and then of those that were there. What is forgotten is written again. */
+/** More than the largest node has pods, with some that are gone. Those that are forgotten are written again. */
 const MOST_PODS = 4096;
 
 /** Sets of one pod: it has one at a time, and others from replicas that it asks. */

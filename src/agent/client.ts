@@ -21,7 +21,8 @@ const NAMED: Evidence = { kind: 'none', reason: 'the client was named by ?ip=' }
 
 /**
  * Who sent a request: the TCP source address in canonical form, and nothing that a client writes (docs/specification.md, 3).
- * The kernel is asked about it once for each connection, as it is accepted: a connection never passes from one pod to another.
+ * The kernel's evidence is read once for each connection, when it is accepted: a connection never passes from one pod to
+ * another.
  */
 export function createClients(server: Server, { clock, allowIpQuery, readEvidence }: ClientsOptions): ClientOf {
   const clients = new WeakMap<Socket, Client>();

@@ -71,7 +71,7 @@ export function createDispatch(
         return roleName(exchange);
       case 'iam-info':
         return iamInfo(exchange);
-      // Of a token's path only PUT is special: GET asks the real service, if the expression allows it.
+      // Only PUT is special on the token's path: GET is forwarded to the real service, if the expression allows it.
       case 'token':
       case 'proxy':
         return proxy(exchange);
@@ -101,14 +101,14 @@ export function createDispatch(
 }
 
 /**
- * Whether a client asks by `/` and a token of its own making which version of the service this is: 401 is the second one's
- * answer, whatever else it requires (Fluent Bit, `src/aws/flb_aws_imds.c`).
+ * Whether a client finds out the version of the service by `/` with an invalid token: IMDSv2 answers 401 to that, in every mode
+ * (Fluent Bit, `src/aws/flb_aws_imds.c`).
  */
 function isDetection({ path, request }: Exchange): boolean {
   return path === '/' && request.headers[TOKEN_HEADER] !== undefined;
 }
 
-/** The kubelet's probes hold no token. */
+/** The kubelet's probes send no token. */
 function needsToken({ name }: Route): boolean {
   return name !== 'ping' && name !== 'health';
 }

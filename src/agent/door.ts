@@ -16,7 +16,7 @@ export interface Refused {
   readonly reason: Refusal;
   readonly status: number;
   readonly message: string;
-  /** Whether the connection is of no more use. */
+  /** Whether the connection is to be closed. */
   readonly closes: boolean;
 }
 
@@ -56,7 +56,7 @@ export function createDoor(podLimits: PodLimits): (exchange: Exchange, target: T
   };
 }
 
-/** These tell nobody anything of a pod, and people ask them by the node's name. */
+/** These say nothing about any pod, and people reach them by the node's name. */
 function isProbe({ name }: Route): boolean {
   return name === 'ping' || name === 'health';
 }

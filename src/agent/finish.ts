@@ -85,7 +85,7 @@ export function send(reply: FastifyReply, { status, headers, body }: Answer): vo
   response.end(body);
 }
 
-/** Whether more may follow on the connection that is no request: a body, which nobody reads, or another protocol. */
+/** Whether something other than a request may follow on the connection: a body, which is never read, or another protocol. */
 export function leavesBytes({ headers }: IncomingMessage): boolean {
   const length = headers['content-length'];
   if (length !== undefined && length !== '0') return true;

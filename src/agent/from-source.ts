@@ -11,11 +11,11 @@ export interface FromSourceOptions {
   readonly logger: Logger;
   /** How long the source may wait, in milliseconds. */
   readonly waitMs: number;
-  /** The answer that the client waits for; left out where the call continues although a client leaves. */
+  /** The response that the client waits for; left out where the call continues although the client disconnects. */
   readonly response?: Pick<EventEmitter, 'once' | 'off'>;
 }
 
-/** How long after its signal a source may take to say what it found out. The answer must still reach an SDK within 1 s. */
+/** How long a source may take to return what it found out, after its signal. The answer must still reach an SDK within 1 s. */
 const GRACE_MS = 30;
 
 /**

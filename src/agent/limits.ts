@@ -28,8 +28,8 @@ export interface Limits {
 const MOST_ADDRESSES = 4096;
 
 /**
- * A token bucket and a count of waiting requests for each address, so that an eager pod affects only itself. The caller
- * raises and lowers `waiting` round an answer that is not there at once.
+ * A token bucket and a count of waiting requests for each address, so that an eager pod affects only itself. The caller raises
+ * `waiting` before it waits for an answer and lowers it afterwards.
  */
 export function createLimits({ concurrency, ratePerSecond, burst }: PodLimits): Limits {
   const usages = new LRUCache<string, Usage>({ max: MOST_ADDRESSES });

@@ -2,7 +2,7 @@ import { Counter, type Registry } from 'prom-client';
 
 import { createHotCounter, type HotCounter } from '#telemetry/hot-metrics.ts';
 
-/** Why a request got no further than the door. */
+/** Why a request was refused before it reached a route. */
 export type Refusal = 'path' | 'method' | 'host' | 'rate' | 'concurrency' | 'token' | 'sockets' | 'malformed';
 
 /** What the agent's HTTP part counts beside Kiam's own metrics. */

@@ -12,7 +12,7 @@ export type Evidence =
   | {
       readonly kind: 'none';
       readonly reason: string;
-      /** The key of the interface that the address is behind, though others are as well; undefined where that is not known. */
+      /** The key of the interface that the address is behind together with others; undefined where that is not known. */
       readonly behind?: string | undefined;
     };
 
@@ -21,7 +21,7 @@ export interface Client {
   /** In canonical form. */
   readonly address: string;
   readonly evidence: Evidence;
-  /** In monotonic milliseconds. Whoever has the address later than this has the connection, or it is dead. */
+  /** In monotonic milliseconds. The pod that has the address at any later moment has the connection too, or it is dead. */
   readonly acceptedMs: number;
 }
 
@@ -42,7 +42,7 @@ export interface PodCredentials {
   readonly roleArn: string;
 }
 
-/** Where container credentials come from: of the pod that a token names, and only if the connection may be that pod's. */
+/** Where container credentials come from: those of the pod that a token names, and only if the connection can be that pod's. */
 export interface PodCredentialSource {
   /** What is known without asking anyone; undefined where the source has to be asked. */
   known(client: Client, claims: PodClaims): PodCredentials | undefined;
@@ -64,7 +64,7 @@ export interface CredentialSource {
     signal: AbortSignal,
     uid?: string,
   ): Promise<Outcome<MetadataCredentials>>;
-  /** The server's word on its own health, for `/health?deep=1`. */
+  /** What the server says about its own health, for `/health?deep=1`. */
   serverHealth(signal: AbortSignal): Promise<Outcome<string>>;
 
   /**

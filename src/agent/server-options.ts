@@ -23,7 +23,7 @@ const LONGEST_HEADERS_BYTES = 8192;
 
 export interface ServerOptionsInput {
   readonly timeouts: HttpTimeouts;
-  /** Whether a client error only says that the parser was stopped on purpose. */
+  /** Whether a client error only means that the parser was stopped on purpose. */
   readonly isStopped: (error: Error, socket: object) => boolean;
   /** Told of each connection that sent something that is no HTTP request. */
   readonly onMalformed: () => void;
@@ -61,7 +61,7 @@ export function createServerOptions({ timeouts, isStopped, onMalformed, isAnswer
   } satisfies FastifyHttpOptions<Server>;
 }
 
-/** An answer to what never became a request. */
+/** An answer to bytes that are not an HTTP request. */
 function rawAnswer(code: string): string {
   const [status, body] = STATUS_LINES[code] ?? ['400 Bad Request', 'malformed request\n'];
   return [

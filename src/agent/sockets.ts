@@ -2,7 +2,7 @@ import type { ConnectionLimits } from '#runtime/connection-limits.ts';
 
 import type { PodLimits } from './limits.ts';
 
-/** Connections of all addresses together, of which so many are kept for the pods of this node. */
+/** Connections of all addresses together, and how many of them are reserved for this node's pods. */
 const IN_ALL = 4096;
 const KEPT_FOR_PODS = 1024;
 

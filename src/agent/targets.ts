@@ -12,7 +12,7 @@ export type Target =
 const MOST_REMEMBERED = 256;
 const LONGEST_REMEMBERED = 256;
 
-/** Understands raw targets. What one means depends on nothing else, so that those asked recently are not worked out again. */
+/** Parses raw targets. The result depends on nothing else, so recent ones are remembered. */
 export function createTargets(routeOf: (path: string) => Route): (raw: string) => Target {
   const remembered = new LRUCache<string, Target>({ max: MOST_REMEMBERED });
   return (raw) => {

@@ -2,14 +2,14 @@ import type { CounterSeries, HotCounter } from '#telemetry/hot-metrics.ts';
 
 import type { Client, CredentialSource } from './ports.ts';
 
-/** Of a node's pods. What comes after them is counted together. */
+/** Namespaces of a node's pods that are counted by name; further ones are counted together. */
 const MOST_NAMESPACES = 100;
 const OTHER = 'other';
 const UNKNOWN = 'unknown';
 
 /**
- * Counts requests that bring no session token, by the namespace of the pod, as CloudWatch's MetadataNoToken does for
- * instances: where it stands still `--require-imdsv2` refuses nobody.
+ * Counts requests that bring no session token, by the namespace of the pod, as CloudWatch's MetadataNoToken does for instances:
+ * where the count no longer grows, `--require-imdsv2` refuses nobody.
  */
 export function createTokenlessCount(
   source: CredentialSource,

@@ -18,11 +18,11 @@ export interface AddressConnectionOptions {
 interface OpenClient {
   readonly client: Client;
   calls: number;
-  /** No call begins on it any more. */
+  /** No new call is made on it. */
   isRetired: boolean;
 }
 
-/** Who makes a call waits this long for a connection that is being made; then it counts as failed. */
+/** Calls wait this long for a connection that is being made; after that it counts as failed. */
 const CONNECTING_LIMIT_MS = 5000;
 
 /**
@@ -50,7 +50,7 @@ export class AddressConnection {
     return this.#state;
   }
 
-  /** Whether a call that is made now fails at once, with the reason why there is no connection. */
+  /** Whether a call made now would fail at once with the reason why there is no connection. */
   get saysWhyNot(): boolean {
     return (
       !this.#current.isRetired && this.#current.client.getChannel().getConnectivityState(false) === TRANSIENT_FAILURE

@@ -4,7 +4,7 @@ import type { NodeUpdate, WatchNodeRequest } from './contract.ts';
 
 /** The open end of one agent's stream. */
 export interface AgentStream {
-  /** Aborts when the agent has gone, or the stream has given way to another. */
+  /** Aborts when the agent has disconnected, or when a newer stream has replaced this one. */
   readonly signal: AbortSignal;
   /** The agent's address and port, as the socket tells them. */
   readonly peer: string;
@@ -12,11 +12,11 @@ export interface AgentStream {
   readonly token: string;
   /** The fingerprint of the certificate that the connection was opened with; `''` when it is not known. */
   readonly certificate: () => string;
-  /** Ends the stream for a newer one's sake: `signal` aborts, and the agent is told so. */
+  /** Ends the stream because a newer one replaces it: `signal` aborts, and the agent gets a status that says so. */
   giveWay(): void;
   /** Sends one update; false when the agent is slow to read, and no more should be sent until `drained`. */
   send(update: NodeUpdate): boolean;
-  /** Resolves when the agent has read on, or has gone. */
+  /** Resolves when the agent has read what was sent, or has disconnected. */
   drained(): Promise<void>;
 }
 

@@ -22,7 +22,7 @@ export interface PreparedCall<Q, A> {
   readonly signal: AbortSignal;
 }
 
-/** The result of a call that came to nothing on this side. */
+/** The result of a call that failed before it was sent. */
 export function notMade({ code, details }: EndStatus): CallResult<never> {
   return { ok: false, code, details, metadata: new Metadata() };
 }
@@ -77,7 +77,7 @@ export function callStream<Q, A>(
       counts.received();
       onMessage(message);
     });
-    // The status says all; without a listener the error of a stream that breaks would be nobody's.
+    // The status has all that is needed; without a listener the error of a broken stream would be thrown.
     stream.on('error', () => {});
     stream.on('status', ({ code, details }) => {
       signal.removeEventListener('abort', cancel);

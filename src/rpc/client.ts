@@ -29,10 +29,10 @@ export interface KiamClientOptions {
 }
 
 export interface CallOptions {
-  /** How long the server may take, in milliseconds from now: it is told, and the call ends then. */
+  /** How long the call may take, in milliseconds from now. Sent to the server as its deadline. */
   readonly timeoutMs: number;
   readonly signal: AbortSignal;
-  /** The replicas that the same question has been to: the call goes to another where there is one, which is added. */
+  /** The replicas that the same question was sent to. The call goes to another where there is one, and adds it to the set. */
   readonly tried?: Set<string>;
 }
 
@@ -95,7 +95,7 @@ export class KiamClient {
     this.#unsubscribe = options.certificates.subscribe((snapshot) => this.#connect(snapshot));
   }
 
-  /** Makes one call. Never rejects: what goes wrong is a status. */
+  /** Makes one call. Never rejects: a failure is a status. */
   async call<M extends MethodName>(
     method: M,
     request: Methods[M]['request'],
@@ -141,17 +141,17 @@ export class KiamClient {
     const ended = connections.replicas.streamOpened(replica.address);
     const end = await replica.connection.run((client) => callStream(client, call, onUpdate));
     ended(end.code === status.OK || connections.retired.aborted);
-    // Who cancels a stream has heard nothing for too long.
+    // A stream is cancelled when nothing was received on it for too long.
     if (end.code === status.CANCELLED && signal.aborted) connections.replicas.foundSilent(replica.address);
     return { ...end, moved: connections.retired.aborted && !signal.aborted };
   }
 
-  /** Whether a replica is connected that is not one of these. */
+  /** Whether a replica other than these is connected. */
   hasOther(tried: ReadonlySet<string>): boolean {
     return this.#connections?.replicas.hasOther(tried) ?? false;
   }
 
-  /** Waits until a server is connected, at most so long: whether it is. */
+  /** Waits until a server is connected, for `timeoutMs` at most; resolves to whether one is. */
   async waitUntilConnected(timeoutMs: number): Promise<boolean> {
     return this.#connections !== undefined && this.#untilConnected(this.#connections, timeoutMs);
   }
@@ -163,7 +163,7 @@ export class KiamClient {
     for (const connections of [this.#connections, this.#successor]) connections?.close();
   }
 
-  /** The replica to call next, at once where one is connected; else why there is none, as soon as that is known. */
+  /** The replica to call next, at once where one is connected; otherwise why there is none, as soon as that is known. */
   async #choose(
     choose: (connections: ReplicaConnections) => ChosenReplica | undefined,
     deadlineMs: number,
@@ -212,7 +212,7 @@ export class KiamClient {
       this.#connections = connections;
       return;
     }
-    // Two publications in quick succession: the one in the middle never gets a call.
+    // Two publications in quick succession: the connections of the first are closed before they get a call.
     this.#successor?.close();
     this.#successor = connections;
     void this.#untilConnected(connections, HANDOVER_MS).then(() => {

@@ -51,7 +51,7 @@ export interface Role {
   /** `''` from Kiam's server, as `role_arn`. */
   readonly uid: string;
   readonly role_arn: string;
-  /** How long ago the address was the pod's for certain, in milliseconds; 0 when the API server was asked. */
+  /** How long ago it was certain that the address was the pod's, in milliseconds; 0 when the API server was asked. */
   readonly view_age_ms: number;
 }
 
@@ -77,11 +77,11 @@ export interface Holder {
   readonly uid: string;
   /** `''` also when the pod may not have its role. */
   readonly roleArn: string;
-  /** How long ago the address was the pod's for certain, in milliseconds. */
+  /** How long ago it was certain that the address was the pod's, in milliseconds. */
   readonly viewAgeMs: number;
 }
 
-/** What is issued to a node is for whichever of its pods have the identity. */
+/** Credentials on a node's stream are for every pod of the node that has the identity. */
 const NOBODY: Holder = { uid: '', roleArn: '', viewAgeMs: 0 };
 
 /** Credentials off the wire. */
@@ -97,7 +97,7 @@ export function credentialsOf(wire: WireCredentials): MetadataCredentials {
   };
 }
 
-/** Credentials as the contract spells them; for whom they are is said where it is known. */
+/** Credentials in the contract's form, with the pod that they are for where it is known. */
 export function wireCredentials(
   credentials: MetadataCredentials,
   { uid, roleArn, viewAgeMs }: Holder = NOBODY,
@@ -128,7 +128,7 @@ export interface PodBinding {
   readonly role_arn: string;
   readonly identity: string;
   readonly namespace: string;
-  /** Its addresses are its node's: none is told, and only its token says that it asks. */
+  /** It shares its node's addresses, so none is sent; only its token shows that a request is its own. */
   readonly host_network?: boolean;
   /** This and what follows is for the audit log; `''` from older servers. */
   readonly name: string;
@@ -139,7 +139,7 @@ export interface PodBinding {
   readonly service_account_uid: string;
 }
 
-/** Whose tokens are the cluster's: `iss`, and the public keys as a JSON Web Key Set. */
+/** How to recognise the cluster's tokens: `iss`, and the public keys as a JSON Web Key Set. */
 export interface TokenAuthority {
   readonly issuer: string;
   readonly jwks: string;

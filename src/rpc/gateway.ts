@@ -21,17 +21,16 @@ export interface GatewayOptions {
   readonly clock: Clock;
   /** The longest that one question may take, every attempt included, in milliseconds. */
   readonly waitMs: number;
-  /** Whether a server tells this agent of its node's pods by a stream, or is about to: servers are told. Unless given, none does. */
+  /** Whether this agent has a stream from a server, or is about to have one; sent with each call. Default: it has none. */
   readonly isWatching?: () => boolean;
   /** A number in [0, 1). */
   readonly random?: () => number;
 }
 
 /**
- * Asks the servers on behalf of pods. Never rejects. A question runs to its end, within the time that it has: who no longer
- * waits for the answer just does not hear it. (Each call that is cancelled resets an HTTP/2 stream, and a server that sees many
- * resets takes them for an attack and closes the connection of the whole node: CVE-2023-44487, and nghttp2's
- * `stream_reset_rate_limit`.)
+ * Asks the servers on behalf of pods. Never rejects. A call runs to its end within its time, also when nobody waits for the
+ * answer any more. (Each call that is cancelled resets an HTTP/2 stream, and a server that sees many resets takes them for an
+ * attack and closes the connection of the whole node: CVE-2023-44487, and nghttp2's `stream_reset_rate_limit`.)
  */
 export interface Gateway {
   podRole(address: string, options: QuestionOptions): Promise<Outcome<Holder & { readonly role: string }>>;
@@ -45,11 +44,14 @@ export interface Gateway {
 
 export interface QuestionOptions {
   readonly check: AddressCheck;
-  /** How long servers that are out of reach are tried, in milliseconds from when that is known; to the end of the wait unless told. */
+  /**
+   * For how long servers that cannot be reached are retried, in milliseconds from the first failure. Default: until the time is
+   * up.
+   */
   readonly giveUpAfterMs?: number | undefined;
 }
 
-/** A server waits with an answer for pods that it does not know yet, so there must be room for all of a node's pods. */
+/** A server holds the call for a pod that it does not know yet, so there must be room for all of a node's pods. */
 const MOST_CALLS = 256;
 
 const NEVER = new AbortController().signal;
@@ -71,7 +73,10 @@ export function createGateway({
   const slots = createSlots(MOST_CALLS);
   const hedge = createHedge({ clock, random, hasOther: (tried) => client.hasOther(tried) });
 
-  /** One question: attempts until one is final; of all attempts, so many at a time; each at one replica, then at others too. */
+  /**
+   * One question: attempts until one is final. Each attempt calls one replica, then others too; the number of attempts at a
+   * time is bounded.
+   */
   const request = <M extends MethodName>(
     method: M,
     message: Methods[M]['request'],

@@ -2,7 +2,7 @@ import type { Clock } from '#runtime/clock.ts';
 
 export interface HandshakeTurnsOptions<T> {
   readonly clock: Clock;
-  /** Begins the handshake of a connection. When it has ended, or the connection has, `ended` is to be called. */
+  /** Begins the handshake of a connection. Call `ended` when the handshake or the connection has ended. */
   readonly begin: (connection: T) => void;
   /** Closes a connection: its client comes back later. */
   readonly refuse: (connection: T) => void;
@@ -92,14 +92,14 @@ export class HandshakeTurns<T> {
     }
   }
 
-  /** Whose turn it is. Addresses with a handshake that has not ended come after the others. */
+  /** The address whose turn it is. Addresses with an unfinished handshake come after the others. */
   #nextAddress(): string | undefined {
     for (const address of this.#queue) if (this.#callers.get(address)?.begun.size === 0) return address;
     const [first] = this.#queue;
     return first;
   }
 
-  /** The newest of those that wait, or the oldest of those that have begun and do not end, of the address with the most. */
+  /** Of the address with the most connections: refuses the newest that waits, else the oldest unfinished handshake. */
   #giveOneUp(newcomer: Caller<T>): void {
     let most = newcomer;
     for (const caller of this.#callers.values()) if (sizeOf(caller) > sizeOf(most)) most = caller;

@@ -17,7 +17,7 @@ export interface OpenClientOptions {
   /** An IP address without brackets. */
   readonly address: string;
   readonly port: number;
-  /** `host:port`, as it was given: what the server is told it is called. */
+  /** `host:port` as it was given; sent to the server as the authority. */
   readonly authority: string;
   /** The name or the address that the certificate must have. */
   readonly serverName: string;

@@ -1,27 +1,27 @@
 import type { Failure, FailureKind } from '#domain/failure.ts';
 
-/** The failures that another attempt may change; the later in the list, the more it tells. */
+/** The failures that another attempt may change, the least informative first. */
 const PASSING: readonly FailureKind[] = ['server-unavailable', 'view-stale', 'timed-out', 'pod-not-found'];
 
-/** Whether the same question may soon be answered otherwise, by this replica or by another. */
+/** Whether another attempt may get a different answer soon, from this replica or another. */
 export function isWorthAnotherAttempt({ kind }: Failure): boolean {
   return PASSING.includes(kind);
 }
 
 /**
- * Whether the failure may be that of one server: STS failed it, or its own credentials do not work. Another one may have the
- * credentials in memory. Each is asked once: what it says of STS stands for a while.
+ * Whether the failure may concern one server only: STS failed it, or its own credentials do not work. Another may hold the
+ * credentials in memory. Each is called once, because its answer about STS will not change at once.
  */
 export function isOneServersTrouble({ kind }: Failure): boolean {
   return kind === 'sts-unavailable';
 }
 
-/** Whether nobody can be asked: no server was there, or none that has the API server to ask. */
+/** Whether no server can answer: none was reachable, or none could reach the API server. */
 export function isOutOfReach({ kind }: Failure): boolean {
   return kind === 'server-unavailable' || kind === 'view-stale';
 }
 
-/** That no server was there says less than what another attempt was told, and the last word says more than the one before. */
+/** Of two failures the more informative one; of two equally informative ones the later. */
 export function moreTelling(earlier: Failure | undefined, later: Failure): Failure {
   if (earlier === undefined || !isWorthAnotherAttempt(later)) return later;
   if (isOneServersTrouble(earlier)) return earlier;

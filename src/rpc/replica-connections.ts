@@ -32,7 +32,7 @@ export class ReplicaConnections {
     this.replicas = new Replicas(options.clock);
   }
 
-  /** Aborts when connections under another certificate have taken the place of these: calls still end here, streams move. */
+  /** Aborts when connections under a new certificate have replaced these: calls still end here, streams move. */
   get retired(): AbortSignal {
     return this.#retirement.signal;
   }
@@ -52,7 +52,7 @@ export class ReplicaConnections {
     return states.length > 0 && states.every((state) => state === 'failed');
   }
 
-  /** Says which addresses there are. A connection to any other closes after its last call. */
+  /** Sets the addresses. A connection to any other address closes after its last call. */
   update(addresses: readonly string[]): void {
     for (const [address, connection] of this.#connections) {
       if (addresses.includes(address)) continue;
@@ -72,8 +72,8 @@ export class ReplicaConnections {
   }
 
   /**
-   * The replica to call next, which is put among `tried`. Where none is connected and none is about to be, one that cannot be
-   * reached, for its call to say why; undefined while there is something to wait for, and where nothing can be said.
+   * The replica to call next, which is added to `tried`. Where none is connected and none is connecting it is one that cannot
+   * be reached, so that the failed call says why. Undefined while a connection is being made, and where there is no address.
    */
   choose(tried: Set<string>): ChosenReplica | undefined {
     return this.#chosen(this.replicas.choose(tried) ?? this.#unreachable(), tried);

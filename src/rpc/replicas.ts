@@ -6,30 +6,29 @@ import type { Clock } from '#runtime/clock.ts';
 interface Replica {
   /** Calls that it has not answered yet. */
   pending: number;
-  /** Since when it has owed an answer and given none to anybody; undefined while it owes none. */
+  /** Since when calls to it have been pending without any of them being answered; undefined while none is pending. */
   silentSinceMs: number | undefined;
   /** When the last call to it ended, in whatever way. */
   lastEndMs: number;
   /** How many streams are open to it: two while one takes the place of the other. */
   streams: number;
-  /** When it last ended a stream without a plan; it may have another stream for us a little later. */
+  /** When it last ended a stream unexpectedly. */
   streamFailedAtMs: number;
 }
 
-/** A replica that owes an answer for this long, while it answers nobody else either, is asked after the others. */
+/** A replica that has answered none of its pending calls for this long counts as silent: the others are called first. */
 const SILENCE_MS = 200;
 
-/** It is asked again like the others this long after the last call that it let run out of time: it may be back. */
+/** This long after the last call that timed out a silent replica is called like the others again: it may be back. */
 const TRY_AGAIN_MS = 5000;
 
-/** Where the turns begin is drawn from so many. */
+/** The first turn is drawn at random from this many. */
 const MOST_REPLICAS = 1000;
 
 /**
- * Which replicas have answered recently, and which of them to ask next: one that the question has not been to, that is not silent,
- * that has our stream, since it has the credentials of our pods, and
- * that has the fewest calls in progress; among equals they take turns. None is ever left out for good: where all are slow,
- * they share the calls.
+ * Chooses the replica to call next, by what is known of each. In this order: one that the question has not been sent to; one
+ * that is not silent; the one that has our stream, because it holds our pods' credentials; the one with the fewest calls in
+ * progress. Equals take turns. None is ever excluded: where all are slow, they share the calls.
  */
 export class Replicas {
   readonly #clock: Clock;
@@ -92,7 +91,10 @@ export class Replicas {
     return best?.name;
   }
 
-  /** A stream to it begins. What is returned is to be called once, when it has ended: `isPlanned` says whether as planned. */
+  /**
+   * A stream to it begins. Call the returned function once, when the stream has ended; `isPlanned` says whether it was meant to
+   * end.
+   */
   streamOpened(name: string): (isPlanned: boolean) => void {
     const replica = this.#replica(name);
     replica.streams += 1;
@@ -103,9 +105,8 @@ export class Replicas {
   }
 
   /**
-   * A call to it begins. What is returned is to be called once, when that call has ended: `isAnswered` says whether by the
-   * replica or its connection, and not because time ran out. It counts for the replica as it was known when the call began,
-   * and for no other that has its name later.
+   * A call to it begins. Call the returned function once, when the call has ended; `isAnswered` is false when the time ran out.
+   * A replica that has the same name later is another one and is not affected.
    */
   asked(name: string): (isAnswered: boolean) => void {
     const replica = this.#replica(name);
@@ -127,7 +128,7 @@ export class Replicas {
     replica.silentSinceMs ??= replica.lastEndMs - SILENCE_MS;
   }
 
-  /** How long it has been silent; 0 as long as that says nothing. */
+  /** How long it has been silent, in milliseconds; 0 while that is too short to mean anything. */
   #silenceMs(name: string): number {
     const replica = this.#known.get(name);
     if (replica?.silentSinceMs === undefined) return 0;
@@ -152,7 +153,7 @@ export class Replicas {
   }
 }
 
-/** The replica with the smallest is the node's. */
+/** A node belongs to the replica with the smallest weight. */
 function weightOf(node: string, replica: string): number {
   return createHash('sha256')
     .update(JSON.stringify([node, replica]))

@@ -8,18 +8,24 @@ export interface RetryOptions {
   readonly clock: Clock;
   /** In monotonic milliseconds. */
   readonly deadlineMs: number;
-  /** How long servers that are out of reach are tried, in milliseconds from when that is known; to the end unless told. */
+  /**
+   * For how long servers that cannot be reached are retried, in milliseconds from the first failure. Default: until the
+   * deadline.
+   */
   readonly giveUpAfterMs?: number | undefined;
   /** A number in [0, 1). */
   readonly random: () => number;
 }
 
-/** Kiam's server answers at once that it knows no pod: it is called again this often, where ours waits by itself. */
+/** Kiam's server answers at once that it does not know a pod, and is called again this often. Ours holds the call instead. */
 const PAUSE = { firstMs: 10, capMs: 200 };
 
 const NEVER = new AbortController().signal;
 
-/** Repeats `attempt` until there is an answer that another would not change, or the time is up: it then says undefined. */
+/**
+ * Repeats `attempt` until its answer is one that another attempt would not change, or until it returns undefined because the
+ * time is up.
+ */
 export async function retry<T>(
   { clock, deadlineMs, giveUpAfterMs, random }: RetryOptions,
   attempt: () => Promise<Outcome<T> | undefined>,
@@ -39,7 +45,7 @@ export async function retry<T>(
     if (outcome === undefined) return { ok: false, failure: failure === undefined || isUnsure() ? NO_TIME : failure };
     if (outcome.ok) return outcome;
     failure = moreTelling(failure, outcome.failure);
-    // A server that went away with the question says nothing of the others: they are tried for as long as ever.
+    // A server that was lost during the call says nothing about the others: their time starts now.
     lostMs ??= outcome.failure.kind === 'server-unavailable' ? clock.monotonic() : startedMs;
     const isGivenUp = isOutOfReach(failure) && clock.monotonic() - lostMs >= (giveUpAfterMs ?? Infinity);
     if (isGivenUp || !isWorthAnotherAttempt(failure)) return { ok: false, failure };

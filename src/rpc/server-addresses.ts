@@ -4,11 +4,11 @@ import { isIP } from 'node:net';
 import { createBackoff } from '#runtime/backoff.ts';
 import { type Clock, sleep } from '#runtime/clock.ts';
 
-/** The addresses of a name; rejects when there are none, or when nobody can be asked. */
+/** Resolves a name to its addresses; rejects when it has none or cannot be resolved. */
 export type ResolveHost = (host: string) => Promise<readonly string[]>;
 
 export interface ServerAddressesOptions {
-  /** A name, or an IP address without brackets, which is its own only address. */
+  /** A name, or an IP address without brackets, which is then the only address. */
   readonly host: string;
   readonly clock: Clock;
   readonly resolve: ResolveHost;
@@ -18,7 +18,7 @@ export interface ServerAddressesOptions {
   readonly isTroubled: () => boolean;
 }
 
-/** Servers come and go with their pods. A new one is found by looking, a lost one shows by itself. */
+/** A new server is found by resolving the name again; a lost one is noticed by its connection. */
 const INTERVAL_MS = { calm: 30_000, troubled: 5000 };
 
 /** However many connections are lost, the name is not resolved more often than this. */
@@ -100,7 +100,7 @@ export class ServerAddresses {
     }
   }
 
-  /** Waits for so long, or until somebody asks for a look; not at all where somebody has asked since the last one. */
+  /** Waits for `delayMs` or until `refresh` is called; not at all when it was called since the last resolution. */
   async #pause(delayMs: number): Promise<void> {
     if (this.#isLookAsked || this.#closed.signal.aborted) return;
     await new Promise<void>((resolve) => {

@@ -26,7 +26,7 @@ import { TlsListener } from './tls-listener.ts';
 export interface CallContext {
   /** Aborts when the caller has gone. */
   readonly signal: AbortSignal;
-  /** How long the caller waits yet, in milliseconds; Infinity when it did not say. */
+  /** How much longer the caller waits, in milliseconds; Infinity when it set no deadline. */
   readonly remainingMs: number;
   /** The caller's address and port, as the socket tells them. */
   readonly peer: string;

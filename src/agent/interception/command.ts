@@ -31,7 +31,7 @@ export interface CommandRunnerOptions {
   readonly clock: Clock;
   /** Words that go before each command, such as `ip netns exec <namespace>`. Default none. */
   readonly prefix?: readonly string[];
-  /** The commands' environment. Default: a plain one, so that whatever the agent was given stays with it. */
+  /** The commands' environment. Default: a minimal one, so that commands do not inherit the agent's. */
   readonly environment?: Readonly<Record<string, string>>;
 }
 
@@ -80,7 +80,7 @@ function runProgram(
       resolve(outcome);
     };
     let givenUp: CommandOutcome | undefined;
-    // Until it has ended it may still change something, and whoever looks next must find what is final.
+    // Until it has ended it may still change something; the next check must see the final state.
     const giveUp = (outcome: CommandOutcome): void => {
       if (givenUp !== undefined) return;
       givenUp = outcome;

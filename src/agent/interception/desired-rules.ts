@@ -22,7 +22,7 @@ const CONTAINER_ADDRESSES = { ipv4: '169.254.170.23', ipv6: 'fd00:ec2::23' } as 
 /** The interface by which the agent of EKS has these addresses (aws/eks-pod-identity-agent, `configuration/config.go`). */
 export const EKS_INTERFACE = 'pod-id-link0';
 
-/** What a chain must hold before anything else that could decide about the same packets. */
+/** The rules that a chain must hold, before any other rule that could decide about the same packets. */
 export interface DesiredRules {
   readonly name: RuleName;
   readonly family: Family;
@@ -58,7 +58,7 @@ export interface InterceptionRules {
   readonly guardInterface: HostInterface;
 }
 
-/** All that an agent keeps, in the order in which it is put in place: what protects comes first, and what is seldom needed last. */
+/** All rules that an agent keeps, in the order in which they are put in place: protection first, what is seldom needed last. */
 export function desiredRules(rules: InterceptionRules): DesiredRules[] {
   const { hostAddresses, port, hostInterface, guardInterface } = rules;
   const families = ['ipv4', 'ipv6'] as const;
@@ -71,7 +71,10 @@ export function desiredRules(rules: InterceptionRules): DesiredRules[] {
   return [...kept, ...backstops, ...containerRules(rules)];
 }
 
-/** As for the metadata service, and for what the node itself sends: pods with the host's network ask too. */
+/**
+ * As for the metadata service, and also for packets that the node itself sends, since pods with the host's network use this
+ * endpoint.
+ */
 function containerRules(rules: InterceptionRules): DesiredRules[] {
   const { hostAddresses, containerPort: port, hostInterface, guardInterface } = rules;
   if (port === undefined) return [];
@@ -170,10 +173,10 @@ export function desiredGuard(options: DesiredOptions): DesiredRules {
 }
 
 /**
- * What stays of the guard when something flushes nat and filter, as scripts and tools that set up a firewall do: the same
- * in a table that they leave alone. The kernel asks `security` after `filter` (enum nf_ip_hook_priorities in
- * linux/netfilter_ipv4.h), so that the guard's prompt refusal comes first as long as it is there; the only tables that
- * have REJECT are those of `filter` (iptables-extensions(8)), and here packets are dropped.
+ * What remains of the guard when something flushes nat and filter, as firewall scripts and tools do: the same rules in a table
+ * that these leave alone. The kernel asks `security` after `filter` (enum nf_ip_hook_priorities in linux/netfilter_ipv4.h), so
+ * that the guard's prompt refusal comes first as long as it is there; the only tables that have REJECT are those of `filter`
+ * (iptables-extensions(8)), and here packets are dropped.
  */
 export function desiredBackstop(options: DesiredOptions): DesiredRules {
   return {
@@ -272,7 +275,7 @@ function spelling(address: string): string {
   return new SocketAddress({ address, family: 'ipv6' }).address;
 }
 
-/** Targets after which the next rule is looked at all the same (iptables-extensions(8)). */
+/** Targets after which the next rule is still evaluated (iptables-extensions(8)). */
 const PASSING_TARGETS: ReadonlySet<string> = new Set(
   (
     'AUDIT CHECKSUM CLASSIFY CONNMARK CONNSECMARK CT DSCP ECN HL IDLETIMER LED LOG MARK NFLOG NOTRACK RATEEST SECMARK SET ' +

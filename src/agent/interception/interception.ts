@@ -51,7 +51,7 @@ export interface RemovalOptions {
 const CHECK_INTERVAL_MS = 2000;
 const LONGEST_INTERVAL_MS = 3000;
 
-/** When the kernel announces deletions there is so much time between two checks, and more the longer it continues. */
+/** While the kernel announces deletions this much time passes between two checks, and more the longer they continue. */
 const FIRST_PAUSE_MS = 20;
 const LONGEST_PAUSE_MS = 200;
 
@@ -63,8 +63,8 @@ const BACKEND_INTERVAL_MS = 120_000;
 const REMOVAL_LIMIT_MS = 4000;
 
 /**
- * Keeps the redirect and the guard in place from `start` to `close`, and by default beyond (docs/specification.md, 4). All is
- * done in the background: nothing here throws, and nobody needs to wait for it.
+ * Keeps the redirect and the guard in place from `start` to `close`, and by default beyond (docs/specification.md, 4). All of
+ * it runs in the background: nothing here throws, and no caller needs to wait.
  */
 export class Interception {
   readonly #options: InterceptionOptions;
@@ -178,7 +178,10 @@ export class Interception {
     this.#publish();
   }
 
-  /** Where the agent of EKS has the address of container credentials it keeps it: our rules for it go, and come back after it. */
+  /**
+   * Where the agent of EKS has the address of container credentials, our rules for it are removed, and put back when that agent
+   * is gone.
+   */
   async #makeWay(backend: Backend): Promise<void> {
     const { containerPort, logger, listInterfaces = listKernelInterfaces } = this.#options;
     if (containerPort === undefined) return;

@@ -17,7 +17,7 @@ export type RuleProblem =
 export interface Plan {
   /** Nothing: all is as it should be. */
   readonly findings: readonly RuleProblem[];
-  /** Whether the desired rules take effect as things are, whatever else there is to tidy up. */
+  /** Whether the desired rules take effect now, even if other rules have to be cleaned up. */
   readonly inForce: boolean;
   /** One of the rules that are foreign or in the way, for the log. */
   readonly culprit: string | undefined;
@@ -60,7 +60,7 @@ export function withoutForeign(current: readonly Rule[], desired: DesiredRules):
   return current.filter((rule) => !desired.isRecognised(rule) || isDesired(rule, desired));
 }
 
-/** The lines that take away exactly the desired rules, however often they are there; other agents' stay. */
+/** The lines that remove exactly the desired rules, as often as they are there; other agents' rules stay. */
 export function planRemoval(current: readonly Rule[], desired: DesiredRules): readonly string[] {
   const ours = current.filter((rule) => rule.chain === desired.chain && isDesired(rule, desired));
   return ours.map((rule) => `-D ${rule.chain} ${rule.specification}`);

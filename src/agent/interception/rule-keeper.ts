@@ -35,11 +35,13 @@ export interface RuleKeeperOptions {
 /** What never worked is tried again this often. */
 const OPTIONAL_INTERVAL_MS = 60_000;
 
-/** The same happening is logged again after this long at the earliest, in a fight over a rule for example. */
+/**
+ * The same message is logged again after this long at the earliest, for instance while two programs replace each other's rule.
+ */
 const LOG_INTERVAL_MS = 10_000;
 const MOST_MESSAGES = 100;
 
-/** Keeps one rule, or the two of the guard, in one family in place, and remembers what it has said about it. */
+/** Keeps one rule, or the two of the guard, in place in one address family, and remembers what it has logged about it. */
 export class RuleKeeper {
   readonly desired: DesiredRules;
   readonly #clock: Clock;

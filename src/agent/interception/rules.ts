@@ -7,7 +7,7 @@ export interface Match {
 /** A rule of iptables, as far as it matters here. */
 export interface Rule {
   readonly chain: string;
-  /** What follows the chain's name, exactly as printed: fit to be deleted by. */
+  /** What follows the chain's name, exactly as printed, so that the rule can be deleted by it. */
   readonly specification: string;
   readonly source: Match | undefined;
   readonly destination: Match | undefined;
@@ -16,13 +16,13 @@ export interface Rule {
   readonly protocol: Match | undefined;
   readonly destinationPort: Match | undefined;
   readonly comment: string | undefined;
-  /** False when its quotes do not add up; all of it then stands in `others`. */
+  /** False when its quotes are unbalanced; the whole text is then in `others`. */
   readonly isReadable: boolean;
   /** Of `-j` or `-g`; undefined when the rule only counts. */
   readonly target: string | undefined;
   /** Options of the target: `--to-destination 192.0.2.1:80` as ['--to-destination', '192.0.2.1:80']. */
   readonly targetOptions: readonly string[];
-  /** Every word that is none of the above: the rule means something that is not known here. */
+  /** Every word that is none of the above: the rule has a condition or an effect that is not known here. */
   readonly others: readonly string[];
 }
 

@@ -3,9 +3,11 @@ import type { Clock } from '#runtime/clock.ts';
 
 /** Whether another program keeps putting its own rule in place of ours. */
 export interface TakeoverBackoff {
-  /** False while it is the other's turn. */
+  /** False while the other program's rule is left in place. */
   mayReplace(): boolean;
-  /** Tells that a rule of another program was replaced. True when this one was once too often: from now on we yield. */
+  /**
+   * Records that a rule of another program was replaced. True when that has now happened too often: from now on ours yields.
+   */
   replaced(): boolean;
 }
 

@@ -11,7 +11,7 @@ import { openTables } from './tables.ts';
 import { type Family, isRedirectTo, desiredBackstop, desiredGuard, type DesiredRules } from './desired-rules.ts';
 
 export interface UninstallOptions {
-  /** The addresses of the node, and the port, that a redirect of ours leads to: another program's stays. */
+  /** The node's addresses and the port that our redirect has as its destination: another program's redirect stays. */
   readonly addresses: readonly string[];
   readonly port: number;
   /** That of container credentials. */

@@ -14,14 +14,14 @@ interface Denial {
 /** However long a server says that a refusal stands. */
 const LONGEST_MS = 3000;
 
-/** How many roles are remembered for one pod. Whoever tries as many in so short a time gets no more from a server. */
+/** How many roles are remembered for one pod. A pod that tries more roles within that time is not asked for at a server. */
 const MOST_ROLES = 8;
 
 const FORBIDDEN = failed('forbidden', 'forbidden by policy').failure;
 
 /**
- * Refusals that a server gave to pods of this node, for as long as it said. They are remembered of a pod as it was told: whatever
- * is told of it again ends them, and so does a change of what the pod may have, the pod's own end and the next whole set.
+ * Refusals that a server gave to pods of this node, for as long as it said. They hold for the pod as a stream described it: any
+ * update of the pod ends them, and so do a change of what it may have, its deletion and the next complete set.
  */
 export class Denials {
   readonly #clock: Clock;
@@ -35,7 +35,7 @@ export class Denials {
   remember({ evidence }: Client, pod: StoredPod, role: string, failure: Failure): void {
     const standsForMs = Math.min(failure.standsForMs ?? 0, LONGEST_MS);
     if (standsForMs <= 0) return;
-    // A server that knows less than the one whose stream it is: it may know more in a moment.
+    // This server knows less than the one that the stream comes from; that may change in a moment.
     if (failure.kind === 'forbidden' && pod.roleArn !== '' && isRoleOf(pod, role)) return;
     const denials = this.#standing(pod);
     if (denials.size >= MOST_ROLES && !denials.has(keyOf(pod, role))) return;
@@ -73,7 +73,7 @@ function isSame(before: Evidence, now: Evidence): boolean {
   return before.key === now.key;
 }
 
-/** Whether a role, however it is spelled, may be the pod's: only a server knows what stands before a short name. */
+/** Whether a role, in whatever form, may be the pod's: only a server knows the ARN that a short name stands for. */
 function mayBeItsOwn({ roleArn }: StoredPod, role: string): boolean {
   return roleArn !== '' && (role === roleArn || roleArn.endsWith(`/${role.replace(/^\//, '')}`));
 }

@@ -20,7 +20,7 @@ export interface QuestionsOptions {
 export interface WaitOptions {
   /** Ends the asker's waiting alone. */
   readonly signal: AbortSignal;
-  /** Whether the node's memory would do where no server answers: then they are not waited for to the end. */
+  /** Whether the node's memory has an answer to use where no server answers: then servers are not waited for to the end. */
   readonly hasFallback: boolean;
 }
 
@@ -33,14 +33,19 @@ export interface Questions {
     role: string,
     wait: WaitOptions,
   ): Promise<Outcome<Holder & { readonly credentials: MetadataCredentials }>>;
-  /** Whether a failure means that nobody can be asked. A server that does not answer in time is slow: not one that is silent. */
+  /**
+   * Whether a failure means that no server can answer. A server that does not answer in time is slow, which is not the same.
+   */
   isNobodyThere(failure: Failure): boolean;
 }
 
-/** Where the memory would do, servers that are away are tried for so long: the most impatient SDK waits half a second. */
+/**
+ * For how long unreachable servers are retried where the node's memory has an answer: the most impatient SDK waits half a
+ * second.
+ */
 const GIVE_UP_AFTER_MS = 250;
 
-/** A question that took as long as this had its time run out. */
+/** A question that took this long has timed out. */
 const RUN_OUT_MS = 500;
 
 const CHANGED_HANDS = failed('pod-not-found', 'no pod found');
@@ -60,10 +65,10 @@ export function createQuestions({ gateway, trust, clock }: QuestionsOptions): Qu
   };
 
   /**
-   * The way of a question to servers, from the outside in. A flight: the same question of the same client, which is the same
-   * address with the same evidence, or the same connection where there is none, is one. Established: the server checks the
-   * address. The gateway: attempts until one is final, each at one replica and then at others (`rpc/gateway`). The time of a
-   * flight may run out before the asker's has: then there is another, unless there is something to fall back on.
+   * How a question reaches servers, from the outside in. Single flight: callers with the same question share one; the same
+   * means the same address with the same evidence, or the same connection where there is no evidence. `established`: the server
+   * checks the address. The gateway: attempts until one is final, each at one replica and then at others (`rpc/gateway`). A
+   * flight may time out before the caller does: then there is another, unless the node's memory has an answer.
    */
   const lookUp = async <T extends Holder>(
     client: Client,
@@ -74,7 +79,7 @@ export function createQuestions({ gateway, trust, clock }: QuestionsOptions): Qu
     const giveUpAfterMs = hasFallback ? GIVE_UP_AFTER_MS : undefined;
     const { address, evidence, acceptedMs } = client;
     const key = JSON.stringify([address, evidence.kind === 'none' ? acceptedMs : evidence.key, what]);
-    // What the last question came to is the answer when the asker's time runs out during another.
+    // The result of the last question is the answer when the caller's time runs out during another.
     let earlier: Outcome<T> | undefined;
     for (;;) {
       const askedMs = clock.monotonic();
@@ -83,7 +88,7 @@ export function createQuestions({ gateway, trust, clock }: QuestionsOptions): Qu
       const last = earlier;
       const outcome = await (last === undefined ? asking : unlessAborted(asking, signal, () => last));
       if (outcome.ok || signal.aborted || !isWorthAnotherAttempt(outcome.failure)) return outcome;
-      // What is answered at once, such as that the connection is another pod's than the address, would be so again.
+      // What is answered at once, such as that the connection is not the address's present pod's, would be answered again.
       if (isFirst && clock.monotonic() - askedMs < RUN_OUT_MS) return outcome;
       if (hasFallback && isOutOfReach(outcome.failure)) return outcome;
       earlier = outcome;

@@ -8,19 +8,22 @@ export interface SilenceOptions {
   readonly clock: Clock;
 }
 
-/** A question that has no answer for so long: are the servers slow, or is none there? */
+/** After this long without an answer it is checked whether the servers are slow or gone. */
 const LISTEN_AFTER_MS = 100;
 
-/** A server that is there says so in this time. Both together leave time for an answer within 300 ms on a busy node. */
+/**
+ * A server that is there answers the health check in this time. Both together leave time for an answer within 300 ms on a busy
+ * node.
+ */
 const SAYS_SO_WITHIN_MS = 100;
 
 const SILENT: Failure = { kind: 'server-unavailable', message: 'no server answers' };
 
 /**
- * What a question comes to, unless servers are silent meanwhile. One that hangs keeps its connection, and one that went away just
- * now may still seem to have it; one that is there may have reason to take long, such as an address that has passed to another
- * pod: only that it answers something else tells these apart. How the node's stream fares does not: it ends whenever the one
- * server that it is to goes away. A question that is given up continues: its answer still tells who the client is.
+ * The result of a question, or a failure when the servers are silent meanwhile. A hung server keeps its connection, one that
+ * has just gone may still seem connected, and a live one may have reason to take long, such as an address that has passed to
+ * another pod. Only an answer to another call tells these apart; the node's stream does not, because it ends whenever its one
+ * server goes away. A question that is given up continues: its answer still establishes who the client is.
  */
 export function createSilence({
   gateway,

@@ -31,16 +31,19 @@ export interface NodeSourceOptions {
 const OTHER_POD = failed('forbidden', 'the connection is another pod’s');
 
 /**
- * Answers from the node's memory where that may be trusted, and asks a server otherwise: about a role that is not the pod's own,
- * and at first about each refusal, which the server makes an Event of.
+ * Answers from the node's memory where that may be trusted, and asks a server otherwise: for a role that is not the pod's own,
+ * and once for each refusal, so that the server can record an Event.
  */
 export function createNodeSource(options: NodeSourceOptions): CredentialSource {
   const { trust, store, stream, clock, serveStaleMs, audit, metrics } = options;
   const questions = createQuestions(options);
-  /** Of credentials that a server gave to who asked. */
+  /** For which pod a server gave credentials. */
   const holders = new WeakMap<MetadataCredentials, Holder>();
 
-  /** Whether the store may be acted on. With its stream lost, who is held by the kernel is served on, the others for a while. */
+  /**
+   * Whether the store may be used. With the stream lost, pods whose address the kernel ties to them are still served, the
+   * others for a while.
+   */
   const isCurrentFor = (check: AddressTie): boolean =>
     stream.isLive || (serveStaleMs > 0 && (check === 'kernel-bound' || stream.silenceMs() < serveStaleMs));
 
@@ -51,7 +54,7 @@ export function createNodeSource(options: NodeSourceOptions): CredentialSource {
     return check !== undefined && isCurrentFor(check) ? pod : undefined;
   };
 
-  /** The same where nobody can be asked: then it is enough that the address was the pod's recently. */
+  /** The same where no server can answer: then it is enough that the address was the pod's recently. */
   const recalled = (client: Client): StoredPod | undefined => {
     const pod = store.find(client.address);
     return pod !== undefined &&
@@ -61,14 +64,14 @@ export function createNodeSource(options: NodeSourceOptions): CredentialSource {
       : undefined;
   };
 
-  /** What a server says; where none can say, what is known of the pod recently. */
+  /** The server's answer; where none can answer, what was known about the pod recently. */
   const answer = <T>(outcome: Outcome<T>, known: () => T | undefined): Outcome<T> => {
     const value = !outcome.ok && questions.isNobodyThere(outcome.failure) ? known() : undefined;
     (value === undefined ? metrics.fromServer : metrics.fromMemory).inc();
     return value === undefined ? outcome : succeeded(value);
   };
 
-  /** The client's pod as the store has it, if a server says the same of the pod and of what it may have. */
+  /** The client's pod as the store has it, if a server's answer agrees about the pod and about what it may have. */
   const podOf = ({ address }: Client, { uid, roleArn }: Holder): StoredPod | undefined => {
     const pod = store.find(address);
     return pod?.uid === uid && pod.roleArn === roleArn ? pod : undefined;
@@ -91,7 +94,7 @@ export function createNodeSource(options: NodeSourceOptions): CredentialSource {
     return { ok: false, failure };
   };
 
-  /** Whom these credentials went to just now: as the store has the pod, or as the server said. */
+  /** Whom these credentials were just served to: the pod as the store has it, or as the server described it. */
   const servedTo = ({ address }: Client, credentials: MetadataCredentials): Served => {
     const pod = store.find(address);
     const holder = holders.get(credentials);
@@ -110,7 +113,8 @@ export function createNodeSource(options: NodeSourceOptions): CredentialSource {
       const pod = recalled(client);
       return isOther(pod?.uid) ? undefined : credentialsFor(pod, role);
     };
-    // With credentials in memory only who has the address is in doubt: a server can tell that while STS is slow or away.
+    // With credentials in memory only the owner of the address is in doubt, which a server can answer also while STS is slow or
+    // away.
     if (credentialsFor(store.find(client.address), role) !== undefined) {
       const holder = await questions.role(client, { signal, hasFallback: known() !== undefined });
       if (!holder.ok) return answer(holder, known);

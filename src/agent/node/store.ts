@@ -33,7 +33,7 @@ export interface StoredPod {
 }
 
 export interface StoredCredentials {
-  /** The same object for as long as they are the same. */
+  /** The same object as long as the credentials are the same. */
   readonly value: MetadataCredentials;
   /** In milliseconds since the epoch. */
   readonly expiresAtMs: number;
@@ -55,10 +55,10 @@ export function isRoleOf(pod: StoredPod, role: string): boolean {
 }
 
 /**
- * What the server has said of this node's pods, and nothing else: in memory only, by address. Whether an answer may be given
- * from it is decided elsewhere. A stream begins with the whole set, which takes the place of an earlier stream's when it is
- * complete: until then what was said before stands. Credentials outlive their stream: they stay for as long as a pod has their
- * identity, until others come for it, however little the server has that tells of the pod now.
+ * What servers have sent about this node's pods, in memory only, by address. Whether an answer may be given from it is decided
+ * elsewhere. A stream begins with the complete set, which replaces the earlier stream's once all of it has arrived. Credentials
+ * outlive their stream: they stay as long as a pod has their identity and no others arrive for it, even when the present server
+ * has none yet.
  */
 export class NodeStore {
   readonly #pods = new Map<string, StoredPod & { readonly stream: number }>();
@@ -72,10 +72,10 @@ export class NodeStore {
   #isWhole = false;
   #asOfMs = Number.NEGATIVE_INFINITY;
   #tokenAuthority: TokenAuthority | undefined;
-  /** Credentials that no pod has yet: that of the next update, or none will. */
+  /** The identity of credentials that no pod has yet: the next update brings their pod, or they are dropped. */
   #unclaimed: string | undefined;
 
-  /** `onGone` is told of each pod that leaves. */
+  /** `onGone` is called for each pod that is removed. */
   constructor(onGone: (uid: string) => void = () => {}) {
     this.#onGone = onGone;
   }
@@ -85,7 +85,10 @@ export class NodeStore {
     return this.#maxViewAgeMs;
   }
 
-  /** A moment at which all that is held was so for certain, in monotonic milliseconds; without one, minus infinity. */
+  /**
+   * The latest moment at which everything held was certainly true, in monotonic milliseconds; minus infinity when there is
+   * none.
+   */
   get asOfMs(): number {
     return this.#asOfMs;
   }
@@ -108,7 +111,7 @@ export class NodeStore {
     return this.#pods.get(uid);
   }
 
-  /** Whose tokens are the cluster's, as a server told last; it stays while no server tells anything. */
+  /** How to recognise the cluster's tokens, as a server sent it last; kept while there is no stream. */
   get tokenAuthority(): TokenAuthority | undefined {
     return this.#tokenAuthority;
   }
@@ -117,7 +120,7 @@ export class NodeStore {
     return this.#credentials.get(identity);
   }
 
-  /** A new stream has begun: everything will be said again. */
+  /** A new stream has begun: everything will be sent again. */
   begin(): void {
     this.#stream += 1;
     this.#isWhole = false;
@@ -131,15 +134,15 @@ export class NodeStore {
     else if (update.synced !== undefined) this.#synced(update.synced.max_view_age_ms);
     if (update.heartbeat === undefined && update.token_authority === undefined)
       this.#dropUnclaimed(update.credentials?.identity);
-    // Until the new stream has said everything, two servers speak, and one of them may know less.
+    // Until the new stream is complete the store holds the word of two servers, of which one may know less.
     if (!this.#isWhole) this.#asOfMs = Number.NEGATIVE_INFINITY;
     else if (update.heartbeat !== undefined && update.heartbeat.view_age_ms > 0)
       this.#asOfMs = clock.monotonic() - update.heartbeat.view_age_ms;
   }
 
   /**
-   * No server tells of pods any more: none is known. Credentials that are alive wait for the next stream, which may be that of
-   * another replica.
+   * No server streams any more, so no pod is known. Live credentials are kept for the next stream, which may come from another
+   * replica.
    */
   clear(clock: Pick<Clock, 'now' | 'monotonic'>): void {
     this.#unclaimed = undefined;
@@ -169,7 +172,7 @@ export class NodeStore {
       serviceAccountUid: binding.service_account_uid,
       roleArn: role_arn,
       hostNetwork,
-      // Such a pod is never found by an address, whatever a server says.
+      // Such a pod is never found by an address, whatever addresses a server sends.
       addresses: (hostNetwork ? [] : addresses).map(canonicalAddress).filter((address) => address !== undefined),
       stream: this.#stream,
     };
@@ -220,7 +223,7 @@ export class NodeStore {
     if (before !== undefined && before !== next && !this.#holders.has(before)) this.#credentials.delete(before);
   }
 
-  /** The new stream has said everything: what it did not say is no more. */
+  /** The new stream is complete: pods that it did not send are gone. */
   #synced(maxViewAgeMs: number): void {
     this.#maxViewAgeMs = maxViewAgeMs;
     this.#isWhole = true;
@@ -232,8 +235,8 @@ export class NodeStore {
 }
 
 /**
- * A role's ARN without an identity is what servers of version 0.1.0 say of a pod for which they have no credentials yet: what
- * the pod has is its own for as long as the ARN is the same.
+ * Servers of version 0.1.0 send a role's ARN without an identity for a pod whose credentials they do not have yet: the pod
+ * keeps those that it has as long as the ARN is the same.
  */
 function identityOf({ identity, role_arn }: PodBinding, previous: StoredPod | undefined): string {
   return identity === '' && role_arn !== '' && previous?.roleArn === role_arn ? previous.identity : identity;

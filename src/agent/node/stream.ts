@@ -21,23 +21,23 @@ export interface NodeStreamOptions {
 const SILENCE_LIMIT_MS = 6000;
 const SILENCE_CHECK_MS = 1000;
 
-/** One that misses a heartbeat, and half of the next, is not waited for any more where there is something to fall back on. */
+/** A stream that has missed one and a half heartbeats is no longer relied on where there is something to fall back on. */
 const QUIET_MS = 3000;
 
-/** A stream that ends sooner after its whole set, planned or not, does not show that the next one would last longer. */
+/** A stream that ends sooner than this after its complete set is no proof that the next one will last. */
 const PROVEN_MS = 5000;
 
-/** A server that has no stream for this agent now may have one once it knows this node, or after its update. */
+/** A server that refuses a stream now may offer one once it knows this node, or after an update. */
 const ASK_AGAIN = { firstMs: 1000, capMs: 60_000 };
 
 /**
- * Keeps the node's store as the server says, over one stream at a time, for ever. Knows how long nothing has been heard: what
- * the store says is then worth less.
+ * Keeps the node's store current over one stream at a time, until stopped, and knows how long nothing has been received: the
+ * store is then less certain.
  */
 export class NodeStream {
   readonly #options: NodeStreamOptions;
   #lastHeardMs = Number.NEGATIVE_INFINITY;
-  /** When the stream that is open now was heard last, in monotonic milliseconds. */
+  /** When something was last received on the present stream, in monotonic milliseconds. */
   #heardMs = Number.NEGATIVE_INFINITY;
   #isSynced = false;
   #said: 'nothing' | 'streaming' | 'lost' | 'none' = 'nothing';
@@ -46,7 +46,7 @@ export class NodeStream {
     this.#options = options;
   }
 
-  /** How long nothing has been heard of the server, in milliseconds; infinite before the first whole set. */
+  /** How long nothing has been received from the server, in milliseconds; infinite before the first complete set. */
   silenceMs(): number {
     return this.#isSynced ? this.#options.clock.monotonic() - this.#lastHeardMs : Number.POSITIVE_INFINITY;
   }
@@ -61,7 +61,7 @@ export class NodeStream {
     return this.#said !== 'none';
   }
 
-  /** Whether a server is heard at present, by a stream that keeps the store current. If not, the servers may be hung. */
+  /** Whether the stream has received something within the last heartbeat. If not, the servers may be hung. */
   get isHeard(): boolean {
     return this.isLive && this.#options.clock.monotonic() - this.#heardMs < QUIET_MS;
   }
@@ -140,7 +140,7 @@ export class NodeStream {
     this.#said = 'lost';
   }
 
-  /** An older server, or one that cannot tell which node this is: every request is asked for. */
+  /** An older server, or one that cannot tell which node this is: a server is asked for every request. */
   #none(): void {
     if (this.#said !== 'none')
       this.#options.logger.info('the server offers no stream for this node: it is asked for each request');

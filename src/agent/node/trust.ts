@@ -7,22 +7,22 @@ import { oncePerKey } from '#telemetry/once.ts';
 
 import type { Client, Evidence } from '../ports.ts';
 
-/** Which pod an address was confirmed to be, and by which evidence the kernel holds it to that. */
+/** The pod that an address was confirmed to belong to, and the kernel's evidence at that moment. */
 interface Binding {
-  /** Undefined when servers disagreed about it: the evidence of back then is still a reason to doubt. */
+  /** Undefined when servers disagreed about it: different evidence is still a reason for doubt. */
   readonly uid: string | undefined;
   readonly evidence: Evidence;
-  /** Whether the API server said so, and not only the watch: then the kernel holds it from there on. */
+  /** Whether the API server confirmed it, and not only the watch: from then on unchanged evidence is enough. */
   readonly isConfirmed: boolean;
   /** A moment at which the address was the pod's, in monotonic milliseconds. */
   readonly confirmedMs: number;
 }
 
-/** What has to be asked of a server before a client is answered, and what its answer is measured by. */
+/** What a server has to check before a client is answered, and what its answer must agree with. */
 export interface PendingCheck {
   /** How the server makes sure of the client's address: the table is at the type. */
   readonly check: AddressCheck;
-  /** The pod that the address is held to already; undefined when the server's answer decides. */
+  /** The pod that the address is bound to already; undefined when the server's answer decides. */
   readonly uid: string | undefined;
   readonly askedMs: number;
 }
@@ -45,10 +45,10 @@ const MOST_BINDINGS = 4096;
 const MOST_WARNINGS = 1000;
 
 /**
- * Two witnesses say who has an address: the API server, asked once, and from then on the kernel, which takes a pod's interface
- * away with the pod. Evidence that is unchanged holds the binding, whatever the watch is doing; changed evidence ends it. Where
- * the kernel shows nothing, the API server is asked for every connection: it belongs to the pod that had the address at any
- * later moment, for it does not outlive that pod. It is asked again from time to time while the connection is in use.
+ * Two sources say who has an address: the API server, asked once, and from then on the kernel, which removes a pod's interface
+ * with the pod. Unchanged evidence keeps the binding, whatever the state of the watch; changed evidence ends it. Where the
+ * kernel shows nothing, the API server is asked for every connection: the connection belongs to the pod that has the address at
+ * any later moment, because it does not outlive that pod. It is asked again from time to time while the connection is in use.
  */
 export class Trust {
   readonly #options: TrustOptions;
@@ -60,8 +60,8 @@ export class Trust {
   }
 
   /**
-   * What ties the client to a pod with this UID: the kernel, or only that it was confirmed recently; undefined when nothing does,
-   * and a server has to be asked.
+   * What ties the client to the pod with this UID: the kernel's evidence, or only a recent confirmation; undefined when neither
+   * does and a server has to be asked.
    */
   tiedBy(client: Client, uid: string): AddressTie | undefined {
     const binding = this.#bindings.get(client.address);
@@ -69,9 +69,9 @@ export class Trust {
   }
 
   /**
-   * Whether the address was this pod's for certain recently, before the client's connection was there or since: that is something
-   * to go by where nobody can be asked, for CNI plugins keep a freed address unused for about as long. `toldMs` is the moment of
-   * which a server told so, in monotonic milliseconds.
+   * Whether the address was certainly this pod's a short time ago, before or after the client connected. That is enough where
+   * no server can answer, because CNI plugins keep a freed address unused for about as long. `toldMs` is the moment for which a
+   * server confirmed it, in monotonic milliseconds.
    */
   answersWhenUnreachable({ address, evidence }: Client, uid: string, toldMs: number): boolean {
     const binding = this.#bindings.get(address);
@@ -98,7 +98,7 @@ export class Trust {
   acceptAnswer(client: Client, { uid, viewAgeMs }: Pick<Holder, 'uid' | 'viewAgeMs'>, pending: PendingCheck): boolean {
     const { address, evidence } = client;
     if (evidence.kind === 'interface' && !isUnchanged(evidence, this.#options.readEvidence(address))) return false;
-    // Kiam's server does not say which pod it means: nothing can be held to it.
+    // Kiam's server does not say which pod it means, so nothing can be bound.
     if (uid === '') return true;
     if (pending.uid === undefined) {
       if (this.#isElsewhere(address, uid, evidence)) return false;
@@ -106,14 +106,14 @@ export class Trust {
       return this.#bind(address, { uid, evidence, confirmedMs, isConfirmed: viewAgeMs === 0 });
     }
     if (pending.uid === uid) return true;
-    // Another pod, though nothing here shows a change: whatever was known of the address, it is not enough.
+    // The answer names another pod although the evidence has not changed: what was known about the address is not reliable.
     this.#dispute(address, pending.uid);
     return false;
   }
 
   /**
-   * A server says that a pod has gone. What the kernel holds stays: that server may know less than another, and the next
-   * pod with the address is told from this one by its evidence.
+   * A server says that a pod has gone. Bindings by the kernel's evidence stay: that server may know less than another, and the
+   * next pod with the address has other evidence.
    */
   forget(uid: string): void {
     for (const [address, binding] of this.#bindings.entries()) {
@@ -167,7 +167,7 @@ export class Trust {
   }
 }
 
-/** Whether there is more reason to doubt a binding than that it was confirmed long ago. */
+/** Whether there is a reason to doubt a binding other than its age. */
 function isInDoubt({ uid, evidence: before }: Binding, now: Evidence): boolean {
   if (before.kind === 'none' && now.kind === 'none') return false;
   return uid === undefined || !isUnchanged(before, now);

@@ -58,7 +58,7 @@ export function createCredentialsRoute({
       return (ready.plain ??= dialect.credentialsAnswer(textsOf(credentials)));
     if (ready.extended !== undefined) return ready.extended;
     const accountId = accountOf(source.roleArnOf(client, credentials)) ?? accountOf(role);
-    // Without the account it is made anew: it may be known the next time.
+    // Without the account the text is not kept: the account may be known the next time.
     if (accountId === undefined) return dialect.credentialsAnswer(textsOf(credentials));
     return (ready.extended = dialect.credentialsAnswer(textsOf(credentials, accountId)));
   };

@@ -16,7 +16,7 @@ export interface HealthRouteOptions {
   readonly dialect: Pick<Dialect, 'healthAnswer'>;
 }
 
-/** For this long an answer stands for all who ask: anybody may, as often as they like. */
+/** For this long an answer is reused for all callers: anybody may ask, as often as they like. */
 const KEPT_MS = 1000;
 
 /** A probe gives up after a second. */

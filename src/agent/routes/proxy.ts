@@ -14,11 +14,11 @@ export interface ProxyRouteOptions {
   readonly blocked: Counter;
 }
 
-/** What a client may say about its request, beyond the path. Everything else is the agent's own. */
+/** The client's headers that are forwarded. Everything else about the forwarded request is the agent's own. */
 const REQUEST_HEADERS = ['accept', 'if-modified-since', 'if-none-match'] as const;
 const ANSWER_HEADERS = ['content-type', 'etag', 'last-modified', 'server'] as const;
 
-/** A query that cannot be taken for anything else: the metadata service reads none, Kiam passes it on. */
+/** A query that has only one meaning to any HTTP program. The metadata service reads none; Kiam forwards it. */
 const PLAIN_QUERY = /^[A-Za-z0-9._~:@=,+&/-]*$/;
 
 /**
@@ -65,7 +65,7 @@ function passedOn(headers: IncomingHttpHeaders): Record<string, string> {
 }
 
 function passedBack({ status, headers, body }: MetadataAnswer): Answer {
-  // The agent's own token was refused twice: that is no concern of the client's token.
+  // The agent's own token was refused twice, which has nothing to do with the client's token.
   if (status === 401) return errorAnswer(502, 'metadata service: it refused the token');
   if (status < 200 || status > 599) return errorAnswer(502, 'metadata service: it gave no valid answer');
   const kept: Record<string, string> = { 'content-type': TEXT_TYPE };
