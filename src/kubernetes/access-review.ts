@@ -4,7 +4,7 @@ import type { KubernetesConnection } from './connection.ts';
 import { field, parseJson, textField } from './json-fields.ts';
 import { statusMessage } from './watch-event.ts';
 
-/** One thing that one may be allowed to do in all namespaces. */
+/** A verb on a resource, in all namespaces. */
 export interface Access {
   /** `''` is the core group. */
   readonly group: string;
@@ -19,7 +19,7 @@ export type AccessReview =
   | { readonly kind: 'unknown'; readonly reason: string };
 
 /**
- * Asks the API server whether we ourselves may do something
+ * Asks the API server whether this program's own user may do something
  * (https://kubernetes.io/docs/reference/kubernetes-api/authorization-resources/self-subject-access-review-v1/). Every
  * authenticated user may ask. Never rejects.
  */

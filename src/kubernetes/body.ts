@@ -1,7 +1,7 @@
 import type { Readable } from 'node:stream';
 import type { Clock } from '#runtime/clock.ts';
 
-/** Nothing came for too long: the other side, or the way to it, is gone. */
+/** Nothing was received for too long: the other side, or the connection to it, is gone. */
 export class SilenceError extends Error {
   override readonly name = 'SilenceError';
 }
@@ -48,8 +48,8 @@ export type Line =
 
 /**
  * Splits `chunks` into lines at the byte, before decoding: a character may be split between two chunks. A line over
- * `limitBytes` is told as `too-long` as soon as it is, and skipped; bytes after the last line feed are told as `torn`.
- * Empty lines are left out.
+ * `limitBytes` is reported as `too-long` once it exceeds the limit, and skipped; bytes after the last line feed are reported as
+ * `torn`. Empty lines are left out.
  */
 export async function* readLines(chunks: AsyncIterable<Buffer>, limitBytes: number): AsyncGenerator<Line> {
   let parts: Buffer[] = [];

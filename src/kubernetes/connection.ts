@@ -23,7 +23,7 @@ export interface ApiRequest {
   readonly headersWithinMs: number;
   /** How long the answer's body may be silent. */
   readonly silenceLimitMs: number;
-  /** Over a connection that is opened for it and closed after it. Default: one that is kept open, where there is one. */
+  /** Uses a connection of its own, closed afterwards. Default: an idle one where there is one. */
   readonly newConnection?: boolean;
   readonly signal: AbortSignal;
 }
@@ -40,18 +40,18 @@ export interface ApiResponse {
   text(limitBytes: number): Promise<string>;
 }
 
-/** A crowd of new pods is asked about over so many connections at most, the two of the watches among them. */
+/** The most connections at a time, those of the watches among them. */
 const MOST_SOCKETS = 64;
 
-/** The way to the API server: requests with the credentials of the kubeconfig or of the service account. */
+/** Makes requests to the API server with the credentials of the kubeconfig or of the service account. */
 export interface KubernetesConnection {
   /** `https://10.0.0.1:443`, for log lines. */
   readonly server: string;
   /** Resolves when the headers are here, whatever the status. Rejects when the server cannot be reached or `signal` aborts. */
   request(request: ApiRequest): Promise<ApiResponse>;
-  /** Reads the kubeconfig and the credentials again; for the moment when the API server no longer takes them. */
+  /** Reads the kubeconfig and the credentials again, for when the API server no longer accepts them. */
   renewCredentials(): void;
-  /** Closes the connections that wait for use: after a half-open one was found, the others are probably half-open too. */
+  /** Closes the idle connections: once one is found half-open, the others probably are too. */
   dropIdleConnections(): void;
   close(): void;
 }
@@ -67,9 +67,9 @@ export interface ConnectionOptions {
 }
 
 /**
- * Opens the way to the API server; no request is made yet. Throws an Error that says why when there is no usable
- * configuration. Certificates are read for every request, token files once a minute, and a credential plugin is run when what it
- * gave has expired. `proxy-url` of the cluster or the environment says through which proxy.
+ * Prepares requests to the API server; none is made yet. Throws an Error that says why when there is no usable configuration.
+ * Certificates are read for every request, token files once a minute, and a credential plugin is run when what it gave has
+ * expired. `proxy-url` of the cluster or the environment says through which proxy.
  */
 export function createConnection({ kubeconfig, named, clock, environment }: ConnectionOptions): KubernetesConnection {
   const proxyOf = createProxyOf(environment);
@@ -172,7 +172,7 @@ function send(url: URL, options: https.RequestOptions, wanted: ApiRequest, clock
     const request = (url.protocol === 'http:' ? http : https).request(url, options);
     const end = (error: Error): void => {
       request.destroy(error);
-      // A request that still waits for its connection tells nobody that it was destroyed.
+      // A request that still waits for its connection emits nothing when it is destroyed.
       reject(error);
       settle();
     };
@@ -185,7 +185,7 @@ function send(url: URL, options: https.RequestOptions, wanted: ApiRequest, clock
       wanted.signal.removeEventListener('abort', onAbort);
     };
     wanted.signal.addEventListener('abort', onAbort, { once: true });
-    // These listeners stay: a connection may fail again after its failure was told.
+    // These listeners stay: a connection may fail again after its first failure.
     request.on('error', (error) => {
       settle();
       reject(error);

@@ -1,6 +1,6 @@
 import type { PodRecord } from '#domain/pod.ts';
 
-/** One thing that is told about a pod, with how often it happened. */
+/** One thing that happened to a pod, and how often. */
 export interface Occurrence {
   pod: PodRecord;
   readonly reason: string;

@@ -1,6 +1,6 @@
 import type { Clock } from '#runtime/clock.ts';
 
-/** A bounded memory: what was not used for longest is forgotten first. */
+/** A bounded map that drops the least recently used entry first. */
 export class RecentMap<V> {
   readonly #entries = new Map<string, V>();
   readonly #limit: number;
@@ -29,8 +29,8 @@ export class RecentMap<V> {
 export type EventLimit = (podUid: string) => boolean;
 
 /**
- * The limits of Kubernetes' own recorder, which Kiam uses (client-go, `tools/record/events_cache.go`): 25 at once, then one
- * in five minutes for each pod. What is held back is not lost: the next one that is sent carries the whole count.
+ * The limits of Kubernetes' own recorder, which Kiam uses (client-go, `tools/record/events_cache.go`): 25 at once, then one in
+ * five minutes for each pod. What is held back is not lost: the next Event carries the whole count.
  */
 const BURST = 25;
 const REFILL_MS = 300_000;

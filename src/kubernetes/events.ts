@@ -11,11 +11,11 @@ import type { KubernetesMetrics } from './metrics.ts';
 import { createOutageLog } from './outage-log.ts';
 import { cutToBytes } from './text.ts';
 
-/** Tells people about a pod where they look first: an Event on the pod. */
+/** Writes Events on pods, which is where people look first. */
 export interface PodEvents {
-  /** Never blocks and never throws. What cannot be sent is counted and forgotten. */
+  /** Never blocks and never throws. What cannot be sent is counted and dropped. */
   warning(pod: PodRecord, reason: 'KiamRoleForbidden' | 'KiamCredentialError', message: string): void;
-  /** Sends what is told, one after the other, until the signal aborts. Never rejects. */
+  /** Sends the queued Events one after the other until the signal aborts. Never rejects. */
   run(): Promise<void>;
 }
 
@@ -104,7 +104,7 @@ export function createPodEvents({ connection, clock, logger, metrics, signal }: 
 
 type SendResult =
   | { readonly kind: 'created' | 'patched' }
-  /** The namespace is gone or going: there is nowhere to put it. */
+  /** The namespace is gone or being deleted, so it takes no Events. */
   | { readonly kind: 'unwanted' }
   | { readonly kind: 'failed'; readonly failure: ApiFailure };
 

@@ -12,7 +12,7 @@ export interface ExecPlugin {
   /** Added to the environment. */
   readonly environment: Readonly<Record<string, string>>;
   readonly apiVersion: string;
-  /** What the plugin is told of the cluster, where it wants to know. */
+  /** The cluster's settings, which are passed to a plugin that asks for them. */
   readonly cluster: Readonly<Record<string, unknown>> | undefined;
 }
 
@@ -24,11 +24,12 @@ export interface ExecCredentials {
 
 export interface ExecCredentialSource {
   /**
-   * What the plugin gives: from memory until its `expirationTimestamp`, for ever where it gives none. The plugin runs once at a
-   * time, for all who ask meanwhile. Rejects with what the plugin wrote to its standard error, and after a minute.
+   * The plugin's credentials, from memory until their `expirationTimestamp`, or without end where there is none. The plugin
+   * runs once at a time and all callers share the result. Rejects with what the plugin wrote to its standard error, and after a
+   * minute.
    */
   get(plugin: ExecPlugin): Promise<ExecCredentials>;
-  /** The API server does not take them any more: the next question runs the plugin. */
+  /** The API server no longer accepts them: the next call runs the plugin. */
   forget(): void;
 }
 
@@ -38,7 +39,7 @@ export interface ExecCredentialSourceOptions {
   readonly environment: Environment;
 }
 
-/** It may have to wait for somebody's consent, or for a network. */
+/** A plugin may have to wait for a person or for a network. */
 const LIMIT_MS = 60_000;
 const LARGEST_OUTPUT_BYTES = 1024 * 1024;
 
@@ -82,7 +83,7 @@ function run(plugin: ExecPlugin, { environment }: ExecCredentialSourceOptions): 
       else if (error.killed === true) reject(failure(plugin, `did not end within ${LIMIT_MS} ms`));
       else reject(failure(plugin, oneLine(complaint) || error.message, error));
     });
-    // There is nobody to ask: a plugin that reads finds the end.
+    // No person is there to ask: a plugin that reads its standard input finds its end.
     child.stdin?.end();
   });
 }

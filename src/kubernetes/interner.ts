@@ -15,8 +15,7 @@ export function createListInterner(limit = 10_000): (texts: readonly string[]) =
 }
 
 /**
- * Makes an interner of its own. It forgets everything once it holds `limit` texts: forgetting only costs memory, never
- * correctness. Long texts are not worth a place.
+ * Makes an interner of its own. It is emptied once it holds `limit` texts, which only costs memory. Long texts are not kept.
  */
 export function createInterner(limit = 10_000): Intern {
   const known = new Map<string, string>();

@@ -4,10 +4,10 @@ import { KubeConfig, loadYaml, type Cluster, type User } from '@kubernetes/clien
 import type { ExecPlugin } from './exec-plugin.ts';
 import { field, listField, textField } from './json-fields.ts';
 
-/** Where the API server is, and what it is shown: one context of a kubeconfig, or a pod's service account. */
+/** The API server's address and the credentials for it: one context of a kubeconfig, or a pod's service account. */
 export interface ClusterConfig {
   readonly url: URL;
-  /** `proxy-url` of the cluster. It goes before the environment and knows no exceptions, as in client-go. */
+  /** `proxy-url` of the cluster. It takes precedence over the environment and has no exceptions, as in client-go. */
   readonly proxy: URL | undefined;
   /** Knows TLS settings, the token, user and password, and the user to impersonate. Certificates are read for every request. */
   readonly kubeConfig: KubeConfig;
@@ -18,7 +18,7 @@ export interface ClusterConfig {
   readonly headers: Readonly<Record<string, string | string[]>>;
 }
 
-/** An API server that is named without a kubeconfig. */
+/** An API server given by flags, without a kubeconfig. */
 export interface NamedApiServer {
   /** `''` for that of the kubeconfig or the cluster. */
   readonly server: string;

@@ -23,11 +23,11 @@ export interface KubernetesOptions {
   readonly metrics: KubernetesMetrics;
   /** Ends everything. */
   readonly signal: AbortSignal;
-  /** How often those who subscribe to it are told to look at everything again (`--sync`), in milliseconds. */
+  /** How often subscribers of the resync are called (`--sync`), in milliseconds. */
   readonly syncMs: number;
   /** `--binding`: where the roles of pods come from. With `pod` no ServiceAccount is read. */
   readonly binding: Binding;
-  /** Reads the pods of this node alone; `''` for those of all nodes, as when it is not given. */
+  /** Reads this node's pods only; `''`, the default, reads those of all nodes. */
   readonly nodeName?: string;
   /** Which annotations of pods count; Kiam's unless given. */
   readonly podKeys?: PodKeys;
@@ -41,8 +41,8 @@ export interface Kubernetes {
   readonly namespaces: NamespaceCache;
   readonly events: PodEvents;
   /**
-   * Resolves when pods, namespaces and, where they count, ServiceAccounts are completely known, or when everything has ended: look at the signal. Never rejects: an API
-   * server that is away is waited for.
+   * Resolves when pods, namespaces and, where they count, ServiceAccounts are completely known, or when the signal has aborted,
+   * which the caller checks. Never rejects: it waits for an API server that cannot be reached.
    */
   readonly ready: Promise<void>;
   /** Resolves when everything has ended, after the signal. */
@@ -56,8 +56,8 @@ export interface Kubernetes {
   /** Asks the API server itself for a pod by name, not the cache. */
   readPod(namespace: string, name: string, signal: AbortSignal): Promise<PodReading>;
   /**
-   * Calls `listener` every `syncMs`. Kiam's `--sync` is the resync of its informer, which hands everything in its cache to
-   * its handlers once more without asking the API server; here the listener walks `pods.pods()` as far as it wants to.
+   * Calls `listener` every `syncMs`. Kiam's `--sync` is the resync of its informer, which hands everything in its cache to its
+   * handlers once more without asking the API server; here the listener iterates `pods.pods()` itself.
    */
   subscribeResync(listener: () => void): () => void;
 }
@@ -68,7 +68,7 @@ export function startKubernetes(options: KubernetesOptions): Kubernetes {
   const accounts = new NamedCache({ logger, resource: 'serviceaccounts', differ: serviceAccountsDiffer });
   const pods = new PodCache({
     logger,
-    // Without ServiceAccounts a pod is as it was read.
+    // Without ServiceAccounts a pod's role is that of its annotation.
     bind: (pod) => (binding === 'pod' ? pod : bindPod(pod, accounts.get(pod.namespace, pod.serviceAccount), binding)),
   });
   const namespaces = new NamespaceCache({ logger });
@@ -144,13 +144,13 @@ function roleOf(account: ServiceAccountRecord | undefined): string {
   return account === undefined ? '' : roleOfAccount(account);
 }
 
-/** An API server that has just started forbids what it has not read the roles for yet, for some seconds. */
+/** An API server that has just started answers 403 for some seconds, until it has read the RBAC rules. */
 const FORBIDDEN_FOR_GOOD_MS = 10_000;
 const LOOK_EVERY_MS = 500;
 
 /**
- * Resolves when ServiceAccounts have been forbidden for so long that nobody will come to allow them: the RBAC rules may be those
- * of Kiam, or of a version that did not read them. Pods' own annotations keep counting then. Resolves at `signal` as well.
+ * Resolves when ServiceAccounts have been forbidden for so long that they will stay so: the RBAC rules may be those of Kiam, or
+ * of a version that did not read them. Pods' own annotations still count then. Resolves at `signal` as well.
  */
 async function untilGivenUp(isForbidden: () => boolean, clock: Clock, signal: AbortSignal): Promise<void> {
   let forbiddenForMs = 0;

@@ -14,13 +14,13 @@ import { createPatience, type AskPatiently } from './patience.ts';
 import { compareVersions } from './resource-version.ts';
 import { parseWatchEvent, type WatchEvent } from './watch-event.ts';
 
-/** Where the objects go. It is only ever told complete lists and single changes, in order. */
+/** Receives the objects: complete lists and single changes, in order. */
 export interface ListWatchTarget<R extends StoredObject> {
   readonly size: number;
   get(uid: string): R | undefined;
   /** Whether this UID was held and has been deleted. */
   isDeleted(uid: string): boolean;
-  /** Takes a complete list in place of everything at once; resolves when everybody has been told. Never rejects. */
+  /** Replaces everything by a complete list at once; resolves when all listeners have been called. Never rejects. */
   replace(records: readonly R[]): Promise<void>;
   /** Takes a new state; false when it says nothing new. */
   upsert(record: R): boolean;
@@ -49,7 +49,7 @@ export interface ListWatchOptions<R extends StoredObject> {
 /** How much the view of one resource can be trusted. Ages are in milliseconds of monotonic time, infinite before the first. */
 export interface ViewStatus {
   readonly synced: boolean;
-  /** Since the last byte that a watch (or a complete list) brought. */
+  /** Since the last byte of a watch or a complete list. */
   readonly silenceMs: number;
   /** Since the start of the last read whose resource version the view has reached. */
   readonly confirmedAgeMs: number;
@@ -66,7 +66,7 @@ type Step =
   | { readonly kind: 'pause' }
   | { readonly kind: 'relist'; readonly reason: RelistReason }
   | { readonly kind: 'failed'; readonly failure: ApiFailure }
-  /** No headers came in time: the API server may have queued the watch. */
+  /** No headers in time: the API server may have queued the watch. */
   | { readonly kind: 'late'; readonly failure: ApiFailure };
 
 /**
@@ -103,7 +103,7 @@ export class ListWatch<R extends StoredObject> {
   #position: string | undefined;
   #lastByteMs: number | undefined;
   #acceptOlderList = false;
-  /** Aborts when the store turns out to have gone back: no watch from the position can be believed. */
+  /** Aborts when etcd turns out to have gone back to an earlier state: a watch from the position proves nothing then. */
   #disproof = new AbortController();
   readonly #synced = Promise.withResolvers<void>();
 
@@ -119,7 +119,7 @@ export class ListWatch<R extends StoredObject> {
       ask: createPatience(options.connection, clock),
       path: resource.path,
       onOlderRead: (position, resourceVersion) => {
-        // The read is the first of two witnesses: the next list is believed.
+        // This read is the first of two proofs; the next list is the second and is accepted.
         this.#acceptOlderList = true;
         this.#tellOlderStore(position, resourceVersion);
         this.#disproof.abort();
@@ -146,7 +146,7 @@ export class ListWatch<R extends StoredObject> {
     };
   }
 
-  /** Goes on until the signal aborts. Never rejects. */
+  /** Runs until the signal aborts. Never rejects. */
   async run(): Promise<void> {
     const { signal, clock } = this.#options;
     let relist: RelistReason | undefined = 'start';
@@ -247,7 +247,7 @@ export class ListWatch<R extends StoredObject> {
       return early ? { kind: 'pause' } : step;
     } catch (error) {
       if (signal.aborted || disproof.aborted) throw error;
-      // Whether the API is lost is for the next watch to find out, over a new connection.
+      // The next watch, over a new connection, shows whether the API server is lost.
       const silent = error instanceof SilenceError;
       metrics.watchEnds.inc({ resource: resource.name, reason: silent ? 'silent' : 'broken' });
       connection.dropIdleConnections();
@@ -297,7 +297,7 @@ export class ListWatch<R extends StoredObject> {
     const { resource, target, metrics } = this.#options;
     const record = resource.parse(object);
     if (record === undefined) return this.#distrust('unreadable-object');
-    // A stream goes forward only. What comes late about an object that is not held may be a replay or a lost event.
+    // A watch goes forward only. A late event of an object that is not held may be a replay or an event that was lost before.
     const late = this.#isNotNewer(record.resourceVersion);
     const known = target.get(record.uid) !== undefined || target.isDeleted(record.uid);
     if (kind === 'state' && late && !known) return { kind: 'relist', reason: 'out-of-order' };
@@ -311,7 +311,7 @@ export class ListWatch<R extends StoredObject> {
     this.#lastByteMs = this.#options.clock.monotonic();
   }
 
-  /** The API server answers and makes sense: the next trouble is a new one. */
+  /** The API server gives valid answers again: the next failure is a new one. */
   #trust(): void {
     this.#failures.reset();
     this.#relists.reset();
@@ -365,7 +365,7 @@ export class ListWatch<R extends StoredObject> {
   }
 }
 
-/** Whether the API server refuses what it was asked for good: the version to resume from makes no sense to it. */
+/** Whether the API server will never accept the request: the version to resume from is invalid to it. */
 function refusesThePosition({ status }: ApiFailure): boolean {
   return status !== undefined && status >= 400 && status < 500 && ![401, 403, 429].includes(status);
 }

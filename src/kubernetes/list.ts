@@ -3,7 +3,7 @@ import type { ApiResponse, KubernetesConnection } from './connection.ts';
 import { field, isObject, parseJson, textField } from './json-fields.ts';
 import { statusMessage } from './watch-event.ts';
 
-/** Why the API server did not do what it was asked. `status` is undefined when it gave no answer. */
+/** Why a request to the API server failed. `status` is undefined when there was no answer. */
 export interface ApiFailure {
   readonly status: number | undefined;
   readonly message: string;
@@ -70,7 +70,7 @@ export async function listAll<R>({
     const text = await response.text(LARGEST_ANSWER_BYTES);
     const page = parsePage(parseJson(text));
     if (page === undefined) return { kind: 'failed', failure: notAList(text) };
-    // Pages of one list carry one version; another one would mix two moments.
+    // All pages of a list have one resource version; another one would mix two states.
     if (resourceVersion !== undefined && page.resourceVersion !== resourceVersion) return { kind: 'expired' };
     resourceVersion = page.resourceVersion;
     for (const item of page.items) {

@@ -4,11 +4,13 @@ import { describeError } from '#runtime/errors.ts';
 import type { Logger } from '#telemetry/logger.ts';
 import type { ObjectChange } from './object-store.ts';
 
-/** Who is told of changes. A listener that throws harms neither the others nor the one who tells. */
+/** The listeners for changes. One that throws harms neither the others nor the caller. */
 export interface Listeners<R> {
   subscribe(listener: (change: ObjectChange<R>) => void): () => void;
   tell(change: ObjectChange<R>): void;
-  /** Tells of many changes in turns, so that the event loop is not held up by what the listeners do. Never rejects. */
+  /**
+   * Calls the listeners for many changes, spread over turns of the event loop so that they do not hold it up. Never rejects.
+   */
   tellAll(changes: readonly ObjectChange<R>[]): Promise<void>;
 }
 
@@ -30,7 +32,7 @@ export function createListeners<R>({ logger, resource }: { logger: Logger; resou
   };
   return {
     subscribe: (listener) => {
-      // A wrapper of its own: whoever subscribes the same function twice may unsubscribe it twice.
+      // A wrapper for each subscription, so that a function subscribed twice can be unsubscribed twice.
       const own = (change: ObjectChange<R>): void => listener(change);
       listeners.add(own);
       return () => {

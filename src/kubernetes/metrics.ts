@@ -15,7 +15,7 @@ export interface KubernetesMetrics {
   readonly staleEvents: Counter<'resource'>;
   readonly events: Counter<'outcome'>;
   readonly ambiguousAddresses: Gauge;
-  /** Says where the gauges of a resource get their figures. */
+  /** Sets where the gauges of a resource get their figures. */
   showView(resource: string, figures: () => ViewFigures): void;
   showAmbiguousAddresses(count: () => number): void;
 }

@@ -11,7 +11,7 @@ export interface NamedCacheOptions<R> {
   readonly differ: (left: R, right: R) => boolean;
 }
 
-/** The objects of one resource as the API server last told them, by name (docs/specification.md, 6). */
+/** The objects of one resource as last received from the API server, by name (docs/specification.md, 6). */
 export class NamedCache<R extends StoredObject> {
   readonly #store = new ObjectStore<R>();
   readonly #listeners: Listeners<R>;
@@ -31,12 +31,12 @@ export class NamedCache<R extends StoredObject> {
     return this.#store.values();
   }
 
-  /** Calls `listener` after the cache holds the change; changes of the resource version alone are not told. */
+  /** Calls `listener` after the cache holds the change; not for changes of the resource version alone. */
   subscribe(listener: (change: ObjectChange<R>) => void): () => void {
     return this.#listeners.subscribe(listener);
   }
 
-  /** Where the list and the watch put what they bring. */
+  /** Receives what the list and the watch deliver. */
   get target(): ListWatchTarget<R> {
     const store = this.#store;
     const isWorthTelling = ({ previous, current }: ObjectChange<R>): boolean =>

@@ -5,7 +5,7 @@ import { NamedCache } from './named-cache.ts';
 import { namespacesDiffer, type StoredNamespace } from './namespace-record.ts';
 import type { ObjectChange } from './object-store.ts';
 
-/** The namespaces of the cluster as the API server last told them. */
+/** The namespaces of the cluster as last received from the API server. */
 export class NamespaceCache {
   readonly #cache: NamedCache<StoredNamespace>;
 
@@ -21,12 +21,12 @@ export class NamespaceCache {
     return this.#cache.all();
   }
 
-  /** Calls `listener` after the cache holds the change; changes of the resource version alone are not told. */
+  /** Calls `listener` after the cache holds the change; not for changes of the resource version alone. */
   subscribe(listener: (change: ObjectChange<NamespaceRecord>) => void): () => void {
     return this.#cache.subscribe(listener);
   }
 
-  /** Where the list and the watch of namespaces put what they bring. */
+  /** Receives what the list and the watch of namespaces deliver. */
   get target(): ListWatchTarget<StoredNamespace> {
     return this.#cache.target;
   }

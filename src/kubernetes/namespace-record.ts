@@ -6,7 +6,7 @@ import type { StoredObject } from './object-store.ts';
 /** An expression of over 4096 bytes is refused unread (domain/expression.ts); one character more keeps it refused. */
 const KEPT_OF_EXPRESSION = 4097;
 
-/** A namespace's record with what the store needs to tell one from its successor of the same name. */
+/** A namespace's record, with the UID that distinguishes it from a later one of the same name. */
 export interface StoredNamespace extends NamespaceRecord, StoredObject {}
 
 /** Reads a namespace as the API server sends it, with so much of its expression, which stands in `annotation`; undefined for what has no UID or name. */
@@ -28,7 +28,10 @@ export function parseNamespaceObject(
   };
 }
 
-/** As {@link parseNamespaceObject}; kube2iam's list of roles goes before the expression where the namespace has one, if only an empty one. */
+/**
+ * As {@link parseNamespaceObject}; where the namespace has kube2iam's list of roles, even an empty one, that list counts in
+ * place of the expression.
+ */
 export function parseNamespaceWithList(value: unknown): StoredNamespace | undefined {
   const list = field(field(field(value, 'metadata'), 'annotations'), ALLOWED_ROLES_ANNOTATION);
   if (typeof list !== 'string') return parseNamespaceObject(value);

@@ -4,10 +4,10 @@ import type { KubernetesConnection } from './connection.ts';
 import { parseJson } from './json-fields.ts';
 import { apiFailureOf } from './list.ts';
 
-/** What the API server says about one thing at this moment. */
+/** The present state of one object, read from the API server. */
 export type Reading<T> =
   | { readonly kind: 'found'; readonly value: T }
-  /** There is none. */
+  /** There is no such object. */
   | { readonly kind: 'gone' }
   /** It could not be asked, or its answer makes no sense. */
   | { readonly kind: 'unknown'; readonly reason: string };

@@ -19,7 +19,7 @@ export interface ObjectChange<R> {
 const TOMBSTONES = 4096;
 
 /**
- * The objects of one kind as last told, by UID. An older state never replaces a newer one, a deleted UID stays deleted, and
+ * The objects of one kind as last received, by UID. An older state never replaces a newer one, a deleted UID stays deleted, and
  * of one name only the newest object is held: the API server never has two.
  */
 export class ObjectStore<R extends StoredObject> {
@@ -48,7 +48,7 @@ export class ObjectStore<R extends StoredObject> {
     return this.#deleted.has(uid);
   }
 
-  /** Takes a new state of one object. No change means that it says nothing new: a repetition, or an older state. */
+  /** Takes a new state of one object. An empty result means that it was a repetition or an older state. */
   upsert(record: R): readonly ObjectChange<R>[] {
     if (this.#deleted.has(record.uid)) return [];
     const previous = this.#byUid.get(record.uid);
@@ -67,7 +67,7 @@ export class ObjectStore<R extends StoredObject> {
     ];
   }
 
-  /** Takes another record of the state that is held, whatever its version. Nothing changes where no such object is held. */
+  /** Replaces the record of an object that is held, whatever its version. Does nothing where it is not held. */
   amend(record: R): readonly ObjectChange<R>[] {
     const previous = this.#byUid.get(record.uid);
     if (previous === undefined || previous === record) return [];

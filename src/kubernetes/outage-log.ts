@@ -2,7 +2,7 @@ import type { Clock } from '#runtime/clock.ts';
 import type { Logger } from '#telemetry/logger.ts';
 import type { ApiFailure } from './list.ts';
 
-/** Says once that something is away and why, again only when the cause changes, and once that it is back. */
+/** Logs an outage once with its cause, again only when the cause changes, and once when it is over. */
 export interface OutageLog {
   failed(verb: string, failure: ApiFailure): void;
   succeeded(): void;
@@ -47,7 +47,7 @@ export function createOutageLog(options: {
 }
 
 function meaning({ status }: ApiFailure): string {
-  // An API server that has just started refuses what it has not read the roles for yet, and this passes by itself.
+  // An API server that has just started answers 403 until it has read the RBAC rules; that passes by itself.
   if (status === 403) {
     return 'the Kubernetes API forbids this now: the role lacks this verb on this resource, or the API server has just started';
   }

@@ -5,15 +5,15 @@ import type { ApiRequest, ApiResponse, KubernetesConnection } from './connection
 /** Makes a request; rejects as the connection does. */
 export type AskPatiently = (request: Omit<ApiRequest, 'headersWithinMs' | 'newConnection'>) => Promise<ApiResponse>;
 
-/** An API server that answers at all answers within this time, unless it queues the request. */
+/** An API server that is reachable answers within this time, unless it queues the request. */
 const PROMPT_MS = 5_000;
 /** API Priority and Fairness queues a request for a quarter of the API server's request time-out, 15 s by default, and more where that is raised. */
 const PATIENT_MS = 30_000;
 
 /**
- * Waits a short time for an answer's headers, so that a connection whose other side is gone is found soon. After a first
- * time-out it is patient, for then the API server may be queueing requests (API Priority and Fairness), until an answer comes in
- * a short time again. A patient request goes over a new connection: on a half-open one it would wait in vain.
+ * Waits a short time for an answer's headers, so that a dead connection is found soon. After a first time-out it waits longer,
+ * because the API server may be queueing requests (API Priority and Fairness), until an answer comes quickly again. A request
+ * that waits longer uses a new connection, since a half-open one would never answer.
  */
 export function createPatience(connection: KubernetesConnection, clock: Clock): AskPatiently {
   let isPatient = false;

@@ -10,19 +10,19 @@ import { podsDiffer } from './pod-record.ts';
 
 export interface PodCacheOptions {
   readonly logger: Logger;
-  /** What is held of a pod, given what the API server says of it: with the role that its ServiceAccount gives it. Default: as it is. */
+  /** Adds to a pod the role that its ServiceAccount gives it. Default: the pod stays as it is. */
   readonly bind?: (pod: PodRecord) => PodRecord;
 }
 
 /** Pods of one ServiceAccount that are bound again in one turn of the event loop. */
 const PODS_IN_TURN = 100;
 
-/** Beyond this many waits, `waitFor` answers at once: every wait is bounded by the caller's signal as well. */
+/** Beyond this many waiting callers `waitFor` answers at once. */
 const MOST_WAITS = 10_000;
 
 /**
- * The pods of the cluster as the API server last told them, by UID and by address (docs/specification.md, 6). All answers come
- * from memory.
+ * The pods of the cluster as last received from the API server, by UID and by address (docs/specification.md, 6). All answers
+ * come from memory.
  */
 export class PodCache implements ListWatchTarget<PodRecord> {
   readonly #store = new ObjectStore<PodRecord>();
@@ -49,8 +49,8 @@ export class PodCache implements ListWatchTarget<PodRecord> {
   }
 
   /**
-   * The live pod that owns an address in canonical form. For a node that is given only its own pods count, whatever others
-   * claim. Two that claim the address are `ambiguous`, unless the node is given and exactly one of them is not terminating.
+   * The live pod that owns an address in canonical form. If a node is given only its own pods count, whatever others claim. Two
+   * that claim the address are `ambiguous`, unless the node is given and exactly one of them is not terminating.
    */
   find(address: string, { node }: Asker = {}): PodLookup {
     const claimants = this.#index.claimants(address);
@@ -95,7 +95,7 @@ export class PodCache implements ListWatchTarget<PodRecord> {
     return this.#store.values();
   }
 
-  /** Calls `listener` after the cache holds the change; changes of the resource version alone are not told. */
+  /** Calls `listener` after the cache holds the change; not for changes of the resource version alone. */
   subscribe(listener: (change: ObjectChange<PodRecord>) => void): () => void {
     return this.#listeners.subscribe(listener);
   }
@@ -120,7 +120,10 @@ export class PodCache implements ListWatchTarget<PodRecord> {
     return this.#takeAndTell(this.#store.remove(uid));
   }
 
-  /** Binds the pods of a ServiceAccount again, in turns, and tells of those that are not as before. Never rejects. */
+  /**
+   * Binds the pods of a ServiceAccount again, spread over turns of the event loop, and calls the listeners for those that
+   * changed. Never rejects.
+   */
   async rebind(namespace: string, serviceAccount: string): Promise<void> {
     const uids = [...(this.#byAccount.get(`${namespace}/${serviceAccount}`) ?? [])];
     for (const [index, uid] of uids.entries()) {
@@ -135,7 +138,7 @@ export class PodCache implements ListWatchTarget<PodRecord> {
     return changes.length > 0;
   }
 
-  /** Brings the index up to the store in one go, wakes who waits, and returns what is worth telling. */
+  /** Updates the index to the store at once, wakes waiting callers, and returns the changes that listeners are called for. */
   #take(changes: readonly ObjectChange<PodRecord>[]): readonly ObjectChange<PodRecord>[] {
     for (const { previous } of changes) if (previous !== undefined) this.#index.remove(previous);
     for (const { current } of changes) if (current !== undefined) this.#index.add(current);
@@ -146,7 +149,7 @@ export class PodCache implements ListWatchTarget<PodRecord> {
     );
   }
 
-  /** A pod's ServiceAccount never changes; a pod of the same UID that says otherwise is another's for both. */
+  /** A pod's ServiceAccount never changes; should it differ for one UID, the pod is listed under both. */
   #place({ previous, current }: ObjectChange<PodRecord>): void {
     const before = previous && accountKey(previous);
     const now = current && accountKey(current);

@@ -10,7 +10,7 @@ import { PodCache } from './pod-cache.ts';
 import { createPodParser } from './pod-record.ts';
 import { createServiceAccountParser } from './service-account-record.ts';
 
-/** A pod with the role that it has, its namespace, and the pods that show its address: as much of the cluster as decides about the one pod. */
+/** What decides about one pod: the pod with its role, its namespace, and the pods that have its address. */
 export interface PodSurroundings {
   readonly pods: PodCache;
   readonly namespaces: NamespaceCache;
@@ -72,7 +72,7 @@ async function readAccountOf(
   return readObject({ connection, path, parse: createServiceAccountParser(), signal });
 }
 
-/** Undefined when that may not be asked, or is not answered. */
+/** Undefined when it is forbidden or the request failed. */
 async function readPodsAt(
   { connection, signal }: SurroundingsOptions,
   address: string,

@@ -36,7 +36,7 @@ export function readCluster(
 const parseWhole = (value: unknown): NamespaceRecord | undefined =>
   parseNamespaceObject(value, Number.POSITIVE_INFINITY);
 
-/** As {@link readCluster}, with of each pod what `parse` keeps. */
+/** As {@link readCluster}, with pods as `parse` reads them. */
 export async function readClusterAs<Pod extends PodRecord>(
   parse: (value: unknown) => Pod | undefined,
   connection: KubernetesConnection,
@@ -60,7 +60,7 @@ export async function readClusterAs<Pod extends PodRecord>(
 /** A snapshot may be compacted away while a large list is read; it then begins again. */
 const ATTEMPTS = 3;
 
-/** A list that is forbidden is empty where it can be done without. */
+/** A forbidden list counts as empty where it is optional. */
 async function listOnce<R>(options: ListOptions<R>, canDoWithout = false): Promise<readonly R[]> {
   for (let attempt = 0; attempt < ATTEMPTS; attempt += 1) {
     const outcome = await listAll(options);

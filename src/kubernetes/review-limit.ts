@@ -2,7 +2,7 @@ import type { ReviewSource } from '#domain/agent-token.ts';
 import type { Clock } from '#runtime/clock.ts';
 
 export interface ReviewLimit {
-  /** Takes a review from what is left to the source; false when nothing is left to it for now. */
+  /** Takes one review from the source's allowance; false when none is left for now. */
   take(source: ReviewSource): boolean;
   /** Gives it back: the token was a good one. */
   giveBack(source: ReviewSource): void;
@@ -14,7 +14,7 @@ const OF_ADDRESS = { most: 10, aSecond: 1 };
 /** All addresses together that are no node's: agents call from there where an overlay network or NAT is between. */
 const OF_CERTIFICATE = { most: 100, aSecond: 10 };
 
-/** Sources remembered at a time. One that is forgotten begins again, which its certificate's limit bounds. */
+/** Sources remembered at a time. A forgotten one gets a new allowance, bounded by the limit of its certificate. */
 const MOST_SOURCES = 10_000;
 
 /**

@@ -7,7 +7,7 @@ import type { Logger } from '#telemetry/logger.ts';
 import type { KubernetesConnection } from './connection.ts';
 import { field, isObject, listField, parseJson, textField } from './json-fields.ts';
 
-/** Whose tokens are the cluster's: the issuer, and the public keys as a JSON Web Key Set. */
+/** How to recognise the cluster's tokens: the issuer, and the public keys as a JSON Web Key Set. */
 export interface ClusterTokenKeys {
   readonly issuer: string;
   readonly jwks: string;
@@ -24,7 +24,7 @@ export interface TokenAuthorityOptions {
 const READ_EVERY_MS = 30_000;
 
 /**
- * How long a key counts that is no longer listed. Of several API servers that are restarted with another key one by one, some
+ * How long a key counts that is no longer listed. While several API servers are restarted with another key one by one, some
  * list it and some do not.
  */
 const KEPT_MS = 300_000;
@@ -34,7 +34,7 @@ const LONGEST_DOCUMENT = 256 * 1024;
 const MOST_KEYS = 32;
 
 /**
- * Reads the keys by which the cluster signs the tokens of its ServiceAccounts, again and again
+ * Reads the keys that verify the tokens of the cluster's ServiceAccounts, at intervals
  * (https://kubernetes.io/docs/tasks/configure-pod-container/configure-service-account/#service-account-issuer-discovery). RBAC:
  * the ClusterRole `system:service-account-issuer-discovery`. While they cannot be read, those that were read last count.
  */

@@ -23,7 +23,7 @@ export type TokenReviewer = (token: string, source: ReviewSource, signal: AbortS
 const REFUSED: TokenReview = { kind: 'refused' };
 const UNAVAILABLE: TokenReview = { kind: 'unavailable' };
 
-/** A projected token lives an hour and its pod's end is seen by the watch; a refused one is asked about again soon. */
+/** A projected token lives an hour and the watch shows the end of its pod; a refused token is reviewed again soon. */
 const ACCEPTED_MS = 300_000;
 const REFUSED_MS = 5000;
 
@@ -42,9 +42,9 @@ interface Remembered {
  * Proves who an agent is by a TokenReview
  * (https://kubernetes.io/docs/reference/kubernetes-api/authentication-resources/token-review-v1/). A projected token names the
  * pod that it was made for and, from Kubernetes 1.30 on, that pod's node
- * (https://kubernetes.io/docs/reference/access-authn-authz/service-accounts-admin/). Answers are remembered under the token's hash for
- * five minutes, and a good one for the token's life while the API server cannot be asked: the token itself is not kept. How many
- * tokens that nobody has found good are asked about is limited by where they come from.
+ * (https://kubernetes.io/docs/reference/access-authn-authz/service-accounts-admin/). Answers are remembered under the token's
+ * hash for five minutes, and a good one for the token's life while the API server cannot be asked: the token itself is not
+ * kept. How many tokens not yet found valid are reviewed is limited for each source.
  */
 export function createTokenReviewer({ connection, clock, logger }: TokenReviewerOptions): TokenReviewer {
   const remembered = new Map<string, Remembered>();
@@ -79,7 +79,7 @@ export function createTokenReviewer({ connection, clock, logger }: TokenReviewer
     return answer;
   };
 
-  // All calls of an agent that begin at once are one review, which continues for the others when one of them leaves.
+  // Calls of an agent at the same time share one review, which continues for the others when one of them ends.
   const share = createSingleFlight<TokenReview>();
 
   return async (token, source, signal) => {

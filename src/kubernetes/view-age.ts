@@ -5,16 +5,16 @@ import type { AskPatiently } from './patience.ts';
 import { compareVersions } from './resource-version.ts';
 
 /**
- * How old the view may be at most. That a watch delivered something recently proves nothing: a watch that is late delivers
- * events of back then. A read of the present does: once the watch has reached the version that a consistent read told, the
- * view holds everything up to the moment at which that read began.
+ * The greatest possible age of the view. A recent event on a watch proves nothing, because a late watch delivers old events. A
+ * consistent read does: once the watch has reached the version that the read returned, the view holds everything up to the
+ * moment at which that read began.
  */
 export interface ViewAge {
   /** A complete list is itself such a read. */
   restart(startedMs: number, resourceVersion: string): void;
   /**
-   * Asks the API server how far it is, unless a question is already open: one that is queued for longer than a watch lasts still
-   * counts. Never throws; without an answer the age just grows.
+   * Reads the API server's present version, unless a read is in progress already: one that is queued for longer than a watch
+   * lasts still counts. Never throws; without an answer the age just grows.
    */
   read(): void;
   /** The watch has got to this version. */
@@ -33,8 +33,8 @@ export interface ViewAgeOptions {
   /** Ends the reads. */
   readonly signal: AbortSignal;
   /**
-   * A consistent read told a version that is older than the position at which it began. The store went back, as after the
-   * restore of a backup of etcd: a watch from a version that is yet to come is accepted and stays silent
+   * A consistent read returned a version older than the position at which it began: etcd went back, as after the restore of a
+   * backup. A watch from a version in the future is accepted and stays silent
    * (https://github.com/kubernetes/kubernetes/issues/107457).
    */
   readonly onOlderRead: (position: string, resourceVersion: string) => void;

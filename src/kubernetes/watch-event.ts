@@ -32,7 +32,7 @@ export function parseWatchEvent(line: string): WatchEvent {
   }
 }
 
-/** What a `Status` object or any other refusing answer says, cut to what a log line can take. */
+/** The message of a `Status` object or of another error answer, cut to fit a log line. */
 export function statusMessage(body: string): string {
   const message = textField(parseJson(body), 'message');
   return oneLine(message === '' ? body : message);

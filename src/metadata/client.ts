@@ -80,7 +80,7 @@ export function createMetadataClient({ endpoint, clock, limitMs = LIMIT_MS }: Me
           (own) => askWithToken(question, own),
           () => GIVEN_UP,
         );
-        // A token's request that timed out is, to the one who waited for it, the same as the time being up.
+        // To a caller, a token request that timed out is the same as its own time being up.
         return outcome.ok || outcome.reason !== 'cancelled' || signal.aborted
           ? outcome
           : metadataFailure('timed out', `the metadata service did not answer within ${limitMs} ms`);

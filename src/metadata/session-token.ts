@@ -7,7 +7,7 @@ import type { Question } from './exchange.ts';
 const TOKEN_TTL_SECONDS = 21_600;
 const RENEW_BEFORE_MS = 300_000;
 
-/** How long the service's word that it knows no tokens is believed. */
+/** How long the answer that the service has no tokens is remembered. */
 const WITHOUT_TOKEN_MS = 300_000;
 
 export const TOKEN_HEADER = 'x-aws-ec2-metadata-token';
@@ -18,7 +18,7 @@ export type TokenOutcome = { readonly ok: true; readonly value: string | undefin
 
 export interface SessionTokenOptions {
   readonly clock: Clock;
-  /** Asks the service within a limit of its own: a token is for everybody, so no caller's going away may end it. */
+  /** Asks the service with a time limit of its own: the token is shared, so it must not end with one caller's signal. */
   readonly ask: (question: Question) => Promise<MetadataOutcome>;
 }
 
@@ -58,7 +58,7 @@ export class SessionToken {
     if (!outcome.ok) return outcome;
     const { status, headers, body } = outcome.answer;
     if (status === 200) return this.#accept(body.toString('latin1'), headers[TOKEN_TTL_HEADER]);
-    // What SDKs take for "version 1 only"; the read that follows tells whether it is.
+    // What SDKs take for "version 1 only"; the read that follows shows whether it is.
     if (status === 403 || status === 404 || status === 405) return this.#hold(undefined, WITHOUT_TOKEN_MS);
     return metadataFailure('token refused', `the metadata service answered ${status} to the request for a token`);
   }

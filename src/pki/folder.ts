@@ -7,11 +7,11 @@ import type { KiamCertificates } from './kiam-pairs.ts';
 /** Everything that is kept between two calls of `kiam pki`. */
 export interface PkiState extends KiamCertificates {
   readonly authority: KeyPairPem;
-  /** The authority that takes over, between the two steps of a rotation. */
+  /** The new authority, between the two steps of a rotation. */
   readonly next?: KeyPairPem | undefined;
 }
 
-/** What a folder holds of it: undefined for what is not there. */
+/** What a folder holds; undefined for a missing file. */
 export type PkiFolder = { readonly [Part in keyof PkiState]: PkiState[Part] | undefined };
 
 /** Those of the Secrets, and those of the authorities, whose keys no daemon ever needs. */

@@ -14,7 +14,7 @@ export interface AgentOptions extends Pick<http.AgentOptions, 'keepAlive' | 'max
   readonly ca?: string | string[];
 }
 
-/** Lends TLS connections to requests; those that `chooseProxy` names a proxy for are made through it. Its owner destroys it. */
+/** Provides TLS connections for requests, through the proxy that `chooseProxy` names. Its owner destroys it. */
 export function createHttpsAgent(chooseProxy: ChooseProxy | undefined, options: AgentOptions): http.Agent {
   return chooseProxy === undefined ? new https.Agent(options) : new TunnelAgent(chooseProxy, true, options);
 }

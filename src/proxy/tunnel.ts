@@ -54,7 +54,7 @@ function openByConnect({ proxy, host, port, secureContext }: TunnelOptions): Pro
   return new Promise((resolve, reject) => {
     const fail = (reason: string): void => reject(new Error(`the proxy ${proxy.host} ${reason}`));
     const request = (isSecure ? https : http).request(options);
-    // The listener stays: a connection may fail again after its failure was told.
+    // The listener stays: a connection may fail again after its first failure.
     request.on('error', (error) => fail(`cannot be used: ${error.message}`));
     request.on('timeout', () => {
       fail(`does not connect to ${target} within ${CONNECTED_WITHIN_MS} ms`);

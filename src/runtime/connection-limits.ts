@@ -16,13 +16,13 @@ export interface ConnectionLimits {
 export interface ConnectionLimitsOptions {
   readonly limits: ConnectionLimits;
   readonly clock: Pick<Clock, 'monotonic'>;
-  /** Who connects; a connection of nobody is closed. */
+  /** The address that connects; without one the connection is closed. */
   readonly addressOf: (socket: Socket) => string | undefined;
-  /** Whether an address belongs to those for whom a share is kept. Asked only when connections run short. */
+  /** Whether a share is reserved for this address. Called only when connections run short. */
   readonly isNeighbour: (address: string, socket: Socket) => boolean;
   /** Whether an answer is owed on the connection. */
   readonly isAnswering: (socket: Socket) => boolean;
-  /** Told of each connection that is closed for a limit. */
+  /** Called for each connection that is closed because of a limit. */
   readonly onRefused: () => void;
 }
 
@@ -36,10 +36,10 @@ const SHARE_OF_OWN_MACHINE = 4;
 type Connections = Map<Socket, number>;
 
 /**
- * Keeps the number of connections within limits, so that nobody uses up the file descriptors and the time of the others.
- * Of an address that has as many as it may, the oldest on which no answer is owed gives way to the new one. When there are
- * too many in all, the address that has the most loses one. Who listened for connections before is told of those alone that
- * are kept at first: to a refused connection node:http would give a parser.
+ * Keeps the number of connections within limits, so that no client uses up the file descriptors and the time of the others. An
+ * address at its limit loses its oldest connection on which no answer is owed to the new one. When there are too many in all,
+ * the address with the most loses one. Listeners that were there before see only connections that are accepted: node:http would
+ * give a refused one a parser.
  */
 export function limitConnections(server: Server, options: ConnectionLimitsOptions): void {
   const { limits, clock, addressOf, onRefused } = options;
@@ -72,7 +72,7 @@ export function limitConnections(server: Server, options: ConnectionLimitsOption
     if (socket !== undefined) close(most, socket);
   };
 
-  /** Takes a connection on, or closes it; either way another one may have to go. */
+  /** Accepts a connection or closes it; in either case another one may have to be closed. */
   const take = (address: string, socket: Socket): void => {
     const nowMs = clock.monotonic();
     if (!admit(address, nowMs)) return close(address, socket);

@@ -18,7 +18,7 @@ export interface ListenWhenFreeOptions {
   readonly sharesPort?: boolean;
   /** Ends the attempts. */
   readonly signal: AbortSignal;
-  /** Told the first reason why it cannot listen yet. */
+  /** Called once with the first reason why it cannot listen yet. */
   readonly onWait: (error: Error) => void;
 }
 

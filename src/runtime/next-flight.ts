@@ -1,9 +1,9 @@
-/** Has `start` run for a key, for everybody who asks before it has begun. */
+/** Runs `start` for a key once for all callers that come before it begins. */
 export type NextFlight<T> = (key: string, start: () => Promise<T>) => Promise<T>;
 
 /**
- * Lets callers share what is started for them after they came, one at a time for each key: whoever comes while it is in progress
- * shares the next, for the one in progress may know less than it has to. `start` must settle by itself.
+ * Callers share a run that starts after they called, one at a time for each key: a caller that comes during a run shares the
+ * next one, because the present one may have read an older state. `start` must settle by itself.
  */
 export function createNextFlight<T>(): NextFlight<T> {
   const underWay = new Map<string, Promise<T>>();

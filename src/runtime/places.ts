@@ -1,4 +1,4 @@
-/** Takes a place under a key; the returned function leaves it. Where all are taken, whoever has held one longest gives way. */
+/** Takes a place under a key; the returned function frees it. Where all are taken, the oldest holder is asked to give way. */
 export type TakePlace = (key: string, giveWay: () => void) => () => void;
 
 /** Makes `most` places for each key. `giveWay` is called once at most, and not after its holder has left. */

@@ -8,7 +8,7 @@ export interface RateOptions {
   readonly burst: number;
 }
 
-/** Those asked about longest ago are forgotten beyond this number; a forgotten one starts with a whole burst. */
+/** Beyond this number the least recently used keys are forgotten; a forgotten key starts with a full burst. */
 const MOST_KEYS = 4096;
 
 /** A token bucket for each key. */

@@ -3,13 +3,13 @@ import type { Socket } from 'node:net';
 
 export interface RequestGate {
   /**
-   * To be called with a request whose response has no socket: an earlier one of the connection has not been answered yet.
-   * `begin` is called when it has been, and never if the connection ends before.
+   * Call it with a request whose response has no socket, because an earlier request of the connection is not answered yet.
+   * `begin` runs once it is, and never if the connection ends before.
    */
   postpone(request: IncomingMessage, response: ServerResponse, begin: () => void): void;
   /** Nothing that follows on the connection is looked at: the answer in progress closes it. */
   ignoreRest(socket: Socket): void;
-  /** For the server's `clientError`: whether it only says that the gate has stopped the parser. */
+  /** For the server's `clientError`: whether the error only means that the gate has stopped the parser. */
   hasStopped(error: Error, socket: object): boolean;
 }
 
@@ -125,7 +125,7 @@ class Connection {
     return true;
   }
 
-  /** From now on what the socket brings comes by here. node's parser lets go of a socket that has another listener. */
+  /** From now on the gate receives the socket's bytes: node's parser stops reading from a socket that has another listener. */
   #readInstead(): void {
     if (this.#parse !== undefined) return;
     const [parse] = this.#socket.listeners('data');

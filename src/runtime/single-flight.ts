@@ -4,7 +4,7 @@ export type SingleFlight<T> = (
   start: () => Promise<T>,
 ) => { readonly isFirst: boolean; readonly result: Promise<T> };
 
-/** A crowd that asks the same causes one call. Nothing is kept of calls that have ended. */
+/** Concurrent callers with the same key share one call. Nothing is kept of calls that have ended. */
 export function createSingleFlight<T>(): SingleFlight<T> {
   const underWay = new Map<string, Promise<T>>();
   return (key, start) => {

@@ -1,4 +1,4 @@
-/** Lets so many tasks run at a time; the others wait in the order of their coming. */
+/** Runs a bounded number of tasks at a time; the others wait in order. */
 export interface Slots {
   /** How many tasks wait for a slot. */
   readonly waiting: number;
@@ -8,7 +8,7 @@ export interface Slots {
   tryRun<T>(task: () => Promise<T>): Promise<T> | undefined;
 }
 
-/** The number that wait is bounded by the callers: each has a caller that waits for it. */
+/** The queue is bounded by the callers: each task in it has a caller that waits. */
 export function createSlots(count: number): Slots {
   const waiting: (() => void)[] = [];
   let free = count;

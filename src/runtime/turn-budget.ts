@@ -3,10 +3,7 @@ import type { Clock } from './clock.ts';
 /** Resolves when the next small piece of work may be done. */
 export type AwaitTurn = () => Promise<void>;
 
-/**
- * Lets so many pieces of work be done in one turn of the event loop, whoever calls; the others wait in the order of their
- * calls.
- */
+/** Allows `piecesPerTurn` pieces of work in one turn of the event loop, for all callers together; the others wait in order. */
 export function createTurnBudget(piecesPerTurn: number): AwaitTurn {
   const waiting: (() => void)[] = [];
   let left = piecesPerTurn;

@@ -39,9 +39,9 @@ export function startDeadline(clock: Clock, delayMs: number, parent: AbortSignal
 }
 
 /**
- * Runs a task for so long at most. Settles in any case, even when the task does not heed its signal: with what the task comes
- * to, a rejection included, or with what `onCut` says when the time is up or the signal aborts. That is settled before the task
- * hears of it, so what a task throws for being aborted is never seen. With an aborted signal the task is not started.
+ * Runs a task with a time limit. Settles in any case, even when the task ignores its signal: with the task's result or
+ * rejection, or with the result of `onCut` when the time is up or the signal aborts. It settles before the task's signal
+ * aborts, so an abort error of the task is never seen. With an aborted signal the task is not started.
  */
 export function within<T, C = T>(
   { clock, limitMs, signal = NEVER, graceMs = 0 }: Bounds,
@@ -81,7 +81,10 @@ async function start<T>(task: (signal: AbortSignal) => Promise<T> | T, signal: A
   return task(signal);
 }
 
-/** What work comes to, or what `onAbort` says or throws when the signal aborts first: the work goes on, unheard. */
+/**
+ * The result of the work, or what `onAbort` returns or throws when the signal aborts first; the work then continues without a
+ * listener.
+ */
 export function unlessAborted<T, C = T>(work: Promise<T>, signal: AbortSignal, onAbort: () => C): Promise<T | C> {
   let leave = (): void => {};
   const aborted = new Promise<C>((resolve, reject) => {

@@ -1,7 +1,7 @@
 /** The value under which whatever comes after the first `most` values is counted. */
 export const OTHER = 'other';
 
-/** Makes a bound for the values of a label that others choose: each value is a time series, and is kept for ever. */
+/** Bounds the number of a label's values where others choose them: each value is a time series and is kept for ever. */
 export function createBoundedLabel(most: number): (value: string) => string {
   const known = new Set<string>();
   return (value) => {

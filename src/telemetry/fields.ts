@@ -49,7 +49,7 @@ export interface VisibleCredentials {
   readonly expiresAtMs: number;
 }
 
-/** External ids are half a secret: that there is one is said, not which. */
+/** External ids are half secret: a log line says that there is one, not its value. */
 export const MASK = '******';
 
 export function identityFields(identity: RequestedIdentity): Fields {

@@ -2,9 +2,9 @@ import { Counter, Histogram } from 'prom-client';
 import type { Registry } from 'prom-client';
 
 /**
- * Metrics for what happens tens of thousands of times a second. prom-client finds a series by hashing its labels at every
- * call, which costs a warm request several microseconds; here a series is looked up once and counted in a plain number, which
- * reaches prom-client when somebody looks.
+ * Metrics for what happens tens of thousands of times a second. prom-client finds a series by hashing its labels at every call,
+ * which costs a warm request several microseconds; here a series is looked up once and counted in a plain number, which
+ * prom-client reads when metrics are collected.
  */
 
 export interface HotMetricOptions<Label extends string> {

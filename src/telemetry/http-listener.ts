@@ -46,8 +46,8 @@ const PROBES = { perSecond: 10, burst: 20 };
 const KUBELET = /^kube-probe\//;
 
 /**
- * A small HTTP server for people and machines that look after the daemon. It never fails the daemon: an address that is
- * taken (the previous agent of a rolling update may still hold it) is tried again, and said once.
+ * A small HTTP server for operators and monitoring. It never makes the daemon fail: an address that is in use (the previous
+ * agent of a rolling update may still have it) is retried, and logged once.
  */
 export function startHttpListener(options: HttpListenerOptions): HttpListener {
   const server = createServer({

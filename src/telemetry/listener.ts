@@ -39,7 +39,7 @@ export function startMetricsListener({ registry, readiness, ...options }: Metric
   });
 }
 
-/** For this long a text stands for all who ask: anybody in reach of the address may, as often as the limits allow. */
+/** For this long a rendered text is reused for all callers, who may be anybody that reaches the address. */
 const KEPT_MS = 1000;
 
 /** Renders the metrics once at a time and once a second at most, whoever asks. */

@@ -1,8 +1,8 @@
 import type { Clock } from '#runtime/clock.ts';
 
 /**
- * For what is logged at each change and not in between: says whether a state is another than the last one that it was asked
- * about. It begins with `initial`, which is then no news.
+ * For logging at each change and not in between: returns whether a state differs from the one of the call before, at first from
+ * `initial`.
  */
 export function oncePerChange(initial = ''): (state: string) => boolean {
   let last = initial;
@@ -18,7 +18,7 @@ export interface OncePerKeyOptions {
   readonly most: number;
 }
 
-/** For what is logged once of each thing: says whether a key is asked about for the first time. */
+/** For logging something once for each key: returns whether this is the first call with the key. */
 export function oncePerKey({ most }: OncePerKeyOptions): (key: string) => boolean {
   const known = new Set<string>();
   return (key) => {

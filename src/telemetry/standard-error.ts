@@ -16,7 +16,7 @@ export function createStandardErrorWriter(
     try {
       while (rest.length > 0) rest = rest.subarray(write(STANDARD_ERROR, rest));
     } catch {
-      // Nothing is left to tell it to.
+      // There is no other place to report it.
     }
     return rest;
   };
