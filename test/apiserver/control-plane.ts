@@ -49,8 +49,16 @@ export interface ControlPlane {
   stop(): Promise<void>;
 }
 
+export interface ControlPlaneOptions {
+  /** Whether MutatingAdmissionPolicies count, and the ServiceAccounts of pods: whoever makes a pod makes its account first. */
+  readonly mutates?: boolean;
+}
+
 /** Starts both on free ports of 127.0.0.1 with the flags that envtest gives, and resolves once the API is ready. */
-export async function startControlPlane(assets: string): Promise<ControlPlane> {
+export async function startControlPlane(
+  assets: string,
+  { mutates = false }: ControlPlaneOptions = {},
+): Promise<ControlPlane> {
   const folder = await mkdtemp(join(tmpdir(), 'kiam-apiserver-'));
   const [etcdPort, peerPort, apiPort] = [await freePort(), await freePort(), await freePort()];
   const etcdUrl = `http://127.0.0.1:${etcdPort}`;
@@ -73,7 +81,7 @@ export async function startControlPlane(assets: string): Promise<ControlPlane> {
       environment,
     });
   const authority = await createAuthority({ commonName: 'kubernetes' });
-  const flags = await apiServerFlags({ folder, authority, etcdUrl, port: apiPort });
+  const flags = await apiServerFlags({ folder, authority, etcdUrl, port: apiPort, mutates });
   const start = (): Child =>
     startChild({ name: 'kube-apiserver', argv: [join(assets, 'kube-apiserver'), ...flags], environment });
 
@@ -160,8 +168,9 @@ async function apiServerFlags(options: {
   authority: Awaited<ReturnType<typeof createAuthority>>;
   etcdUrl: string;
   port: number;
+  mutates: boolean;
 }): Promise<readonly string[]> {
-  const { folder, authority, etcdUrl, port } = options;
+  const { folder, authority, etcdUrl, port, mutates } = options;
   const serving = await authority.issue({
     commonName: 'kube-apiserver',
     usage: 'server',
@@ -192,9 +201,15 @@ async function apiServerFlags(options: {
     `--service-account-signing-key-file=${path('service-accounts.pem')}`,
     '--service-cluster-ip-range=10.0.0.0/24',
     // No controller makes the namespaces' default accounts.
-    '--disable-admission-plugins=ServiceAccount',
+    ...(mutates ? MUTATING : ['--disable-admission-plugins=ServiceAccount']),
   ];
 }
+
+/** On from Kubernetes 1.36. */
+const MUTATING = [
+  '--feature-gates=MutatingAdmissionPolicy=true',
+  '--runtime-config=admissionregistration.k8s.io/v1beta1=true',
+];
 
 /** A port that was free a moment ago. */
 function freePort(): Promise<number> {

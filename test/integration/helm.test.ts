@@ -60,6 +60,8 @@ function comparable(object: Manifest): Manifest {
   );
 }
 
+const unlabelled = (key: string, value: unknown): unknown => (key === 'labels' ? undefined : value);
+
 /** Kiam's own values, by the names that its chart documents, with values that its users have. */
 const OF_KIAM = {
   extraArgs: {},
@@ -182,6 +184,45 @@ describe('the Helm chart', { skip: helm.skip }, () => {
     for (const name of ['kiam-agent', 'kiam-server']) {
       assert.deepEqual(comparable(workloadOf(objects, name)), comparable(workloadOf(eks, name)));
     }
+  });
+
+  const injection = { enabled: true };
+
+  it('the Helm chart with containerCredentials gives both daemons the flag, and with injection renders deploy/injection', async () => {
+    const plain = parseManifests(await readFile(`${DEPLOY}injection/policy.yaml`, 'utf8'));
+    const objects = render({ containerCredentials: { enabled: true, injection } });
+    for (const name of ['kiam-agent', 'kiam-server']) {
+      assert.ok(argsOf(objects, name).includes('--container-credentials'), name);
+      assert.ok(!argsOf(render({}), name).includes('--container-credentials'), name);
+    }
+    for (const object of plain) {
+      const rendered = find(objects, object.kind, object.metadata.name);
+      // Helm's own Kubernetes is 1.34 here.
+      assert.equal(rendered.apiVersion, 'admissionregistration.k8s.io/v1beta1');
+      const wanted = { ...object, apiVersion: rendered.apiVersion };
+      assert.deepEqual(
+        JSON.parse(JSON.stringify(rendered, unlabelled)),
+        JSON.parse(JSON.stringify(wanted, unlabelled)),
+      );
+    }
+    assert.equal(objects.length, render({}).length + plain.length);
+  });
+
+  it('the Helm chart injects another address and for selected ServiceAccounts, and refuses to inject what is not served', () => {
+    const values = {
+      enabled: true,
+      injection: { ...injection, address: '[fd00:ec2::23]', serviceAccountSelector: { matchLabels: { has: 'role' } } },
+    };
+    const objects = render({ containerCredentials: values });
+    const policy = find(objects, 'MutatingAdmissionPolicy', 'kiam-container-credentials');
+    const { expression } = policy.spec.mutations[0].applyConfiguration;
+    assert.equal(expression.match(/"http:\/\/\[fd00:ec2::23\]\/v1\/credentials"/g)?.length, 2);
+    assert.doesNotMatch(expression, /169/);
+    const binding = find(objects, 'MutatingAdmissionPolicyBinding', 'kiam-container-credentials-by-serviceaccount');
+    assert.deepEqual(binding.spec.paramRef.selector, { matchLabels: { has: 'role' } });
+    assert.equal(helm.template({ generateCertificates: 'never', containerCredentials: { injection } }).status, 1);
+    // As "helm upgrade --reuse-values" has them from a chart without these values.
+    assert.equal(render({ containerCredentials: null }).length, render({}).length);
   });
 
   it('the Helm chart takes the values of Kiam by their names', () => {

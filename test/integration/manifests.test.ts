@@ -1,11 +1,11 @@
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
-import { readdir, readFile, writeFile } from 'node:fs/promises';
-import { join } from 'node:path';
+import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { basename, join } from 'node:path';
 import { after, describe, it } from 'node:test';
 import { fileURLToPath } from 'node:url';
 
-import { parseAllDocuments } from 'yaml';
+import { parseAllDocuments, stringify } from 'yaml';
 
 import { askHttp, type Cluster, LISTING, startCluster } from '../support/cluster.ts';
 import { strictFaults } from '../support/strict-fields.ts';
@@ -59,7 +59,7 @@ for (const name of Object.keys(OVERLAYS)) {
 }
 /** What is applied beside an install. */
 const others = await Promise.all(
-  ['examples', 'migration', 'monitoring'].map(async (folder): Promise<[string, Manifest[]]> => [
+  ['examples', 'injection', 'migration', 'monitoring'].map(async (folder): Promise<[string, Manifest[]]> => [
     folder,
     await manifestsOf(folder),
   ]),
@@ -252,6 +252,41 @@ describe('the manifests', () => {
         ['/etc/ssl/certs', '/etc/pki/ca-trust/extracted/pem'].map((path) => [{ path }, path, true]),
       );
     });
+  }
+
+  it('deploy/injection-v1beta1 is deploy/injection of another version', { skip: withoutKubectl }, () => {
+    const stable = kustomized('injection') ?? [];
+    const beta = kustomized('injection-v1beta1') ?? [];
+    assert.equal(stable.length, 3);
+    assert.ok(stable.every(({ apiVersion }) => apiVersion === 'admissionregistration.k8s.io/v1'));
+    assert.deepEqual(
+      beta,
+      stable.map((object) => ({ ...object, apiVersion: 'admissionregistration.k8s.io/v1beta1' })),
+    );
+  });
+
+  for (const name of ['base', ...Object.keys(OVERLAYS)]) {
+    it(
+      `deploy/container-credentials gives both daemons of deploy/${name} the flag`,
+      { skip: withoutKubectl },
+      async () => {
+        const folder = await mkdtemp(join(DEPLOY, '.test-'));
+        try {
+          const [resources, components] = [[`../${name}`], ['../container-credentials']];
+          await writeFile(join(folder, 'kustomization.yaml'), stringify({ resources, components }));
+          const objects = kustomized(basename(folder)) ?? [];
+          for (const daemon of ['kiam-agent', 'kiam-server']) {
+            const { args } = podOf(objects, daemon).containers[0];
+            assert.deepEqual(args, [
+              ...podOf(kustomized(name) ?? [], daemon).containers[0].args,
+              '--container-credentials',
+            ]);
+          }
+        } finally {
+          await rm(folder, { recursive: true });
+        }
+      },
+    );
   }
 
   it('the manifests by kustomize are the plain ones', { skip: withoutKubectl }, () => {
