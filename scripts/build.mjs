@@ -19,7 +19,12 @@ const { version } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'))
 // the server trusts the host's CA certificates, which a manifest mounts: the agent's calls know one CA, that of its flag.
 const COMMON = '--disable-sigusr1 --max-semi-space-size=1';
 const WITH_AWS = `--use-system-ca ${COMMON}`;
-const NODE_OPTIONS = { 'kiam-agent': COMMON, 'kiam-server': WITH_AWS, 'kiam-kube2iam': WITH_AWS };
+const NODE_OPTIONS = {
+  'kiam-agent': COMMON,
+  'kiam-server': WITH_AWS,
+  'kiam-kube2iam': WITH_AWS,
+  'kubectl-kiam': COMMON,
+};
 const shebang = (name) => `#!/usr/bin/env -S MALLOC_MMAP_THRESHOLD_=16384 node ${NODE_OPTIONS[name]}`;
 
 // Some packages inside are CommonJS and ask for node's own modules by `require`, which an ES module does not have.

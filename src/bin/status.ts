@@ -1,36 +1,20 @@
 import { systemClock } from '#runtime/clock.ts';
 import { startDeadline } from '#runtime/within.ts';
-import { statusText } from '#server/status/render.ts';
 import type { ServerStatus } from '#server/status/server-status.ts';
 
 import { askAdmin, findSockets } from './ask-admin.ts';
 import type { StatusFlags } from './flags/status.ts';
-
-const WATCH_MS = 2000;
-const CLEAR = '\u001b[H\u001b[2J';
+import { processScreen, showStatus, type StatusAnswers } from './status-screen.ts';
 
 /** Prints what the servers here hold in memory, once or every 2 seconds. Exits 1 when none answers. */
 export async function runStatus({ flags }: { readonly flags: StatusFlags }): Promise<void> {
-  do {
-    const { replicas, problems } = await askAll(flags);
-    const isTerminal = process.stdout.isTTY;
-    const colours = isTerminal && (process.env['NO_COLOR'] ?? '') === '';
-    const text = flags.json
-      ? `${JSON.stringify({ replicas }, undefined, 2)}\n`
-      : statusText(replicas, { colours, failingOnly: flags.failing });
-    if (flags.watch && isTerminal) process.stdout.write(CLEAR);
-    if (replicas.length > 0) process.stdout.write(text);
-    for (const problem of problems) process.stderr.write(`kiam: ${problem}\n`);
-    process.exitCode = replicas.length === 0 ? 1 : 0;
-    if (flags.watch) await new Promise<void>((resolve) => void systemClock.after(WATCH_MS, resolve));
-  } while (flags.watch);
+  const { signal } = new AbortController();
+  const ask = (): Promise<StatusAnswers> => askSockets(flags);
+  const isAnswered = await showStatus(flags, { ask, screen: processScreen(), clock: systemClock, signal });
+  process.exitCode = isAnswered ? 0 : 1;
 }
 
-async function askAll({
-  adminSocket = '',
-  namespace = '',
-  timeoutMs,
-}: StatusFlags): Promise<{ readonly replicas: readonly ServerStatus[]; readonly problems: readonly string[] }> {
+async function askSockets({ adminSocket = '', namespace = '', timeoutMs }: StatusFlags): Promise<StatusAnswers> {
   const sockets = adminSocket === '' ? findSockets() : [adminSocket];
   const deadline = startDeadline(systemClock, timeoutMs);
   const path = `/status?${new URLSearchParams({ namespace }).toString()}`;

@@ -8,21 +8,30 @@ import { describeError } from '#runtime/errors.ts';
 import type { FlagsOf } from './flags/option.ts';
 import type { WHOIS_OPTIONS } from './flags/table.ts';
 
+export type WhoisFlags = FlagsOf<typeof WHOIS_OPTIONS>;
+
+/** Hands over what agents wrote, a line at a time. */
+export type ReadLogs = (onLine: (text: string) => void) => Promise<void>;
+
 /** Prints which pods were served an access key, by what agents wrote (`--audit-log`). Exits 1 when there is none. */
-export async function runWhois({ flags }: { readonly flags: FlagsOf<typeof WHOIS_OPTIONS> }): Promise<void> {
-  const { accessKeyId, log, at, json } = flags;
+export function runWhois({ flags }: { readonly flags: WhoisFlags }): Promise<void> {
+  return printWhois(flags, async (onLine) => {
+    for (const path of flags.log) await readLines(path === '-' ? process.stdin : createReadStream(path), onLine);
+  });
+}
+
+/** As {@link runWhois}, of logs that are read elsewhere; a rejection says why they cannot be. */
+export async function printWhois({ accessKeyId, at, json }: WhoisFlags, readLogs: ReadLogs): Promise<void> {
   const found = new Map<string, AuditLine>();
   try {
-    for (const path of log) {
-      await readLines(path === '-' ? process.stdin : createReadStream(path), (text) => {
-        // Most lines are of other keys, and a line is only taken apart when it may be of this one.
-        const line = text.includes(accessKeyId) ? parseAuditLine(text) : undefined;
-        if (line === undefined || line.accessKeyId !== accessKeyId || !isAt(line, at)) return;
-        const known = found.get(line.uid);
-        // An agent that was restarted writes of the same pod again.
-        if (known === undefined || line.time < known.time) found.set(line.uid, line);
-      });
-    }
+    await readLogs((text) => {
+      // Most lines are of other keys, and a line is only taken apart when it may be of this one.
+      const line = text.includes(accessKeyId) ? parseAuditLine(text) : undefined;
+      if (line === undefined || line.accessKeyId !== accessKeyId || !isAt(line, at)) return;
+      const known = found.get(line.uid);
+      // An agent that was restarted writes of the same pod again.
+      if (known === undefined || line.time < known.time) found.set(line.uid, line);
+    });
   } catch (error) {
     process.stderr.write(`kiam: ${describeError(error)}\n`);
     process.exitCode = 1;

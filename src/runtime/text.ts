@@ -15,3 +15,8 @@ export function shortened(text: string, mostUnits: number, ellipsis = '…'): st
 export function oneLine(text: string): string {
   return text.replaceAll(/[\p{Cc}\u2028\u2029]+/gu, ' ');
 }
+
+/** A text of others for a terminal, which could take parts of it for commands: all but printable ASCII and line feeds is `?`. */
+export function forTerminal(text: string): string {
+  return text.replaceAll(/[^\n\x20-\x7e]/g, '?');
+}

@@ -83,7 +83,22 @@ describe('the bundles', () => {
     );
   });
 
-  for (const name of ['kiam-agent', 'kiam-server', 'kiam-kube2iam']) {
+  it('the plugin of kubectl runs without node_modules, and holds neither daemon, no AWS and no Kubernetes code', async () => {
+    const foreign =
+      /@aws-sdk|@smithy|@kubernetes|@grpc|^src\/(aws|kubernetes|rpc|bin\/(agent|server)\.ts|doctor\/(node|cluster))\//;
+    const { outputs } = await metafile('kubectl-kiam');
+    const paths = Object.values(outputs).flatMap((output) =>
+      Object.entries(output.inputs).flatMap(([path, { bytesInOutput }]) => (bytesInOutput > 0 ? [path] : [])),
+    );
+    assert.deepEqual(
+      paths.filter((path) => foreign.test(path)),
+      [],
+    );
+    const { stdout } = await promisify(execFile)(join(folder, 'kubectl-kiam.mjs'), ['status', '--help']);
+    assert.match(stdout, /^kiam status \[flags\]/);
+  });
+
+  for (const name of ['kiam-agent', 'kiam-server', 'kiam-kube2iam', 'kubectl-kiam']) {
     it(`${name}: the bill of materials names each package that has code in the bundle, and no other`, async () => {
       const bill = JSON.parse(await readFile(join(folder, `${name}.sbom.json`), 'utf8')) as {
         metadata: { component: { name: string } };
@@ -121,7 +136,7 @@ describe('the bundles', () => {
     const shebang = async (name: string) => (await readFile(join(folder, name), 'utf8')).split('\n', 1)[0];
     const start = '#!/usr/bin/env -S MALLOC_MMAP_THRESHOLD_=16384 node';
     const common = '--disable-sigusr1 --max-semi-space-size=1';
-    assert.equal(await shebang('kiam-agent.mjs'), `${start} ${common}`);
+    for (const name of ['kiam-agent.mjs', 'kubectl-kiam.mjs']) assert.equal(await shebang(name), `${start} ${common}`);
     for (const name of ['kiam-server.mjs', 'kiam-kube2iam.mjs']) {
       assert.equal(await shebang(name), `${start} --use-system-ca ${common}`);
     }

@@ -7,6 +7,7 @@ import { describe, it } from 'node:test';
 import { fileURLToPath } from 'node:url';
 
 import { FORMER_FLAGS } from '#bin/flags/command-line.ts';
+import { PLUGIN_HELP } from '#bin/plugin/plugin-arguments.ts';
 
 import { countedRows } from '../support/line-counts.ts';
 import { type BenchResults, withResults } from '../support/performance-page.ts';
@@ -151,6 +152,8 @@ describe('the pages', () => {
       ...flagsOf('pki'),
       ...flagsOf('kube2iam'),
       ...flagsOf('whois'),
+      ...flagsOf('status'),
+      ...Array.from(PLUGIN_HELP.matchAll(/--([a-z-]+)/g), ([, flag = '']) => flag),
       // The page on migrating names what Kiam had before.
       ...[...FORMER_FLAGS.keys()].map((flag) => flag.slice('--'.length)),
     ]);

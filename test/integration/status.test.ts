@@ -1,10 +1,12 @@
 import assert from 'node:assert/strict';
+import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 
+import { startChild } from '#sandbox/child.ts';
 import type { ServerStatus } from '#server/status/server-status.ts';
 
-import { askHttp, type Cluster, type Daemon, LISTING, startCluster } from '../support/cluster.ts';
+import { askHttp, type Cluster, type Daemon, FROM_SOURCES, LISTING, startCluster } from '../support/cluster.ts';
 import { eventually } from '../support/eventually.ts';
 
 const ARN = 'arn:aws:iam::123456789012:role/';
@@ -124,6 +126,26 @@ describe('kiam status', () => {
       assert.ok((fields[name] ?? '').length > 10 && !all.includes(fields[name] ?? ''), name);
     }
     assert.ok(!all.includes(EXTERNAL_ID));
+  });
+
+  it('kiam status has colours on a terminal, unless NO_COLOR is set', async (t) => {
+    if (!existsSync('/usr/bin/script')) return t.skip('NOT TESTED: there is no /usr/bin/script to make a terminal');
+    const socket = join(cluster.world.folder, 'admin.sock');
+    const command = [...FROM_SOURCES.server, 'status', `--admin-socket=${socket}`].join(' ');
+    for (const [noColour, expected] of [
+      ['', true],
+      ['1', false],
+    ] as const) {
+      const child = startChild({
+        name: 'script',
+        argv: ['/usr/bin/script', '--quiet', '--return', '--command', command, '/dev/null'],
+        environment: { ...cluster.world.environment.clean, NO_COLOR: noColour },
+      });
+      const { code } = await child.exited;
+      assert.deepEqual([code, child.lines.some((line) => line.includes('\u001b[31m'))], [0, expected]);
+      assert.ok(child.lines.some((line) => line.includes('REPLICA')));
+    }
+    return undefined;
   });
 
   it('kiam status exits 1 where no server answers', async () => {

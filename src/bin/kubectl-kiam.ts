@@ -1,0 +1,3 @@
+import { runPlugin } from './plugin/plugin.ts';
+
+await runPlugin(process.argv.slice(2));
