@@ -30,6 +30,33 @@ export async function startSdkPod(cluster: TestedCluster, setting: ClusterSettin
   const { sdkImage, sdkCommand, sdkAuthorities } = setting;
   const file = '/etc/kiam-cluster-test/ca.pem';
   const names = sdkAuthorities === '' ? [] : ['NODE_EXTRA_CA_CERTS', 'AWS_CA_BUNDLE'];
+  await startPod(cluster, pod, {
+    image: sdkImage,
+    ...(sdkCommand === undefined ? {} : { command: sdkCommand }),
+    env: [{ name: 'AWS_REGION', value: 'us-east-1' }, ...names.map((name) => ({ name, value: file }))],
+  });
+}
+
+/** The same with a container that counts what becomes of its connections to the metadata service. */
+export async function startConnectionProbe(
+  cluster: TestedCluster,
+  { registry }: ClusterSetting,
+  pod: SdkPod,
+): Promise<void> {
+  const program = await readFile(new URL('./connection-probe.ts', import.meta.url), 'utf8');
+  await startPod(cluster, pod, {
+    image: `${registry === '' ? '' : `${registry}/`}kiam-agent:0.1.0`,
+    command: ['node', '--input-type=module-typescript', '-e', program],
+  });
+}
+
+/** How many of a probe's connections have come to which end: a status, or the code of an error. */
+export async function connections(cluster: TestedCluster, name: string): Promise<Readonly<Record<string, number>>> {
+  const last = (await said(cluster, name)).findLast((line) => line.startsWith('{'));
+  return last === undefined ? {} : JSON.parse(last);
+}
+
+async function startPod(cluster: TestedCluster, pod: SdkPod, container: object): Promise<void> {
   await cluster.kubectl('-n', NAMESPACE, 'delete', 'pod', pod.name, '--ignore-not-found', '--wait');
   await cluster.apply({
     apiVersion: 'v1',
@@ -45,10 +72,8 @@ export async function startSdkPod(cluster: TestedCluster, setting: ClusterSettin
       terminationGracePeriodSeconds: 1,
       containers: [
         {
-          name: 'sdk',
-          image: sdkImage,
-          ...(sdkCommand === undefined ? {} : { command: sdkCommand }),
-          env: [{ name: 'AWS_REGION', value: 'us-east-1' }, ...names.map((name) => ({ name, value: file }))],
+          name: 'client',
+          ...container,
           volumeMounts: [{ name: 'authorities', mountPath: '/etc/kiam-cluster-test' }],
         },
       ],
