@@ -8,7 +8,7 @@ import { ADVICE, JUDGEMENTS, RULES, type PolicyRule } from './rules.ts';
 /** What is done with an object that cannot work: a warning to whoever applies it and a line in the audit log, or a refusal. */
 export type Action = 'warn' | 'deny';
 
-/** What the servers of the cluster are started with, as far as it decides about objects. */
+/** The flags of the cluster's servers that decide about objects. */
 export interface AdmissionOptions {
   readonly action: Action;
   /** Where the ConfigMap of parameters is. */
@@ -36,7 +36,7 @@ const LABELS = { app: 'kiam' };
 const API = 'admissionregistration.k8s.io/v1';
 
 /**
- * The manifests that make the API server itself judge objects when they are applied, by the rules of the server's policy
+ * The manifests by which the API server itself judges objects when they are applied, with the rules of the server's policy
  * (`domain/policy.ts`): https://kubernetes.io/docs/reference/access-authn-authz/validating-admission-policy/ (v1 since 1.30).
  * No process of Kiam takes part. What may work but is probably not meant is never more than a warning.
  */
@@ -86,7 +86,7 @@ function binding(name: string, namespace: string, validationActions: readonly st
     metadata: { name, labels: LABELS },
     spec: {
       policyName: name,
-      // Without its parameters the policy must not stop a whole cluster: the servers refuse what they refuse all the same.
+      // Without its parameters the policy must not stop a whole cluster: the servers still refuse what they do not permit.
       paramRef: { name: ADMISSION_POLICY, namespace, parameterNotFoundAction: 'Allow' },
       validationActions,
     },
@@ -130,7 +130,8 @@ const VARIABLES: Readonly<Record<string, string>> = {
   templateBefore: `oldObject == null ? {} : ${templateOf('oldObject')}`,
   annotationsBefore: annotationsOf('variables.templateBefore'),
   hostNetworkBefore: hostNetworkOf('variables.templateBefore'),
-  // An update is judged only where it changes what is judged: what was there before the policy can still be scaled and deleted.
+  // An update is judged only where it changes something that is judged: objects that were there before the policy can still be
+  // scaled and deleted.
   isChanged: `oldObject == null || ${judged('')} != ${judged('Before')}`,
   counts: `params.data.binding != (object.kind == 'ServiceAccount' ? 'pod' : 'serviceaccount')`,
   role: `object.kind == 'Namespace' || !variables.counts ? ''

@@ -4,7 +4,7 @@ import { EXTERNAL_ID_ANNOTATION, ROLE_ANNOTATION, SESSION_NAME_ANNOTATION } from
 
 /** One judgement, in CEL (https://kubernetes.io/docs/reference/using-api/cel/). */
 export interface PolicyRule {
-  /** True of what is all right. */
+  /** True where nothing is wrong. */
   readonly holds: string;
   /** A text in CEL: what is wrong and how to fix it. */
   readonly message: string;
@@ -24,10 +24,10 @@ const IS_SHORT_ENOUGH = `size(bytes(variables.permitted)) <= ${LONGEST_EXPRESSIO
 const COMPILES = `(''.matches(variables.permitted) ? true : true)`;
 
 /**
- * Whether the namespace's expression matches a whole text. CEL can only search, and text that is put round an expression can be
- * closed from inside: `x)|(?:.*`. So the expression is first compiled by itself, where such a one is an error of CEL, and only
- * then put between `^(?:` and `)$`. One that ends within a quotation (`\Q` without `\E`) would quote the end of that as well:
- * it is matched with the quotation closed; either form is an error where the other is meant, and `||` passes over that.
+ * Whether the namespace's expression matches a whole text. CEL can only search, and an expression can close a group that is put
+ * round it: `x)|(?:.*`. So the expression is first compiled alone, where such an expression is an error, and only then put
+ * between `^(?:` and `)$`. One that ends within a quotation (`\Q` without `\E`) would quote the end of that as well: it is
+ * matched with the quotation closed; either form is an error where the other is meant, and `||` passes over that.
  */
 const matchesWhole = (text: string): string => {
   const form = (end: string): string => `${text}.matches('^(?:' + variables.permitted + '${end})$')`;
@@ -47,7 +47,7 @@ const shortened = (text: string): string => `(size(${text}) > 200 ? ${text}.subs
 const quoted = (text: string): string => `'\\'' + ${shortened(text)} + '\\''`;
 const NAMESPACE_NAME = 'namespaceObject.metadata.name';
 
-/** Of a namespace's own expression nothing but itself can be judged. */
+/** For a Namespace only its own expression can be judged, no role. */
 const isNamespaceOr = (holds: string): string => `object.kind == 'Namespace' || ${HAS_NO_ROLE} || ${holds}`;
 
 /** What cannot work: the pods would get no credentials. */

@@ -27,7 +27,9 @@ const USAGES = { server: '1.3.6.1.5.5.7.3.1', client: '1.3.6.1.5.5.7.3.2' } as c
 const SECRETS = { server: 'kiam-server-tls', client: 'kiam-agent-tls' } as const;
 const RENEW = '`kiam pki --renew` makes new pairs of the same CA; both daemons start using them without a restart';
 
-/** The PEM files of one side: whether they can be read, belong together, lead to the CA, are valid now and fit their purpose. */
+/**
+ * The PEM files of one side: whether they can be read, belong together, chain to the CA, are valid now and fit their purpose.
+ */
 export function checkCertificates(options: CertificatesOptions): Observation[] {
   const { files, reading, side } = options;
   if (reading.outcome === 'unreadable') {

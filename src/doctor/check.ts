@@ -4,7 +4,7 @@ import { within } from '#runtime/within.ts';
 
 import { cannotTell, type Finding, type Observation } from './finding.ts';
 
-/** One thing that is looked at. It changes nothing, and may throw what it does not expect. */
+/** One check. It changes nothing, and may throw for what it does not expect. */
 export interface Check {
   /** One or two words: the second column of the report. */
   readonly name: string;
@@ -17,7 +17,7 @@ const LIMIT_MS = 15_000;
 
 const FIX = 'try again; when it stays so, the daemon’s own log may say more';
 
-/** Runs checks one after the other and hands over what each found. One that takes too long or breaks cannot tell. */
+/** Runs checks one after the other and yields what each found. A check that takes too long or throws gives `cannot tell`. */
 export async function* runChecks(checks: readonly Check[], clock: Clock): AsyncGenerator<Finding> {
   for (const check of checks) {
     for (const observation of await runCheck(check, clock)) yield { check: check.name, ...observation };

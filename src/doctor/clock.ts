@@ -1,6 +1,6 @@
 import { type Observation, cannotTell, ok, wrong } from './finding.ts';
 
-/** How far another's clock is ahead of ours; negative when it is behind. */
+/** How far another clock is ahead of this machine's; negative when it is behind. */
 export interface ClockReading {
   /** Whose clock. */
   readonly of: string;
@@ -10,7 +10,7 @@ export interface ClockReading {
 /** AWS refuses what is signed over five minutes off; certificates and tokens may fail earlier. A `Date` header has whole seconds. */
 const MOST_MS = 60_000;
 
-/** This machine's clock against others that are kept right. */
+/** Compares this machine's clock with those of AWS and the API server. */
 export function checkClock(readings: readonly ClockReading[]): Observation[] {
   if (readings.length === 0) {
     return [cannotTell('no machine answered whose clock could be compared', 'compare `date -u` with another machine')];

@@ -11,7 +11,7 @@ export interface DaemonOptions {
   readonly signal: AbortSignal;
 }
 
-/** What the daemon that runs beside this program says of itself: the reasons why it is not ready. Never rejects. */
+/** What the daemon that runs beside this program reports: the reasons why it is not ready. Never rejects. */
 export async function checkDaemon({ address, clock, signal }: DaemonOptions): Promise<Observation[]> {
   if (address === undefined) {
     return [cannotTell('the daemon has no --prometheus-listen-addr, where it would report its state', 'give it one')];
@@ -26,7 +26,7 @@ export async function checkDaemon({ address, clock, signal }: DaemonOptions): Pr
   return reasons.map((reason) => wrong(`the daemon that runs here is not ready: ${reason}`, 'see the other lines'));
 }
 
-/** What a listener on all addresses is reached by from its own machine. */
+/** The address by which a listener is reached from its own machine. */
 export function localEnd({ host, port }: ListenAddress): { readonly host: string; readonly port: number } {
   const isAll = host === '' || host === '0.0.0.0' || host === '::';
   return { host: isAll ? '127.0.0.1' : host, port };

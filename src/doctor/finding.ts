@@ -1,4 +1,4 @@
-/** What one look at one thing found. */
+/** What a check found. */
 export type Observation =
   | { readonly verdict: 'ok'; readonly says: string }
   /** `fix` says what to do about it, in one line. */

@@ -19,7 +19,7 @@ export type Handshake =
   /** `says` completes a sentence that begins with the address. */
   | { readonly ok: false; readonly says: string; readonly fix: string };
 
-/** Connects by TLS and tells what exactly is wrong with the way there or with the other's certificate. Never rejects. */
+/** Connects by TLS and says what exactly is wrong with the connection or with the other side's certificate. Never rejects. */
 export function shakeHands({ address, port, serverName, snapshot, limitMs }: HandshakeOptions): Promise<Handshake> {
   return new Promise((resolve) => {
     const socket = connect({

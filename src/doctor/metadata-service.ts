@@ -27,7 +27,9 @@ const FIX_NETWORK =
   'give the server the host’s network (`hostNetwork: true` with `dnsPolicy: ClusterFirstWithHostNet`, as the manifests do), or ' +
   'do without the metadata service: --role-base-arn, and IRSA or Pod Identity for the server';
 
-/** The real metadata service as the daemon meets it, and what can be told of its hop limit from here. Never rejects. */
+/**
+ * Checks the real metadata service as the daemon reaches it, and its hop limit as far as that shows from here. Never rejects.
+ */
 export async function checkMetadataService(options: MetadataServiceOptions): Promise<MetadataServiceReport> {
   const { metadata, clock, signal } = options;
   const outcome = await metadata.get(INSTANCE_ID, { signal });

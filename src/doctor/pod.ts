@@ -39,7 +39,7 @@ function judgeSilence(endpoint: string, reason: string): Observation {
   return wrong(`${endpoint}: ${reason}`, fix);
 }
 
-/** The pod's way leads past the agent. */
+/** The pod's requests do not reach the agent. */
 async function judgeStranger(ping: Extract<HttpAnswer, { ok: true }>, place: HttpPlace): Promise<Observation[]> {
   const fix =
     'run `kiam doctor` in the agent’s container on this node: --host-interface does not match this pod’s interface, or no agent runs here';

@@ -5,7 +5,7 @@ import type { Finding } from './finding.ts';
 const VERDICT_WIDTH = 'cannot tell'.length + 2;
 const CHECK_WIDTH = 15;
 
-/** A finding as people read it: a line, and below it what to do. Text of foreign making cannot break out of its line. */
+/** A finding as text: a line, and below it what to do. Text from elsewhere cannot break out of its line. */
 export function findingText(finding: Finding): string {
   const head = `${finding.verdict.padEnd(VERDICT_WIDTH)}${finding.check.padEnd(CHECK_WIDTH)} ${oneLine(finding.says)}`;
   if (finding.verdict === 'ok') return head;

@@ -22,7 +22,7 @@ export interface ServersOptions {
   readonly resolve?: (host: string) => Promise<readonly string[]>;
 }
 
-/** Every server that the agent may come upon: the name's addresses, and TLS and GetHealth at each of them. Never rejects. */
+/** Checks every server that the agent may use: the name's addresses, and TLS and GetHealth at each of them. Never rejects. */
 export async function checkServers(options: ServersOptions): Promise<Observation[]> {
   const { host, port, resolve = resolveAsGrpc } = options;
   if (isIP(host) !== 0) return checkServer(options, host);

@@ -12,7 +12,7 @@ export const LISTENERS: Readonly<Record<Listener, string>> = {
 
 /**
  * Which program answers the metadata API at a place. Both Kiams say `pong`, uswitch/kiam to any method (recorded, `ping POST`)
- * and ours to GET and HEAD alone. kube2iam tells its `hostIP` at /healthz (jtblin/kube2iam, server/server.go). Never rejects.
+ * and ours to GET and HEAD alone. kube2iam returns its `hostIP` at /healthz (jtblin/kube2iam, server/server.go). Never rejects.
  */
 export async function whoListens(place: HttpPlace): Promise<Listener> {
   const ping = await askHttp({ ...place, path: '/ping' });

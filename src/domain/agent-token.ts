@@ -1,7 +1,7 @@
 /** The audience of agents' tokens: `audience` of the projected token in the agent's manifest. */
 export const AGENT_TOKEN_AUDIENCE = 'kiam-server';
 
-/** Where a token comes from: whoever sends many that are not valid is not answered for all of them. */
+/** Where a token comes from; the number of invalid tokens that are reviewed is limited for each source. */
 export interface ReviewSource {
   /** In canonical form; `''` when it is not known. */
   readonly address: string;

@@ -50,7 +50,7 @@ export function metadataCredentials(credentials: Credentials): MetadataCredentia
 
 /** What is known of an identity's credentials at a moment, for people: no key and no token. Times are in milliseconds. */
 export interface CredentialInspection {
-  /** The set that is served, or that was served last and has ended. */
+  /** The credentials that are served, or the last ones, which have expired. */
   readonly held: HeldInspection | undefined;
   /** The last answer of STS, where that was a failure. */
   readonly failure: FailureInspection | undefined;
@@ -104,7 +104,7 @@ export interface NextCall {
   readonly isAutomatic: boolean;
 }
 
-/** What came of fetching the credentials of an identity. */
+/** The result of fetching an identity's credentials. */
 export type CredentialOutcome =
   | { readonly ok: true; readonly value: Credentials }
   | {

@@ -19,8 +19,8 @@ export const LARGEST_PROGRAM = 1000;
 
 /**
  * Compiles the value of a namespace's annotation as RE2 (https://github.com/google/re2/wiki/Syntax), which Kiam's Go uses.
- * `strict`: the expression must match the whole ARN. It is compiled alone: Kiam's `^expr$` lets `a|b` match a part, and any
- * other text put round it can be closed from inside (`x)|(?:.*`). Not strict: a match anywhere in the ARN is enough.
+ * `strict`: the expression must match the whole ARN. It is compiled alone: Kiam's `^expr$` lets `a|b` match a part, and an
+ * expression can close a group that is put round it (`x)|(?:.*`). Not strict: a match anywhere in the ARN is enough.
  */
 export function compileExpression(text: string, strict: boolean): Expression {
   if (Buffer.byteLength(text, 'utf8') > LONGEST_EXPRESSION_BYTES) {
@@ -43,8 +43,8 @@ export function compileExpression(text: string, strict: boolean): Expression {
 
 /**
  * The match that Kiam makes of an expression; undefined when it does not compile. It searches for `^expr$`
- * (`pkg/server/policy.go`), in which the anchors belong to the outermost alternatives alone, and when not strict for `expr`.
- * Of any length and cost: Kiam knows no limit.
+ * (`pkg/server/policy.go`), in which the anchors belong to the outermost alternatives alone, and when not strict for `expr`. Of
+ * any length and cost: Kiam has no limit.
  */
 export function compileAsKiam(text: string, strict: boolean): ((roleArn: string) => boolean) | undefined {
   try {

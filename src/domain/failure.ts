@@ -1,7 +1,4 @@
-/**
- * Why a pod gets no answer. The kinds are what the two daemons tell each other: the server finds one, the contract carries
- * it, the agent answers by it.
- */
+/** Why a pod gets no answer. The server determines the kind, the contract carries it, and the agent's answer depends on it. */
 export type FailureKind =
   /** No live pod has the address (yet). */
   | 'pod-not-found'
@@ -31,8 +28,8 @@ export interface Failure {
   /** For people: one line, free of secrets and of the server's own role. */
   readonly message: string;
   /**
-   * For how long the same question would get the same answer if nothing else changes, in milliseconds, where that is known:
-   * whoever is told of changes may answer by it.
+   * For how long the same question gets the same answer unless something changes, in milliseconds, where that is known: an
+   * agent that receives changes may repeat the answer that long.
    */
   readonly standsForMs?: number;
 }
@@ -47,7 +44,7 @@ export function failed(kind: FailureKind, message: string): { readonly ok: false
   return { ok: false, failure: { kind, message } };
 }
 
-/** A refusal that stands for so long, in milliseconds, unless something is changed that leads to it. */
+/** A refusal that stands for `standsForMs` milliseconds unless something changes that it depends on. */
 export function refused(
   kind: 'forbidden' | 'role-empty',
   message: string,

@@ -38,7 +38,7 @@ export function roleArnProblem(arn: string): string | undefined {
 const EXTERNAL_ID = /^[\w+=,.@:/-]{2,1224}$/;
 export const LONGEST_EXTERNAL_ID = 1224;
 
-/** The value itself is in no text: an external id is half a secret. `''` stands for none, which is valid. */
+/** No text contains the value itself, because an external id is half secret. `''` stands for none, which is valid. */
 export function externalIdProblem(externalId: string): string | undefined {
   if (externalId === '' || EXTERNAL_ID.test(externalId)) return undefined;
   return `an external id has 2 to ${LONGEST_EXTERNAL_ID} letters, digits and +=,.@:/_-`;

@@ -1,6 +1,6 @@
 import type { PodRecord } from './pod.ts';
 
-/** All that STS is told about who a pod is. Two pods share credentials only when their identities are equal. */
+/** Everything about a pod that is sent to STS. Two pods share credentials only when their identities are equal. */
 export interface Identity {
   readonly roleArn: string;
   /** As annotated, or the server's `--session`: see {@link import('./session-name.ts').stsSessionName} for the wire form. */

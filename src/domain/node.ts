@@ -1,6 +1,6 @@
 import type { PodRecord } from './pod.ts';
 
-/** How a node is told from the others. */
+/** What identifies a node. */
 export type NodeId =
   /** By `spec.nodeName` of its pods, which nobody can change once it is set. */
   | { readonly by: 'name'; readonly name: string }
@@ -29,7 +29,7 @@ export function nodeTextOf({ nodeName, hostIps: [address = ''] }: Placed): strin
   return nodeName === '' ? address : nodeName;
 }
 
-/** Who asks. Where the node is known, only its own pods count. */
+/** The caller of a lookup. Where its node is known, only that node's pods count. */
 export interface Asker {
   readonly node?: NodeId | undefined;
 }

@@ -41,7 +41,7 @@ export interface PodRecord {
   readonly externalId: string;
   /** What the pod itself is annotated with, whether it counts or not. */
   readonly annotated: PodAnnotations;
-  /** A container of it is told by its environment to use web identity, which SDKs prefer to the instance metadata. */
+  /** Whether a container's environment selects web identity, which SDKs prefer to the instance metadata. */
   readonly webIdentity: boolean;
 }
 
@@ -53,23 +53,23 @@ export interface PodAnnotations {
 }
 
 /**
- * Whether an address in its status may be taken for this pod: it has not ended, and the address is its own.
- * A pod with hostNetwork shows the node's address, which is every other such pod's as well. A mirror pod may show any address
- * and any role: whoever has a kubelet's credentials can make one.
+ * Whether the pod is found by the addresses in its status: it has not ended, and they are its own. A pod with hostNetwork shows
+ * the node's address, which is every other such pod's as well. A mirror pod may show any address and any role: whoever has a
+ * kubelet's credentials can make one.
  */
 export function ownsItsAddress(pod: PodRecord): boolean {
   return pod.phase !== 'Succeeded' && pod.phase !== 'Failed' && !pod.hostNetwork && !pod.mirror;
 }
 
 /**
- * Whether only a token can say that this pod asks: it has not ended, and shares the network of its node. A mirror pod has no
- * ServiceAccount, and so no token (https://kubernetes.io/docs/tasks/configure-pod-container/static-pod/).
+ * Whether requests of this pod are recognised by its token alone: it has not ended, and shares the network of its node. A
+ * mirror pod has no ServiceAccount, and so no token (https://kubernetes.io/docs/tasks/configure-pod-container/static-pod/).
  */
 export function asksByToken(pod: PodRecord): boolean {
   return pod.phase !== 'Succeeded' && pod.phase !== 'Failed' && pod.hostNetwork && !pod.mirror;
 }
 
-/** Who has an address. */
+/** The owner of an address. */
 export type PodLookup =
   | { readonly kind: 'found'; readonly pod: PodRecord }
   | { readonly kind: 'none' }

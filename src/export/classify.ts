@@ -26,9 +26,9 @@ interface Judged {
 }
 
 /**
- * Says of every pod with a role whether it can move, and which ServiceAccounts get which role. The new ways know ServiceAccounts
- * and no pods: one is given a role only if all of its pods have that role and can move, so that none gets more than it has.
- * Others get a ServiceAccount that is to be made.
+ * Decides for every pod with a role whether it can move, and which ServiceAccounts get which role. The new ways know
+ * ServiceAccounts and no pods: one is given a role only if all of its pods have that role and can move, so that none gets more
+ * than it has. Others get a ServiceAccount that is to be made.
  */
 export function classify(cluster: ClusterToLeave, destination: Destination): Classification {
   const accountOf = new Map(

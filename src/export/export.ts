@@ -3,7 +3,7 @@ import type { AccountPlan, Destination, PodPlan } from './plan.ts';
 import { foreignRoles, stepsBack, stepsThere, type Step } from './steps.ts';
 import { LONGEST_TRUST_POLICY, type RoleTrust, trustOf } from './trust.ts';
 
-/** Everything that is told to whoever wants to leave. */
+/** The complete plan of a move. */
 export interface Export {
   readonly destination: Destination;
   readonly undo: boolean;
@@ -19,7 +19,7 @@ export interface Export {
 /** https://docs.aws.amazon.com/eks/latest/userguide/pod-identities.html */
 const MOST_ASSOCIATIONS = 5000;
 
-/** Plans the move of a cluster's pods, or the way back. Pure: nothing is asked and nothing is changed. */
+/** Plans the move of a cluster's pods, or the way back. Pure: it makes no request and changes nothing. */
 export function exportPlan(cluster: ClusterToLeave, destination: Destination, undo: boolean): Export {
   const { pods, accounts } = classify(cluster, destination);
   const trusts = trustOf(accounts, destination);

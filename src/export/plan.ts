@@ -38,7 +38,7 @@ export interface Reason {
   readonly fix: string;
 }
 
-/** What comes of one pod that has a role. */
+/** What happens to one pod that has a role. */
 export interface PodPlan {
   readonly pod: WorkloadPod;
   /** `''` where it can be no ARN. */

@@ -7,7 +7,7 @@ import type { Destination, Reason, NewWay } from './plan.ts';
 const NAMES: Readonly<Record<NewWay, string>> = { 'pod-identity': 'Pod Identity', irsa: 'IRSA' };
 
 /**
- * What of a pod itself keeps it where it is. Sources:
+ * The properties of a pod that keep it from moving. Sources:
  * https://docs.aws.amazon.com/eks/latest/userguide/pod-identities.html (considerations: neither Fargate nor Windows) and
  * https://docs.aws.amazon.com/STS/latest/APIReference/API_AssumeRoleWithWebIdentity.html (no external id, no session tags).
  */

@@ -22,8 +22,8 @@ export interface StepsOptions {
 const MARK = 'kiam-export';
 
 /**
- * The way there. A pod that runs keeps what it has until it is made again, and Kiam's annotations stay, so that each pod has
- * either way at every moment: roles trust the new way before any pod is sent to it.
+ * The way there. A running pod keeps its credentials until it is recreated, and Kiam's annotations stay, so that every pod has
+ * one of the two ways at every moment: roles trust the new way before any pod uses it.
  */
 export function stepsThere(options: StepsOptions): readonly Step[] {
   const { destination, accounts, trusts, serviceAccounts } = options;
@@ -52,7 +52,10 @@ export function stepsThere(options: StepsOptions): readonly Step[] {
   ].filter(({ commands }) => commands.length > 0);
 }
 
-/** The way back, to a cluster whose agents and servers still run: first new pods come to Kiam, and roles forget the new way last. */
+/**
+ * The way back, to a cluster whose agents and servers still run: first new pods use Kiam, and the roles' trust in the new way
+ * is removed last.
+ */
 export function stepsBack({ destination, accounts, trusts }: StepsOptions): readonly Step[] {
   const isPodIdentity = destination.to === 'pod-identity';
   const present = accounts.filter(({ isNew }) => !isNew);
@@ -155,7 +158,7 @@ function associate({ namespace, name, roleArn }: AccountPlan, destination: Desti
   return `associated ${quote(namespace)} ${quote(name)} ${quote(roleArn)} || ${create}`;
 }
 
-/** One that names this role already is left alone, and so is its end. */
+/** A ServiceAccount that names this role already is left alone, now and by `--undo`. */
 function annotate(
   { namespace, name, roleArn }: AccountPlan,
   serviceAccounts: readonly ServiceAccountRecord[],

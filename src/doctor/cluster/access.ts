@@ -28,7 +28,7 @@ export function reportAccess(binding: Binding): readonly Access[] {
   return read(binding).filter(({ verb }) => verb === 'list');
 }
 
-/** Asks the API server about each of these, as whoever the kubeconfig or the service account says we are. Never rejects. */
+/** Asks the API server about each of these, as the user of the kubeconfig or the service account. Never rejects. */
 export async function checkAccess(
   connection: KubernetesConnection,
   needed: readonly Access[],

@@ -1,7 +1,6 @@
 /**
- * Whether a valid expression has alternatives that no group holds together: to those, and to nothing else, Kiam's `^…$` does
- * something else than anchoring the whole. Reads RE2's escapes, `\Q…\E` and classes
- * (https://github.com/google/re2/wiki/Syntax).
+ * Whether a valid expression has alternatives outside any group: only for these does Kiam's `^…$` differ from anchoring the
+ * whole. Reads RE2's escapes, `\Q…\E` and classes (https://github.com/google/re2/wiki/Syntax).
  */
 export function hasTopLevelAlternatives(expression: string): boolean {
   let depth = 0;

@@ -15,7 +15,7 @@ export interface IdentityOptions {
   readonly signal: AbortSignal;
 }
 
-/** Whose credentials the server signs with, first and after `--assume-role-arn`. Never rejects. */
+/** The identity whose credentials the server signs with, before and after `--assume-role-arn`. Never rejects. */
 export async function checkIdentity(options: IdentityOptions): Promise<Observation[]> {
   const { base, assumed, endpoint, signal } = options;
   const missing = await base.ready(signal);
@@ -45,7 +45,7 @@ function fixOf({ category }: StsFailure): string {
   return 'see docs/iam.md';
 }
 
-/** Where short role names would lead, against where we are. */
+/** Compares the account of short role names with the server's own account. */
 function checkAccount({ baseArn }: IdentityOptions, ownArn: string): Observation[] {
   if (baseArn === undefined) return [];
   const [, basePartition = '', , , baseAccount = ''] = baseArn.split(':');
@@ -54,7 +54,7 @@ function checkAccount({ baseArn }: IdentityOptions, ownArn: string): Observation
     const fix = `roles cannot be assumed across partitions: begin the base ARN with arn:${partition}:`;
     return [wrong(`short role names become ${baseArn}…, and we are in the partition ${partition}`, fix)];
   }
-  // An account apart for the roles is unusual, but works where their trust policies name us.
+  // Roles in another account are unusual, but work where their trust policies name the server's role.
   const where = baseAccount === account ? 'our own account' : `account ${baseAccount}, while we are in ${account}`;
   return [ok(`short role names become ${baseArn}…, in ${where}`)];
 }

@@ -25,8 +25,8 @@ type Answer = { readonly served: true } | { readonly served: false; readonly rea
 type OurAnswer = { readonly served: true } | { readonly served: false; readonly reason: string; readonly fix: string };
 
 /**
- * Every pod whose answer would change with uswitch/kiam's replacement, and every namespace whose expression means something
- * else, from what the cluster holds now. A pod that loses its role is wrong; one that gains it is told.
+ * Every pod whose answer would change when this program replaces uswitch/kiam, and every namespace whose expression would mean
+ * something else, from what the cluster holds now. A pod that loses its role is an error; one that gains it is reported.
  */
 export function compareWithKiam(cluster: Cluster, version: KiamVersion): Observation[] {
   const namespaces = new Map(cluster.namespaces.map((namespace) => [namespace.name, namespace]));
@@ -89,7 +89,7 @@ function createKiam({ pods, baseArn = '', strict }: Cluster, version: KiamVersio
     if (pod.annotated.role === '') return { served: false, reason: 'the pod itself is annotated with no role' };
     const resolved = resolveRole(pod.annotated.role, baseArn);
     if (!resolved.ok) return { served: false, reason: resolved.reason };
-    // Kiam asks STS all the same, which refuses it.
+    // Kiam still asks STS, which refuses it.
     const problem = externalIdProblem(pod.annotated.externalId);
     if (problem !== undefined) return { served: false, reason: problem };
     const permitted = namespace?.permitted ?? '';
@@ -147,7 +147,7 @@ export function createHere({ pods, baseArn = '', strict }: Cluster, listFormat: 
 
 const WIDEN = `widen ${PERMITTED_ANNOTATION} of its namespace until it matches the whole ARN, before the servers are replaced`;
 
-/** Namespaces that no pod of today tells apart. */
+/** Differences in a namespace's expression that no present pod shows. */
 function compareNamespace({ name, permitted }: NamespaceRecord, strict: boolean, version: KiamVersion): Observation[] {
   if (permitted === '') return [];
   const shown = shortened(permitted, 100);

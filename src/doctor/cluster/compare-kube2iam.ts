@@ -19,7 +19,8 @@ export interface Kube2iamSettings {
 
 /**
  * Every pod that kube2iam answers otherwise than servers with `--namespace-policy=kube2iam`, from what the cluster holds now:
- * namespaces are given with their lists. A pod that loses its role, or gets another, is wrong; one that gains it is told.
+ * namespaces are given with their lists. A pod that loses its role, or gets another, is an error; one that gains it is
+ * reported.
  */
 export function compareWithKube2iam(cluster: Cluster, settings: Kube2iamSettings): Observation[] {
   const { baseArn } = cluster;
@@ -47,7 +48,7 @@ export function compareWithKube2iam(cluster: Cluster, settings: Kube2iamSettings
   return observations.length > 0 ? observations : [ok(`all pods, ${pods.length}, are answered as by kube2iam`)];
 }
 
-/** The role that kube2iam gives a pod; undefined for none. Of an empty annotation and none nothing tells them apart here. */
+/** The role that kube2iam gives a pod; undefined for none. An empty annotation and none look the same here. */
 function createKube2iam(
   cluster: Cluster,
   baseArn: string,

@@ -18,7 +18,10 @@ interface Problem {
   readonly fix: string;
 }
 
-/** Pods that can get nothing whatever their namespace permits: annotations that AWS does not take, and addresses that are not theirs alone. */
+/**
+ * Pods that can get nothing, whatever their namespace permits: their annotations are invalid for AWS, or their address is not
+ * theirs alone.
+ */
 export function checkPods(cluster: Cluster): Observation[] {
   const pods = podsWithRole(cluster);
   const observations = [

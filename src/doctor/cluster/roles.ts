@@ -12,7 +12,7 @@ import { type Observation, cannotTell, ok, wrong } from '../finding.ts';
 
 export interface RolesOptions {
   readonly own: ServerCredentials;
-  /** What pods that policy allows would be issued, each once. */
+  /** The identities of the pods that policy allows, each once. */
   readonly identities: readonly Identity[];
   readonly clock: Clock;
   readonly logger: Logger;
@@ -32,7 +32,10 @@ const DENY_ALL = JSON.stringify({
 const AT_A_TIME = 2;
 const MOST_IDENTITIES = 200;
 
-/** Really assumes each role in use, for the shortest time and without any permission: nothing else tells whether it can be. Never rejects. */
+/**
+ * Assumes each role in use, for the shortest time and without any permission: nothing else shows whether that works. Never
+ * rejects.
+ */
 export async function checkRoles({ own, identities, clock, logger, signal }: RolesOptions): Promise<Observation[]> {
   if (identities.length === 0) return [ok('no pod is permitted a role at present')];
   const missing = await own.ready(signal);

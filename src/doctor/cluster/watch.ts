@@ -26,7 +26,7 @@ export function watchedResources(binding: Binding): readonly WatchedResource[] {
   return ['pods', 'namespaces', ...(binding === 'pod' ? [] : (['serviceaccounts'] as const))];
 }
 
-/** Opens a watch of the API server as the server does, and sees it to its end. Rejects when there is no connection. */
+/** Opens a watch at the API server as the server does, and reads it to its end. Rejects when there is no connection. */
 export async function checkWatch(
   connection: KubernetesConnection,
   resource: WatchedResource,

@@ -17,7 +17,7 @@ export interface InterceptionCheckOptions extends ReadChainOptions {
   readonly isEksThere?: boolean;
   readonly hostInterface: HostInterface;
   readonly guardInterface: HostInterface;
-  /** The agent is about to start: what it will put in place itself is not missed. */
+  /** The agent is about to start, so rules that it will put in place itself are not reported as missing. */
   readonly beforeStart: boolean;
 }
 

@@ -46,7 +46,10 @@ export async function checkOtherInterceptors(options: InterceptorsCheckOptions):
   return found.length > 0 ? found : [ok('no other program on this node takes pods’ requests for metadata')];
 }
 
-/** Redirects of the metadata service that are not ours; none where they cannot be read, which the check of our own rules tells. */
+/**
+ * Redirects of the metadata service that are not ours; none where they cannot be read, which the check of our own rules
+ * reports.
+ */
 async function foreignRules(
   kind: 'nft' | 'legacy',
   ours: DesiredRules,

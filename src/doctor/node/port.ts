@@ -17,7 +17,7 @@ export interface PortCheckOptions {
   readonly signal: AbortSignal;
 }
 
-/** Who has the port that pods are redirected to. Never rejects. */
+/** Which program listens on the port that pods are redirected to. Never rejects. */
 export async function checkPort(options: PortCheckOptions): Promise<Observation[]> {
   const { port, beforeStart } = options;
   if (port === 0) return [cannotTell('with --port=0 the port is not known', 'give the agent a --port')];

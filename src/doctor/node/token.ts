@@ -10,7 +10,9 @@ const FIX =
   `mount a projected serviceAccountToken of audience ${AGENT_TOKEN_AUDIENCE}, as deploy/agent.yaml does, ` +
   'and name its file by --agent-token-file';
 
-/** The token that proves the agent's node: its file, whom it is for, and until when. The token itself is not shown. Never rejects. */
+/**
+ * Checks the token that proves the agent's node: its file, audience and expiry. The token itself is not shown. Never rejects.
+ */
 export async function checkToken(path: string | undefined, nowMs: number): Promise<Observation[]> {
   if (path === undefined) return [];
   let text: string;
@@ -33,7 +35,7 @@ export async function checkToken(path: string | undefined, nowMs: number): Promi
   return [ok(`the token in ${path} is for ${AGENT_TOKEN_AUDIENCE}, until ${until}`)];
 }
 
-/** `aud` and `exp` of a JWT (RFC 7519, 4.1); undefined for what is none. */
+/** `aud` and `exp` of a JWT (RFC 7519, 4.1); undefined for a text that is no JWT. */
 function claimsOf(token: string): { readonly audiences: readonly string[]; readonly expiresAtMs: number } | undefined {
   try {
     const claims: unknown = JSON.parse(Buffer.from(token.split('.')[1] ?? '', 'base64url').toString('utf8'));

@@ -12,12 +12,12 @@ export interface TokenlessOptions {
   readonly signal: AbortSignal;
 }
 
-/** A line names so many namespaces. */
+/** A line names at most this many namespaces. */
 const MOST_NAMED = 5;
 
 /** Whether `--require-imdsv2` would refuse anybody on this node, by the agent's own count since its start. Never rejects. */
 export async function checkTokenless({ address, clock, signal }: TokenlessOptions): Promise<Observation[]> {
-  // That there is no daemon, or that it shows no metrics, has been told.
+  // Another check reports a missing daemon, or one without metrics.
   if (address === undefined) return [];
   const answer = await askHttp({ ...localEnd(address), path: '/metrics', clock, signal });
   if (!answer.ok || answer.status !== 200) return [];
