@@ -1,7 +1,7 @@
 import { PERMITTED_ANNOTATION } from '#domain/namespace.ts';
 import { EXTERNAL_ID_ANNOTATION, ROLE_ANNOTATION, SESSION_NAME_ANNOTATION } from '#domain/pod.ts';
 
-import { type Binding, EKS_ROLE_ANNOTATION } from '#domain/service-account.ts';
+import { type Binding, EKS_ROLE_ANNOTATION, SESSION_TAG_PREFIX } from '#domain/service-account.ts';
 
 import { ADVICE, JUDGEMENTS, RULES, type PolicyRule } from './rules.ts';
 
@@ -20,6 +20,8 @@ export interface AdmissionOptions {
   readonly binding: Binding;
   /** `--container-credentials`: pods with hostNetwork are served too, by their tokens. */
   readonly containerCredentials: boolean;
+  /** `--allowed-session-tags` */
+  readonly allowedTags: readonly string[];
 }
 
 export interface Manifest {
@@ -41,12 +43,18 @@ const API = 'admissionregistration.k8s.io/v1';
  * No process of Kiam takes part. What may work but is probably not meant is never more than a warning.
  */
 export function admissionManifests(options: AdmissionOptions): readonly Manifest[] {
-  const { action, namespace, baseArn, strict, binding: bound, containerCredentials } = options;
+  const { action, namespace, baseArn, strict, binding: bound, containerCredentials, allowedTags } = options;
   const parameters: Manifest = {
     apiVersion: 'v1',
     kind: 'ConfigMap',
     metadata: { name: ADMISSION_POLICY, namespace, labels: LABELS },
-    data: { baseArn, strict: String(strict), binding: bound, containerCredentials: String(containerCredentials) },
+    data: {
+      baseArn,
+      strict: String(strict),
+      binding: bound,
+      containerCredentials: String(containerCredentials),
+      allowedSessionTags: allowedTags.join(','),
+    },
   };
   const warned = ['Warn', 'Audit'];
   if (action === 'warn')
@@ -132,7 +140,8 @@ const VARIABLES: Readonly<Record<string, string>> = {
   hostNetworkBefore: hostNetworkOf('variables.templateBefore'),
   // An update is judged only where it changes something that is judged: objects that were there before the policy can still be
   // scaled and deleted.
-  isChanged: `oldObject == null || ${judged('')} != ${judged('Before')}`,
+  isChanged: `oldObject == null || ${judged('')} != ${judged('Before')}
+  || variables.annotations.exists(name, name.startsWith('${SESSION_TAG_PREFIX}') && variables.annotationsBefore[?name] != optional.of(variables.annotations[name]))`,
   counts: `params.data.binding != (object.kind == 'ServiceAccount' ? 'pod' : 'serviceaccount')`,
   role: `object.kind == 'Namespace' || !variables.counts ? ''
   : object.kind != 'ServiceAccount' || ${valueOf('variables.annotations', ROLE_ANNOTATION)} != '' ? ${valueOf('variables.annotations', ROLE_ANNOTATION)}
@@ -143,6 +152,8 @@ const VARIABLES: Readonly<Record<string, string>> = {
   permitted: `object.kind == 'Namespace' ? ${valueOf('variables.annotations', PERMITTED_ANNOTATION)}
   : has(namespaceObject.metadata.annotations) ? ${valueOf('namespaceObject.metadata.annotations', PERMITTED_ANNOTATION)} : ''`,
   externalId: valueOf('variables.annotations', EXTERNAL_ID_ANNOTATION),
+  sessionTags: `object.kind == 'Namespace' || !variables.counts ? [] : variables.annotations.map(name, name.startsWith('${SESSION_TAG_PREFIX}'), name)`,
+  allowedTags: `params.data[?'allowedSessionTags'].orValue('').split(',').map(key, '${SESSION_TAG_PREFIX}' + key)`,
   sessionName: valueOf('variables.annotations', SESSION_NAME_ANNOTATION),
   ...JUDGEMENTS,
 };

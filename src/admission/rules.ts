@@ -1,6 +1,8 @@
 import { LONGEST_EXPRESSION_BYTES } from '#domain/expression.ts';
+import { LONGEST_TAG_VALUE } from '#domain/iam-grammar.ts';
 import { PERMITTED_ANNOTATION } from '#domain/namespace.ts';
 import { EXTERNAL_ID_ANNOTATION, ROLE_ANNOTATION, SESSION_NAME_ANNOTATION } from '#domain/pod.ts';
+import { SESSION_TAG_PREFIX } from '#domain/service-account.ts';
 
 /** One judgement, in CEL (https://kubernetes.io/docs/reference/using-api/cel/). */
 export interface PolicyRule {
@@ -17,6 +19,9 @@ const HAS_NO_EXPRESSION = `variables.permitted == ''`;
 /** What `roleArnProblem` accepts. The length comes first, so that what is matched is short. */
 const IS_ROLE_ARN = `size(variables.arn) <= 2048
   && variables.arn.matches('^arn:aws[a-z-]*:iam::[0-9]{12}:role/([!-~]{0,511}/)?[0-9A-Za-z_+=,.@-]{1,64}$')`;
+
+/** What `tagValueProblem` accepts, of a text that is short enough. */
+const TAG_VALUE = '^[\\\\p{L}\\\\p{Z}\\\\p{N}_.:/=+@-]*$';
 
 const IS_SHORT_ENOUGH = `size(bytes(variables.permitted)) <= ${LONGEST_EXPRESSION_BYTES}`;
 
@@ -82,6 +87,10 @@ export const RULES: readonly PolicyRule[] = [
     holds: `variables.role == '' || variables.externalId == '' || variables.externalId.matches('^[0-9A-Za-z_+=,.@:/-]{2,1000}[0-9A-Za-z_+=,.@:/-]{0,224}$')`,
     message: `'AWS does not accept the external id; fix: ${EXTERNAL_ID_ANNOTATION} has 2 to 1224 letters, digits and +=,.@:/_-'`,
   },
+  {
+    holds: `variables.sessionTags.all(name, !(name in variables.allowedTags) || (size(variables.annotations[name]) <= ${LONGEST_TAG_VALUE} && variables.annotations[name].matches('${TAG_VALUE}')))`,
+    message: `'AWS does not accept the value of a session tag; fix: ${SESSION_TAG_PREFIX}KEY has at most ${LONGEST_TAG_VALUE} letters, digits, spaces and _.:/=+-@'`,
+  },
 ];
 
 /** Roles of which hardly any expression that is meant matches all. */
@@ -92,6 +101,10 @@ const UNRELATED_ROLES = [
 
 /** What works, and is probably not what was meant. */
 export const ADVICE: readonly PolicyRule[] = [
+  {
+    holds: 'variables.sessionTags.all(name, name in variables.allowedTags)',
+    message: `'a session tag does not count; fix: remove each ${SESSION_TAG_PREFIX}KEY whose key the servers do not allow (--allowed-session-tags): ' + ${shortened(`variables.sessionTags.filter(name, !(name in variables.allowedTags)).join(', ')`)}`,
+  },
   {
     holds: `object.kind != 'Namespace' || !('${PERMITTED_ANNOTATION}' in variables.annotations) || ${HAS_EXPRESSION}`,
     message: `'${PERMITTED_ANNOTATION} is empty, so that the pods of the namespace get nothing'`,

@@ -1,7 +1,17 @@
 import { AssumeRoleCommand } from '@aws-sdk/client-sts';
 import type { Clock } from '#runtime/clock.ts';
 import type { Logger } from '#telemetry/logger.ts';
-import { externalIdProblem, isSessionOf, roleArnProblem, sessionNameProblem } from '#domain/iam-grammar.ts';
+import type { Attribution } from '#domain/attribution.ts';
+import {
+  externalIdProblem,
+  isSessionOf,
+  roleArnProblem,
+  sessionNameProblem,
+  sessionTagsProblem,
+  sourceIdentityProblem,
+} from '#domain/iam-grammar.ts';
+import { type Identity, sessionNameOf } from '#domain/identity.ts';
+import { withAdvice } from './advice.ts';
 import { isOwnException, type RenewableClient } from './renewable-client.ts';
 import type { SessionDurations } from './session-durations.ts';
 import { isSessionTooLong } from './session-durations.ts';
@@ -23,7 +33,7 @@ export interface AssumeRoleOptions {
   readonly logger: Logger;
 }
 
-export interface RoleRequest {
+export interface RoleRequest extends Omit<Attribution, 'sessionName'> {
   readonly roleArn: string;
   /** As STS gets it. */
   readonly sessionName: string;
@@ -31,6 +41,12 @@ export interface RoleRequest {
   readonly externalId: string;
   /** What the session may do at most (a session policy, as JSON); without it all that the role may. */
   readonly policy?: string;
+}
+
+/** What STS is asked for an identity. */
+export function requestOf(identity: Identity): RoleRequest {
+  const { roleArn, externalId, attribution } = identity;
+  return { ...attribution, roleArn, externalId, sessionName: sessionNameOf(identity) };
 }
 
 /**
@@ -49,7 +65,7 @@ export async function assumeRole(
   for (;;) {
     const outcome = await assumeRoleOnce(options, request, seconds, signal);
     if (outcome.ok) return outcome;
-    const told = withoutExternalId(outcome, request.externalId);
+    const told = withAdvice(withoutExternalId(outcome, request.externalId), request);
     if (!isSessionTooLong(outcome)) return told;
     const isNews = durations.secondsFor(request.roleArn) >= seconds;
     const shorter: number | undefined = durations.shorten(request.roleArn, seconds);
@@ -67,14 +83,21 @@ export async function assumeRole(
 }
 
 /** What STS would refuse; checked for a pod's values before it gets here, so that this is the last of two barriers. */
-function problemOf({ roleArn, sessionName, externalId, policy = '' }: RoleRequest): string | undefined {
-  const isWhole = policy.isWellFormed() ? undefined : 'the session policy is no text';
-  return roleArnProblem(roleArn) ?? sessionNameProblem(sessionName) ?? externalIdProblem(externalId) ?? isWhole;
+function problemOf(request: RoleRequest): string | undefined {
+  const { roleArn, sessionName, externalId, sourceIdentity, tags, policy = '' } = request;
+  return (
+    roleArnProblem(roleArn) ??
+    sessionNameProblem(sessionName) ??
+    externalIdProblem(externalId) ??
+    sourceIdentityProblem(sourceIdentity) ??
+    sessionTagsProblem(tags) ??
+    (policy.isWellFormed() ? undefined : 'the session policy is no text')
+  );
 }
 
 async function assumeRoleOnce(
   { client, clock }: AssumeRoleOptions,
-  { roleArn, sessionName, externalId, policy }: RoleRequest,
+  { roleArn, sessionName, externalId, sourceIdentity, tags, areTagsTransitive, policy }: RoleRequest,
   seconds: number,
   signal: AbortSignal,
 ): Promise<StsOutcome> {
@@ -84,12 +107,17 @@ async function assumeRoleOnce(
     RoleSessionName: sessionName,
     DurationSeconds: seconds,
     ...(externalId === '' ? {} : { ExternalId: externalId }),
+    ...(sourceIdentity === '' ? {} : { SourceIdentity: sourceIdentity }),
+    ...(tags.length === 0 ? {} : { Tags: tags.map(([Key, Value]) => ({ Key, Value })) }),
+    ...(areTagsTransitive && tags.length > 0 ? { TransitiveTagKeys: tags.map(([key]) => key) } : {}),
     ...(policy === undefined ? {} : { Policy: policy }),
   });
   try {
     const {
       AssumedRoleUser,
       Credentials: given,
+      PackedPolicySize: packedPolicyPercent = 0,
+      SourceIdentity: givenSource = sourceIdentity,
       clockOffsetMs,
     } = await client.use(async (sts) => ({
       ...(await sts.send(command, { abortSignal: signal })),
@@ -101,6 +129,9 @@ async function assumeRoleOnce(
     }
     const sessionArn = AssumedRoleUser?.Arn ?? '';
     if (!isSessionOf(sessionArn, roleArn, sessionName)) return wrongIdentity(sessionArn);
+    // Where none was asked for, the server's own is passed on.
+    if (sourceIdentity !== '' && givenSource !== sourceIdentity)
+      return wrongIdentity(`${sessionArn} as ${givenSource}`);
     return {
       ok: true,
       value: {
@@ -112,6 +143,7 @@ async function assumeRoleOnce(
       },
       grantedMs: seconds * 1000,
       clockOffsetMs,
+      packedPolicyPercent,
     };
   } catch (error) {
     const facts = readStsError(error);

@@ -1,5 +1,6 @@
 import { type Clock, sleep } from '#runtime/clock.ts';
 import type { CredentialInspection, Credentials, CredentialOutcome, StsPace } from '#domain/credentials.ts';
+import { isOfOnePod } from '#domain/attribution.ts';
 import type { Identity } from '#domain/identity.ts';
 import { identityKey } from '#domain/identity.ts';
 import type { Logger } from '#telemetry/logger.ts';
@@ -285,7 +286,8 @@ export class StsCredentialCache {
   }
 
   #keepOrDrop(entry: CacheEntry): void {
-    const dropped = servable(entry, present(this.#clock)) === undefined ? entry : this.#unused.add(entry);
+    const isUseless = isOfOnePod(entry.identity.attribution) || servable(entry, present(this.#clock)) === undefined;
+    const dropped = isUseless ? entry : this.#unused.add(entry);
     if (dropped === undefined) return;
     this.#entries.delete(dropped.key);
     this.#unused.delete(dropped.key);

@@ -2,15 +2,17 @@ import type { Identity } from '#domain/identity.ts';
 import type { RequestedIdentity } from '#telemetry/fields.ts';
 
 /**
- * An identity as Kiam's log shows it: the role's name, and the session name only where a pod annotates one. `defaultSessionName`
+ * An identity as Kiam's log shows it: the role's name, and the session name only where a pod annotates one or a template makes it. `defaultSessionName`
  * is the one of the others.
  */
 export function visibleIdentity(identity: Identity, defaultSessionName: string): RequestedIdentity {
   const marker = ':role/';
+  const { attribution, sessionName } = identity;
+  const annotated = sessionName === defaultSessionName ? '' : sessionName;
   const index = identity.roleArn.indexOf(marker);
   return {
     role: index < 0 ? identity.roleArn : identity.roleArn.slice(index + marker.length),
-    sessionName: identity.sessionName === defaultSessionName ? '' : identity.sessionName,
+    sessionName: attribution.sessionName === '' ? annotated : attribution.sessionName,
     externalId: identity.externalId,
   };
 }

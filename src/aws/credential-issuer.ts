@@ -47,6 +47,8 @@ export function createIssuer(options: IssuerOptions): Issue {
     const issued = judge(outcome, clock.now(), (message) => warn(identity, message, outcome));
     options.metrics?.called(issued.ok ? undefined : issued.failure.category);
     if (issued.ok) {
+      const { packedPolicyPercent: percent } = issued.success;
+      if (percent > 0) options.metrics?.packed(percent);
       logger.info('fetched credentials', credentialsFields(issued.success.value, visible));
     } else {
       kiamMetrics?.issuingErrors.inc();

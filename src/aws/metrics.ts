@@ -21,6 +21,8 @@ export interface CredentialCacheMetrics {
   waited(seconds: number): void;
   /** A call to STS ended; the category is undefined for a success. */
   called(category: StsCategory | undefined): void;
+  /** So much of the space for session tags and policies a session takes, in percent. */
+  packed(percent: number): void;
   /** Credentials that are held were to be renewed. */
   refreshed(isRenewed: boolean): void;
   /** How many entries there are of each state, and how the limiter rates STS. */
@@ -47,6 +49,12 @@ export function createCredentialCacheMetrics(registry: Registry): CredentialCach
     name: 'kiam_sts_calls_total',
     help: 'AssumeRole calls for pods by outcome and reason: throttled, denied, unavailable, own-credentials, bad-request, defect, wrong-identity',
     labelNames: ['outcome', 'reason'],
+    registers,
+  });
+  const packed = new Histogram({
+    name: 'kiam_sts_packed_policy_percent',
+    help: 'How much of the space that STS has for session tags and policies sessions take, in percent: above 100 calls fail',
+    buckets: [10, 25, 50, 60, 70, 80, 90, 100],
     registers,
   });
   const refreshes = new Counter({
@@ -81,6 +89,7 @@ export function createCredentialCacheMetrics(registry: Registry): CredentialCach
     waited: (seconds) => waited.observe(seconds),
     called: (category) =>
       calls.inc({ outcome: category === undefined ? 'success' : 'failure', reason: category ?? '' }),
+    packed: (percent) => packed.observe(percent),
     refreshed: (isRenewed) => refreshes.inc({ outcome: isRenewed ? 'renewed' : 'failed' }),
     observeEntries: (counts) => {
       for (const [state, count] of Object.entries(counts)) entries.set({ state }, count);

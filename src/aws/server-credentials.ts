@@ -1,5 +1,6 @@
 import type { Clock } from '#runtime/clock.ts';
 import { unlessAborted } from '#runtime/within.ts';
+import { NO_ATTRIBUTION } from '#domain/attribution.ts';
 import type { Identity } from '#domain/identity.ts';
 import type { Fields, Logger } from '#telemetry/logger.ts';
 import { oncePerChange } from '#telemetry/once.ts';
@@ -104,7 +105,7 @@ export function createRoleCredentials(options: RoleCredentialsOptions): ServerCr
   const { base, clock, roleArn, remaining, random } = options;
   const logger = withFields(options.logger, { step: "server's own role" });
   const durations = createSessionDurations(Math.min(options.sessionDurationSeconds, LONGEST_CHAINED_SECONDS));
-  const identity: Identity = { roleArn, sessionName: '', externalId: '' };
+  const identity: Identity = { roleArn, sessionName: '', externalId: '', attribution: NO_ATTRIBUTION };
   const closing = new AbortController();
   const cache = new StsCredentialCache({
     clock,
@@ -120,7 +121,7 @@ export function createRoleCredentials(options: RoleCredentialsOptions): ServerCr
         const sessionName = `${Math.trunc(clock.now())}000000`;
         const outcome = await assumeRole(
           { client: base.client, durations, clock, logger },
-          { roleArn, sessionName, externalId: '' },
+          { ...NO_ATTRIBUTION, roleArn, sessionName, externalId: '' },
           signal,
         );
         if (!outcome.ok && outcome.category === 'own-credentials') base.renew();

@@ -1,6 +1,4 @@
-import { stsSessionName } from '#domain/session-name.ts';
-
-import { assumeRole } from './assume-role.ts';
+import { assumeRole, requestOf } from './assume-role.ts';
 import { callerIdentity } from './caller-identity.ts';
 import { IdentityProof } from './identity-proof.ts';
 import { createOwnCredentials, type OwnCredentialsOptions } from './own-credentials.ts';
@@ -33,14 +31,10 @@ export function createStsGateway(options: OwnCredentialsOptions): StsGateway {
   });
   return {
     proof,
-    assumeRole: async ({ roleArn, sessionName, externalId }, signal) => {
+    assumeRole: async (identity, signal) => {
       const missing = await own.ready(signal);
       if (missing !== undefined) return missing;
-      const outcome = await assumeRole(
-        { client: own.client, durations, clock, logger },
-        { roleArn, sessionName: stsSessionName(sessionName), externalId },
-        signal,
-      );
+      const outcome = await assumeRole({ client: own.client, durations, clock, logger }, requestOf(identity), signal);
       proof.observe(outcome);
       if (!outcome.ok && outcome.category === 'own-credentials') own.renew();
       return outcome;

@@ -39,6 +39,8 @@ export interface StsSuccess {
   readonly grantedMs: number;
   /** How far STS's clock is ahead of ours in milliseconds, as far as its answers show; 0 when they agree. */
   readonly clockOffsetMs: number;
+  /** How much of the space for session tags and policies the session takes, in percent; 0 where STS does not say. */
+  readonly packedPolicyPercent: number;
 }
 
 export type StsOutcome = StsSuccess | StsFailure;

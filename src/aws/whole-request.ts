@@ -20,19 +20,28 @@ export function sendOnlyWholeRequests(client: STSClient): void {
 function bodyProblem(request: unknown, input: object): string | undefined {
   const body = typeof request === 'object' && request !== null && 'body' in request ? request.body : undefined;
   if (typeof body !== 'string') return 'its body is no text';
-  const missing = new Map(Object.entries(input).filter(([, value]) => value !== undefined));
+  const wanted = new Map(parametersOf('', input));
   const seen = new Set<string>();
   for (const [name, value] of new URLSearchParams(body)) {
     if (seen.has(name)) return 'it has a parameter twice';
     seen.add(name);
     if (name === 'Action' || name === 'Version') continue;
-    const [member = ''] = name.split('.');
-    const wanted: unknown = Reflect.get(input, member);
-    if (!Object.hasOwn(input, member) || wanted === undefined) return 'it has a parameter that was not asked for';
-    // Lists and maps are spread over parameters with numbers, which only their own serializer knows.
-    const isScalar = typeof wanted === 'string' || typeof wanted === 'number';
-    if (isScalar && (name !== member || value !== String(wanted))) return 'a parameter has another value';
-    missing.delete(member);
+    const text = wanted.get(name);
+    if (text === undefined) return 'it has a parameter that was not asked for';
+    if (value !== text) return 'a parameter has another value';
+    wanted.delete(name);
   }
-  return missing.size === 0 ? undefined : 'it lacks a parameter';
+  return wanted.size === 0 ? undefined : 'it lacks a parameter';
+}
+
+/** An input as STS's protocol spreads it, lists by numbers: https://smithy.io/2.0/aws/protocols/aws-query-protocol.html */
+function* parametersOf(name: string, value: unknown): Iterable<readonly [name: string, text: string]> {
+  if (value === undefined || value === null) return;
+  if (Array.isArray(value)) {
+    for (const [index, member] of value.entries()) yield* parametersOf(`${name}.member.${index + 1}`, member);
+  } else if (typeof value === 'object') {
+    const prefix = name === '' ? '' : `${name}.`;
+    for (const [field, member] of Object.entries(value)) yield* parametersOf(prefix + field, member);
+  } else if (typeof value === 'string' || typeof value === 'number') yield [name, String(value)];
+  else yield [name, 'neither text nor number'];
 }

@@ -2,6 +2,7 @@ import { StsCredentialCache } from '#aws/credential-cache.ts';
 import { createCredentialCacheMetrics, createServerCredentialsMetric } from '#aws/metrics.ts';
 import type { Sts } from '#aws/sts.ts';
 import { createStsGateway, type StsGateway } from '#aws/sts-gateway.ts';
+import type { SessionRules } from '#domain/attribution.ts';
 import { type Identity, identityOf } from '#domain/identity.ts';
 import type { PodRecord } from '#domain/pod.ts';
 import type { Decision } from '#domain/policy.ts';
@@ -47,9 +48,9 @@ export function createCredentials(
 export function identify(
   policy: { decide(pod: PodRecord, requestedRole: string): Decision },
   pod: PodRecord,
-  sessionName: string,
+  sessions: SessionRules,
 ): Identity | undefined {
   if (pod.role === '') return undefined;
   const decision = policy.decide(pod, pod.role);
-  return decision.allowed ? identityOf(pod, decision.roleArn, sessionName) : undefined;
+  return decision.allowed ? identityOf(pod, decision.roleArn, sessions) : undefined;
 }

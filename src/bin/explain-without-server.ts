@@ -9,6 +9,7 @@ import { decideWithoutServer, resolveWithoutServer } from '#server/explain/witho
 import { createLogger } from '#telemetry/logger.ts';
 
 import type { ExplainFlags } from './flags/explain.ts';
+import { sessionRules } from './flags/sessions.ts';
 
 /** What the API alone tells of a pod, or why it tells nothing. */
 export async function explainWithoutServer(flags: ExplainFlags, signal: AbortSignal): Promise<Explanation | string> {
@@ -17,7 +18,8 @@ export async function explainWithoutServer(flags: ExplainFlags, signal: AbortSig
   const connection = openConnection(flags.kubeconfig);
   if (typeof connection === 'string') return connection;
   const logger = createLogger({ json: false, level: 'error' });
-  const read = await readSurroundings({ connection, namespace, name, binding: flags.binding, logger, signal });
+  const rules = { binding: flags.binding, allowedTags: flags.allowedSessionTags };
+  const read = await readSurroundings({ connection, namespace, name, rules, logger, signal });
   connection.close();
   if (!read.ok) return read.reason;
   const { pods, namespaces, knownAddresses } = read.value;
@@ -29,7 +31,7 @@ export async function explainWithoutServer(flags: ExplainFlags, signal: AbortSig
     namespaces,
     resolve: (role) => resolveWithoutServer(role, ofServers),
     decide: (pod) => decideWithoutServer(pod, namespaces, ofServers),
-    sessionName: flags.session,
+    sessions: sessionRules(flags),
     running: undefined,
   };
   return explain(collectFacts(facts, namespace, name));

@@ -15,6 +15,7 @@ import type { NamespacePolicy } from '#server/namespace-policy.ts';
 import type { NodeFeeds } from '#server/node-feeds.ts';
 
 import type { ServerFlags } from './flags/server.ts';
+import { sessionRules } from './flags/sessions.ts';
 
 export interface ExplainerOptions {
   readonly flags: ServerFlags;
@@ -44,7 +45,7 @@ export function createExplainer({
     namespaces: kubernetes.namespaces,
     resolve: (role) => resolveRole(role, baseArn),
     decide: (pod) => policy.decide(pod, pod.role),
-    sessionName: flags.session,
+    sessions: sessionRules(flags),
     running: (pod, identity) => runningFacts({ ...sources, view, agentIdentity }, pod, identity),
   };
   return (namespace, name) => explain(collectFacts(options, namespace, name));

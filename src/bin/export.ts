@@ -25,7 +25,7 @@ export async function runExport({ flags }: { readonly flags: ExportFlags }): Pro
 async function planned(flags: ExportFlags, signal: AbortSignal): Promise<string | { readonly reason: string }> {
   const { kubeconfig, binding, roleBaseArn: baseArn, disableStrictNamespaceRegexp, to, undo, json } = flags;
   const connection = createConnection({ kubeconfig, clock: systemClock, environment: process.env });
-  const reading = await readClusterAs(createWorkloadParser(), connection, binding, signal);
+  const reading = await readClusterAs(createWorkloadParser(), connection, { binding, allowedTags: [] }, signal);
   connection.close();
   if (!reading.ok) return reading;
   const [, partition = '', , , account = ''] = baseArn.split(':');

@@ -6,6 +6,7 @@ import { countedEvidence } from '#agent/evidence/metrics.ts';
 import { createAgentHttpMetrics } from '#agent/metrics.ts';
 import { compileRouteExpression } from '#agent/route-expression.ts';
 import { kube2iamRoleArn, LONGEST_LIST } from '#domain/allowed-roles.ts';
+import { plainSessions } from '#domain/attribution.ts';
 import type { NodeId } from '#domain/node.ts';
 import { createConnection } from '#kubernetes/connection.ts';
 import { type Kubernetes, startKubernetes } from '#kubernetes/kubernetes.ts';
@@ -41,6 +42,7 @@ import { kiamVersion } from './version.ts';
 
 /** One for all pods of the node that have the role. */
 const SESSION = 'kube2iam';
+const SESSIONS = plainSessions(SESSION);
 const MAX_VIEW_AGE_MS = 30_000;
 const SERVE_STALE_MS = 30_000;
 const FETCHERS = 8;
@@ -247,7 +249,7 @@ function startSource(
   const { credentials, proof } = createCredentials(sts, names.baseArn, daemon, registry, through);
   void proof.run(shutdown.signal);
   const viewAgeMs = (): number => kubernetes.status().pods.confirmedAgeMs;
-  const identifyPod = (pod: Parameters<typeof identify>[1]) => identify(policy, pod, SESSION);
+  const identifyPod = (pod: Parameters<typeof identify>[1]) => identify(policy, pod, SESSIONS);
   const handlers = createService({
     pods,
     policy,
@@ -263,7 +265,7 @@ function startSource(
     events: { warning: () => {} },
     logger,
     clock,
-    sessionName: SESSION,
+    sessions: SESSIONS,
     longestWaitMs: flags.backoffMaxElapsedTimeMs,
   });
   const index = new NodeIndex(pods);

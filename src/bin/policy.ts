@@ -16,6 +16,7 @@ export function runPolicy({ flags }: { readonly flags: FlagsOf<typeof POLICY_OPT
     disableStrictNamespaceRegexp,
     binding,
     containerCredentials,
+    allowedSessionTags: allowedTags,
   } = flags;
   const manifests = admissionManifests({
     action,
@@ -24,6 +25,7 @@ export function runPolicy({ flags }: { readonly flags: FlagsOf<typeof POLICY_OPT
     strict: !disableStrictNamespaceRegexp,
     binding,
     containerCredentials,
+    allowedTags,
   });
   process.stdout.write(manifests.map((manifest) => stringify(manifest, NO_LINE_BREAKS)).join('---\n'));
 }

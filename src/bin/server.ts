@@ -36,6 +36,7 @@ import { createCredentials, identify } from './credentials.ts';
 import { type Daemon, runDaemon } from './daemon.ts';
 import { createExplainer, nodeAsProven, viewOf } from './explainer.ts';
 import type { ServerFlags } from './flags/server.ts';
+import { sessionRules } from './flags/sessions.ts';
 import { serverKeepalive } from './keepalive.ts';
 import { startMonitoring } from './monitoring.ts';
 
@@ -98,6 +99,7 @@ async function startServer(flags: ServerFlags, daemon: Daemon): Promise<void> {
     signal: shutdown.signal,
     syncMs: flags.syncMs,
     binding: flags.binding,
+    allowedTags: flags.allowedSessionTags,
     ...(flags.namespacePolicy === 'kube2iam' ? { parseNamespace: parseNamespaceWithList } : {}),
   });
   const { pods, namespaces, events } = kubernetes;
@@ -121,7 +123,8 @@ async function startServer(flags: ServerFlags, daemon: Daemon): Promise<void> {
   identityProblem = () =>
     proof.problem === undefined ? undefined : `AWS has not accepted the server's own identity yet: ${proof.problem}`;
 
-  const identifyPod = (pod: PodRecord): Identity | undefined => identify(policy, pod, flags.session);
+  const sessions = sessionRules(flags);
+  const identifyPod = (pod: PodRecord): Identity | undefined => identify(policy, pod, sessions);
   const index = new NodeIndex(pods);
   const silenceMs = (): number => kubernetes.status().pods.silenceMs;
   const nodes = new PrefetchedNodes({
@@ -160,7 +163,7 @@ async function startServer(flags: ServerFlags, daemon: Daemon): Promise<void> {
       events,
       logger,
       clock,
-      sessionName: flags.session,
+      sessions,
       noteAsked: (pod, isWatching) => nodes.asked(pod, isWatching),
     }),
     watchNode: createNodeWatch({

@@ -44,10 +44,50 @@ export function externalIdProblem(externalId: string): string | undefined {
   return `an external id has 2 to ${LONGEST_EXTERNAL_ID} letters, digits and +=,.@:/_-`;
 }
 
+export const SHORTEST_SESSION_NAME = 2;
+export const LONGEST_SESSION_NAME = 64;
 const SESSION_NAME = /^[\w+=,.@-]{2,64}$/;
 
 export function sessionNameProblem(sessionName: string): string | undefined {
   return SESSION_NAME.test(sessionName) ? undefined : 'a session name has 2 to 64 letters, digits and +=,.@_-';
+}
+
+/** `''` stands for none, which is valid. */
+export function sourceIdentityProblem(sourceIdentity: string): string | undefined {
+  if (sourceIdentity === '' || SESSION_NAME.test(sourceIdentity)) return undefined;
+  return 'a source identity has 2 to 64 letters, digits and +=,.@_-';
+}
+
+export const MOST_TAGS = 50;
+export const LONGEST_TAG_KEY = 128;
+export const LONGEST_TAG_VALUE = 256;
+
+/** https://docs.aws.amazon.com/STS/latest/APIReference/API_Tag.html */
+const TAG_TEXT = /^[\p{L}\p{Z}\p{N}_.:/=+\-@]*$/u;
+const TAG_CHARACTERS = 'letters, digits, spaces and _.:/=+-@';
+
+export function tagKeyProblem(key: string): string | undefined {
+  const length = Array.from(key).length;
+  if (length === 0 || length > LONGEST_TAG_KEY || !TAG_TEXT.test(key)) {
+    return `the key of a session tag has 1 to ${LONGEST_TAG_KEY} ${TAG_CHARACTERS}`;
+  }
+  return key.toLowerCase().startsWith('aws:') ? 'keys of tags that begin with aws: are reserved for AWS' : undefined;
+}
+
+export function tagValueProblem(value: string): string | undefined {
+  if (Array.from(value).length <= LONGEST_TAG_VALUE && TAG_TEXT.test(value)) return undefined;
+  return `the value of a session tag has at most ${LONGEST_TAG_VALUE} ${TAG_CHARACTERS}`;
+}
+
+/** Of all the tags of one session. AWS takes keys that differ in case alone for one. */
+export function sessionTagsProblem(tags: readonly (readonly [key: string, value: string])[]): string | undefined {
+  if (tags.length > MOST_TAGS) return `a session has at most ${MOST_TAGS} tags`;
+  if (new Set(tags.map(([key]) => key.toLowerCase())).size < tags.length) return 'a session has each tag once';
+  for (const [key, value] of tags) {
+    const problem = tagKeyProblem(key) ?? tagValueProblem(value);
+    if (problem !== undefined) return `the session tag ${quote(key)} is not valid: ${problem}`;
+  }
+  return undefined;
 }
 
 /**

@@ -1,3 +1,5 @@
+import type { SessionTag } from './attribution.ts';
+
 /** The annotations that a pod carries (https://github.com/uswitch/kiam, `pkg/k8s/annotations.go`). */
 export const ROLE_ANNOTATION = 'iam.amazonaws.com/role';
 export const SESSION_NAME_ANNOTATION = 'iam.amazonaws.com/session-name';
@@ -39,6 +41,8 @@ export interface PodRecord {
   readonly sessionName: string;
   /** As annotated, where the pod's annotations count; `''` when there is none. */
   readonly externalId: string;
+  /** The session tags of its annotations and its ServiceAccount's that count, by key; undefined until its ServiceAccount is known. */
+  readonly sessionTags: readonly SessionTag[] | undefined;
   /** What the pod itself is annotated with, whether it counts or not. */
   readonly annotated: PodAnnotations;
   /** Whether a container's environment selects web identity, which SDKs prefer to the instance metadata. */
@@ -50,6 +54,10 @@ export interface PodAnnotations {
   readonly role: string;
   readonly sessionName: string;
   readonly externalId: string;
+  /** Those that `--allowed-session-tags` lists, by key. */
+  readonly sessionTags: readonly SessionTag[];
+  /** The key of one that is not listed, and so does not count. */
+  readonly ignoredTag: string;
 }
 
 /**

@@ -1,7 +1,7 @@
 import { shortened } from '#runtime/text.ts';
 import type { Expression } from './expression.ts';
 import type { NamespaceRecord } from './namespace.ts';
-import { externalIdProblem } from './iam-grammar.ts';
+import { externalIdProblem, sessionTagsProblem } from './iam-grammar.ts';
 import { EXTERNAL_ID_ANNOTATION, type PodRecord } from './pod.ts';
 import { resolveRole } from './role.ts';
 
@@ -46,6 +46,9 @@ export function decide({ pod, requestedRole, namespace, expression, baseArn }: P
   }
   const problem = externalIdProblem(pod.externalId);
   if (problem !== undefined) return refuse(`${EXTERNAL_ID_ANNOTATION} is not valid: ${problem}`);
+  if (pod.sessionTags === undefined) return refuse('its ServiceAccount, which may set session tags, is not known');
+  const tagProblem = sessionTagsProblem(pod.sessionTags);
+  if (tagProblem !== undefined) return refuse(tagProblem);
   return { allowed: true, roleArn: annotated.role.arn };
 }
 

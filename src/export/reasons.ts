@@ -30,8 +30,8 @@ export function reasonsOf(
     const remove = 'remove the annotation if neither a policy nor an audit depends on the name';
     add('session-name', says, to === 'irsa' ? `${remove}, and set AWS_ROLE_SESSION_NAME if you like` : remove);
   }
-  if (account !== undefined && account.sessionTags.length > 0) {
-    const says = `its ServiceAccount has ${SESSION_TAG_PREFIX}* annotations, which ${NAMES[to]} does not send`;
+  if (pod.annotated.ignoredTag !== '' || (account?.ignoredTag ?? '') !== '') {
+    const says = `it or its ServiceAccount has ${SESSION_TAG_PREFIX}* annotations, which ${NAMES[to]} does not send`;
     add('session-tags', says, 'change the policies that depend on these tags, then remove the annotations');
   }
   if (to === 'pod-identity' && pod.fargate) {

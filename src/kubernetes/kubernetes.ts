@@ -1,5 +1,11 @@
 import type { PodRecord, PodReading } from '#domain/pod.ts';
-import { bindPod, roleOfAccount, type Binding, type ServiceAccountRecord } from '#domain/service-account.ts';
+import {
+  bindPod,
+  roleOfAccount,
+  tagsDiffer,
+  type Binding,
+  type ServiceAccountRecord,
+} from '#domain/service-account.ts';
 import { sleep, type Clock } from '#runtime/clock.ts';
 import { namespaceFields, podFields } from '#telemetry/fields.ts';
 import type { Logger } from '#telemetry/logger.ts';
@@ -27,6 +33,8 @@ export interface KubernetesOptions {
   readonly syncMs: number;
   /** `--binding`: where the roles of pods come from. With `pod` no ServiceAccount is read. */
   readonly binding: Binding;
+  /** The keys of session tags that pods and ServiceAccounts may set; none unless given. */
+  readonly allowedTags?: readonly string[];
   /** Reads this node's pods only; `''`, the default, reads those of all nodes. */
   readonly nodeName?: string;
   /** Which annotations of pods count; Kiam's unless given. */
@@ -64,17 +72,18 @@ export interface Kubernetes {
 
 /** Begins to list and watch pods, namespaces and ServiceAccounts, and to send Events. Returns at once. */
 export function startKubernetes(options: KubernetesOptions): Kubernetes {
-  const { connection, clock, logger, metrics, signal, syncMs, binding, nodeName = '' } = options;
+  const { connection, clock, logger, metrics, signal, syncMs, binding, allowedTags = [], nodeName = '' } = options;
+  const rules = { binding, allowedTags };
   const accounts = new NamedCache({ logger, resource: 'serviceaccounts', differ: serviceAccountsDiffer });
   const pods = new PodCache({
     logger,
     // Without ServiceAccounts a pod's role is that of its annotation.
-    bind: (pod) => (binding === 'pod' ? pod : bindPod(pod, accounts.get(pod.namespace, pod.serviceAccount), binding)),
+    bind: (pod) => (binding === 'pod' ? pod : bindPod(pod, accounts.get(pod.namespace, pod.serviceAccount), rules)),
   });
   const namespaces = new NamespaceCache({ logger });
   logChanges(pods, { logger, kind: 'pod', fields: podFields });
   logChanges(namespaces, { logger, kind: 'namespace', fields: namespaceFields });
-  const parsePod = createPodParser(options.podKeys);
+  const parsePod = createPodParser(allowedTags, options.podKeys);
   const podWatch = new ListWatch<PodRecord>({
     ...options,
     target: pods,
@@ -94,8 +103,10 @@ export function startKubernetes(options: KubernetesOptions): Kubernetes {
       parse: options.parseNamespace ?? ((value) => parseNamespaceObject(value)),
     },
   });
-  const accountWatch = binding === 'pod' ? undefined : watchAccounts(options, accounts, pods);
-  const canDoWithoutAccounts = (): boolean => binding === 'both' && accountWatch?.status().isForbidden === true;
+  const accountWatch = binding === 'pod' ? undefined : watchAccounts(options, accounts, pods, allowedTags);
+  // Without them a pod could say what its ServiceAccount is meant to say.
+  const canDoWithoutAccounts = (): boolean =>
+    binding === 'both' && allowedTags.length === 0 && accountWatch?.status().isForbidden === true;
   metrics.showAmbiguousAddresses(() => pods.ambiguousAddresses);
   const events = createPodEvents(options);
   const ended = Promise.all([podWatch.run(), namespaceWatch.run(), accountWatch?.run(), events.run()]).then(() => {});
@@ -126,17 +137,23 @@ function watchAccounts(
   options: KubernetesOptions,
   accounts: NamedCache<ServiceAccountRecord>,
   pods: PodCache,
+  allowedTags: readonly string[],
 ): ListWatch<ServiceAccountRecord> {
   accounts.subscribe(({ previous, current }) => {
     const account = current ?? previous;
-    const isSame = roleOf(previous) === roleOf(current) && previous?.uid === current?.uid;
+    const setsTags = allowedTags.length > 0 && tagsDiffer(previous?.sessionTags, current?.sessionTags);
+    const isSame = roleOf(previous) === roleOf(current) && previous?.uid === current?.uid && !setsTags;
     if (account === undefined || isSame) return;
     void pods.rebind(account.namespace, account.name);
   });
   return new ListWatch<ServiceAccountRecord>({
     ...options,
     target: accounts.target,
-    resource: { name: 'serviceaccounts', path: '/api/v1/serviceaccounts', parse: createServiceAccountParser() },
+    resource: {
+      name: 'serviceaccounts',
+      path: '/api/v1/serviceaccounts',
+      parse: createServiceAccountParser(allowedTags),
+    },
   });
 }
 

@@ -8,9 +8,11 @@ import {
   type PodAnnotations,
   type PodRecord,
 } from '#domain/pod.ts';
+import { tagsDiffer } from '#domain/service-account.ts';
 import { beginningOf } from '#runtime/text.ts';
 import { createInterner, createListInterner, type Intern } from './interner.ts';
 import { field, listField, textField } from './json-fields.ts';
+import { NO_TAGS, sessionTagsIn } from './session-tags.ts';
 
 /**
  * Annotations may have 256 KiB, and ten thousand pods must not keep that. A value is kept whole or not at all: a role or an
@@ -46,10 +48,13 @@ const KIAM_KEYS: PodKeys = {
 };
 
 /**
- * Makes the reader of pods as the API server sends them. It returns undefined only for what has no UID, name or namespace;
+ * Makes the reader of pods as the API server sends them, with those of their session tags that are allowed. It returns undefined only for what has no UID, name or namespace;
  * anything else that is missing or of a wrong type is read in the way that gives the pod less, not more.
  */
-export function createPodParser(keys: PodKeys = KIAM_KEYS): (value: unknown) => PodRecord | undefined {
+export function createPodParser(
+  allowedTags: readonly string[] = [],
+  keys: PodKeys = KIAM_KEYS,
+): (value: unknown) => PodRecord | undefined {
   const intern = createInterner();
   const internList = createListInterner();
   return (value) => {
@@ -61,7 +66,7 @@ export function createPodParser(keys: PodKeys = KIAM_KEYS): (value: unknown) => 
     const name = textField(metadata, 'name');
     const namespace = textField(metadata, 'namespace');
     if (uid === '' || name === '' || namespace === '') return undefined;
-    const annotated = annotationsOf(annotations, keys, intern);
+    const annotated = annotationsOf(annotations, { keys, allowedTags, intern });
     const isAnnotated = typeof field(annotations, keys.role) === 'string';
     return {
       uid,
@@ -77,7 +82,9 @@ export function createPodParser(keys: PodKeys = KIAM_KEYS): (value: unknown) => 
       resourceVersion: textField(metadata, 'resourceVersion'),
       serviceAccount: intern(textField(spec, 'serviceAccountName')),
       serviceAccountUid: '',
-      ...annotated,
+      sessionName: annotated.sessionName,
+      externalId: annotated.externalId,
+      sessionTags: annotated.sessionTags,
       role: intern(keys.roleOf(isAnnotated ? annotated.role : undefined)),
       roleSource: 'pod',
       annotated,
@@ -87,15 +94,20 @@ export function createPodParser(keys: PodKeys = KIAM_KEYS): (value: unknown) => 
 }
 
 /** Most pods have none of the annotations, and share one record of that. */
-const NO_ANNOTATIONS: PodAnnotations = { role: '', sessionName: '', externalId: '' };
+const NO_ANNOTATIONS: PodAnnotations = { role: '', sessionName: '', externalId: '', ...NO_TAGS };
 
-function annotationsOf(annotations: unknown, keys: PodKeys, intern: Intern): PodAnnotations {
+function annotationsOf(
+  annotations: unknown,
+  { keys, allowedTags, intern }: { keys: PodKeys; allowedTags: readonly string[]; intern: Intern },
+): PodAnnotations {
   const role = intern(wholeOr(TOO_LONG_FOR_A_ROLE, textField(annotations, keys.role), LONGEST_ROLE_ARN));
   const sessionName = intern(beginningOf(textField(annotations, keys.sessionName), KEPT_OF_SESSION_NAME));
   const externalId = intern(
     wholeOr(TOO_LONG_FOR_AN_EXTERNAL_ID, textField(annotations, keys.externalId), LONGEST_EXTERNAL_ID),
   );
-  return role === '' && sessionName === '' && externalId === '' ? NO_ANNOTATIONS : { role, sessionName, externalId };
+  const tags = sessionTagsIn(annotations, allowedTags);
+  const isPlain = role === '' && sessionName === '' && externalId === '' && tags === NO_TAGS;
+  return isPlain ? NO_ANNOTATIONS : { role, sessionName, externalId, ...tags };
 }
 
 /** Set by the webhook of EKS (https://github.com/aws/amazon-eks-pod-identity-webhook) or by hand. */
@@ -121,6 +133,7 @@ export function podsDiffer(left: PodRecord, right: PodRecord): boolean {
     left.serviceAccountUid !== right.serviceAccountUid ||
     left.sessionName !== right.sessionName ||
     left.externalId !== right.externalId ||
+    tagsDiffer(left.sessionTags, right.sessionTags) ||
     left.terminating !== right.terminating ||
     left.nodeName !== right.nodeName ||
     left.hostNetwork !== right.hostNetwork ||

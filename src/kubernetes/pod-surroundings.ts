@@ -1,5 +1,5 @@
 import type { PodRecord } from '#domain/pod.ts';
-import { bindPod, type Binding, type ServiceAccountRecord } from '#domain/service-account.ts';
+import { bindPod, type BindingRules, type ServiceAccountRecord } from '#domain/service-account.ts';
 import type { Logger } from '#telemetry/logger.ts';
 import type { KubernetesConnection } from './connection.ts';
 import { listField } from './json-fields.ts';
@@ -26,16 +26,16 @@ export interface SurroundingsOptions {
   readonly connection: KubernetesConnection;
   readonly namespace: string;
   readonly name: string;
-  /** The servers' `--binding`. */
-  readonly binding: Binding;
+  /** As the servers have them. */
+  readonly rules: BindingRules;
   readonly logger: Logger;
   readonly signal: AbortSignal;
 }
 
 /** Reads what decides about one pod, in four requests. Never rejects. */
 export async function readSurroundings(options: SurroundingsOptions): Promise<SurroundingsReading> {
-  const { connection, namespace, name, logger, signal } = options;
-  const parse = createPodParser();
+  const { connection, namespace, name, rules, logger, signal } = options;
+  const parse = createPodParser(rules.allowedTags);
   const namespacePath = `/api/v1/namespaces/${encodeURIComponent(namespace)}`;
   const [pod, ownNamespace] = await Promise.all([
     readObject({ connection, path: `${namespacePath}/pods/${encodeURIComponent(name)}`, parse, signal }),
@@ -52,7 +52,7 @@ export async function readSurroundings(options: SurroundingsOptions): Promise<Su
     const account = await readAccountOf(options, pod.value);
     if (account?.kind === 'unknown')
       return { ok: false, reason: `its ServiceAccount cannot be read: ${account.reason}` };
-    pods.upsert(bindPod(pod.value, account?.kind === 'found' ? account.value : undefined, options.binding));
+    pods.upsert(bindPod(pod.value, account?.kind === 'found' ? account.value : undefined, rules));
     // The API server selects by the first address alone.
     const [address] = pod.value.addresses;
     const sharers = address === undefined ? undefined : await readPodsAt(options, address, parse);
@@ -64,12 +64,13 @@ export async function readSurroundings(options: SurroundingsOptions): Promise<Su
 
 /** Undefined where it does not matter. */
 async function readAccountOf(
-  { connection, binding, signal }: SurroundingsOptions,
+  { connection, rules: { binding, allowedTags }, signal }: SurroundingsOptions,
   { namespace, serviceAccount, annotated }: PodRecord,
 ): Promise<Reading<ServiceAccountRecord> | undefined> {
-  if (serviceAccount === '' || binding === 'pod' || (binding === 'both' && annotated.role !== '')) return undefined;
+  const hasOwnRole = binding === 'both' && annotated.role !== '';
+  if (serviceAccount === '' || binding === 'pod' || (hasOwnRole && allowedTags.length === 0)) return undefined;
   const path = `/api/v1/namespaces/${encodeURIComponent(namespace)}/serviceaccounts/${encodeURIComponent(serviceAccount)}`;
-  return readObject({ connection, path, parse: createServiceAccountParser(), signal });
+  return readObject({ connection, path, parse: createServiceAccountParser(allowedTags), signal });
 }
 
 /** Undefined when it is forbidden or the request failed. */

@@ -1,6 +1,6 @@
 import type { NamespaceRecord } from '#domain/namespace.ts';
 import type { PodRecord } from '#domain/pod.ts';
-import { bindPod, type Binding, type ServiceAccountRecord } from '#domain/service-account.ts';
+import { bindPod, type BindingRules, type ServiceAccountRecord } from '#domain/service-account.ts';
 
 import { describeError } from '#runtime/errors.ts';
 
@@ -26,11 +26,11 @@ export type ClusterReading<Pod extends PodRecord = PodRecord> =
 /** Reads every pod, namespace and ServiceAccount once, expressions in full. Never rejects. */
 export function readCluster(
   connection: KubernetesConnection,
-  binding: Binding,
+  rules: BindingRules,
   signal: AbortSignal,
   parseNamespace?: (value: unknown) => NamespaceRecord | undefined,
 ): Promise<ClusterReading> {
-  return readClusterAs(createPodParser(), connection, binding, signal, parseNamespace);
+  return readClusterAs(createPodParser(rules.allowedTags), connection, rules, signal, parseNamespace);
 }
 
 const parseWhole = (value: unknown): NamespaceRecord | undefined =>
@@ -40,17 +40,20 @@ const parseWhole = (value: unknown): NamespaceRecord | undefined =>
 export async function readClusterAs<Pod extends PodRecord>(
   parse: (value: unknown) => Pod | undefined,
   connection: KubernetesConnection,
-  binding: Binding,
+  rules: BindingRules,
   signal: AbortSignal,
   parseNamespace = parseWhole,
 ): Promise<ClusterReading<Pod>> {
   try {
     const asTheyAre = await listOnce({ connection, path: '/api/v1/pods', parse, signal });
     const namespaces = await listOnce({ connection, path: '/api/v1/namespaces', parse: parseNamespace, signal });
-    const accounts = { connection, path: '/api/v1/serviceaccounts', parse: createServiceAccountParser(), signal };
-    const serviceAccounts = binding === 'pod' ? [] : await listOnce(accounts, binding === 'both');
+    const { binding, allowedTags } = rules;
+    const parseAccount = createServiceAccountParser(allowedTags);
+    const accounts = { connection, path: '/api/v1/serviceaccounts', parse: parseAccount, signal };
+    const serviceAccounts =
+      binding === 'pod' ? [] : await listOnce(accounts, binding === 'both' && allowedTags.length === 0);
     const byName = new Map(serviceAccounts.map((account) => [`${account.namespace}/${account.name}`, account]));
-    const pods = asTheyAre.map((pod) => bindPod(pod, byName.get(`${pod.namespace}/${pod.serviceAccount}`), binding));
+    const pods = asTheyAre.map((pod) => bindPod(pod, byName.get(`${pod.namespace}/${pod.serviceAccount}`), rules));
     return { ok: true, contents: { pods, namespaces, serviceAccounts } };
   } catch (error) {
     return { ok: false, reason: describeError(error) };

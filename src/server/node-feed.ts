@@ -1,10 +1,9 @@
 import { createHash } from 'node:crypto';
 
-import { type Identity, identityKey } from '#domain/identity.ts';
+import { type Identity, identityKey, sessionNameOf } from '#domain/identity.ts';
 import { type Credentials, metadataCredentials } from '#domain/credentials.ts';
 import { isOnNode, type NodeId } from '#domain/node.ts';
 import { asksByToken, ownsItsAddress, type PodRecord } from '#domain/pod.ts';
-import { stsSessionName } from '#domain/session-name.ts';
 import { type PodBinding, wireCredentials } from '#rpc/contract.ts';
 import type { AgentStream } from '#rpc/agent-stream.ts';
 import { type Clock, sleep } from '#runtime/clock.ts';
@@ -330,7 +329,7 @@ function bindingOf(pod: PodRecord, addresses: readonly string[], identity: Ident
     name: pod.name,
     service_account: pod.serviceAccount,
     node_name: pod.nodeName,
-    session_name: identity === undefined ? '' : stsSessionName(identity.sessionName),
+    session_name: identity === undefined ? '' : sessionNameOf(identity),
     service_account_uid: pod.serviceAccountUid,
   };
 }

@@ -5,6 +5,7 @@ import type { NamespaceRecord } from '#domain/namespace.ts';
 import type { PodRecord } from '#domain/pod.ts';
 import { asksByToken, ownsItsAddress } from '#domain/pod.ts';
 import type { NodeId } from '#domain/node.ts';
+import { tagsDiffer } from '#domain/service-account.ts';
 import { podFields } from '#telemetry/fields.ts';
 import type { Logger } from '#telemetry/logger.ts';
 import type { NodeIndex } from './node-index.ts';
@@ -231,6 +232,7 @@ function differs(previous: PodRecord, current: PodRecord): boolean {
     previous.role !== current.role ||
     previous.sessionName !== current.sessionName ||
     previous.externalId !== current.externalId ||
+    tagsDiffer(previous.sessionTags, current.sessionTags) ||
     previous.phase !== current.phase ||
     previous.hostNetwork !== current.hostNetwork ||
     previous.mirror !== current.mirror ||

@@ -1,7 +1,8 @@
 import { canonicalAddress } from '#domain/address.ts';
+import type { SessionRules } from '#domain/attribution.ts';
 import { metadataCredentials } from '#domain/credentials.ts';
 import { failed, type Outcome, refused, succeeded } from '#domain/failure.ts';
-import { identityOf } from '#domain/identity.ts';
+import { type Identity, identityKey, identityOf } from '#domain/identity.ts';
 import type { NodeId } from '#domain/node.ts';
 import type { PodRecord } from '#domain/pod.ts';
 import type { Decision } from '#domain/policy.ts';
@@ -25,8 +26,7 @@ export interface ServiceOptions {
   readonly events: PodWarnings;
   readonly logger: Logger;
   readonly clock: Clock;
-  /** The session name of pods that annotate none. */
-  readonly sessionName: string;
+  readonly sessions: SessionRules;
   /** How long a caller may wait here for a pod to become known, in milliseconds; 900 unless told. */
   readonly longestWaitMs?: number;
   /** Told of each pod that an agent asks for, and whether that agent has a stream, here or at another replica. */
@@ -58,7 +58,7 @@ interface Question {
 
 /** Answers the contract: who is the pod, may it have the role, and here are its credentials. */
 export function createService(options: ServiceOptions): ServiceHandlers {
-  const { pods, policy, credentials, confirmation, scope, events, logger, sessionName, clock, noteAsked } = options;
+  const { pods, policy, credentials, confirmation, scope, events, logger, sessions, clock, noteAsked } = options;
   const { longestWaitMs = LONGEST_WAIT_MS } = options;
 
   /** Runs `answer` with what is left of the caller's time, less what the answer needs to reach it. */
@@ -128,15 +128,19 @@ export function createService(options: ServiceOptions): ServiceHandlers {
   };
 
   /** Whether what was found for a pod may still go to the address: it may have changed hands, or its annotations. */
-  const isStillEntitled = (pod: PodRecord, requestedRole: string, { address, node }: Question): boolean => {
+  const isStillEntitled = (
+    pod: PodRecord,
+    requestedRole: string,
+    identity: Identity,
+    { address, node }: Question,
+  ): boolean => {
     const lookup = pods.find(address, { node });
+    if (lookup.kind !== 'found' || lookup.pod.uid !== pod.uid) return false;
+    const decision = policy.decide(lookup.pod, requestedRole);
+    // The same record, as a rule: nothing of it has changed.
     return (
-      lookup.kind === 'found' &&
-      lookup.pod.uid === pod.uid &&
-      lookup.pod.role === pod.role &&
-      lookup.pod.sessionName === pod.sessionName &&
-      lookup.pod.externalId === pod.externalId &&
-      policy.decide(lookup.pod, requestedRole).allowed
+      decision.allowed &&
+      (lookup.pod === pod || identityKey(identityOf(lookup.pod, decision.roleArn, sessions)) === identityKey(identity))
     );
   };
 
@@ -147,17 +151,18 @@ export function createService(options: ServiceOptions): ServiceHandlers {
     if (pod.role === '') return refused('role-empty', "role can't be empty", REFUSAL_STANDS_MS);
     const decision = policy.decide(pod, role);
     if (!decision.allowed) return refuse(pod, role, decision.explanation);
+    const identity = identityOf(pod, decision.roleArn, sessions);
     // The API server is asked while STS is: neither waits for the other.
     const [certainty, issued] = await Promise.all([
       confirmed(pod, question),
-      credentials.get(identityOf(pod, decision.roleArn, sessionName), 'request', question.signal),
+      credentials.get(identity, 'request', question.signal),
     ]);
     if (!certainty.ok) return certainty;
     if (!issued.ok) {
       events.warning(pod, 'KiamCredentialError', `failed retrieving credentials: ${issued.detail}`);
       return issued;
     }
-    if (!isStillEntitled(pod, role, question)) return NOT_FOUND;
+    if (!isStillEntitled(pod, role, identity, question)) return NOT_FOUND;
     const holder = { uid: pod.uid, roleArn: decision.roleArn, viewAgeMs: certainty.value };
     return succeeded(wireCredentials(metadataCredentials(issued.value), holder));
   };

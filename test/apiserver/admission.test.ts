@@ -7,6 +7,7 @@ import { compileExpression, LARGEST_PROGRAM } from '#domain/expression.ts';
 import { PERMITTED_ANNOTATION } from '#domain/namespace.ts';
 import { EXTERNAL_ID_ANNOTATION, ROLE_ANNOTATION } from '#domain/pod.ts';
 import { decide } from '#domain/policy.ts';
+import { SESSION_TAG_PREFIX } from '#domain/service-account.ts';
 import { createConnection } from '#kubernetes/connection.ts';
 import { systemClock } from '#runtime/clock.ts';
 import { type JsonObject, textAt } from '#sandbox/json.ts';
@@ -75,6 +76,7 @@ describe('the admission policy, before the API server of Kubernetes', { skip: as
       namespace: 'kube-system',
       binding: 'both',
       containerCredentials: false,
+      allowedTags: ['team'],
       ...options,
     })) {
       const path = pathOf(manifest.kind);
@@ -169,10 +171,40 @@ describe('the admission policy, before the API server of Kubernetes', { skip: as
         /hostNetwork shares the address of its node.*fix: remove hostNetwork/,
       ],
       [team, templateOf({ ...good, [EXTERNAL_ID_ANNOTATION]: 'ü' }), /AWS does not accept the external id; fix: /],
+      [team, templateOf({ ...good, [`${SESSION_TAG_PREFIX}team`]: 'é 1_.:/=+-@' }), /^$/],
+      [
+        team,
+        templateOf({ ...good, [`${SESSION_TAG_PREFIX}team`]: 'a;b' }),
+        /does not accept the value of a session tag/,
+      ],
+      [team, templateOf({ ...good, [`${SESSION_TAG_PREFIX}team`]: 'x'.repeat(257) }), /of a session tag; fix: /],
+      [team, templateOf({ ...good, [`${SESSION_TAG_PREFIX}other`]: 'a;b' }), /^$/],
     ];
     for (const workload of WORKLOADS)
       for (const [namespace, template, expected] of cases)
         assert.match(await saysTo(workload, namespace, template), expected);
+  });
+
+  it('the admission policy, before the API server of Kubernetes judges the session tags of a ServiceAccount, when it is made and when they change', async () => {
+    await apply({ action: 'deny', baseArn: BASE_ARNS[0], strict: true });
+    const team = await namespaceWith('arn:aws:iam::123456789012:role/team/.*');
+    await inForce(team, BASE_ARNS[0]);
+    const path = `/api/v1/namespaces/${team}/serviceaccounts`;
+    const create = (name: string, tags: Record<string, string>) =>
+      plane.admin.call('POST', path, { body: { metadata: { name, annotations: tags } } });
+    const refused = await create('refused', { [`${SESSION_TAG_PREFIX}team`]: 'a;b' });
+    assert.equal(refused.status, 422);
+    assert.match(textAt(refused.body, 'message'), /does not accept the value of a session tag; fix: /);
+    const made = await create('app', { [`${SESSION_TAG_PREFIX}team`]: 'a', [`${SESSION_TAG_PREFIX}other`]: 'b' });
+    assert.equal(made.status, 201);
+    assert.match(
+      String(made.headers['warning']),
+      /session tag does not count.*iam\.amazonaws\.com\/session-tag\.other/,
+    );
+    const patch = (annotations: Record<string, string>) =>
+      plane.admin.ask('PATCH', `${path}/app`, { metadata: { annotations } });
+    assert.equal((await patch({ [`${SESSION_TAG_PREFIX}team`]: 'a;b' })).status, 422);
+    assert.equal((await patch({ note: 'else' })).status, 200);
   });
 
   it('the admission policy, before the API server of Kubernetes refuses a namespace whose expression does not compile, and warns of one that permits everything or nothing', async () => {
@@ -224,7 +256,8 @@ describe('the admission policy, before the API server of Kubernetes', { skip: as
   it('the admission policy, before the API server of Kubernetes is found by doctor, which says where it judges otherwise than the servers', async () => {
     const connection = createConnection({ kubeconfig: plane.adminKubeconfig, environment: {}, clock: systemClock });
     const verdicts = async (baseArn: string): Promise<string[]> => {
-      const options = { baseArn, strict: true, binding: 'both' as const, signal: AbortSignal.timeout(LIMIT_MS) };
+      const signal = AbortSignal.timeout(LIMIT_MS);
+      const options = { baseArn, strict: true, binding: 'both' as const, allowedTags: ['team'], signal };
       return (await checkAdmission(connection, options)).map(({ verdict, says }) => `${verdict}: ${says}`);
     };
     assert.deepEqual(await verdicts(BASE_ARNS[0]), ['ok: the admission policy judges as the servers do (Deny)']);

@@ -3,14 +3,16 @@ import assert from 'node:assert/strict';
 import { AssumeRoleCommand } from '@aws-sdk/client-sts';
 import fc from 'fast-check';
 
+import { type RoleRequest, requestOf } from '#aws/assume-role.ts';
+import { NO_ATTRIBUTION, plainSessions, type SessionRules } from '#domain/attribution.ts';
 import { createRenewableClient } from '#aws/renewable-client.ts';
 import { createStsClient } from '#aws/sts-client.ts';
 import { createStsGateway } from '#aws/sts-gateway.ts';
 import { isSessionOf } from '#domain/iam-grammar.ts';
 import { compileExpression } from '#domain/expression.ts';
 import { type Identity, identityKey, identityOf } from '#domain/identity.ts';
+import { parseNameTemplate } from '#domain/name-template.ts';
 import { decide } from '#domain/policy.ts';
-import { stsSessionName } from '#domain/session-name.ts';
 import { createPodParser } from '#kubernetes/pod-record.ts';
 import { systemClock } from '#runtime/clock.ts';
 import { assumeRoleAnswer, errorAnswer, type XmlAnswer } from '#sandbox/sts/answers.ts';
@@ -36,16 +38,24 @@ const expected = new Map<string, Identity>();
 const identities = new Identities(systemClock);
 const caller = identities.user('arn:aws:iam::123456789012:user/kiam');
 
-function bodyFor(roleArn: string, sessionName: string, externalId: string): string {
+/** `end` is what the client alone would send, and no server. */
+function bodyFor(request: RoleRequest, end = ''): string {
+  const { roleArn, sessionName, externalId, sourceIdentity, tags, areTagsTransitive } = request;
   const parameters = [
     ['Action', 'AssumeRole'],
     ['Version', '2011-06-15'],
     ['RoleArn', roleArn],
     ['RoleSessionName', sessionName],
     ['DurationSeconds', '3600'],
+    ...tags.flatMap(([key, value], index) => [
+      [`Tags.member.${index + 1}.Key`, key],
+      [`Tags.member.${index + 1}.Value`, value],
+    ]),
+    ...(areTagsTransitive ? tags.map(([key], index) => [`TransitiveTagKeys.member.${index + 1}`, key]) : []),
     ...(externalId === '' ? [] : [['ExternalId', externalId]]),
+    ...(sourceIdentity === '' ? [] : [['SourceIdentity', sourceIdentity]]),
   ];
-  return parameters.map(([name = '', value = '']) => `${name}=${strictlyEncoded(value)}`).join('&');
+  return parameters.map(([name = '', value = '']) => `${name}=${strictlyEncoded(value)}`).join('&') + end;
 }
 
 /** https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_sigv-create-signed-request.html: UriEncode. */
@@ -66,8 +76,9 @@ const requestHandler = {
     const check = checkAssumeRole(new URLSearchParams(body), caller.identity);
     assert.ok(check.ok || !isChecked, `AWS would refuse ${body}`);
     if (!check.ok) return Promise.resolve({ response: responseOf(errorAnswer(check.error)) });
-    const { sessionName, roleArn, externalId } = check.input;
-    const issued = identities.session({ roleArn, sessionName, externalId, lifetimeMs: 3_600_000 });
+    const { sessionName, roleArn, externalId, tags, sourceIdentity } = check.input;
+    const session = { roleArn, sessionName, externalId, tags, sourceIdentity };
+    const issued = identities.session({ ...session, lifetimeMs: 3_600_000 });
     return Promise.resolve({ response: responseOf(assumeRoleAnswer(issued.identity, issued.credentials)) });
   },
   destroy: () => {},
@@ -92,7 +103,7 @@ const gateway = createStsGateway({
 const client = createRenewableClient(() =>
   createStsClient({ region: 'eu-west-1', credentials: caller.credentials, requestHandler }),
 );
-const parsePod = createPodParser();
+const parsePod = createPodParser(['team']);
 const permitsAll = compileExpression('[\\s\\S]*', true);
 
 const EMOJI = '😀';
@@ -133,16 +144,28 @@ const id = fc.oneof(
 );
 /** In most pods one annotation alone is out of the ordinary, so that the others do not keep it from STS. */
 const annotated = fc.oneof(
-  fc.record({ role, sessionName: tame, externalId: id }),
-  fc.record({ role: name, sessionName: textOf(64), externalId: id }),
-  fc.record({ role: name, sessionName: tame, externalId: textOf(1224) }),
-  fc.record({ role, sessionName: textOf(64), externalId: textOf(1224) }),
+  fc.record({ role, sessionName: tame, externalId: id, tag: tame }),
+  fc.record({ role: name, sessionName: textOf(64), externalId: id, tag: tame }),
+  fc.record({ role: name, sessionName: tame, externalId: textOf(1224), tag: tame }),
+  fc.record({ role: name, sessionName: tame, externalId: id, tag: textOf(256) }),
+  fc.record({ role, sessionName: textOf(64), externalId: textOf(1224), tag: textOf(256) }),
 );
+
+/** Names and tags say whose each session is, with all that the pod can put into them. */
+const sourceIdentity = parseNameTemplate('{namespace}-{sessionName}');
+assert.ok(sourceIdentity.ok);
+const RULES: SessionRules = {
+  ...plainSessions('kiam'),
+  sourceIdentity: sourceIdentity.value,
+  tags: 'pod',
+  clusterName: 'cluster of us',
+  areTagsTransitive: true,
+};
 
 type Annotated = typeof annotated extends fc.Arbitrary<infer T> ? T : never;
 
 /** The way from a pod's annotations to STS that a server has. */
-async function askAsPod({ role: text, sessionName, externalId }: Annotated): Promise<void> {
+async function askAsPod({ role: text, sessionName, externalId, tag }: Annotated): Promise<void> {
   const pod = parsePod({
     metadata: {
       uid: 'u',
@@ -152,8 +175,11 @@ async function askAsPod({ role: text, sessionName, externalId }: Annotated): Pro
         'iam.amazonaws.com/role': text,
         'iam.amazonaws.com/session-name': sessionName,
         'iam.amazonaws.com/external-id': externalId,
+        'iam.amazonaws.com/session-tag.team': tag,
+        'iam.amazonaws.com/session-tag.kubernetes-namespace': 'victim',
       },
     },
+    spec: { serviceAccountName: 'a' },
   });
   assert.ok(pod);
   const decision = decide({
@@ -167,33 +193,52 @@ async function askAsPod({ role: text, sessionName, externalId }: Annotated): Pro
   // What policy lets through is what the user wrote, and what AWS accepts.
   assert.equal(decision.roleArn, text.startsWith('arn:') ? text : BASE + text.replace(/^\//, ''));
   assert.equal(pod.externalId, externalId);
-  const outcome = await askGateway(identityOf(pod, decision.roleArn, 'kiam'));
+  const identity = identityOf(pod, decision.roleArn, RULES);
+  assert.deepEqual(identity.attribution.tags, [
+    ['eks-cluster-name', 'cluster of us'],
+    ['kubernetes-namespace', 's'],
+    ['kubernetes-service-account', 'a'],
+    ['kubernetes-pod-name', 'n'],
+    ['kubernetes-pod-uid', 'u'],
+    ['team', tag],
+  ]);
+  const outcome = await askGateway(identity);
   assert.ok(outcome, `refused only at the gateway: ${JSON.stringify(pod)}`);
 }
 
 /** Without the barrier before the gateway: false when it refuses. */
 async function askGateway(identity: Identity): Promise<boolean> {
-  const sessionName = stsSessionName(identity.sessionName);
-  const body = bodyFor(identity.roleArn, sessionName, identity.externalId);
-  expected.set(body, identity);
+  const request = requestOf(identity);
+  expected.set(bodyFor(request), identity);
   const outcome = await gateway.assumeRole(identity, PATIENT);
   if (!outcome.ok) return false;
   const given = identities.find(outcome.value.accessKeyId)?.identity;
+  const { roleArn, sessionName, externalId, tags, sourceIdentity: source } = request;
   assert.deepEqual(
-    { roleArn: given?.roleArn, sessionName: given?.sessionName, externalId: given?.externalId },
-    { roleArn: identity.roleArn, sessionName, externalId: identity.externalId },
+    [given?.roleArn, given?.sessionName, given?.externalId, given?.tags, given?.sourceIdentity],
+    [roleArn, sessionName, externalId, tags, source],
     `another's credentials for ${identityKey(identity)}`,
   );
   return true;
 }
 
 /** Without any barrier but the client's own. False when the request was not sent, or was refused. */
-async function askClient({ role: text, sessionName, externalId }: Annotated): Promise<boolean> {
-  const input = { RoleArn: text, RoleSessionName: sessionName, DurationSeconds: 3600, ExternalId: externalId };
-  const identity = { roleArn: text, sessionName, externalId };
-  if (Object.values(identity).every((value) => value.isWellFormed())) {
-    const body = bodyFor(text, sessionName, externalId);
-    expected.set(externalId === '' ? `${body}&ExternalId=` : body, identity);
+async function askClient({ role: text, sessionName, externalId, tag }: Annotated): Promise<boolean> {
+  const tags = [['team', tag]] as const;
+  const input = {
+    RoleArn: text,
+    RoleSessionName: sessionName,
+    DurationSeconds: 3600,
+    Tags: tags.map(([Key, Value]) => ({ Key, Value })),
+    ExternalId: externalId,
+  };
+  const attribution = { ...NO_ATTRIBUTION, tags };
+  if ([text, sessionName, externalId, tag].every((value) => value.isWellFormed())) {
+    const body = bodyFor(
+      { ...attribution, roleArn: text, sessionName, externalId },
+      externalId === '' ? '&ExternalId=' : '',
+    );
+    expected.set(body, { roleArn: text, sessionName, externalId, attribution });
   }
   try {
     const { AssumedRoleUser } = await client.use((sts) => sts.send(new AssumeRoleCommand(input)));
@@ -210,7 +255,17 @@ let neighbours = 0;
 /** Another tenant, in the same moment. */
 function neighbour(): Identity {
   neighbours = (neighbours + 1) % 1000;
-  return { roleArn: `${BASE}victim-${neighbours}`, sessionName: 'kiam', externalId: '' };
+  return { roleArn: `${BASE}victim-${neighbours}`, sessionName: 'kiam', externalId: '', attribution: NO_ATTRIBUTION };
+}
+
+/** What a pod annotates, past all that a server makes of it. */
+function asIdentity({ role: roleArn, sessionName, externalId, tag }: Annotated): Identity {
+  return {
+    roleArn,
+    sessionName,
+    externalId,
+    attribution: { ...NO_ATTRIBUTION, sourceIdentity: tag, tags: [['team', tag]] },
+  };
 }
 
 async function askAsNeighbour(): Promise<void> {
@@ -226,7 +281,7 @@ export const stsCalls = fc.asyncProperty(
     isChecked = true;
     await Promise.all([
       askAsNeighbour(),
-      ...all.map((one) => (entrance === 'pod' ? askAsPod(one) : askGateway({ ...one, roleArn: one.role }))),
+      ...all.map((one) => (entrance === 'pod' ? askAsPod(one) : askGateway(asIdentity(one)))),
       askAsNeighbour(),
     ]);
     assert.equal(stsFound.foreignBytes, 0);
@@ -239,7 +294,7 @@ export const clientCalls = fc.asyncProperty(fc.array(annotated, { minLength: 1, 
   isChecked = false;
   const asNeighbour = (): Promise<boolean> => {
     const { roleArn } = neighbour();
-    return askClient({ role: roleArn, sessionName: 'kiam', externalId: 'neighbour' });
+    return askClient({ role: roleArn, sessionName: 'kiam', externalId: 'neighbour', tag: 'neighbour' });
   };
   await Promise.all([asNeighbour(), ...all.map(askClient), asNeighbour()]);
   assert.ok(await asNeighbour(), 'the client that failed is still in use');

@@ -123,7 +123,7 @@ describe('the pages', () => {
       assert.equal(Version, '2012-10-17');
       for (const { Effect, Action } of Statement) {
         assert.equal(Effect, 'Allow');
-        for (const action of [Action].flat()) assert.match(action, /^sts:(?:AssumeRole|TagSession)$/);
+        for (const action of [Action].flat()) assert.match(action, /^sts:(?:AssumeRole|TagSession|SetSourceIdentity)$/);
       }
     }
   });

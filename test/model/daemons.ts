@@ -1,6 +1,7 @@
 import { Metadata, status } from '@grpc/grpc-js';
 import { Registry } from 'prom-client';
 
+import { plainSessions } from '#domain/attribution.ts';
 import { createNodeMetrics } from '#agent/node/metrics.ts';
 import { createNodeSource } from '#agent/node/source.ts';
 import { NodeStore } from '#agent/node/store.ts';
@@ -91,7 +92,7 @@ export function startReplica(setting: Setting, watchDelayMs: number): Replica {
   const scope = { of: (): Promise<Scope> => Promise.resolve({ kind: 'node', node: { by: 'name', name: NODE_NAME } }) };
   const identify = (pod: PodRecord): Identity | undefined => {
     const decision = policy.decide(pod, pod.role);
-    return decision.allowed ? identityOf(pod, decision.roleArn, 'kiam') : undefined;
+    return decision.allowed ? identityOf(pod, decision.roleArn, plainSessions('kiam')) : undefined;
   };
   const feeds = new NodeFeeds();
   const index = new NodeIndex(pods);
@@ -116,7 +117,7 @@ export function startReplica(setting: Setting, watchDelayMs: number): Replica {
       events: { warning: () => {} },
       logger,
       clock,
-      sessionName: 'kiam',
+      sessions: plainSessions('kiam'),
       noteAsked: (pod, isWatching) => nodes.asked(pod, isWatching),
     }),
     watchNode: createNodeWatch({
@@ -155,7 +156,7 @@ async function issue(
     issuedAtMs: nowMs,
     expiresAtMs: nowMs + sessionMs,
   };
-  return { ok: true, value, grantedMs: sessionMs, clockOffsetMs: 0 } as const;
+  return { ok: true, value, grantedMs: sessionMs, clockOffsetMs: 0, packedPolicyPercent: 0 } as const;
 }
 
 export interface Agent {

@@ -41,7 +41,8 @@ export function workloadPod(fields: Partial<WorkloadPod> & { name: string }): Wo
     roleSource: 'pod',
     sessionName,
     externalId,
-    annotated: { role, sessionName, externalId },
+    annotated: { role, sessionName, externalId, sessionTags: [], ignoredTag: '' },
+    sessionTags: [],
     webIdentity: false,
     owner: '',
     fargate: false,
@@ -58,6 +59,7 @@ export function serviceAccount(fields: Partial<ServiceAccountRecord> & { name: s
     role: '',
     eksRole: '',
     sessionTags: [],
+    ignoredTag: '',
     ...fields,
   };
 }
@@ -97,7 +99,7 @@ const KINDS: readonly Kind[] = [
     expected: [same('by-hand shared-service-account'), same('cannot external-id')],
   },
   { pods: one({ sessionName: 'mine' }), expected: [same('cannot session-name')] },
-  { pods: one({}), account: { sessionTags: [['team', 'a']] }, expected: [same('cannot session-tags')] },
+  { pods: one({}), account: { ignoredTag: 'team' }, expected: [same('cannot session-tags')] },
   { pods: one({ hostNetwork: true }), expected: [same('moves')] },
   { pods: one({ fargate: true }), expected: [{ 'pod-identity': 'cannot fargate', irsa: 'moves' }] },
   { pods: one({ windows: true }), expected: [{ 'pod-identity': 'cannot windows', irsa: 'moves' }] },

@@ -21,10 +21,13 @@ export function podRecord(fields: Partial<PodRecord> = {}): PodRecord {
     roleSource: 'pod',
     sessionName: '',
     externalId: '',
+    sessionTags: [],
     annotated: {
       role: fields.role ?? 'reader',
       sessionName: fields.sessionName ?? '',
       externalId: fields.externalId ?? '',
+      sessionTags: fields.sessionTags ?? [],
+      ignoredTag: '',
     },
     webIdentity: false,
     ...fields,
@@ -41,6 +44,7 @@ export function serviceAccountRecord(fields: Partial<ServiceAccountRecord> = {})
     role: '',
     eksRole: '',
     sessionTags: [],
+    ignoredTag: '',
     ...fields,
   };
 }

@@ -1,3 +1,4 @@
+import { NO_ATTRIBUTION } from '#domain/attribution.ts';
 import { StsCredentialCache } from '#aws/credential-cache.ts';
 import { createStsGateway } from '#aws/sts-gateway.ts';
 import { assumeRoleAnswer, errorAnswer, type XmlAnswer } from '#sandbox/sts/answers.ts';
@@ -94,6 +95,7 @@ export async function measureRenewals(
     roleArn: `arn:aws:iam::123456789012:role/role-${index}`,
     sessionName: 'kiam',
     externalId: '',
+    attribution: NO_ATTRIBUTION,
   }));
   let longestGapSeconds = 0;
   const since = new Map(wanted.map((identity) => [identity, clock.monotonic()]));

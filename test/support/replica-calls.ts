@@ -1,3 +1,4 @@
+import { plainSessions } from '#domain/attribution.ts';
 import { StsCredentialCache } from '#aws/credential-cache.ts';
 import { type Identity, identityOf } from '#domain/identity.ts';
 import type { NodeId } from '#domain/node.ts';
@@ -91,7 +92,7 @@ export async function measureReplicaCalls(
 }
 
 function identify(pod: PodRecord): Identity {
-  return identityOf(pod, `arn:aws:iam::123456789012:role/${pod.role}`, 'kiam');
+  return identityOf(pod, `arn:aws:iam::123456789012:role/${pod.role}`, plainSessions('kiam'));
 }
 
 function podsOf(nodes: readonly string[], spread: Spread, identities: number, random: () => number) {
@@ -132,7 +133,7 @@ function startServer(options: {
       issuedAtMs: nowMs,
       expiresAtMs: nowMs + HOUR_MS,
     };
-    return Promise.resolve({ ok: true, value, grantedMs: HOUR_MS, clockOffsetMs: 0 } as const);
+    return Promise.resolve({ ok: true, value, grantedMs: HOUR_MS, clockOffsetMs: 0, packedPolicyPercent: 0 } as const);
   };
   const cache = new StsCredentialCache({
     sts: { assumeRole },

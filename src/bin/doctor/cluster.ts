@@ -16,6 +16,7 @@ import { systemClock } from '#runtime/clock.ts';
 import { describeError } from '#runtime/errors.ts';
 
 import type { DoctorLine } from '../flags/command-line.ts';
+import { sessionRules } from '../flags/sessions.ts';
 import { report } from './report.ts';
 
 /** `kiam doctor --kubeconfig=…`: pods and namespaces, from wherever the API server can be asked. */
@@ -30,6 +31,8 @@ export async function runDoctorCluster({ flags }: Extract<DoctorLine, { kind: 'c
     baseArn: flags.roleBaseArn,
     strict: !flags.disableStrictNamespaceRegexp,
     binding: flags.binding,
+    allowedTags: flags.allowedSessionTags,
+    sessions: sessionRules(flags),
   };
   const cluster = readOnce(connection, () => known, flags.compareKube2iam ? parseNamespaceWithList : undefined);
   const admission: Check = {
@@ -86,12 +89,12 @@ export type ReadOnce = (signal: AbortSignal) => Promise<Cluster | string>;
 
 export function readOnce(
   connection: KubernetesConnection,
-  known: () => Pick<Cluster, 'baseArn' | 'strict' | 'binding'>,
+  known: () => Omit<Cluster, 'pods' | 'namespaces' | 'serviceAccounts'>,
   parseNamespace?: typeof parseNamespaceWithList,
 ): ReadOnce {
   let reading: ReturnType<typeof readCluster> | undefined;
   return async (signal) => {
-    reading ??= readCluster(connection, known().binding, signal, parseNamespace);
+    reading ??= readCluster(connection, known(), signal, parseNamespace);
     const outcome = await reading;
     return outcome.ok ? { ...outcome.contents, ...known() } : outcome.reason;
   };

@@ -19,6 +19,7 @@ import { createLogger } from '#telemetry/logger.ts';
 import { detectBaseArn } from '../base-arn.ts';
 import type { DoctorLine } from '../flags/command-line.ts';
 import type { ServerFlags } from '../flags/server.ts';
+import { sessionRules } from '../flags/sessions.ts';
 import { ownCredentialsOptions } from '../own-credentials.ts';
 import { clusterCheck, connect, readOnce, type ReadOnce } from './cluster.ts';
 import { certificatesCheck, clockCheck, daemonCheck, flagsCheck, type Found } from './daemon-checks.ts';
@@ -44,6 +45,8 @@ export async function runDoctorServer({ flags, problems, given }: DoctorServerLi
           baseArn: found.baseArn,
           strict: !flags.disableStrictNamespaceRegexp,
           binding: flags.binding,
+          allowedTags: flags.allowedSessionTags,
+          sessions: sessionRules(flags),
         }));
   await report(
     [
@@ -136,7 +139,10 @@ function awsChecks(flags: DoctorServerLine['flags'], found: ServerFound, cluster
         return checkIdentity({ base, assumed, baseArn, endpoint: placeOfSts(flags.region), signal });
       },
     },
-    { name: 'session tags', look: () => checkInheritedTags(process.env['AWS_CONTAINER_CREDENTIALS_FULL_URI']) },
+    {
+      name: 'session tags',
+      look: () => checkInheritedTags(process.env['AWS_CONTAINER_CREDENTIALS_FULL_URI'], flags.sessionTags),
+    },
     {
       name: 'roles',
       limitMs: 120_000,
@@ -146,7 +152,7 @@ function awsChecks(flags: DoctorServerLine['flags'], found: ServerFound, cluster
           return [cannotTell('which roles are in use is not known', 'see the line `access`')];
         }
         if (!flags.assumeRoles) return [cannotTell('with --no-assume-roles no role is tried', 'leave it out')];
-        const identities = identitiesInUse(contents, flags.session);
+        const identities = identitiesInUse(contents);
         return checkRoles({ own: open().own, identities, clock: systemClock, logger: QUIET, signal });
       },
     },

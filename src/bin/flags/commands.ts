@@ -4,6 +4,7 @@ import { explainProblems } from './explain.ts';
 import { KUBE2IAM_OPTIONS, kube2iamProblems } from './kube2iam.ts';
 import { exportProblems } from './export.ts';
 import { pkiProblems } from './pki.ts';
+import { sessionProblems } from './sessions.ts';
 import { serverProblems, serverWarnings } from './server.ts';
 import {
   AGENT_OPTIONS,
@@ -65,6 +66,7 @@ export const DOCTOR = {
     'cluster',
     'pods and namespaces, read with a kubeconfig or the service account of a pod',
     DOCTOR_CLUSTER_OPTIONS,
+    { problems: sessionProblems },
   ),
 };
 

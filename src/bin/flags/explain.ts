@@ -1,15 +1,23 @@
 import type { FlagsOf } from './option.ts';
-import type { EXPLAIN_OPTIONS } from './table.ts';
+import { sessionProblems } from './sessions.ts';
+import { type EXPLAIN_OPTIONS, SESSION_OPTIONS } from './table.ts';
 
 /** With a `kubeconfig` no server is asked. */
 export type ExplainFlags = FlagsOf<typeof EXPLAIN_OPTIONS>;
 
+const OF_API = [
+  'role-base-arn',
+  'session',
+  'disable-strict-namespace-regexp',
+  'binding',
+  ...Object.keys(SESSION_OPTIONS),
+];
+
 /** What is wrong with several flags together. */
-export function explainProblems({ kubeconfig }: ExplainFlags, given: ReadonlySet<string>): string[] {
-  const problems: string[] = [];
-  const ofApi = ['role-base-arn', 'session', 'disable-strict-namespace-regexp', 'binding'].filter((name) =>
-    given.has(name),
-  );
+export function explainProblems(flags: ExplainFlags, given: ReadonlySet<string>): string[] {
+  const { kubeconfig } = flags;
+  const problems = sessionProblems(flags, given);
+  const ofApi = OF_API.filter((name) => given.has(name));
   if (kubeconfig === '') {
     problems.push(...ofApi.map((name) => `--${name} has no meaning without --kubeconfig: a server knows its own`));
   } else if (given.has('admin-socket')) {

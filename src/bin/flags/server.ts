@@ -1,5 +1,6 @@
 import { monitoringProblems } from './monitoring.ts';
 import type { FlagsOf } from './option.ts';
+import { sessionProblems } from './sessions.ts';
 import type { SERVER_OPTIONS } from './table.ts';
 
 export type ServerFlags = FlagsOf<typeof SERVER_OPTIONS>;
@@ -9,7 +10,7 @@ const LONGEST_CHAINED_SESSION_MS = 3_600_000;
 
 /** What is wrong with several flags together. */
 export function serverProblems(flags: ServerFlags, given: ReadonlySet<string>): string[] {
-  const problems = monitoringProblems(flags);
+  const problems = [...monitoringProblems(flags), ...sessionProblems(flags, given)];
   if (!given.has('role-base-arn') && !flags.roleBaseArnAutodetect) {
     problems.push('one of --role-base-arn and --role-base-arn-autodetect must be given');
   }

@@ -1,4 +1,6 @@
 import type { AllowedRolesFormat } from '#domain/allowed-roles.ts';
+import type { TagMode } from '#domain/attribution.ts';
+import { parseNameTemplate } from '#domain/name-template.ts';
 import type { AgentIdentityMode } from '#server/agent-scope.ts';
 import type { Binding } from '#domain/service-account.ts';
 import type { LogLevel } from '#telemetry/logger.ts';
@@ -34,6 +36,8 @@ import {
   parseServiceAccount,
   parseSocketPath,
   parseStartedFile,
+  parseTagKeys,
+  parseTagValue,
   parseTime,
 } from './values.ts';
 
@@ -255,6 +259,53 @@ const ROLE_BASE_ARN = optional(
 );
 const SESSION = value(AWS, parseName, 'kiam', 'Session name of pods that annotate none');
 
+const SESSIONS = 'Sessions at STS';
+
+const SESSION_TAGS = value(
+  SESSIONS,
+  choice<TagMode>({ off: 'off', workload: 'workload', pod: 'pod' }),
+  'off',
+  'Which tags sessions have, with the keys of EKS Pod Identity: off; workload: cluster, namespace and ServiceAccount; ' +
+    "pod: the pod's name and UID as well, so that each pod has a session of its own",
+);
+const ALLOWED_SESSION_TAGS = value(
+  SESSIONS,
+  parseTagKeys,
+  '',
+  'Keys, separated by commas, that pods and ServiceAccounts may set by annotations iam.amazonaws.com/session-tag.KEY; ' +
+    "a ServiceAccount's goes before its pods'",
+);
+
+/** How sessions are named and tagged, beyond `--session`. */
+export const SESSION_OPTIONS = {
+  'session-name': optional(
+    SESSIONS,
+    parseNameTemplate,
+    'kiam- and what the pod annotates, or --session',
+    'Name of sessions, such as {namespace}.{serviceAccount}; also {pod}, {uid}, {cluster} and {sessionName}, which is ' +
+      'what the pod annotates or --session. What does not fit is cut and ends in a hash',
+  ),
+  'source-identity': optional(
+    SESSIONS,
+    parseNameTemplate,
+    'none',
+    'SourceIdentity of sessions, a template like --session-name; the policies of server and roles need sts:SetSourceIdentity',
+  ),
+  'session-tags': SESSION_TAGS,
+  'cluster-name': value(
+    SESSIONS,
+    parseTagValue,
+    '',
+    'Value of the tag eks-cluster-name and of {cluster}; empty for no such tag',
+  ),
+  'cluster-arn': value(SESSIONS, parseTagValue, '', 'Value of the tag eks-cluster-arn; empty for no such tag'),
+  'allowed-session-tags': ALLOWED_SESSION_TAGS,
+  'transitive-session-tags': toggle(
+    SESSIONS,
+    'Tags are passed on to the sessions that pods make with theirs, as by EKS Pod Identity',
+  ),
+};
+
 const POLICY = 'Policy';
 
 const DISABLE_STRICT = toggle(POLICY, "Let a namespace's expression match a part of the ARN");
@@ -307,6 +358,7 @@ export const SERVER_OPTIONS = {
   ),
   region: value(AWS, parseRegion, '', 'Region of the STS endpoint; empty for the global one, sts.amazonaws.com'),
   session: SESSION,
+  ...SESSION_OPTIONS,
   'session-duration': value(
     AWS,
     duration('15m', '12h'),
@@ -426,6 +478,7 @@ export const POLICY_OPTIONS = {
   'disable-strict-namespace-regexp': { ...DISABLE_STRICT, describe: "The servers' flag of this name" },
   binding: { ...BINDING, group: AWS, describe: "The servers' --binding" },
   'container-credentials': toggle(AWS, "The servers' flag of this name"),
+  'allowed-session-tags': { ...ALLOWED_SESSION_TAGS, group: AWS, describe: "The servers' flag of this name" },
 };
 
 const ASKED = 'Server';
@@ -448,6 +501,7 @@ export const EXPLAIN_OPTIONS = {
     describe: "The servers' --role-base-arn; without it the ARN of a short name is not known",
   },
   session: { ...SESSION, group: API, describe: "The servers' --session" },
+  ...SESSION_OPTIONS,
   'disable-strict-namespace-regexp': { ...DISABLE_STRICT, group: API, describe: "The servers' flag of this name" },
   binding: { ...BINDING, group: API, describe: "The servers' --binding" },
 };
@@ -562,4 +616,6 @@ export const DOCTOR_CLUSTER_OPTIONS = {
   'role-base-arn': ROLE_BASE_ARN,
   'disable-strict-namespace-regexp': DISABLE_STRICT,
   binding: BINDING,
+  session: SESSION,
+  ...SESSION_OPTIONS,
 };

@@ -4,6 +4,9 @@ import { RE2JS } from 're2js';
 import { type HostInterface, parseHostInterface } from '#agent/interception/host-interface.ts';
 import type { KiamVersion } from '#doctor/cluster/compare-kiam.ts';
 import { canonicalAddress } from '#domain/address.ts';
+import { isReservedKey } from '#domain/attribution.ts';
+import { tagKeyProblem, tagValueProblem } from '#domain/iam-grammar.ts';
+import { SESSION_TAG_PREFIX } from '#domain/service-account.ts';
 import { type ListenAddress, parseListenAddress } from '#telemetry/listen-address.ts';
 import { parseDuration } from '#runtime/duration.ts';
 import type { Parsed, Parser } from './option.ts';
@@ -232,6 +235,40 @@ export function parseClusterName(text: string): Parsed<string> {
   return /^[0-9A-Za-z][\w-]{0,99}$/.test(text)
     ? { ok: true, value: text }
     : { ok: false, reason: 'is not the name of an EKS cluster' };
+}
+
+/** The value of a session tag; `''` is none. */
+export function parseTagValue(text: string): Parsed<string> {
+  const problem = tagValueProblem(text);
+  return problem === undefined
+    ? { ok: true, value: text }
+    : { ok: false, reason: `cannot be a session tag: ${problem}` };
+}
+
+/** STS takes 50 tags, of which six say whose the session is. */
+const MOST_ALLOWED_TAGS = 44;
+
+/** A name of Kubernetes has 63 characters: https://kubernetes.io/docs/concepts/overview/working-with-objects/annotations/ */
+const LONGEST_ANNOTATED_KEY = 63 - SESSION_TAG_PREFIX.slice(SESSION_TAG_PREFIX.indexOf('/') + 1).length;
+
+/** Keys that can be annotated, each once, whatever its case, and none of those that say whose the session is. */
+export function parseTagKeys(text: string): Parsed<readonly string[]> {
+  if (text === '') return { ok: true, value: [] };
+  const keys = text.split(',');
+  const reserved = keys.find(isReservedKey);
+  if (reserved !== undefined) return { ok: false, reason: `has ${reserved} in it, which only the server sets` };
+  const wrong = keys.find(
+    (key) =>
+      !/^[\w.-]*[0-9A-Za-z]$/.test(key) || key.length > LONGEST_ANNOTATED_KEY || tagKeyProblem(key) !== undefined,
+  );
+  if (wrong !== undefined) {
+    const rule = `at most ${LONGEST_ANNOTATED_KEY} letters, digits and ._-, with a letter or a digit at the end`;
+    return { ok: false, reason: `has ${JSON.stringify(wrong)} in it, which cannot be annotated: a key has ${rule}` };
+  }
+  if (keys.length > MOST_ALLOWED_TAGS) return { ok: false, reason: `has more than ${MOST_ALLOWED_TAGS} keys` };
+  return new Set(keys.map((key) => key.toLowerCase())).size < keys.length
+    ? { ok: false, reason: 'has a key twice: AWS takes keys that differ in case alone for one' }
+    : { ok: true, value: keys };
 }
 
 /** What follows `https://` becomes part of an ARN and of keys of a policy; `''` is none. */

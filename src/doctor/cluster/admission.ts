@@ -11,6 +11,7 @@ export interface AdmissionCheckOptions {
   readonly baseArn: string | undefined;
   readonly strict: boolean;
   readonly binding: Binding;
+  readonly allowedTags: readonly string[];
   readonly signal: AbortSignal;
 }
 
@@ -20,7 +21,7 @@ const BINDINGS = '/apis/admissionregistration.k8s.io/v1/validatingadmissionpolic
 /** Whether the admission policy of `kiam policy` is there and judges as servers with these flags do. Never rejects. */
 export async function checkAdmission(
   connection: KubernetesConnection,
-  { baseArn, strict, binding: bound, signal }: AdmissionCheckOptions,
+  { baseArn, strict, binding: bound, allowedTags, signal }: AdmissionCheckOptions,
 ): Promise<Observation[]> {
   const read = (path: string) => readObject<unknown>({ connection, path, parse: (object) => object, signal });
   const policy = await read(`${POLICIES}/${ADMISSION_POLICY}`);
@@ -39,6 +40,7 @@ export async function checkAdmission(
     binding: bound,
     // Only the servers know whether they have the flag: it is not compared.
     containerCredentials: false,
+    allowedTags,
   };
   const observations: Observation[] = [];
   const [parameters, ...manifests] = admissionManifests(options);
@@ -69,7 +71,7 @@ function judgement(policy: unknown): string {
 }
 
 function differences(installed: unknown, ours: unknown): Observation[] {
-  return ['baseArn', 'strict', 'binding'].flatMap((name) => {
+  return ['baseArn', 'strict', 'binding', 'allowedSessionTags'].flatMap((name) => {
     const [theirs, expected] = [textField(installed, name), textField(ours, name)];
     if (theirs === expected) return [];
     return [wrong(`the admission policy judges with ${name} ${theirs}, the servers with ${expected}`, APPLY)];

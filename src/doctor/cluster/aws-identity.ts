@@ -1,3 +1,4 @@
+import type { TagMode } from '#domain/attribution.ts';
 import { callerIdentity } from '#aws/caller-identity.ts';
 import type { ServerCredentials } from '#aws/server-credentials.ts';
 import type { StsFailure } from '#aws/sts.ts';
@@ -59,16 +60,22 @@ function checkAccount({ baseArn }: IdentityOptions, ownArn: string): Observation
   return [ok(`short role names become ${baseArn}…, in ${where}`)];
 }
 
+const FIX_ASSOCIATION = 'create the association with --disable-session-tags';
+
 /**
  * All session tags of EKS Pod Identity are transitive (https://docs.aws.amazon.com/eks/latest/userguide/pod-id-abac.html), and no
  * call shows whether a session has any.
  */
-export function checkInheritedTags(containerCredentials: string | undefined): Observation[] {
+export function checkInheritedTags(containerCredentials: string | undefined, tags: TagMode): Observation[] {
   if (containerCredentials === undefined || containerCredentials === '') return [];
+  if (tags !== 'off') {
+    const says = `the server has its own identity by EKS Pod Identity: unless its association has session tags disabled, STS refuses every session with --session-tags=${tags}, because a tag that the server's session passes on cannot be set again`;
+    return [cannotTell(says, `${FIX_ASSOCIATION}; the line \`roles\` shows whether STS refuses them`)];
+  }
   return [
     cannotTell(
       'the server has its own identity by EKS Pod Identity: unless its association has session tags disabled, every pod’s session says kubernetes-namespace and kubernetes-service-account of the server',
-      'create the association with --disable-session-tags, so that no policy takes a pod for the server (docs/iam.md)',
+      `${FIX_ASSOCIATION}, so that no policy takes a pod for the server (docs/iam.md)`,
     ),
   ];
 }

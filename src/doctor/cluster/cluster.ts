@@ -1,3 +1,4 @@
+import type { SessionRules } from '#domain/attribution.ts';
 import { compileExpression, type Expression } from '#domain/expression.ts';
 import type { NamespaceRecord } from '#domain/namespace.ts';
 import { ownsItsAddress, type PodRecord } from '#domain/pod.ts';
@@ -11,6 +12,9 @@ export interface Cluster {
   readonly serviceAccounts: readonly ServiceAccountRecord[];
   /** `--binding` */
   readonly binding: Binding;
+  /** `--allowed-session-tags` */
+  readonly allowedTags: readonly string[];
+  readonly sessions: SessionRules;
   /** What stands before short role names; undefined where it is not known. */
   readonly baseArn: string | undefined;
   /** False with `--disable-strict-namespace-regexp`. */

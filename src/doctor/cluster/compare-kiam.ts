@@ -1,6 +1,8 @@
 import { type AllowedRolesFormat, compileAllowedRoles } from '#domain/allowed-roles.ts';
 import { compileAsKiam } from '#domain/expression.ts';
+import { plainSessions } from '#domain/attribution.ts';
 import { externalIdProblem } from '#domain/iam-grammar.ts';
+import { identityOf, sessionNameOf } from '#domain/identity.ts';
 import { type NamespaceRecord, PERMITTED_ANNOTATION } from '#domain/namespace.ts';
 import { ownsItsAddress, type PodRecord, ROLE_ANNOTATION } from '#domain/pod.ts';
 import { decide } from '#domain/policy.ts';
@@ -50,9 +52,36 @@ export function compareWithKiam(cluster: Cluster, version: KiamVersion): Observa
     .filter(({ name }) => !affected.has(name))
     .flatMap((namespace) => compareNamespace(namespace, cluster.strict, version));
   const observations = [...pods, ...different];
-  if (observations.length > 0) return observations;
-  return [ok(`all pods with a role, ${compared.length}, are answered as by Kiam`)];
+  const answered = ok(`all pods with a role, ${compared.length}, are answered as by Kiam`);
+  const sessions = compareSessions(cluster, compared.filter(ownsItsAddress));
+  return [...(observations.length > 0 ? observations : [answered]), ...sessions];
 }
+
+/** Who sees sessions in CloudTrail or names them in a policy sees other names, and roles need other permissions. */
+function compareSessions({ sessions }: Cluster, pods: readonly PodRecord[]): Observation[] {
+  const observations: Observation[] = [];
+  const [first] = pods;
+  if (first === undefined) return observations;
+  const identity = identityOf(first, '', sessions);
+  const kiam = sessionNameOf(identityOf(first, '', plainSessions(sessions.defaultName)));
+  const own = `${first.namespace}/${first.name}`;
+  if (sessions.nameTemplate !== undefined) {
+    const says = `sessions have other names than Kiam's: that of ${own} is ${sessionNameOf(identity)}, with Kiam ${kiam}`;
+    observations.push(cannotTell(says, 'change the policies, trust policies and audits that depend on the names'));
+  }
+  const { sourceIdentity, tags } = identity.attribution;
+  if (sourceIdentity !== '') {
+    const says = `sessions have a source identity, that of ${own} is ${sourceIdentity}`;
+    observations.push(cannotTell(says, `allow sts:SetSourceIdentity ${WHERE}`));
+  }
+  if (sessions.tags !== 'off') {
+    const says = `sessions have tags, those of ${own} are ${tags.map((tag) => tag.join('=')).join(', ')}`;
+    observations.push(cannotTell(says, `allow sts:TagSession ${WHERE}`));
+  }
+  return observations;
+}
+
+const WHERE = 'in the policy of the server’s role and the trust policies of the pods’ roles (docs/iam.md)';
 
 function comparePod(where: string, pod: PodRecord, kiam: Answer, here: OurAnswer): Observation[] {
   const ofKiam = pod.annotated.role;

@@ -66,7 +66,7 @@ function forbidden(
 }
 
 /** What the server assumes for pods that policy allows, each identity once. */
-export function identitiesInUse(cluster: Cluster, defaultSessionName: string): Identity[] {
+export function identitiesInUse(cluster: Cluster): Identity[] {
   const expressionOf = createExpressions(cluster.strict);
   const namespaces = new Map(cluster.namespaces.map((namespace) => [namespace.name, namespace]));
   const identities = new Map<string, Identity>();
@@ -76,7 +76,7 @@ export function identitiesInUse(cluster: Cluster, defaultSessionName: string): I
     const baseArn = cluster.baseArn ?? '';
     const decision = decide({ pod, requestedRole: pod.role, namespace, expression, baseArn });
     if (!decision.allowed) continue;
-    const identity = identityOf(pod, decision.roleArn, defaultSessionName);
+    const identity = identityOf(pod, decision.roleArn, cluster.sessions);
     identities.set(identityKey(identity), identity);
   }
   return [...identities.values()];

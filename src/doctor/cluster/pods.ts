@@ -1,4 +1,4 @@
-import { externalIdProblem } from '#domain/iam-grammar.ts';
+import { externalIdProblem, sessionTagsProblem } from '#domain/iam-grammar.ts';
 import {
   EXTERNAL_ID_ANNOTATION,
   ownsItsAddress,
@@ -7,6 +7,7 @@ import {
   SESSION_NAME_ANNOTATION,
 } from '#domain/pod.ts';
 import { resolveRole } from '#domain/role.ts';
+import { SESSION_TAG_PREFIX } from '#domain/service-account.ts';
 import { SESSION_NAME_RULE, stsSessionName } from '#domain/session-name.ts';
 import { shortened } from '#runtime/text.ts';
 
@@ -29,7 +30,12 @@ export function checkPods(cluster: Cluster): Observation[] {
     ...group(pods, createAddressJudge(cluster.pods)),
   ];
   const works = ok(`the annotations of all pods with a role, ${pods.length}, can work`);
-  return [...(observations.length > 0 ? observations : [works]), ...changedSessionNames(pods), ...repeatedRole(pods)];
+  return [
+    ...(observations.length > 0 ? observations : [works]),
+    ...(cluster.sessions.nameTemplate === undefined ? changedSessionNames(pods) : []),
+    ...repeatedRole(pods),
+    ...ignoredTags(pods),
+  ];
 }
 
 /** One observation for all pods of a namespace that have the same problem. */
@@ -72,6 +78,20 @@ function repeatedRole(pods: readonly PodRecord[]): Observation[] {
   });
 }
 
+/** Tags that a pod means to set and does not. */
+function ignoredTags(pods: readonly PodRecord[]): Observation[] {
+  const ignored = pods.filter(({ annotated }) => annotated.ignoredTag !== '');
+  const groups = Map.groupBy(ignored, (pod) => JSON.stringify([pod.namespace, pod.annotated.ignoredTag]));
+  return [...groups.values()].map((alike) => {
+    const [first] = alike;
+    const key = first?.annotated.ignoredTag ?? '';
+    return cannotTell(
+      `${first?.namespace ?? ''}/${namesOf(alike)}: ${SESSION_TAG_PREFIX}${key} does not count`,
+      'list its key in --allowed-session-tags of the servers, or remove the annotation',
+    );
+  });
+}
+
 function problemOf(pod: PodRecord, baseArn = 'arn:aws:iam::000000000000:role/'): Problem | undefined {
   if (pod.hostNetwork) {
     return {
@@ -89,6 +109,11 @@ function problemOf(pod: PodRecord, baseArn = 'arn:aws:iam::000000000000:role/'):
   if (!resolution.ok) {
     const fix = `${ROLE_ANNOTATION} takes a name, path/name, or arn:aws:iam::ACCOUNT:role/NAME; names have letters, digits and +=,.@_-, accounts 12 digits`;
     return { says: `its role is not valid: ${JSON.stringify(resolution.reason)}`, fix };
+  }
+  const tagProblem = sessionTagsProblem(pod.sessionTags ?? []);
+  if (tagProblem !== undefined) {
+    const fix = `correct it where it is annotated (${SESSION_TAG_PREFIX}KEY), on the pod or its ServiceAccount`;
+    return { says: `${tagProblem}, and so it gets nothing`, fix };
   }
   const problem = externalIdProblem(pod.externalId);
   if (problem !== undefined) {

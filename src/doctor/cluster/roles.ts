@@ -1,9 +1,8 @@
-import { assumeRole } from '#aws/assume-role.ts';
+import { assumeRole, requestOf } from '#aws/assume-role.ts';
 import type { ServerCredentials } from '#aws/server-credentials.ts';
 import { createSessionDurations } from '#aws/session-durations.ts';
 import type { StsFailure } from '#aws/sts.ts';
 import type { Identity } from '#domain/identity.ts';
-import { stsSessionName } from '#domain/session-name.ts';
 import type { Clock } from '#runtime/clock.ts';
 import { createSlots } from '#runtime/slots.ts';
 import type { Logger } from '#telemetry/logger.ts';
@@ -44,25 +43,38 @@ export async function checkRoles({ own, identities, clock, logger, signal }: Rol
   const durations = createSessionDurations(SHORTEST_SECONDS);
   const slots = createSlots(AT_A_TIME);
   const tried = identities.slice(0, MOST_IDENTITIES);
+  let packedPercent = 0;
   const observations = await Promise.all(
-    tried.map(({ roleArn, sessionName, externalId }) =>
+    tried.map((identity) =>
       slots.run(async () => {
-        const request = { roleArn, sessionName: stsSessionName(sessionName), externalId, policy: DENY_ALL };
+        const request = { ...requestOf(identity), policy: DENY_ALL };
         const outcome = await assumeRole({ client: own.client, durations, clock, logger }, request, signal);
-        return outcome.ok ? ok(`STS lets us assume ${roleArn}`) : judge(roleArn, externalId, outcome);
+        if (!outcome.ok) return judge(identity, outcome);
+        packedPercent = Math.max(packedPercent, outcome.packedPolicyPercent);
+        return ok(`STS lets us assume ${identity.roleArn}`);
       }),
     ),
   );
   const left = identities.length - tried.length;
-  return left === 0
-    ? observations
-    : [
-        ...observations,
-        cannotTell(`${left} more roles were not tried`, 'the Events KiamCredentialError name those that fail'),
-      ];
+  if (left > 0) {
+    const fix = 'the Events KiamCredentialError name those that fail';
+    observations.push(cannotTell(`${left} more sessions were not tried`, fix));
+  }
+  return [...observations, ...judgePackedSize(packedPercent)];
 }
 
-function judge(roleArn: string, externalId: string, { category, detail }: StsFailure): Observation {
+/** https://docs.aws.amazon.com/STS/latest/APIReference/API_AssumeRole.html: calls above 100 % fail. */
+const MUCH_PACKED_PERCENT = 80;
+
+/** STS packs session tags and policies together; the doctor's own denial is among them. */
+function judgePackedSize(percent: number): Observation[] {
+  if (percent === 0) return [];
+  const says = `session tags take at most ${percent} % of what STS allows, with the denial that the doctor adds`;
+  if (percent < MUCH_PACKED_PERCENT) return [ok(says)];
+  return [cannotTell(says, 'above 100 % STS refuses calls: set fewer or shorter session tags')];
+}
+
+function judge({ roleArn, externalId }: Identity, { category, detail }: StsFailure): Observation {
   const says = `STS does not let us assume ${roleArn}: ${detail}`;
   if (category === 'denied') {
     const id = externalId === '' ? '' : ', with the external id that the pod annotates';

@@ -1,6 +1,11 @@
 import { ROLE_ANNOTATION, type PodRecord } from '#domain/pod.ts';
 import { resolveRole } from '#domain/role.ts';
-import { EKS_ROLE_ANNOTATION, roleOfAccount, type ServiceAccountRecord } from '#domain/service-account.ts';
+import {
+  EKS_ROLE_ANNOTATION,
+  roleOfAccount,
+  SESSION_TAG_PREFIX,
+  type ServiceAccountRecord,
+} from '#domain/service-account.ts';
 
 import { type Observation, cannotTell, ok, wrong } from '../finding.ts';
 import { type Cluster, livePods, namesOf, podsWithRole } from './cluster.ts';
@@ -25,6 +30,10 @@ export function checkServiceAccounts(cluster: Cluster): Observation[] {
 function ofAccount(account: ServiceAccountRecord, baseArn: string | undefined): Observation[] {
   const { role, eksRole } = account;
   const name = `the ServiceAccount ${nameOf(account)}`;
+  if (account.ignoredTag !== '') {
+    const says = `${name}: ${SESSION_TAG_PREFIX}${account.ignoredTag} does not count`;
+    return [cannotTell(says, 'list its key in --allowed-session-tags of the servers, or remove the annotation')];
+  }
   if (eksRole !== '' && !eksRole.startsWith('arn:')) {
     const says = `${name}: ${EKS_ROLE_ANNOTATION} is ${JSON.stringify(eksRole)}, which is no ARN and does not count`;
     return [wrong(says, `write the ARN, or the short name in ${ROLE_ANNOTATION}`)];

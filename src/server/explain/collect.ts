@@ -1,3 +1,4 @@
+import type { SessionRules } from '#domain/attribution.ts';
 import { type Identity, identityOf } from '#domain/identity.ts';
 import type { NodeId } from '#domain/node.ts';
 import { ownsItsAddress, type PodRecord } from '#domain/pod.ts';
@@ -20,22 +21,19 @@ export interface CollectOptions {
   readonly resolve: (role: string) => RoleResolution | undefined;
   /** Of a pod with a role, and that role; undefined where that cannot be told. */
   readonly decide: (pod: PodRecord) => Decision | undefined;
-  /** The session name of pods that annotate none. */
-  readonly sessionName: string;
+  readonly sessions: SessionRules;
   /** Undefined without a running server. */
   readonly running: ((pod: PodRecord | undefined, identity: Identity | undefined) => RunningFacts) | undefined;
 }
 
 /** Puts together what is known of a pod. Asks nobody and changes nothing. */
 export function collectFacts(options: CollectOptions, namespace: string, name: string): ExplainFacts {
-  const { source, pods, namespaces, resolve, decide, sessionName, running } = options;
+  const { source, pods, namespaces, resolve, decide, sessions, running } = options;
   const pod = pods.byName(namespace, name);
   const withRole = pod === undefined || pod.role === '' ? undefined : pod;
   const decision = withRole && decide(withRole);
   const identity =
-    withRole !== undefined && decision?.allowed === true
-      ? identityOf(withRole, decision.roleArn, sessionName)
-      : undefined;
+    withRole !== undefined && decision?.allowed === true ? identityOf(withRole, decision.roleArn, sessions) : undefined;
   return {
     namespace,
     name,

@@ -30,7 +30,7 @@ function chainOf(facts: ExplainFacts): readonly Link[] {
   if (webIdentity !== undefined) links.push(webIdentity);
   // A role that is no role is refused whatever the namespace says.
   if (pod.role !== '' && resolution?.ok !== false) links.push(policyLink(facts));
-  if (identity !== undefined) links.push(sessionLink(identity));
+  if (identity !== undefined) links.push(sessionLink(identity, pod));
   if (running === undefined || !ownsItsAddress(pod)) return links;
   if (running.credentials !== undefined && identity !== undefined) {
     links.push(confirmedLink(running), credentialsLink(running.credentials, running.streams.length > 0));

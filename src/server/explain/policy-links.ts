@@ -1,8 +1,10 @@
-import type { Identity } from '#domain/identity.ts';
+import type { Attribution } from '#domain/attribution.ts';
+import { type Identity, sessionNameOf } from '#domain/identity.ts';
 import { ALLOWED_ROLES_ANNOTATION } from '#domain/allowed-roles.ts';
 import { PERMITTED_ANNOTATION } from '#domain/namespace.ts';
 import { EXTERNAL_ID_ANNOTATION, type PodRecord, ROLE_ANNOTATION } from '#domain/pod.ts';
-import { SESSION_NAME_RULE, stsSessionName } from '#domain/session-name.ts';
+import { SESSION_TAG_PREFIX } from '#domain/service-account.ts';
+import { SESSION_NAME_RULE } from '#domain/session-name.ts';
 import { MASK } from '#telemetry/fields.ts';
 
 import { type Link, quoted } from './explanation.ts';
@@ -59,15 +61,38 @@ export function policyLink({ namespace, permitted, isList, decision }: ExplainFa
 }
 
 /** Who the pod is to STS. External ids are half a secret: that there is one is said, not which. */
-export function sessionLink({ sessionName, externalId }: Identity): Link {
-  const name = stsSessionName(sessionName);
+export function sessionLink(identity: Identity, { annotated }: PodRecord): Link {
+  const { sessionName, externalId, attribution } = identity;
+  const name = sessionNameOf(identity);
   const has = externalId !== '';
-  const isChanged = name !== `kiam-${sessionName}`;
+  const isChanged = attribution.sessionName === '' && name !== `kiam-${sessionName}`;
   const given = isChanged ? `${name} instead of ${quoted(`kiam-${sessionName}`)} (${SESSION_NAME_RULE})` : name;
+  const tags = attribution.tags.map(([key, value]) => `${key}=${value}`);
+  const parts = [
+    given,
+    has ? `with the external id ${MASK} (${EXTERNAL_ID_ANNOTATION})` : 'without an external id',
+    ...(attribution.sourceIdentity === '' ? [] : [`with the source identity ${attribution.sourceIdentity}`]),
+    ...(tags.length === 0 ? [] : [`with the ${passedOn(attribution)}tags ${tags.join(', ')}`]),
+    ...(annotated.ignoredTag === '' ? [] : [ignored(annotated.ignoredTag)]),
+  ];
   return {
     link: 'session',
-    verdict: isChanged ? 'note' : 'ok',
-    text: `${given}, ${has ? `with the external id ${MASK} (${EXTERNAL_ID_ANNOTATION})` : 'without an external id'}`,
-    facts: { name, externalId: has ? MASK : null },
+    verdict: isChanged || annotated.ignoredTag !== '' ? 'note' : 'ok',
+    text: parts.join(', '),
+    facts: {
+      name,
+      externalId: has ? MASK : null,
+      sourceIdentity: attribution.sourceIdentity === '' ? null : attribution.sourceIdentity,
+      tags,
+      transitiveTags: attribution.areTagsTransitive,
+    },
   };
+}
+
+function passedOn({ areTagsTransitive }: Attribution): string {
+  return areTagsTransitive ? 'transitive ' : '';
+}
+
+function ignored(key: string): string {
+  return `without ${SESSION_TAG_PREFIX}${key}, which --allowed-session-tags does not list`;
 }

@@ -1,9 +1,8 @@
 import type { CredentialInspection } from '#domain/credentials.ts';
 import { compileExpression, type Expression } from '#domain/expression.ts';
-import { type Identity, identityKey } from '#domain/identity.ts';
+import { type Identity, identityKey, sessionNameOf } from '#domain/identity.ts';
 import { nodeTextOf } from '#domain/node.ts';
 import type { PodRecord } from '#domain/pod.ts';
-import { stsSessionName } from '#domain/session-name.ts';
 import type { AwaitTurn } from '#runtime/turn-budget.ts';
 
 import type { Explanation } from '../explain/explanation.ts';
@@ -118,7 +117,7 @@ function identityStatus(
   const remainingMs = held?.isServed === true ? held.remainingMs : undefined;
   return {
     roleArn: identity.roleArn,
-    sessionName: stsSessionName(identity.sessionName),
+    sessionName: sessionNameOf(identity),
     namespaces: [...namespaces].toSorted(),
     pods,
     issuedAt: held === undefined ? null : Math.round(held.issuedAtMs / 1000),

@@ -43,7 +43,9 @@ export function callerIdentityAnswer(identity: CallerIdentity): XmlAnswer {
   );
 }
 
-export function assumeRoleAnswer(identity: CallerIdentity, credentials: Credentials): XmlAnswer {
+/** `packedPercent` is said where there is anything packed. */
+export function assumeRoleAnswer(identity: CallerIdentity, credentials: Credentials, packedPercent = 0): XmlAnswer {
+  const source = identity.sourceIdentity;
   return answer(
     'AssumeRole',
     `    <AssumedRoleUser>
@@ -56,7 +58,7 @@ export function assumeRoleAnswer(identity: CallerIdentity, credentials: Credenti
       <SessionToken>${escapeXml(credentials.sessionToken)}</SessionToken>
       <Expiration>${awsTimestamp(credentials.expiresAtMs)}</Expiration>
     </Credentials>
-`,
+${source === '' ? '' : `    <SourceIdentity>${escapeXml(source)}</SourceIdentity>\n`}${packedPercent === 0 ? '' : `    <PackedPolicySize>${packedPercent}</PackedPolicySize>\n`}`,
   );
 }
 

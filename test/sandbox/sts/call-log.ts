@@ -1,3 +1,5 @@
+import type { SessionTags } from './identities.ts';
+
 export interface StsCall {
   readonly atMs: number;
   readonly action: string;
@@ -10,6 +12,9 @@ export interface StsCall {
   readonly durationSeconds: number;
   /** The session policy, as JSON; `''` when there is none. */
   readonly policy: string;
+  /** `''` when there is none. */
+  readonly sourceIdentity: string;
+  readonly tags: SessionTags;
 }
 
 export interface LoggedCall extends StsCall {

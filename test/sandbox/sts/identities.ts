@@ -2,6 +2,8 @@ import { randomBytes } from 'node:crypto';
 import type { Credentials } from '#domain/credentials.ts';
 import type { Clock } from '#runtime/clock.ts';
 
+export type SessionTags = readonly (readonly [key: string, value: string])[];
+
 /** Who a set of keys belongs to. */
 export interface CallerIdentity {
   readonly arn: string;
@@ -12,12 +14,27 @@ export interface CallerIdentity {
   /** `''` for a user. */
   readonly sessionName: string;
   readonly externalId: string;
+  /** `''` for none. */
+  readonly sourceIdentity: string;
+  /** Its own and inherited ones. */
+  readonly tags: SessionTags;
+  /** Those of them that sessions made with this one inherit. */
+  readonly transitiveTags: SessionTags;
 }
 
 export interface IssuedKey {
   readonly credentials: Credentials;
   readonly identity: CallerIdentity;
 }
+
+export interface SessionOfRole extends Partial<Pick<CallerIdentity, 'sourceIdentity' | 'tags' | 'transitiveTags'>> {
+  readonly roleArn: string;
+  readonly sessionName: string;
+  readonly externalId: string;
+  readonly lifetimeMs: number;
+}
+
+const UNTAGGED = { sourceIdentity: '', tags: [], transitiveTags: [] };
 
 /** A user's key pair does not end. */
 const FOR_EVER_MS = Date.UTC(9999, 0, 1);
@@ -41,17 +58,19 @@ export class Identities {
   /** A user with keys that last (`AKIA…`). */
   user(arn: string): IssuedKey {
     const account = accountOf(arn);
-    const identity = { arn, account, userId: `AIDA${base32(17)}`, roleArn: undefined, sessionName: '', externalId: '' };
+    const nothing = { roleArn: undefined, sessionName: '', externalId: '', ...UNTAGGED };
+    const identity = { arn, account, userId: `AIDA${base32(17)}`, ...nothing };
     return this.#keep(identity, 'AKIA', '', FOR_EVER_MS);
   }
 
   /** A session of a role, with keys that last `lifetimeMs` (`ASIA…`). */
-  session(session: { roleArn: string; sessionName: string; externalId: string; lifetimeMs: number }): IssuedKey {
-    const { roleArn, sessionName, externalId, lifetimeMs } = session;
+  session(session: SessionOfRole): IssuedKey {
+    const { roleArn, sessionName, externalId, lifetimeMs, ...attribution } = session;
     const partition = roleArn.split(':')[1] ?? 'aws';
     const account = accountOf(roleArn);
     const arn = `arn:${partition}:sts::${account}:assumed-role/${roleArn.slice(roleArn.lastIndexOf('/') + 1)}/${sessionName}`;
-    const identity = { arn, account, userId: `${roleId(roleArn)}:${sessionName}`, roleArn, sessionName, externalId };
+    const userId = `${roleId(roleArn)}:${sessionName}`;
+    const identity = { arn, account, userId, roleArn, sessionName, externalId, ...UNTAGGED, ...attribution };
     const token = `${randomBytes(96).toString('base64')}${Buffer.from(arn).toString('base64')}`;
     return this.#keep(identity, 'ASIA', token, this.#clock.now() + lifetimeMs);
   }

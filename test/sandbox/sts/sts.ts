@@ -4,10 +4,10 @@ import type { Clock } from '#runtime/clock.ts';
 import type { KeyPairPem } from '#pki/authority.ts';
 import { type HttpListener, type ListenAddress, listen, LOOPBACK_ANY_PORT, readBody } from '../http-listener.ts';
 import { assumeRoleAnswer, callerIdentityAnswer, errorAnswer, type StsError, type XmlAnswer } from './answers.ts';
-import { checkAssumeRole } from './assume-role.ts';
+import { type AssumeRoleInput, checkAssumeRole, packedPercentOf, tagsOf } from './assume-role.ts';
 import { Behaviours, refusalOf, type RoleBehaviour, THROTTLED } from './behaviour.ts';
 import { CallLog, type StsCall } from './call-log.ts';
-import { type CallerIdentity, Identities, type IssuedKey } from './identities.ts';
+import { type CallerIdentity, Identities, type IssuedKey, type SessionOfRole } from './identities.ts';
 import { verifySignature } from './signature.ts';
 
 export interface StsOptions {
@@ -27,7 +27,7 @@ export interface Sts {
   /** Makes a user with lasting keys, as an administrator would in IAM. */
   user(arn: string): IssuedKey;
   /** Makes a session of a role without a call, as EC2 does for an instance. */
-  session(session: { roleArn: string; sessionName: string; externalId?: string; lifetimeMs: number }): IssuedKey;
+  session(session: Omit<SessionOfRole, 'externalId'> & { readonly externalId?: string }): IssuedKey;
   /** Whose keys these are; undefined for keys that were never issued here. */
   identify(accessKeyId: string): CallerIdentity | undefined;
   /** Sets how calls for one role are treated; undefined makes it a normal role again. */
@@ -163,7 +163,8 @@ function assumeRole(
     return;
   }
   const answer = (): void => {
-    const refusal = refusalOf(behaviour, input, caller);
+    const packedPercent = packedPercentOf(input, call.policy);
+    const refusal = refusalOf(behaviour, input, caller) ?? (packedPercent > 100 ? tooLarge(packedPercent) : undefined);
     if (refusal !== undefined) {
       finish(service, response, call, refusal);
       return;
@@ -173,12 +174,30 @@ function assumeRole(
       sessionName: input.sessionName,
       externalId: input.externalId,
       lifetimeMs: service.lifetimeMs(input.durationSeconds),
+      ...attributionOf(input, caller),
     });
     const answered = { ...identity, arn: service.changedArn(identity.arn) };
-    finish(service, response, call, assumeRoleAnswer(answered, credentials));
+    finish(service, response, call, assumeRoleAnswer(answered, credentials, packedPercent));
   };
   if (behaviour.delayMs === undefined) answer();
   else service.clock.after(behaviour.delayMs, answer);
+}
+
+/** What the session has of its own and from whoever made it. */
+function attributionOf(
+  { sourceIdentity, tags, transitiveKeys }: AssumeRoleInput,
+  caller: CallerIdentity,
+): Pick<CallerIdentity, 'sourceIdentity' | 'tags' | 'transitiveTags'> {
+  return {
+    sourceIdentity: sourceIdentity === '' ? caller.sourceIdentity : sourceIdentity,
+    tags: [...caller.transitiveTags, ...tags],
+    transitiveTags: [...caller.transitiveTags, ...tags.filter(([key]) => transitiveKeys.includes(key))],
+  };
+}
+
+function tooLarge(percent: number): StsError {
+  const message = `Packed size of session tags consumes ${percent}% of allotted space.`;
+  return { status: 400, code: 'PackedPolicyTooLarge', message };
 }
 
 function callOf(parameters: URLSearchParams, callerArn: string, atMs: number): StsCall {
@@ -191,6 +210,8 @@ function callOf(parameters: URLSearchParams, callerArn: string, atMs: number): S
     externalId: parameters.get('ExternalId') ?? '',
     durationSeconds: Number(parameters.get('DurationSeconds') ?? 0),
     policy: parameters.get('Policy') ?? '',
+    sourceIdentity: parameters.get('SourceIdentity') ?? '',
+    tags: tagsOf(parameters),
   };
 }
 

@@ -11,6 +11,7 @@ const manifests = (action: Action, strict = true) =>
     strict,
     binding: 'both',
     containerCredentials: false,
+    allowedTags: ['team', 'cost'],
   });
 
 const namesOf = (action: Action): string[] =>
@@ -40,5 +41,6 @@ test('the parameters are what the server is started with', () => {
     strict: 'false',
     binding: 'both',
     containerCredentials: 'false',
+    allowedSessionTags: 'team,cost',
   });
 });

@@ -1,3 +1,4 @@
+import { NO_ATTRIBUTION } from '#domain/attribution.ts';
 import type { CredentialOutcome } from '#domain/credentials.ts';
 import type { CredentialCacheOptions } from '#aws/credential-cache.ts';
 import { StsCredentialCache } from '#aws/credential-cache.ts';
@@ -31,7 +32,12 @@ export function cacheWorld(options: Partial<CredentialCacheOptions> = {}): Cache
 }
 
 export function role(name: string | number): Identity {
-  return { roleArn: `arn:aws:iam::123456789012:role/${name}`, sessionName: 'kiam', externalId: '' };
+  return {
+    roleArn: `arn:aws:iam::123456789012:role/${name}`,
+    sessionName: 'kiam',
+    externalId: '',
+    attribution: NO_ATTRIBUTION,
+  };
 }
 
 export function roles(count: number): readonly Identity[] {

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { NO_ATTRIBUTION } from '#domain/attribution.ts';
 import type { CredentialOutcome } from '#domain/credentials.ts';
 import { settle } from '../../support/manual-clock.ts';
 import { askPatiently, type CacheWorld, cacheWorld, IMPATIENT, live, PATIENT, role, roles } from './cache-world.ts';
@@ -245,6 +246,17 @@ test('an identity without a live pod is not renewed, is kept until its set ends,
   await clock.advance(3 * MINUTE_MS);
   assert.equal(cache.remainingMs(role('gone')), undefined, 'what has ended is not kept');
   assert.equal(sts.callsOf(role('gone')).length, 2, 'the pod that came back had it renewed, which failed');
+});
+
+test('a set that only one pod can ever have goes with the pod', async () => {
+  using world = cacheWorld();
+  const { cache, clock } = world;
+  const tags = [['kubernetes-pod-uid', 'u-1']] as const;
+  const identity = { ...role('one'), attribution: { ...NO_ATTRIBUTION, tags } };
+  assert.equal((await askPatiently(world, identity)).ok, true);
+  cache.retain([]);
+  assert.equal(cache.remainingMs(identity), undefined);
+  await clock.advance(HOUR_MS);
 });
 
 test('a set that a pod comes back to after half of its life is renewed then, and served meanwhile', async () => {

@@ -5,6 +5,7 @@ import { createServer } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
+import { NO_ATTRIBUTION } from '#domain/attribution.ts';
 import { createStsGateway } from '#aws/sts-gateway.ts';
 import { systemClock } from '#runtime/clock.ts';
 import { recordingLogger } from '../../support/recording-logger.ts';
@@ -110,7 +111,12 @@ for (const [accessKeyId, variables] of links) {
       logger: recordingLogger().logger,
       remaining: { set: (seconds) => void told.push(seconds) },
     });
-    const identity = { roleArn: 'arn:aws:iam::123456789012:role/a', sessionName: 'kiam', externalId: '' };
+    const identity = {
+      roleArn: 'arn:aws:iam::123456789012:role/a',
+      sessionName: 'kiam',
+      externalId: '',
+      attribution: NO_ATTRIBUTION,
+    };
     const outcome = await gateway.assumeRole(identity, new AbortController().signal);
     gateway.close();
     assert.equal(outcome.ok, true, JSON.stringify(outcome));

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { after, before, beforeEach, describe, it } from 'node:test';
 
+import { NO_ATTRIBUTION } from '#domain/attribution.ts';
 import { IdentityProof, type SignedOutcome } from '#aws/identity-proof.ts';
 import type { OwnCredentialsOptions } from '#aws/own-credentials.ts';
 import { ownCredentialsFailure, stsFailure, unavailable } from '#aws/sts-failure.ts';
@@ -215,7 +216,7 @@ describe('the proof of the server’s own identity, before an STS that checks si
       sts.role(OWN_ROLE, { deny: true });
       const { gateway, proof, end } = gatewayOf(keys(), { assumeRoleArn });
       await eventually('there is a reason', 10_000, () => Promise.resolve(problem.test(proof.problem ?? '')));
-      const identity = { roleArn: ROLE, sessionName: 'kiam', externalId: '' };
+      const identity = { roleArn: ROLE, sessionName: 'kiam', externalId: '', attribution: NO_ATTRIBUTION };
       assert.equal((await gateway.assumeRole(identity, new AbortController().signal)).ok, false);
       assert.match(proof.problem ?? '', problem);
       assert.doesNotMatch(proof.problem ?? '', /arn:/);

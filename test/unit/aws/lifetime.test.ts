@@ -19,6 +19,7 @@ function issued(lifeMs: number, clockOffsetMs = 0): StsSuccess {
     },
     grantedMs: HOUR_MS,
     clockOffsetMs,
+    packedPolicyPercent: 0,
   };
 }
 

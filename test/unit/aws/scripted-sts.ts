@@ -76,6 +76,7 @@ export class ScriptedSts implements Sts {
       },
       grantedMs: this.sessionMs,
       clockOffsetMs: this.clockOffsetMs,
+      packedPolicyPercent: 0,
     };
   }
 }

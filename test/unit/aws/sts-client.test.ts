@@ -78,3 +78,34 @@ test('a call is tried once: the cache decides about another', async (t) => {
   assert.equal(sts.calls.count(), 1);
   client.destroy();
 });
+
+for (const [what, from, to] of [
+  ['has another tag than was asked for', 'Value=payments', 'Value=victim'],
+  ['has a tag that nobody asked for', '&Tags.member.1', '&Tags.member.2.Key=a&Tags.member.2.Value=b&Tags.member.1'],
+  ['lacks the value of a tag', '&Tags.member.1.Value=payments', ''],
+  ['has a tag twice', '&Tags.member.1.Value', '&Tags.member.1.Value=payments&Tags.member.1.Value'],
+  ['passes on a tag that it was not to', '&DurationSeconds', '&TransitiveTagKeys.member.1=team&DurationSeconds'],
+] as const) {
+  test(`a request whose body ${what} is not sent`, async (t) => {
+    const sts = await startSts({ clock: systemClock });
+    t.after(() => sts.close());
+    const credentials = sts.user('arn:aws:iam::123456789012:user/kiam').credentials;
+    const client = createStsClient({ region: '', endpoint: sts.url, credentials });
+    client.middlewareStack.add(
+      (next) => (args) => {
+        const { request } = args;
+        assert.ok(typeof request === 'object' && request !== null && 'body' in request);
+        const changed = String(request.body).replace(from, to);
+        assert.notEqual(changed, request.body);
+        request.body = changed;
+        return next(args);
+      },
+      { step: 'build', priority: 'high' },
+    );
+    const Tags = [{ Key: 'team', Value: 'payments' }];
+    const tagged = new AssumeRoleCommand({ ...command.input, DurationSeconds: 900, Tags });
+    await assert.rejects(client.send(tagged), /the request to AWS STS is not what was asked for/);
+    assert.equal(sts.calls.count(), 0);
+    client.destroy();
+  });
+}

@@ -1,5 +1,7 @@
 import assert from 'node:assert/strict';
 import { after, before, beforeEach, test } from 'node:test';
+import { type Attribution, NO_ATTRIBUTION } from '#domain/attribution.ts';
+import type { Identity } from '#domain/identity.ts';
 import type { OwnCredentialsOptions } from '#aws/own-credentials.ts';
 import { StsCredentialCache } from '#aws/credential-cache.ts';
 import { createCredentialCacheMetrics } from '#aws/metrics.ts';
@@ -15,7 +17,7 @@ const ROLE = 'arn:aws:iam::123456789012:role/reader';
 const OWN_ROLE = 'arn:aws:iam::123456789012:role/kiam-server';
 const USER = 'arn:aws:iam::123456789012:user/kiam';
 const PATIENT = new AbortController().signal;
-const identity = { roleArn: ROLE, sessionName: 'kiam', externalId: '' };
+const identity = { roleArn: ROLE, sessionName: 'kiam', externalId: '', attribution: NO_ATTRIBUTION };
 
 let sts: SandboxSts;
 const environment = { ...process.env };
@@ -66,7 +68,7 @@ test('a role is assumed with the length, the session name and the external id th
   using world = gatewayWith();
   const startedMs = Date.now();
   const outcome = await world.gateway.assumeRole(
-    { roleArn: ROLE, sessionName: 'my session/1', externalId: 'id:1' },
+    { roleArn: ROLE, sessionName: 'my session/1', externalId: 'id:1', attribution: NO_ATTRIBUTION },
     PATIENT,
   );
   assert.ok(outcome.ok);
@@ -275,4 +277,75 @@ test('an own session that STS no longer takes is replaced, and the seconds left 
     isReplaced = (await world.gateway.assumeRole(identity, PATIENT)).ok;
   }
   assert.ok(isReplaced);
+});
+
+const ATTRIBUTION: Attribution = {
+  sessionName: 'team.app',
+  sourceIdentity: 'team.app.app-7d9',
+  tags: [
+    ['kubernetes-namespace', 'team'],
+    // Characters that have to be encoded on their way.
+    ['team', 'a b=ä+'],
+  ],
+  areTagsTransitive: false,
+};
+const TAGGED: Identity = { ...identity, attribution: ATTRIBUTION };
+
+test('session tags, source identity and the name of a template are what STS is given, and how much they take is told', async () => {
+  using world = gatewayWith();
+  for (const areTagsTransitive of [false, true]) {
+    const outcome = await world.gateway.assumeRole(
+      { ...TAGGED, attribution: { ...ATTRIBUTION, areTagsTransitive } },
+      PATIENT,
+    );
+    assert.ok(outcome.ok);
+    assert.equal(outcome.packedPolicyPercent, 1);
+    const session = sts.identify(outcome.value.accessKeyId);
+    assert.deepEqual(
+      [session?.sessionName, session?.sourceIdentity, session?.tags, session?.transitiveTags],
+      ['team.app', 'team.app.app-7d9', ATTRIBUTION.tags, areTagsTransitive ? ATTRIBUTION.tags : []],
+    );
+  }
+});
+
+test('tags and source identities that STS would refuse are not sent', async () => {
+  using world = gatewayWith();
+  for (const wrong of [
+    { tags: [['team', 'a;b']] as const },
+    { tags: [['aws:team', 'a']] as const },
+    { tags: Array.from({ length: 51 }, (_, index) => [`k${index}`, 'v'] as const) },
+    { sourceIdentity: 'x' },
+    { sourceIdentity: 'x'.repeat(65) },
+    { sourceIdentity: 'a b' },
+  ]) {
+    const outcome = await world.gateway.assumeRole({ ...TAGGED, attribution: { ...ATTRIBUTION, ...wrong } }, PATIENT);
+    assert.ok(!outcome.ok);
+    assert.deepEqual([outcome.category, outcome.code], ['bad-request', ''], JSON.stringify(wrong));
+  }
+  assert.equal(sts.calls.count(), 0);
+});
+
+test('a tag that the server’s own session passes on cannot be set again, and the error says so', async () => {
+  const own = sts.session({
+    roleArn: OWN_ROLE,
+    sessionName: 'pod-identity',
+    lifetimeMs: 3_600_000,
+    transitiveTags: [['Kubernetes-Namespace', 'kube-system']],
+  });
+  useKeysOf(own.credentials);
+  process.env['AWS_SESSION_TOKEN'] = own.credentials.sessionToken;
+  using world = gatewayWith();
+  const outcome = await world.gateway.assumeRole(TAGGED, PATIENT);
+  assert.ok(!outcome.ok);
+  assert.match(outcome.detail, /inherited as transitive tags.*disable session tags in the Pod Identity association/);
+  assert.doesNotMatch(outcome.failure.message, /kube-system/);
+  assert.equal((await world.gateway.assumeRole(identity, PATIENT)).ok, true, 'without tags it works');
+});
+
+test('tags that take more space than STS has are refused, and the error says what to do', async () => {
+  using world = gatewayWith();
+  const tags = Array.from({ length: 45 }, (_, index) => [`key-${index}`, 'v'.repeat(256)] as const);
+  const outcome = await world.gateway.assumeRole({ ...TAGGED, attribution: { ...ATTRIBUTION, tags } }, PATIENT);
+  assert.ok(!outcome.ok);
+  assert.match(outcome.detail, /PackedPolicyTooLarge.*fewer or shorter session tags/);
 });

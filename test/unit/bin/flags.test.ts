@@ -51,6 +51,17 @@ async function health(argv: readonly string[]): Promise<Extract<CommandLine, { k
   return line;
 }
 
+/** Sessions that are named as by Kiam and have no tags. */
+const PLAIN_SESSIONS = {
+  sessionName: undefined,
+  sourceIdentity: undefined,
+  sessionTags: 'off',
+  clusterName: '',
+  clusterArn: '',
+  allowedSessionTags: [],
+  transitiveSessionTags: false,
+};
+
 test("The arguments of Kiam's agent manifest mean what they meant", async () => {
   const manifest = [
     '--iptables',
@@ -158,6 +169,7 @@ test("The arguments of Kiam's server manifest mean what they meant", async () =>
     session: 'kiam',
     sessionDurationMs: 3_600_000,
     sessionRefreshMs: undefined,
+    ...PLAIN_SESSIONS,
     fetchers: 8,
     prefetchBufferSize: 1000,
     containerCredentials: false,
@@ -624,6 +636,7 @@ test('explain names one pod, and asks a server or the API', async () => {
     session: 'kiam',
     disableStrictNamespaceRegexp: false,
     binding: 'both',
+    ...PLAIN_SESSIONS,
   });
   const given = await parse(['explain', 'team/app', '--admin-socket=/run/kiam.sock']);
   assert.ok(given.kind === 'explain');
@@ -687,4 +700,40 @@ test('export names a way to leave by, and refuses flags that would mean nothing'
     assert.equal((await problems([...pods, wrong])).length, 1, wrong);
   }
   assert.equal((await problems(['export'])).length, 4);
+});
+
+const MANY_KEYS = Array.from({ length: 45 }, (_, index) => `k${index}`).join();
+
+test('a server that names and tags sessions gets what the flags say, and refuses what AWS would', async () => {
+  const { flags } = await server([
+    ...SERVER,
+    '--session-name={namespace}.{serviceAccount}',
+    '--session-tags=workload',
+    '--cluster-name=prod',
+    '--cluster-arn=arn:aws:eks:eu-west-1:123456789012:cluster/prod',
+    '--allowed-session-tags=team,cost-centre',
+    '--transitive-session-tags',
+  ]);
+  assert.deepEqual(
+    [flags.sessionName?.text, flags.sessionTags, flags.allowedSessionTags, flags.transitiveSessionTags],
+    ['{namespace}.{serviceAccount}', 'workload', ['team', 'cost-centre'], true],
+  );
+  const cases: readonly (readonly [readonly string[], RegExp])[] = [
+    [['--session-name={node}'], /^--session-name=\{node\} has \{node\} in it, which is none of/],
+    [['--source-identity={cluster}'], /^\{cluster\} needs --cluster-name$/],
+    [['--allowed-session-tags=team'], /^--allowed-session-tags has no effect without --session-tags=workload or pod$/],
+    [['--transitive-session-tags'], /^--transitive-session-tags has no effect without/],
+    [['--cluster-name=a;b'], /cannot be a session tag: the value of a session tag has at most 256/],
+    [['--session-tags=pod', '--allowed-session-tags=Kubernetes-Namespace'], /which only the server sets$/],
+    [['--session-tags=pod', '--allowed-session-tags=team,Team'], /a key twice/],
+    [['--session-tags=pod', `--allowed-session-tags=${MANY_KEYS}`], /more than 44 keys/],
+    ...['aws:x', 'a b', 'x'.repeat(52), 'a,,b'].map(
+      (keys) => [['--session-tags=pod', `--allowed-session-tags=${keys}`], /cannot be annotated/] as const,
+    ),
+  ];
+  for (const [argv, reason] of cases) {
+    const found = await problems([...SERVER, ...argv]);
+    assert.equal(found.length, 1, found.join('; '));
+    assert.match(found[0] ?? '', reason, argv.join(' '));
+  }
 });

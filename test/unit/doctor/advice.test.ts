@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 
+import { plainSessions } from '#domain/attribution.ts';
 import { checkInheritedTags } from '#doctor/cluster/aws-identity.ts';
 import { checkNamespaces } from '#doctor/cluster/namespaces.ts';
 import { checkPods } from '#doctor/cluster/pods.ts';
@@ -16,6 +17,8 @@ const EMPTY: Cluster = {
   binding: 'both',
   baseArn: 'arn:aws:iam::123456789012:role/',
   strict: true,
+  allowedTags: [],
+  sessions: plainSessions('kiam'),
 };
 
 const adviceOf = (observations: readonly Observation[]): string =>
@@ -51,6 +54,10 @@ test('a role annotated as role/NAME is told what it means', () => {
 });
 
 test('a server that has its identity by Pod Identity is told of the tags that pods inherit', () => {
-  assert.match(adviceOf(checkInheritedTags('http://169.254.170.23/v1/credentials')), /--disable-session-tags/);
-  for (const absent of [undefined, '']) assert.deepEqual(checkInheritedTags(absent), []);
+  assert.match(adviceOf(checkInheritedTags('http://169.254.170.23/v1/credentials', 'off')), /--disable-session-tags/);
+  assert.match(
+    adviceOf(checkInheritedTags('http://169.254.170.23/v1/credentials', 'workload')),
+    /--disable-session-tags; the line `roles`/,
+  );
+  for (const absent of [undefined, '']) assert.deepEqual(checkInheritedTags(absent, 'pod'), []);
 });

@@ -1,8 +1,10 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 
+import { plainSessions } from '#domain/attribution.ts';
 import { compareWithKiam, type KiamVersion } from '#doctor/cluster/compare-kiam.ts';
 import { hasTopLevelAlternatives } from '#doctor/cluster/alternatives.ts';
+import { parseNameTemplate } from '#domain/name-template.ts';
 import type { PodRecord } from '#domain/pod.ts';
 
 import { podRecord } from '../../support/pods.ts';
@@ -22,7 +24,7 @@ interface Row {
 
 const LONG = `(?:${Array.from({ length: 200 }, (_, index) => `${BASE}role-number-${index}`).join('|')})`;
 
-const NOT_ANNOTATED = { role: '', sessionName: '', externalId: '' };
+const NOT_ANNOTATED = { role: '', sessionName: '', externalId: '', sessionTags: [], ignoredTag: '' };
 
 const ROWS: readonly Row[] = [
   {
@@ -173,13 +175,25 @@ const ROWS: readonly Row[] = [
   {
     name: 'a role of the ServiceAccount in place of the annotated one',
     permitted: '.*',
-    pods: [{ role: 'app', roleSource: 'service-account', annotated: { ...NOT_ANNOTATED, role: 'own' } }],
+    pods: [
+      {
+        role: 'app',
+        roleSource: 'service-account',
+        annotated: { ...NOT_ANNOTATED, role: 'own' },
+      },
+    ],
     told: ['wrong team/pod: Kiam serves own, as annotated; here it gets app, from its ServiceAccount'],
   },
   {
     name: 'an annotation that does not count any more',
     permitted: '.*',
-    pods: [{ role: '', roleSource: 'service-account', annotated: { ...NOT_ANNOTATED, role: 'own' } }],
+    pods: [
+      {
+        role: '',
+        roleSource: 'service-account',
+        annotated: { ...NOT_ANNOTATED, role: 'own' },
+      },
+    ],
     told: ['wrong team/pod: Kiam serves own; here it is refused: with --binding=serviceaccount its own annotation'],
   },
 ];
@@ -194,6 +208,8 @@ for (const { name, permitted, pods, strict = true, version = 4, told, ...row } o
       binding: 'both' as const,
       baseArn,
       strict,
+      allowedTags: [],
+      sessions: plainSessions('kiam'),
     };
     const observations = compareWithKiam(cluster, version);
     const lines = observations.map(({ verdict, says }) => `${verdict} ${says}`);
@@ -202,6 +218,43 @@ for (const { name, permitted, pods, strict = true, version = 4, told, ...row } o
     for (const observation of observations) assert.ok(observation.verdict === 'ok' || observation.fix !== '');
   });
 }
+
+test('a migration to sessions with other names and tags is told with what they need', () => {
+  const parsed = parseNameTemplate('{namespace}.{serviceAccount}');
+  assert.ok(parsed.ok);
+  const sessions = {
+    ...plainSessions('kiam'),
+    nameTemplate: parsed.value,
+    sourceIdentity: parsed.value,
+    tags: 'workload',
+  } as const;
+  const pod = { namespace: 'team', serviceAccount: 'app' };
+  const lines = compareWithKiam(
+    {
+      pods: [
+        podRecord({ ...pod, name: 'a', sessionTags: [['cost', 'x']] }),
+        podRecord({ ...pod, uid: 'uid-2', name: 'b', addresses: ['192.0.2.2'], sessionTags: [['cost', 'a;b']] }),
+      ],
+      namespaces: [{ name: 'team', permitted: '.*' }],
+      serviceAccounts: [],
+      binding: 'both',
+      baseArn: BASE,
+      strict: true,
+      allowedTags: ['cost'],
+      sessions,
+    },
+    4,
+  ).map(({ verdict, says }) => `${verdict} ${says}`);
+  assert.deepEqual(
+    lines.map((line) => line.slice(0, 200)),
+    [
+      "wrong team/b: Kiam serves reader; here it is refused: the session tag 'cost' is not valid: the value of a session tag has at most 256 letters, digits, spaces and _.:/=+-@",
+      "cannot tell sessions have other names than Kiam's: that of team/a is team.app, with Kiam kiam-kiam",
+      'cannot tell sessions have a source identity, that of team/a is team.app',
+      'cannot tell sessions have tags, those of team/a are kubernetes-namespace=team, kubernetes-service-account=app, cost=x',
+    ],
+  );
+});
 
 test('alternatives count where no group, class, escape or quotation holds them', () => {
   const cases: readonly [string, boolean][] = [

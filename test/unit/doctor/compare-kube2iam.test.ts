@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 
+import { plainSessions } from '#domain/attribution.ts';
 import { compareWithKube2iam, type Kube2iamSettings } from '#doctor/cluster/compare-kube2iam.ts';
 import type { NamespaceRecord } from '#domain/namespace.ts';
 import type { PodRecord } from '#domain/pod.ts';
@@ -10,7 +11,7 @@ import { podRecord } from '../../support/pods.ts';
 const BASE = 'arn:aws:iam::123456789012:role/';
 const annotated = (role: string): Partial<PodRecord> => ({
   role,
-  annotated: { role, sessionName: '', externalId: '' },
+  annotated: { role, sessionName: '', externalId: '', sessionTags: [], ignoredTag: '' },
 });
 const list = (...entries: readonly string[]): Partial<NamespaceRecord> => ({
   permitted: JSON.stringify(entries),
@@ -87,6 +88,8 @@ for (const { name, pod, namespace, settings, told } of ROWS) {
       binding: 'both',
       baseArn: BASE,
       strict: true,
+      allowedTags: [],
+      sessions: plainSessions('kiam'),
     } as const;
     const found = compareWithKube2iam(cluster, {
       defaultRole: '',
@@ -107,6 +110,8 @@ test('Without the base ARN nothing is said of the pods', () => {
     binding: 'both',
     baseArn: undefined,
     strict: true,
+    allowedTags: [],
+    sessions: plainSessions('kiam'),
   } as const;
   const [found] = compareWithKube2iam(cluster, { defaultRole: '', isRestricted: false, listFormat: 'glob' });
   assert.equal(found?.verdict, 'cannot tell');

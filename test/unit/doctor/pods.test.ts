@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 
+import { plainSessions } from '#domain/attribution.ts';
 import { checkPods } from '#doctor/cluster/pods.ts';
 import type { PodRecord } from '#domain/pod.ts';
 
@@ -14,6 +15,8 @@ function look(...pods: readonly Partial<PodRecord>[]) {
     binding: 'both',
     baseArn: 'arn:aws:iam::123456789012:role/',
     strict: true,
+    allowedTags: [],
+    sessions: plainSessions('kiam'),
   });
 }
 
@@ -33,4 +36,20 @@ test('an external id that AWS does not accept is wrong, and is not repeated', ()
   const [observation] = look({ externalId: 'half a secret' });
   assert.equal(observation?.verdict, 'wrong');
   assert.doesNotMatch(JSON.stringify(observation), /half/);
+});
+
+test('a session tag that AWS would not take is wrong, and one that is not allowed is told once for replicas', () => {
+  const ignored = { role: 'reader', sessionName: '', externalId: '', sessionTags: [], ignoredTag: 'other' };
+  const observations = look(
+    { name: 'a', sessionTags: [['team', 'a;b']] },
+    { name: 'b', annotated: ignored },
+    { name: 'c', annotated: ignored },
+  );
+  assert.deepEqual(
+    observations.map(({ verdict, says }) => `${verdict} ${says}`),
+    [
+      "wrong default/a: the session tag 'team' is not valid: the value of a session tag has at most 256 letters, digits, spaces and _.:/=+-@, and so it gets nothing",
+      'cannot tell default/b and 1 more: iam.amazonaws.com/session-tag.other does not count',
+    ],
+  );
 });

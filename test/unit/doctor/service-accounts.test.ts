@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 
+import { plainSessions } from '#domain/attribution.ts';
 import { checkServiceAccounts } from '#doctor/cluster/service-accounts.ts';
 import type { PodRecord } from '#domain/pod.ts';
 import { bindPod, type Binding, type ServiceAccountRecord } from '#domain/service-account.ts';
@@ -85,12 +86,16 @@ for (const { name, account, pods = [], binding = 'both', told } of ROWS) {
   test(`ServiceAccounts: ${name}`, () => {
     const record = account && serviceAccountRecord({ namespace: 'team', ...account });
     const observations = checkServiceAccounts({
-      pods: pods.map((pod) => bindPod(podRecord({ namespace: 'team', name: 'pod', ...pod }), record, binding)),
+      pods: pods.map((pod) =>
+        bindPod(podRecord({ namespace: 'team', name: 'pod', ...pod }), record, { binding, allowedTags: [] }),
+      ),
       namespaces: [],
       serviceAccounts: record === undefined ? [] : [record],
       binding,
       baseArn: BASE,
       strict: true,
+      allowedTags: [],
+      sessions: plainSessions('kiam'),
     });
     const lines = observations.map(({ verdict, says }) => `${verdict} ${says}`);
     assert.equal(lines.length, told.length, lines.join('\n'));

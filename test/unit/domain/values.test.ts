@@ -3,6 +3,7 @@ import { describe, it } from 'node:test';
 
 import fc from 'fast-check';
 
+import { NO_ATTRIBUTION } from '#domain/attribution.ts';
 import { canonicalAddress, isLoopback } from '#domain/address.ts';
 import { awsTimestamp } from '#domain/credentials.ts';
 import { identityKey } from '#domain/identity.ts';
@@ -44,7 +45,12 @@ describe('stsSessionName', () => {
 describe('identityKey', () => {
   it('identityKey differs wherever identities differ, whatever their texts hold', () => {
     const text = fc.string({ unit: fc.constantFrom('a', '"', ',', '\\', '\u0000', '[', ' ') });
-    const identity = fc.record({ roleArn: text, sessionName: text, externalId: text });
+    const identity = fc.record({
+      roleArn: text,
+      sessionName: text,
+      externalId: text,
+      attribution: fc.constant(NO_ATTRIBUTION),
+    });
     fc.assert(
       fc.property(identity, identity, (one, other) => {
         const same =

@@ -37,7 +37,8 @@ test('A pod is read down to the fields that are used.', () => {
       roleSource: 'pod',
       sessionName: 'me',
       externalId: 'id',
-      annotated: { role: '/team/app', sessionName: 'me', externalId: 'id' },
+      sessionTags: [],
+      annotated: { role: '/team/app', sessionName: 'me', externalId: 'id', sessionTags: [], ignoredTag: '' },
       webIdentity: false,
     },
   );

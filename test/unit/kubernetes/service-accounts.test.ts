@@ -176,10 +176,10 @@ test('Of a ServiceAccount what counts is kept, tags of the session whole or not 
     [ROLE]: 'app',
     [EKS]: `${ARN}app`,
     'iam.amazonaws.com/session-tag.team': 'payments',
-    'iam.amazonaws.com/session-tag.cost': 'x'.repeat(257),
+    'iam.amazonaws.com/session-tag.cost': 'x'.repeat(513),
     'kubectl.kubernetes.io/last-applied-configuration': 'y'.repeat(10_000),
   };
-  const record = createServiceAccountParser()(serviceAccountObject({ name: 'app', annotations }));
+  const record = createServiceAccountParser(['team', 'cost'])(serviceAccountObject({ name: 'app', annotations }));
   assert.deepEqual(
     [record?.name, record?.namespace, record?.uid, record?.role, record?.eksRole],
     ['app', 'default', 'uid-of-account-app', 'app', `${ARN}app`],
@@ -191,16 +191,18 @@ test('Of a ServiceAccount what counts is kept, tags of the session whole or not 
     Array.from({ length: 60 }, (_, index) => [`iam.amazonaws.com/session-tag.k${index}`, 'v']),
   );
   assert.equal(
-    createServiceAccountParser()(serviceAccountObject({ name: 'app', annotations: many }))?.sessionTags.length,
+    createServiceAccountParser(Array.from({ length: 60 }, (_, index) => `k${index}`))(
+      serviceAccountObject({ name: 'app', annotations: many }),
+    )?.sessionTags.length,
     51,
   );
-  assert.equal(createServiceAccountParser()({ metadata: { name: 'x' } }), undefined);
+  assert.equal(createServiceAccountParser([])({ metadata: { name: 'x' } }), undefined);
 });
 
 const MANY = 10_000;
 
 test('Ten thousand ServiceAccounts cost less than a KiB each, and hold up nobody.', async () => {
-  const parse = createServiceAccountParser();
+  const parse = createServiceAccountParser(['team']);
   const { logger } = recordingLogger();
   const cache = new NamedCache<ServiceAccountRecord>({
     logger,
@@ -233,7 +235,7 @@ test('Of ten thousand pods with a hostile annotation none has its role with --bi
   const accounts = new Map<string, ServiceAccountRecord>();
   const pods = new PodCache({
     logger,
-    bind: (pod) => bindPod(pod, accounts.get(pod.serviceAccount), 'serviceaccount'),
+    bind: (pod) => bindPod(pod, accounts.get(pod.serviceAccount), { binding: 'serviceaccount', allowedTags: [] }),
   });
   const records: PodRecord[] = [];
   for (let index = 0; index < MANY; index += 1) {
@@ -249,7 +251,9 @@ test('Of ten thousand pods with a hostile annotation none has its role with --bi
   const won = (): number => [...pods.pods()].filter(({ role }) => role !== (accounts.get('app')?.role ?? '')).length;
   assert.equal(won(), 0);
   assert.ok([...pods.pods()].every(({ externalId, sessionName }) => externalId === '' && sessionName === ''));
-  const account = createServiceAccountParser()(serviceAccountObject({ name: 'app', annotations: { [ROLE]: 'given' } }));
+  const account = createServiceAccountParser([])(
+    serviceAccountObject({ name: 'app', annotations: { [ROLE]: 'given' } }),
+  );
   assert.ok(account !== undefined);
   accounts.set('app', account);
   const delay = monitorEventLoopDelay({ resolution: 1 });

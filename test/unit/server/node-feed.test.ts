@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 
+import { NO_ATTRIBUTION, plainSessions } from '#domain/attribution.ts';
 import { NodeStore } from '#agent/node/store.ts';
 import type { Credentials } from '#domain/credentials.ts';
 import { type Identity, identityKey, identityOf } from '#domain/identity.ts';
@@ -73,7 +74,8 @@ function feedBeside(wholeSets: Slots, ...records: readonly PodRecord[]) {
       peek: (identity) => issued.get(identityKey(identity)),
       subscribe: subscribeTo(credentialListeners),
     },
-    identify: (pod) => (pod.role === '' || denied.has(pod.namespace) ? undefined : identityOf(pod, pod.role, 'kiam')),
+    identify: (pod) =>
+      pod.role === '' || denied.has(pod.namespace) ? undefined : identityOf(pod, pod.role, plainSessions('kiam')),
     noteRevoked: ({ name }) => revoked.push(name),
     silenceMs: () => 123.4,
     viewAgeMs: () => 4567.8,
@@ -101,7 +103,7 @@ function feedBeside(wholeSets: Slots, ...records: readonly PodRecord[]) {
       return { running };
     },
     issue: async (role: string, accessKeyId = `ASIA-${role}`): Promise<void> => {
-      const identity = { roleArn: role, sessionName: 'kiam', externalId: '' };
+      const identity = { roleArn: role, sessionName: 'kiam', externalId: '', attribution: NO_ATTRIBUTION };
       const expiresAtMs = clock.now() + 3_600_000;
       issued.set(identityKey(identity), {
         accessKeyId,
@@ -383,7 +385,7 @@ describe('the feed of a node', () => {
 
   it('the feed of a node can be looked at: what it has told of a pod, and what waits for the agent to read on', async () => {
     const node = feedThat(podRecord(), { ...SECOND, role: '' });
-    const key = identityKey({ roleArn: 'reader', sessionName: 'kiam', externalId: '' });
+    const key = identityKey({ roleArn: 'reader', sessionName: 'kiam', externalId: '', attribution: NO_ATTRIBUTION });
     assert.deepEqual([node.told('uid-1').isSynced, node.told('uid-1').identityKey], [false, undefined]);
     await node.issue('reader');
     await node.start();

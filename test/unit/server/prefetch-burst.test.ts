@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { plainSessions } from '#domain/attribution.ts';
 import { identityOf } from '#domain/identity.ts';
 import type { PodRecord } from '#domain/pod.ts';
 import { Prefetch } from '#server/prefetch.ts';
@@ -26,7 +27,7 @@ test('10,000 pods of 500 roles at once: 500 calls, none dropped, all warm in tim
     pods: { byUid: (uid) => pods.get(uid), pods: () => pods.values(), subscribe: () => () => {} },
     namespaces: { subscribe: () => () => {} },
     credentials: cache,
-    identify: (pod) => identityOf(pod, role(pod.role).roleArn, 'kiam'),
+    identify: (pod) => identityOf(pod, role(pod.role).roleArn, plainSessions('kiam')),
     nodes: EVERY_NODE,
     index: { podsOn: () => new Set() },
     fetchers: 8,
@@ -68,7 +69,7 @@ test('a burst of 10,000 pods leaves the event loop to others between small porti
       seen.all += 1;
       seen.inTurn += 1;
       seen.most = Math.max(seen.most, seen.inTurn);
-      return identityOf(pod, role(pod.role).roleArn, 'kiam');
+      return identityOf(pod, role(pod.role).roleArn, plainSessions('kiam'));
     },
     nodes: EVERY_NODE,
     index: { podsOn: () => new Set() },

@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { plainSessions } from '#domain/attribution.ts';
 import type { CredentialOutcome } from '#domain/credentials.ts';
 import { test } from 'node:test';
 import type { Identity } from '#domain/identity.ts';
@@ -83,7 +84,7 @@ class FakeCluster {
   readonly identify = (pod: PodRecord): Identity | undefined => {
     const permitted = this.namespaces.get(pod.namespace)?.permitted ?? '';
     if (permitted === '' || (permitted !== '.*' && !pod.role.includes(permitted))) return undefined;
-    return identityOf(pod, `arn:aws:iam::1:role/${pod.role}`, 'kiam');
+    return identityOf(pod, `arn:aws:iam::1:role/${pod.role}`, plainSessions('kiam'));
   };
 }
 

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 
+import { NO_ATTRIBUTION, plainSessions } from '#domain/attribution.ts';
 import type { Credentials, CredentialOutcome } from '#domain/credentials.ts';
 import { failed, refused } from '#domain/failure.ts';
 import type { Identity } from '#domain/identity.ts';
@@ -85,7 +86,7 @@ function world() {
     events: { warning: (pod, reason, message) => void warnings.push(`${pod.name} ${reason} ${message}`) },
     logger,
     clock,
-    sessionName: 'kiam',
+    sessions: plainSessions('kiam'),
     noteAsked: (pod, isWatching) => void notes.push(`${pod.uid} ${isWatching ? 'watching' : 'without a stream'}`),
   });
   const context = {
@@ -202,7 +203,9 @@ describe('GetPodCredentials', () => {
         view_age_ms: 0,
       },
     });
-    assert.deepEqual(server.asked, [{ roleArn: `${BASE}reader`, sessionName: 'mine', externalId: 'ext-42' }]);
+    assert.deepEqual(server.asked, [
+      { roleArn: `${BASE}reader`, sessionName: 'mine', externalId: 'ext-42', attribution: NO_ATTRIBUTION },
+    ]);
   });
 
   it('GetPodCredentials uses the session name of the server where the pod annotates none', async () => {

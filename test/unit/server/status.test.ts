@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { describe, it } from 'node:test';
 
+import { NO_ATTRIBUTION } from '#domain/attribution.ts';
 import type { CredentialInspection, StsPace } from '#domain/credentials.ts';
 import { createTurnBudget } from '#runtime/turn-budget.ts';
 import { collectStatus, type StatusOptions } from '#server/status/collect.ts';
@@ -61,7 +62,7 @@ function optionsFor(count: number, fails: (index: number) => boolean): StatusOpt
     },
     namespaces: { get: (name) => ({ name, permitted: `${ARN}(role|bad)-.*` }) },
     nodeOf: () => undefined,
-    identify: ({ role }) => ({ roleArn: ARN + role, sessionName: 'kiam', externalId: '' }),
+    identify: ({ role }) => ({ roleArn: ARN + role, sessionName: 'kiam', externalId: '', attribution: NO_ATTRIBUTION }),
     credentials: { inspect: ({ roleArn }) => (roleArn.startsWith(`${ARN}bad-`) ? REFUSED : HELD) },
     feeds: { ofPod: () => [] },
     explain: (namespace, name) => ({

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 
+import { plainSessions } from '#domain/attribution.ts';
 import type { CredentialInspection } from '#domain/credentials.ts';
 import { type Identity, identityKey, identityOf } from '#domain/identity.ts';
 import type { PodRecord } from '#domain/pod.ts';
@@ -41,7 +42,7 @@ function factsOf({
 }: { pod?: PodRecord; running?: Partial<RunningFacts> } & Partial<
   Omit<ExplainFacts, 'pod' | 'running'>
 > = {}): ExplainFacts {
-  const identity: Identity = identityOf(pod, `${BASE}${pod.role}`, 'kiam');
+  const identity: Identity = identityOf(pod, `${BASE}${pod.role}`, plainSessions('kiam'));
   return {
     namespace: pod.namespace,
     name: pod.name,
@@ -236,7 +237,7 @@ as a test says
   });
 
   it('the explanation of a pod says from which ServiceAccount a role is, which annotation does not count, and what SDKs prefer', () => {
-    const annotated = { role: 'own', sessionName: '', externalId: '' };
+    const annotated = { role: 'own', sessionName: '', externalId: '', sessionTags: [], ignoredTag: '' };
     const given = { serviceAccount: 'app', roleSource: 'service-account', annotated } as const;
     const bound = explain(factsOf({ pod: podRecord({ ...given, role: 'reader', webIdentity: true }) }));
     const role = linkOf(bound, 'role');

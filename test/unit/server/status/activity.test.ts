@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 
+import { NO_ATTRIBUTION } from '#domain/attribution.ts';
 import type { StsOutcome } from '#aws/sts.ts';
 import { unavailable } from '#aws/sts-failure.ts';
 import { createActivity } from '#bin/activity.ts';
@@ -12,13 +13,19 @@ import { ManualClock } from '../../../support/manual-clock.ts';
 import { podRecord } from '../../../support/pods.ts';
 
 const MINUTE_MS = 60_000;
-const READER = { roleArn: 'arn:aws:iam::123456789012:role/reader', sessionName: 'kiam', externalId: 'secret' };
+const READER = {
+  roleArn: 'arn:aws:iam::123456789012:role/reader',
+  sessionName: 'kiam',
+  externalId: 'secret',
+  attribution: NO_ATTRIBUTION,
+};
 const NEVER = new AbortController().signal;
 const ISSUED: StsOutcome = {
   ok: true,
   value: { accessKeyId: 'ASIA', secretAccessKey: 'S', sessionToken: 'T', expiresAtMs: 0, issuedAtMs: 0 },
   grantedMs: 0,
   clockOffsetMs: 0,
+  packedPolicyPercent: 0,
 };
 
 describe('what has happened at a server', () => {
