@@ -10,6 +10,7 @@ await main({
   whois: async (command) => (await import('./whois.ts')).runWhois(command),
   pki: async (command) => (await import('./pki.ts')).runPki(command),
   policy: async (command) => (await import('./policy.ts')).runPolicy(command),
+  convert: async (command) => (await import('./convert/convert.ts')).runConvert(command),
   doctor: {
     server: async (flags) => (await import('./doctor/server.ts')).runDoctorServer(flags),
     cluster: async (flags) => (await import('./doctor/cluster.ts')).runDoctorCluster(flags),

@@ -12,6 +12,7 @@ await main({
   pki: async (command) => (await import('./pki.ts')).runPki(command),
   policy: async (command) => (await import('./policy.ts')).runPolicy(command),
   kube2iam: async (command) => (await import('./kube2iam.ts')).runKube2iam(command),
+  convert: async (command) => (await import('./convert/convert.ts')).runConvert(command),
   doctor: {
     agent: async (flags) => (await import('./doctor/agent.ts')).runDoctorAgent(flags),
     server: async (flags) => (await import('./doctor/server.ts')).runDoctorServer(flags),

@@ -16,12 +16,12 @@ export function kube2iamRoleArn(role: string, baseArn: string): string {
   return role.toLowerCase().startsWith('arn:') ? role : baseArn + role;
 }
 
-/** The entries of a list; undefined for what is no JSON list of texts, which permits nothing. */
+/** The texts of a list; undefined for what is no JSON list, which permits nothing. */
 export function parseAllowedRoles(text: string): readonly string[] | undefined {
   if (text.length > LONGEST_LIST) return undefined;
   try {
     const list: unknown = JSON.parse(text);
-    return Array.isArray(list) && list.every((entry) => typeof entry === 'string') ? list : undefined;
+    return Array.isArray(list) ? list.filter((entry) => typeof entry === 'string') : undefined;
   } catch {
     return undefined;
   }
@@ -37,10 +37,34 @@ export function compileAllowedRoles(text: string, format: AllowedRolesFormat, ba
   if (entries === undefined) return { ok: false, text, reason: 'it is no JSON list of roles' };
   const matchers = entries.map((entry) => {
     const pattern = kube2iamRoleArn(entry, baseArn);
-    return format === 'glob' ? (roleArn: string) => matchesGlob(pattern, roleArn) : search(pattern);
+    return format === 'glob' ? (roleArn: string) => matchesGlob(pattern, roleArn) : compileSearch(pattern);
   });
-  const matches = (roleArn: string): boolean => matchers.some((matcher) => matcher(roleArn));
+  const matches = (roleArn: string): boolean => matchers.some((matcher) => matcher?.(roleArn) === true);
   return { ok: true, text, matches, matchesAsKiam: () => false };
+}
+
+/**
+ * The expression for `permitted` that means the same as a list, to Kiam as well; `''` where it permits nothing. `dropped` are the
+ * entries that are not in it: those that do not compile, and those with `\Q`, which could swallow what stands behind them.
+ */
+export function permittedByList(
+  text: string,
+  format: AllowedRolesFormat,
+  baseArn: string,
+): { readonly expression: string; readonly dropped: readonly string[] } {
+  const dropped: string[] = [];
+  const expressions: string[] = [];
+  for (const entry of parseAllowedRoles(text) ?? []) {
+    const pattern = kube2iamRoleArn(entry, baseArn);
+    if (format === 'glob') expressions.push(pattern.split('*').map(escaped).join('.*'));
+    else if (compileSearch(pattern) === undefined || pattern.includes(String.raw`\Q`)) dropped.push(entry);
+    else expressions.push(`.*(?:${pattern}).*`);
+  }
+  return { expression: expressions.length > 1 ? `(?:${expressions.join('|')})` : (expressions[0] ?? ''), dropped };
+}
+
+function escaped(text: string): string {
+  return text.replaceAll(/[\\^$.|?+()[\]{}]/g, String.raw`\$&`);
 }
 
 /** As ryanuber/go-glob: parts between stars are found from left to right, the first at the start and the last at the end. */
@@ -58,12 +82,11 @@ export function matchesGlob(pattern: string, text: string): boolean {
   return text.length - last.length >= from && text.endsWith(last);
 }
 
-function search(expression: string): (roleArn: string) => boolean {
+function compileSearch(expression: string): ((roleArn: string) => boolean) | undefined {
   try {
     const compiled = RE2JS.compile(expression);
-    if (compiled.programSize() > LARGEST_PROGRAM) return () => false;
-    return (roleArn) => compiled.matcher(roleArn).find();
+    return compiled.programSize() > LARGEST_PROGRAM ? undefined : (roleArn) => compiled.matcher(roleArn).find();
   } catch {
-    return () => false;
+    return undefined;
   }
 }

@@ -46,7 +46,8 @@ export function createKube2iamPolicy({ namespaces, baseArn, defaultRoleArn, rest
     return { namespace, expression: expressionOf(namespace?.permitted ?? '', restriction) };
   };
   return {
-    decide: (pod, requestedRole) => decide({ pod, requestedRole, ...ruleFor(pod), baseArn }),
+    // Both roles are ARNs, or what kube2iam takes for one: nothing is put before them again.
+    decide: (pod, requestedRole) => decide({ pod, requestedRole, ...ruleFor(pod), baseArn: '' }),
     permits: (pod) => {
       const { expression } = ruleFor(pod);
       return expression.ok && expression.matches(pod.role);

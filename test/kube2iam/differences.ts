@@ -29,7 +29,14 @@ const error = (answer: Kube2iamAnswer, status: number, message: string): Kube2ia
 const notFound = (answer: Kube2iamAnswer, { request }: Kube2iamCase): Kube2iamAnswer =>
   error(answer, 404, `pod with specificed IP "${request.from}" not found`);
 
-const textIn = ({ body }: Kube2iamAnswer): string => (typeof body === 'string' ? body : '');
+const TOKEN_PATH = /^\/[^/]+\/api\/token$/;
+
+function askedRole(path: string): string {
+  const clean = decodeURIComponent(new URL(`http://pod${path}`).pathname).replaceAll('//', '/');
+  return clean.slice(clean.indexOf('/security-credentials/') + '/security-credentials/'.length);
+}
+
+export const textIn = ({ body }: Kube2iamAnswer): string => (typeof body === 'string' ? body : '');
 
 /** The role that settings tell of without restrictions, and where another annotation is read. */
 const readerIn = ({ setting }: Kube2iamCase): boolean => setting !== 'other keys';
@@ -96,8 +103,9 @@ export const KUBE2IAM_DIFFERENCES: readonly Kube2iamDifference[] = [
   {
     sentence:
       'A role that cannot exist at AWS, such as one with blanks, is 403 `Invalid role` when credentials are asked for, and STS is not asked.',
-    applies: ({ name, response }) => name === 'creds none/spaces' && response.status === 200,
-    ours: (kube2iam) => error(kube2iam, 403, 'Invalid role  reader '),
+    applies: ({ name, response }) =>
+      (name === 'creds none/spaces' && response.status === 200) || response.body.includes('api error ValidationError'),
+    ours: (kube2iam, { request }) => error(kube2iam, 403, `Invalid role ${askedRole(request.path)}`),
   },
   {
     sentence: 'Pods that claim one address are named in alphabetical order; with kube2iam the order changes.',
@@ -110,14 +118,22 @@ export const KUBE2IAM_DIFFERENCES: readonly Kube2iamDifference[] = [
   {
     sentence:
       'Only GET and HEAD are answered, and PUT where a token is asked for; other methods are 405. kube2iam answers all methods with credentials.',
-    applies: ({ request }) => request.method === 'POST',
+    applies: ({ request: { method, path } }) => !/^(?:GET|HEAD)$/.test(method) && !TOKEN_PATH.test(path),
     ours: (kube2iam) => ({ ...error(kube2iam, 405, 'method not allowed'), server: '' }),
   },
   {
     sentence:
       "Session tokens are our own, bound to the pod; kube2iam passes on the node's, with which a pod can ask the real service wherever a packet gets there.",
-    applies: ({ request }) => request.path === '/latest/api/token',
-    ours: (kube2iam) => ({ ...kube2iam, type: TEXT, server: '' }),
+    applies: ({ request: { method, path } }) => method === 'PUT' && TOKEN_PATH.test(path),
+    ours: (kube2iam) => ({
+      ...kube2iam,
+      type: TEXT,
+      server: '',
+      body:
+        kube2iam.status === 200
+          ? 'a session token'
+          : 'x-aws-ec2-metadata-token-ttl-seconds must be a number from 1 to 21600\n',
+    }),
   },
   {
     sentence:

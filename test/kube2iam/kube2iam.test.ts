@@ -105,6 +105,15 @@ describe('kiam kube2iam', () => {
     assert.notEqual(keys[0], keys[1]);
   });
 
+  it('puts the base ARN before no ARN, whatever its letters', async () => {
+    const role = 'ARN:aws:iam::123456789012:role/reader';
+    const pod = await node.world.pod({ namespace: 'team', name: 'capitals', role, nodeName: 'node-1' });
+    assert.equal((await ask(LISTING, pod.address)).body, role);
+    const { status, body } = await ask(`${LISTING}${role}`, pod.address);
+    assert.deepEqual([status, body], [403, `Invalid role ${role}\n`]);
+    assert.deepEqual(node.world.sts.calls.list(`arn:aws:iam::123456789012:role/${role}`), []);
+  });
+
   it('warns that pods can read the user data of the node, and proxies nothing below iam/', async () => {
     assert.ok(daemon.child.lines.some((line) => line.includes('lets pods read the user data of the node')));
     for (const path of ['/latest/meta-data/identity-credentials/ec2/info', '/latest/meta-data/iam/', '/x/iam/y']) {

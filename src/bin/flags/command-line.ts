@@ -11,6 +11,11 @@ type AskedOf<
   [Name in keyof Table]: ReturnType<Table[Name]['read']>['asked'];
 }[keyof Table];
 
+/** What each command gets, by its name. */
+export type AskedBy = {
+  readonly [Name in keyof typeof COMMANDS]: ReturnType<(typeof COMMANDS)[Name]['read']>['asked'];
+};
+
 /** What is wrong with a daemon's own flags is one of the things that the doctor finds; `given` are the arguments as given. */
 export type DoctorLine = AskedOf<typeof DOCTOR> & { readonly problems: readonly string[]; readonly given: string };
 
@@ -30,13 +35,14 @@ export interface CommandLineOptions {
   readonly doctorTargets?: readonly DoctorTarget[];
 }
 
-const ALL_COMMANDS: readonly CommandName[] = [
+export const ALL_COMMANDS: readonly CommandName[] = [
   'agent',
   'server',
   'health',
   'pki',
   'policy',
   'kube2iam',
+  'convert',
   'explain',
   'status',
   'export',

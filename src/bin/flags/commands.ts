@@ -8,6 +8,7 @@ import { sessionProblems } from './sessions.ts';
 import { serverProblems, serverWarnings } from './server.ts';
 import {
   AGENT_OPTIONS,
+  CONVERT_OPTIONS,
   DOCTOR_AGENT_OPTIONS,
   DOCTOR_CLUSTER_OPTIONS,
   DOCTOR_POD_OPTIONS,
@@ -44,6 +45,12 @@ export const COMMANDS = {
   policy: command('policy', 'Print the admission policy that finds mistakes when objects are applied', POLICY_OPTIONS),
   kube2iam: command('kube2iam', 'Take the place of kube2iam on this node, with its flags', KUBE2IAM_OPTIONS, {
     problems: kube2iamProblems,
+  }),
+  convert: command('convert', 'Print what replaces a DaemonSet of kube2iam, or its lists of roles', CONVERT_OPTIONS, {
+    problems: ({ file, namespaces, roleBaseArn }) => [
+      ...(namespaces || file !== '' ? [] : ['-f must name the DaemonSet of kube2iam, or the values of its chart']),
+      ...(namespaces && roleBaseArn === undefined ? ['--namespaces needs --role-base-arn'] : []),
+    ],
   }),
   explain: command('explain', 'Say what credentials one pod gets, and why', EXPLAIN_OPTIONS, {
     problems: explainProblems,

@@ -2,7 +2,7 @@ import type { AllowedRolesFormat } from '#domain/allowed-roles.ts';
 import { canonicalAddress } from '#domain/address.ts';
 import { parseHostAddresses } from '#agent/interception/host-addresses.ts';
 import type { LogLevel } from '#telemetry/logger.ts';
-import { type FlagsOf, optional, type Parsed, toggle, value } from './option.ts';
+import { type FlagsOf, optional, type Parsed, type Parser, toggle, value } from './option.ts';
 import {
   anyText,
   choice,
@@ -23,18 +23,25 @@ const ROLES = 'Roles';
 const NAMESPACES = 'Namespaces';
 
 /** Those of logrus, as far as ours go. */
-const LEVELS = choice<LogLevel>({
-  trace: 'debug',
-  debug: 'debug',
-  info: 'info',
-  warn: 'warn',
-  warning: 'warn',
-  error: 'error',
-  fatal: 'error',
-  panic: 'error',
-});
+const LEVELS = inAnyCase(
+  choice<LogLevel>({
+    trace: 'debug',
+    debug: 'debug',
+    info: 'info',
+    warn: 'warn',
+    warning: 'warn',
+    error: 'error',
+    fatal: 'error',
+    panic: 'error',
+  }),
+);
 
-const FORMATS = choice<AllowedRolesFormat>({ glob: 'glob', regexp: 'regexp' });
+const FORMATS = inAnyCase(choice<AllowedRolesFormat>({ glob: 'glob', regexp: 'regexp' }));
+
+/** kube2iam looks at the letters of a word, not at their case. */
+function inAnyCase<T>(parse: Parser<T>): Parser<T> {
+  return (text) => parse(text.toLowerCase());
+}
 
 function parseMetadataAddress(text: string): Parsed<string> {
   return parseHttpOrigin(`http://${text}`);
@@ -120,12 +127,7 @@ export const KUBE2IAM_OPTIONS = {
     'iam.amazonaws.com/allowed-roles',
     'Annotation with the roles of a namespace, a JSON list',
   ),
-  'log-format': value(
-    LOG,
-    choice<'text' | 'json'>({ text: 'text', json: 'json', JSON: 'json' }),
-    'text',
-    'text or json',
-  ),
+  'log-format': value(LOG, inAnyCase(choice<'text' | 'json'>({ text: 'text', json: 'json' })), 'text', 'text or json'),
   'log-level': value(LOG, LEVELS, 'info', 'trace, debug, info, warn, error, fatal or panic'),
   verbose: toggle(LOG, 'As --log-level=debug'),
 };

@@ -48,11 +48,11 @@ export function keyOf(name: string, { parse }: Option<unknown, string>): string 
 
 type Extras = Pick<Option<unknown>, 'environmentVariable' | 'deprecated'>;
 
-/** `--flag`, `--no-flag`; also `--flag=true` and `--flag=false`. */
+/** `--flag`, `--no-flag`; also `--flag=true` and `--flag=false`, in each of Go's forms (strconv.ParseBool). */
 export function toggle(group: string, describe: string, { absent = false } = {}): Option<boolean> {
   const parse = (text: string): Parsed<boolean> =>
-    text === 'true' || text === 'false'
-      ? { ok: true, value: text === 'true' }
+    /^(?:1|t|T|true|TRUE|True|0|f|F|false|FALSE|False)$/.test(text)
+      ? { ok: true, value: /^[1tT]/.test(text) }
       : { ok: false, reason: 'is neither true nor false' };
   return { group, describe, isSwitch: true, parse, absent, defaultText: absent ? 'true' : undefined };
 }

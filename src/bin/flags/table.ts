@@ -4,6 +4,7 @@ import { parseNameTemplate } from '#domain/name-template.ts';
 import type { AgentIdentityMode } from '#server/agent-scope.ts';
 import type { Binding } from '#domain/service-account.ts';
 import type { LogLevel } from '#telemetry/logger.ts';
+import { KUBE2IAM_OPTIONS } from './kube2iam.ts';
 import { argument, type Option, optional, required, switchWithValue, toggle, value } from './option.ts';
 import {
   anyText,
@@ -553,6 +554,30 @@ export const EXPORT_OPTIONS = {
   ),
   'disable-strict-namespace-regexp': { ...DISABLE_STRICT, describe: "The servers' flag of this name" },
   binding: { ...BINDING, describe: "The servers' --binding" },
+};
+
+const CONVERSION = 'Conversion';
+
+export const CONVERT_OPTIONS = {
+  from: argument('kube2iam', choice<'kube2iam'>({ kube2iam: 'kube2iam' }), 'kube2iam', 'What is converted'),
+  file: value(
+    CONVERSION,
+    parseOptionalFile,
+    '',
+    "Also -f: the DaemonSet or the values of kube2iam's chart; with --namespaces the namespaces",
+  ),
+  namespaces: toggle(
+    CONVERSION,
+    'Print the commands that give namespaces the expressions which mean the same as their lists',
+  ),
+  kubeconfig: SERVER_OPTIONS.kubeconfig,
+  'role-base-arn': { ...ROLE_BASE_ARN, describe: "kube2iam's --base-role-arn, with --namespaces" },
+  'namespace-restriction-format': { ...LIST_FORMAT, group: CONVERSION, describe: "kube2iam's flag of this name" },
+  'namespace-key': {
+    ...KUBE2IAM_OPTIONS['namespace-key'],
+    group: CONVERSION,
+    describe: "kube2iam's flag of this name",
+  },
 };
 
 const WHO = 'Where to look';

@@ -56,7 +56,6 @@ export function integer(least: number, most: number): Parser<number> {
   };
 }
 
-/** One of some words, each with what it stands for. */
 /** The major version of Kiam that a switch names; a switch alone means the last, 4. */
 export function parseKiamVersion(text: string): Parsed<KiamVersion | undefined> {
   if (text === 'false') return { ok: true, value: undefined };
@@ -64,6 +63,7 @@ export function parseKiamVersion(text: string): Parsed<KiamVersion | undefined> 
   return text === '4' || text === 'true' ? { ok: true, value: 4 } : { ok: false, reason: 'is none of 2, 3, 4' };
 }
 
+/** One of some words, each with what it stands for. */
 export function choice<T extends string>(meanings: Readonly<Record<string, T>>): Parser<T> {
   return (text) => {
     const value = Object.hasOwn(meanings, text) ? meanings[text] : undefined;

@@ -22,7 +22,7 @@ export type IsSwitch = (name: string) => boolean | undefined;
 
 /**
  * Splits a command line. Node's parser is told nothing about the flags, so that it never refuses, and every problem can be named at
- * once; whether a flag takes the next word is decided here. There are no short flags.
+ * once; whether a flag takes the next word is decided here. The one short flag is kubectl's `-f`.
  */
 export function splitWords(argv: readonly string[], isSwitch: IsSwitch): Words {
   const { tokens } = parseArgs({ args: [...argv], strict: false, tokens: true });
@@ -34,7 +34,9 @@ export function splitWords(argv: readonly string[], isSwitch: IsSwitch): Words {
     if (token.index === valueIndex) continue;
     if (token.kind === 'positional') positionals.push(token.value);
     if (token.kind !== 'option') continue;
-    const { index, name, rawName: asGiven, value: text } = token;
+    const { index, value: text } = token;
+    const asGiven = token.rawName === '-f' ? '--file' : token.rawName;
+    const name = asGiven === '--file' ? 'file' : token.name;
     const negated = name.startsWith('no-') && text === undefined ? name.slice(3) : '';
     if (!asGiven.startsWith('--')) unknown.add(argv[index] ?? asGiven);
     else if (isSwitch(name) === true) flags.set(name, { asGiven, text: text ?? 'true' });

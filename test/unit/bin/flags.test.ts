@@ -426,11 +426,11 @@ const REFUSED: readonly (readonly [readonly string[], RegExp])[] = [
   [[...SERVER, '--grpc-max-connection-age-duration=-1s'], /is less than 1ms$/],
   [
     [],
-    /^no command is given: it must be one of agent, server, health, pki, policy, kube2iam, explain, status, export, whois, doctor$/,
+    /^no command is given: it must be one of agent, server, health, pki, policy, kube2iam, convert, explain, status, export, whois, doctor$/,
   ],
   [
     ['agnet'],
-    /^unknown command agnet: it must be one of agent, server, health, pki, policy, kube2iam, explain, status, export, whois, doctor$/,
+    /^unknown command agnet: it must be one of agent, server, health, pki, policy, kube2iam, convert, explain, status, export, whois, doctor$/,
   ],
 ];
 

@@ -57,6 +57,22 @@ test('A base ARN gets its slash, and the metadata address becomes a URL', async 
   assert.equal(command.flags.metadataAddr, 'http://127.0.0.1');
 });
 
+test('Switches and words are read as Go and kube2iam read them', async () => {
+  const command = await read([
+    '--namespace-restrictions=T',
+    '--insecure=0',
+    '--namespace-restriction-format=RegExp',
+    '--log-level=WARN',
+    '--log-format=Json',
+  ]);
+  assert.ok(command.kind === 'kube2iam', JSON.stringify(command));
+  const { namespaceRestrictions, insecure, namespaceRestrictionFormat, logLevel, logFormat } = command.flags;
+  assert.deepEqual(
+    [namespaceRestrictions, insecure, namespaceRestrictionFormat, logLevel, logFormat],
+    [true, false, 'regexp', 'warn', 'json'],
+  );
+});
+
 const REFUSED: readonly (readonly [args: readonly string[], problem: RegExp])[] = [
   [['--base-role-arn=role/'], /--base-role-arn=role\/ is not of the form/],
   [['--auto-discover-base-arn', '--base-role-arn=arn:aws:iam::1:role/'], /--auto-discover-base-arn cannot be used if/],
