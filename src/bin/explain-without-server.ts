@@ -29,6 +29,7 @@ export async function explainWithoutServer(flags: ExplainFlags, signal: AbortSig
     knowsAddress: (address) => knownAddresses.has(address),
     nodeOf: ({ nodeName }) => ({ by: 'name', name: nodeName }),
     namespaces,
+    servesTokens: undefined,
     resolve: (role) => resolveWithoutServer(role, ofServers),
     decide: (pod) => decideWithoutServer(pod, namespaces, ofServers),
     sessions: sessionRules(flags),

@@ -43,6 +43,7 @@ export function createExplainer({
     knowsAddress: () => true,
     nodeOf: (pod) => nodeAsProven(pod, agentIdentity),
     namespaces: kubernetes.namespaces,
+    servesTokens: flags.containerCredentials,
     resolve: (role) => resolveRole(role, baseArn),
     decide: (pod) => policy.decide(pod, pod.role),
     sessions: sessionRules(flags),

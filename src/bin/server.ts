@@ -206,6 +206,7 @@ async function startServer(flags: ServerFlags, daemon: Daemon): Promise<void> {
     pods,
     namespaces,
     nodeOf: (pod: PodRecord) => nodeAsProven(pod, flags.agentIdentity),
+    servesTokens: flags.containerCredentials,
     identify: identifyPod,
     credentials,
     feeds,

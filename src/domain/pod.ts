@@ -45,9 +45,11 @@ export interface PodRecord {
   readonly sessionTags: readonly SessionTag[] | undefined;
   /** What the pod itself is annotated with, whether it counts or not. */
   readonly annotated: PodAnnotations;
-  /** Whether a container's environment selects web identity, which SDKs prefer to the instance metadata. */
-  readonly webIdentity: boolean;
+  readonly asksBy: AskingWay;
 }
+
+/** Where the SDKs of a pod ask for credentials, as its containers' environments say: the first of these that a container has. */
+export type AskingWay = 'web identity' | 'container credentials' | 'another endpoint' | 'instance metadata';
 
 /** As annotated on the pod; `''` for what is not. */
 export interface PodAnnotations {

@@ -45,22 +45,23 @@ export function reasonsOf(
 }
 
 function webIdentityReasons(
-  { webIdentity }: WorkloadPod,
+  { asksBy }: WorkloadPod,
   roleArn: string,
   account: ServiceAccountRecord | undefined,
   to: NewWay,
 ): readonly Reason[] {
   const annotated = account?.eksRole ?? '';
   const kind = 'web-identity';
+  const isPassing = asksBy === 'web identity';
   if (to === 'irsa') {
-    if (annotated === roleArn || (annotated === '' && !webIdentity)) return [];
+    if (annotated === roleArn || (annotated === '' && !isPassing)) return [];
     const says =
       annotated === ''
         ? 'its containers have AWS_WEB_IDENTITY_TOKEN_FILE, and its ServiceAccount no role'
         : `its ServiceAccount has ${EKS_ROLE_ANNOTATION} with another role, ${annotated}`;
     return [{ kind, says, fix: 'decide which of the two the pod is to have, and remove the other' }];
   }
-  if (!webIdentity) return [];
+  if (!isPassing) return [];
   const says = 'its containers have AWS_WEB_IDENTITY_TOKEN_FILE, which SDKs use before Pod Identity';
   return [{ kind, says, fix: `remove ${EKS_ROLE_ANNOTATION} from its ServiceAccount and restart it first` }];
 }
@@ -77,7 +78,7 @@ function accountReasons(roleArn: string, { to, account, intermediateRole }: Dest
 export function notesOf({ hostNetwork, fargate }: WorkloadPod, to: NewWay): readonly string[] {
   const gains = `so ${NAMES[to]} gives it a role that it does not have today`;
   return [
-    ...(hostNetwork ? [`Kiam serves no pod with hostNetwork; the new way does, by the pod's token, ${gains}`] : []),
+    ...(hostNetwork ? [`Kiam serves a pod with hostNetwork by its token alone, as the new way does, ${gains}`] : []),
     ...(fargate ? [`Kiam has no agent on Fargate, ${gains}`] : []),
   ];
 }

@@ -5,6 +5,7 @@ import {
   MIRROR_ANNOTATION,
   ROLE_ANNOTATION,
   SESSION_NAME_ANNOTATION,
+  type AskingWay,
   type PodAnnotations,
   type PodRecord,
 } from '#domain/pod.ts';
@@ -88,7 +89,7 @@ export function createPodParser(
       role: intern(keys.roleOf(isAnnotated ? annotated.role : undefined)),
       roleSource: 'pod',
       annotated,
-      webIdentity: hasWebIdentity(spec),
+      asksBy: askingWayOf(spec),
     };
   };
 }
@@ -110,13 +111,24 @@ function annotationsOf(
   return isPlain ? NO_ANNOTATIONS : { role, sessionName, externalId, ...tags };
 }
 
-/** Set by the webhook of EKS (https://github.com/aws/amazon-eks-pod-identity-webhook) or by hand. */
-const WEB_IDENTITY_VARIABLE = 'AWS_WEB_IDENTITY_TOKEN_FILE';
+/** The addresses of docs/container-credentials.md. */
+const CONTAINER_CREDENTIALS = /^http:\/\/(?:169\.254\.170\.23|\[fd00:ec2::23\])(?::80)?\/v1\/credentials$/;
 
-function hasWebIdentity(spec: unknown): boolean {
-  return listField(spec, 'containers').some((container) =>
-    listField(container, 'env').some((variable) => textField(variable, 'name') === WEB_IDENTITY_VARIABLE),
-  );
+/**
+ * The order is that of the SDKs (https://docs.aws.amazon.com/sdkref/latest/guide/standardized-credentials.html). The first variable
+ * is set by the webhook of EKS (https://github.com/aws/amazon-eks-pod-identity-webhook) or by hand.
+ */
+function askingWayOf(spec: unknown): AskingWay {
+  const variables = listField(spec, 'containers').flatMap((container) => listField(container, 'env'));
+  const values = (name: string): string[] =>
+    variables
+      .filter((variable) => textField(variable, 'name') === name)
+      .map((variable) => textField(variable, 'value'));
+  if (values('AWS_WEB_IDENTITY_TOKEN_FILE').length > 0) return 'web identity';
+  const endpoints = values('AWS_CONTAINER_CREDENTIALS_FULL_URI');
+  if (endpoints.some((endpoint) => CONTAINER_CREDENTIALS.test(endpoint))) return 'container credentials';
+  const others = endpoints.length + values('AWS_CONTAINER_CREDENTIALS_RELATIVE_URI').length;
+  return others > 0 ? 'another endpoint' : 'instance metadata';
 }
 
 export function wholeOr(replacement: string, text: string, mostUnits: number): string {

@@ -106,6 +106,7 @@ describe('kiam explain', () => {
         'pod ok',
         'address ok',
         'role ok',
+        'way ok',
         'policy ok',
         'session ok',
         'confirmed note',

@@ -117,6 +117,26 @@ for (const backend of ['nft', 'legacy'] as const) {
       ]);
     });
 
+    it(`doctor on a node of iptables-${backend}: says where the agent of EKS has the address of container credentials`, async () => {
+      const { node } = place;
+      const flags = ['--container-credentials', '--before-start'];
+      const asks = async (): Promise<readonly string[]> =>
+        wrong(await place.onNode(...flags), 'interception').map(({ says }) => says);
+      assert.deepEqual(await asks(), []);
+      // A dummy interface where EKS runs; not every kernel has those.
+      await node.onNode('ip', 'link', 'add', 'pod-id-link0', 'type', 'veth', 'peer', 'name', 'pod-id-peer');
+      for (const name of ['pod-id-link0', 'pod-id-peer']) await node.onNode('ip', 'link', 'set', name, 'up');
+      await node.onNode('ip', 'address', 'add', '169.254.170.23/32', 'dev', 'pod-id-link0');
+      try {
+        assert.deepEqual(await asks(), [
+          'EKS Pod Identity has the address of container credentials (pod-id-link0): it answers there, and this agent does not',
+        ]);
+      } finally {
+        await node.onNode('ip', 'link', 'delete', 'pod-id-link0');
+      }
+      assert.deepEqual(await asks(), []);
+    });
+
     it(`doctor on a node of iptables-${backend} with the guard alone, says in the pod that nothing leads to an agent`, async () => {
       assert.equal((await place.node.guardOnly()).code, 0);
       const [said, ...more] = wrongOf(await place.inPod());

@@ -29,7 +29,7 @@ export function podRecord(fields: Partial<PodRecord> = {}): PodRecord {
       sessionTags: fields.sessionTags ?? [],
       ignoredTag: '',
     },
-    webIdentity: false,
+    asksBy: 'instance metadata',
     ...fields,
   };
 }

@@ -252,6 +252,7 @@ export class Interception {
   }
 }
 
-async function listKernelInterfaces(): Promise<readonly string[]> {
+/** The names of the node's interfaces, up or not; none where they cannot be read. */
+export async function listKernelInterfaces(): Promise<readonly string[]> {
   return readdir('/sys/class/net').catch(() => []);
 }

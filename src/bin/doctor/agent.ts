@@ -2,6 +2,7 @@ import { networkInterfaces } from 'node:os';
 
 import { kernelFiles } from '#agent/evidence/kernel-files.ts';
 import { createCommandRunner } from '#agent/interception/command.ts';
+import { listKernelInterfaces } from '#agent/interception/interception.ts';
 import { EKS_INTERFACE } from '#agent/interception/desired-rules.ts';
 import type { Check } from '#doctor/check.ts';
 import { checkMetadataService } from '#doctor/metadata-service.ts';
@@ -62,16 +63,19 @@ function tokenlessCheck({ prometheusListenAddr: address }: DoctorAgentLine['flag
 /** The guard's first: with `--guard-only` there is nothing but them. */
 function ruleChecks(flags: DoctorAgentLine['flags']): readonly Check[] {
   const { hostInterface, guardInterface, port, beforeStart } = flags;
-  const container = {
-    containerPort: flags.containerCredentials ? flags.containerCredentialsPort : undefined,
-    isEksThere: EKS_INTERFACE in networkInterfaces(),
-  };
+  const containerPort = flags.containerCredentials ? flags.containerCredentialsPort : undefined;
   const targets = redirectTargets(flags);
   const hostAddresses = targets?.ok === true ? targets.addresses : undefined;
   const rules = { hostAddresses, port, hostInterface, guardInterface, files: kernelFiles, clock: systemClock };
   const run = createCommandRunner({ clock: systemClock });
   return [
-    { name: 'interception', look: (signal) => checkInterception({ ...rules, ...container, beforeStart, run, signal }) },
+    {
+      name: 'interception',
+      look: async (signal) => {
+        const isEksThere = (await listKernelInterfaces()).includes(EKS_INTERFACE);
+        return checkInterception({ ...rules, containerPort, isEksThere, beforeStart, run, signal });
+      },
+    },
     {
       name: 'interfaces',
       look: () => checkInterfaces({ hostInterface, files: kernelFiles, addresses: interfaceAddresses() }),

@@ -6,6 +6,7 @@ import { compareWithKiam } from '#doctor/cluster/compare-kiam.ts';
 import { compareWithKube2iam } from '#doctor/cluster/compare-kube2iam.ts';
 import { checkNamespaces } from '#doctor/cluster/namespaces.ts';
 import { checkPods } from '#doctor/cluster/pods.ts';
+import { checkWays } from '#doctor/cluster/ways.ts';
 import { checkServiceAccounts } from '#doctor/cluster/service-accounts.ts';
 import { type Observation, cannotTell, wrong } from '#doctor/finding.ts';
 import { createConnection, type KubernetesConnection } from '#kubernetes/connection.ts';
@@ -33,6 +34,7 @@ export async function runDoctorCluster({ flags }: Extract<DoctorLine, { kind: 'c
     binding: flags.binding,
     allowedTags: flags.allowedSessionTags,
     sessions: sessionRules(flags),
+    containerCredentials: undefined,
   };
   const cluster = readOnce(connection, () => known, flags.compareKube2iam ? parseNamespaceWithList : undefined);
   const admission: Check = {
@@ -51,6 +53,7 @@ export async function runDoctorCluster({ flags }: Extract<DoctorLine, { kind: 'c
       ? [clusterCheck('kiam', cluster, (contents) => compareWithKiam(contents, version))]
       : [
           clusterCheck('pods', cluster, checkPods),
+          clusterCheck('ways', cluster, checkWays),
           clusterCheck('namespaces', cluster, checkNamespaces),
           clusterCheck('service accounts', cluster, checkServiceAccounts),
           admission,

@@ -4,6 +4,7 @@ import { checkAccess, serverAccess } from '#doctor/cluster/access.ts';
 import { checkIdentity, checkInheritedTags } from '#doctor/cluster/aws-identity.ts';
 import { identitiesInUse, checkNamespaces } from '#doctor/cluster/namespaces.ts';
 import { checkPods } from '#doctor/cluster/pods.ts';
+import { checkWays } from '#doctor/cluster/ways.ts';
 import { checkServiceAccounts } from '#doctor/cluster/service-accounts.ts';
 import { checkRegion } from '#doctor/cluster/region.ts';
 import { checkRoles } from '#doctor/cluster/roles.ts';
@@ -47,6 +48,7 @@ export async function runDoctorServer({ flags, problems, given }: DoctorServerLi
           binding: flags.binding,
           allowedTags: flags.allowedSessionTags,
           sessions: sessionRules(flags),
+          containerCredentials: flags.containerCredentials,
         }));
   await report(
     [
@@ -62,6 +64,7 @@ export async function runDoctorServer({ flags, problems, given }: DoctorServerLi
         ? []
         : [
             clusterCheck('pods', cluster, checkPods),
+            clusterCheck('ways', cluster, checkWays),
             clusterCheck('namespaces', cluster, checkNamespaces),
             clusterCheck('service accounts', cluster, checkServiceAccounts),
           ]),

@@ -15,6 +15,8 @@ export interface Cluster {
   /** `--allowed-session-tags` */
   readonly allowedTags: readonly string[];
   readonly sessions: SessionRules;
+  /** Whether the servers have `--container-credentials`; undefined where that is not known. */
+  readonly containerCredentials: boolean | undefined;
   /** What stands before short role names; undefined where it is not known. */
   readonly baseArn: string | undefined;
   /** False with `--disable-strict-namespace-regexp`. */

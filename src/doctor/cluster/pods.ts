@@ -93,10 +93,10 @@ function ignoredTags(pods: readonly PodRecord[]): Observation[] {
 }
 
 function problemOf(pod: PodRecord, baseArn = 'arn:aws:iam::000000000000:role/'): Problem | undefined {
-  if (pod.hostNetwork) {
+  if (pod.hostNetwork && pod.asksBy !== 'container credentials') {
     return {
       says: `has hostNetwork and the role ${pod.role}: it shares the node’s address, and gets nothing but by its token, with --container-credentials`,
-      fix: `take hostNetwork or the annotation ${ROLE_ANNOTATION} away; with hostNetwork it has the role of its node`,
+      fix: `give it the variables of container credentials, or take hostNetwork or the annotation ${ROLE_ANNOTATION} away; with hostNetwork it has the role of its node`,
     };
   }
   if (pod.mirror) {

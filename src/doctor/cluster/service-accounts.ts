@@ -70,7 +70,7 @@ function ofPods(
 
 /** SDKs look for web identity before they ask for instance metadata. */
 function byWebIdentity(pods: readonly PodRecord[]): Observation[] {
-  const passing = pods.filter(({ webIdentity }) => webIdentity);
+  const passing = pods.filter(({ asksBy }) => asksBy === 'web identity');
   return [...Map.groupBy(passing, accountNameOf)].map(([name, alike]) =>
     cannotTell(
       `${alike[0]?.namespace ?? ''}/${namesOf(alike)}: a container has AWS_WEB_IDENTITY_TOKEN_FILE, which SDKs prefer to the role from here`,

@@ -17,6 +17,8 @@ export interface CollectOptions {
   /** How the agent of a pod's node is told from others: of the pods with one address its own is found. Undefined for not at all. */
   readonly nodeOf: (pod: PodRecord) => NodeId | undefined;
   readonly namespaces: Pick<NamespaceView, 'get'>;
+  /** See {@link ExplainFacts}. */
+  readonly servesTokens: boolean | undefined;
   /** Of a role that is not empty; undefined where that cannot be told. */
   readonly resolve: (role: string) => RoleResolution | undefined;
   /** Of a pod with a role, and that role; undefined where that cannot be told. */
@@ -40,6 +42,7 @@ export function collectFacts(options: CollectOptions, namespace: string, name: s
     source,
     pod,
     addresses: pod === undefined ? [] : addressFacts(options, pod),
+    servesTokens: options.servesTokens,
     resolution: withRole && resolve(withRole.role),
     decision,
     permitted: namespaces.get(namespace)?.permitted,

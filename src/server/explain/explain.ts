@@ -1,10 +1,10 @@
-import { ownsItsAddress } from '#domain/pod.ts';
+import { asksByToken, ownsItsAddress, type PodRecord } from '#domain/pod.ts';
 
 import type { Explanation, Link } from './explanation.ts';
 import type { ExplainFacts } from './facts.ts';
 import { agentLink, confirmedLink } from './node-links.ts';
 import { addressLink, podLink, viewLink } from './pod-links.ts';
-import { policyLink, roleLink, sessionLink, webIdentityLink } from './policy-links.ts';
+import { policyLink, roleLink, sessionLink, wayLink } from './policy-links.ts';
 import { credentialsLink } from './sts-link.ts';
 
 /** Follows the chain from a pod to its credentials in the order in which a server decides. */
@@ -26,17 +26,21 @@ function chainOf(facts: ExplainFacts): readonly Link[] {
   if (pod === undefined) return links;
   if (ownsItsAddress(pod)) links.push(addressLink(addresses));
   links.push(roleLink(pod, resolution));
-  const webIdentity = webIdentityLink(pod);
-  if (webIdentity !== undefined) links.push(webIdentity);
+  if (pod.role !== '') links.push(wayLink(pod, facts.servesTokens));
   // A role that is no role is refused whatever the namespace says.
   if (pod.role !== '' && resolution?.ok !== false) links.push(policyLink(facts));
   if (identity !== undefined) links.push(sessionLink(identity, pod));
-  if (running === undefined || !ownsItsAddress(pod)) return links;
+  if (running === undefined || !isServed(facts, pod)) return links;
   if (running.credentials !== undefined && identity !== undefined) {
-    links.push(confirmedLink(running), credentialsLink(running.credentials, running.streams.length > 0));
+    if (ownsItsAddress(pod)) links.push(confirmedLink(running));
+    links.push(credentialsLink(running.credentials, running.streams.length > 0));
   }
   links.push(agentLink(pod, running, identity));
   return links;
+}
+
+function isServed({ servesTokens }: ExplainFacts, pod: PodRecord): boolean {
+  return ownsItsAddress(pod) || (servesTokens === true && asksByToken(pod));
 }
 
 function outcomeOf(

@@ -16,6 +16,8 @@ export interface ExplainFacts {
   readonly pod: PodRecord | undefined;
   /** Of a pod that has addresses of its own. */
   readonly addresses: readonly AddressFacts[];
+  /** Whether the servers have `--container-credentials`; undefined where that is not known. */
+  readonly servesTokens: boolean | undefined;
   /** Undefined without a role, and where its ARN cannot be told. */
   readonly resolution: RoleResolution | undefined;
   /** What policy says of the annotated role; undefined where that cannot be told. */

@@ -1,5 +1,5 @@
 import { nodeTextOf } from '#domain/node.ts';
-import { MIRROR_ANNOTATION, ownsItsAddress, type PodRecord } from '#domain/pod.ts';
+import { asksByToken, MIRROR_ANNOTATION, ownsItsAddress, type PodRecord } from '#domain/pod.ts';
 
 import { inSeconds, type Link, spoken } from './explanation.ts';
 import type { AddressFacts, ExplainFacts, RunningFacts } from './facts.ts';
@@ -16,7 +16,7 @@ export function viewLink({ viewAgeMs, viewProblem }: RunningFacts): Link {
 }
 
 /** Whether there is such a pod, and whether it is one that can be served. */
-export function podLink({ pod, running }: ExplainFacts): Link {
+export function podLink({ pod, running, servesTokens }: ExplainFacts): Link {
   if (pod === undefined) {
     const who = running === undefined ? 'the API server' : 'this server';
     return { link: 'pod', verdict: 'no', text: `${who} knows no such pod`, facts: { found: false } };
@@ -24,19 +24,27 @@ export function podLink({ pod, running }: ExplainFacts): Link {
   const { uid, phase, hostNetwork, mirror, terminating } = pod;
   return {
     link: 'pod',
-    verdict: ownsItsAddress(pod) ? 'ok' : 'no',
-    text: stateOf(pod),
+    verdict: verdictOf(pod, servesTokens),
+    text: stateOf(pod, servesTokens),
     facts: { found: true, uid, phase, hostNetwork, mirror, terminating, node: nodeTextOf(pod) },
   };
 }
 
-function stateOf(pod: PodRecord): string {
+function verdictOf(pod: PodRecord, servesTokens: boolean | undefined): Link['verdict'] {
+  if (ownsItsAddress(pod)) return 'ok';
+  if (!asksByToken(pod) || servesTokens === false) return 'no';
+  return servesTokens === undefined ? 'unknown' : 'ok';
+}
+
+function stateOf(pod: PodRecord, servesTokens: boolean | undefined): string {
   const { phase, hostNetwork, mirror, terminating } = pod;
   if (phase === 'Succeeded' || phase === 'Failed') return `it has ended (${phase})`;
-  if (hostNetwork)
-    return 'it has hostNetwork: it shares the address of its node, and is served by its token alone, with --container-credentials';
   if (mirror) return `it is a mirror pod (${MIRROR_ANNOTATION}): any kubelet can make one, so none is served`;
   const node = nodeTextOf(pod);
+  if (hostNetwork) {
+    const text = 'it has hostNetwork: it shares the address of its node, and is served by its token alone';
+    return servesTokens === true ? `${text}, on the node ${node}` : `${text}, with --container-credentials`;
+  }
   const where = node === '' ? 'on no node yet' : `on the node ${node}`;
   const end = terminating ? '; it is being deleted, and served until it is gone' : '';
   return `${phase} ${where}${end}`;

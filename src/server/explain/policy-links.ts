@@ -2,7 +2,7 @@ import type { Attribution } from '#domain/attribution.ts';
 import { type Identity, sessionNameOf } from '#domain/identity.ts';
 import { ALLOWED_ROLES_ANNOTATION } from '#domain/allowed-roles.ts';
 import { PERMITTED_ANNOTATION } from '#domain/namespace.ts';
-import { EXTERNAL_ID_ANNOTATION, type PodRecord, ROLE_ANNOTATION } from '#domain/pod.ts';
+import { type AskingWay, EXTERNAL_ID_ANNOTATION, type PodRecord, ROLE_ANNOTATION } from '#domain/pod.ts';
 import { SESSION_TAG_PREFIX } from '#domain/service-account.ts';
 import { SESSION_NAME_RULE } from '#domain/session-name.ts';
 import { MASK } from '#telemetry/fields.ts';
@@ -40,11 +40,29 @@ function whyNone({ annotated, roleSource }: PodRecord, account: string): string 
   return `the ServiceAccount ${account} gives it none, and with --binding=serviceaccount its own annotation, ${quoted(annotated.role)}, does not count`;
 }
 
-/** Undefined unless the pod's SDKs look elsewhere first. */
-export function webIdentityLink({ role, webIdentity }: PodRecord): Link | undefined {
-  if (role === '' || !webIdentity) return undefined;
-  const text = 'a container has AWS_WEB_IDENTITY_TOKEN_FILE in its environment: SDKs use web identity before this role';
-  return { link: 'web identity', verdict: 'note', text, facts: { configured: true } };
+/** By which way the pod's SDKs ask, and whether that leads here. */
+export function wayLink({ asksBy, hostNetwork }: PodRecord, servesTokens: boolean | undefined): Link {
+  const [verdict, text] = judgeWay(asksBy, hostNetwork, servesTokens);
+  return { link: 'way', verdict, text, facts: { by: asksBy } };
+}
+
+function judgeWay(
+  asksBy: AskingWay,
+  hostNetwork: boolean,
+  servesTokens: boolean | undefined,
+): readonly [Link['verdict'], string] {
+  if (asksBy === 'web identity') {
+    return ['note', 'a container has AWS_WEB_IDENTITY_TOKEN_FILE: SDKs use web identity before this role'];
+  }
+  if (asksBy === 'another endpoint') {
+    return ['note', 'a container has a variable AWS_CONTAINER_CREDENTIALS_*: SDKs ask there before this role'];
+  }
+  if (asksBy === 'container credentials') {
+    const text = 'a container has AWS_CONTAINER_CREDENTIALS_FULL_URI: SDKs ask for container credentials';
+    return servesTokens === true ? ['ok', text] : ['note', `${text}, which Kiam gives with --container-credentials`];
+  }
+  const text = 'SDKs ask the instance metadata: no container has a variable of another way';
+  return hostNetwork ? ['no', `${text}, and this one serves no pod with hostNetwork`] : ['ok', text];
 }
 
 /** What the namespace says to it. */

@@ -1,7 +1,7 @@
 import type { CredentialInspection } from '#domain/credentials.ts';
 import type { Identity } from '#domain/identity.ts';
 import type { NodeId } from '#domain/node.ts';
-import { ownsItsAddress, type PodRecord } from '#domain/pod.ts';
+import { asksByToken, ownsItsAddress, type PodRecord } from '#domain/pod.ts';
 
 import type { NodeFeeds } from '../node-feeds.ts';
 import type { PodView } from '../ports.ts';
@@ -14,6 +14,8 @@ export interface JudgeOptions {
   readonly identify: (pod: PodRecord) => Identity | undefined;
   readonly credentials: { inspect(identity: Identity): CredentialInspection };
   readonly feeds: Pick<NodeFeeds, 'ofPod'>;
+  /** `--container-credentials`: pods with the host's network are served as well, by their token. */
+  readonly servesTokens: boolean;
 }
 
 /** `waiting`: its credentials are this replica's to fetch in advance, and are not in yet. */
@@ -24,8 +26,10 @@ export function judgePod(
   options: JudgeOptions,
   pod: PodRecord,
 ): { readonly identity: Identity | undefined; readonly state: PodState } {
-  const identity = ownsItsAddress(pod) ? options.identify(pod) : undefined;
-  if (identity === undefined || isRefusedByOthers(options, pod)) return { identity, state: 'failing' };
+  const hasAddress = ownsItsAddress(pod);
+  const isServed = hasAddress || (options.servesTokens && asksByToken(pod) && pod.asksBy === 'container credentials');
+  const identity = isServed ? options.identify(pod) : undefined;
+  if (identity === undefined || (hasAddress && isRefusedByOthers(options, pod))) return { identity, state: 'failing' };
   const { held, failure } = options.credentials.inspect(identity);
   if (held?.isServed === true) return { identity, state: 'fine' };
   if (failure !== undefined) return { identity, state: 'failing' };

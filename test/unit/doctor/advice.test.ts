@@ -15,6 +15,7 @@ const EMPTY: Cluster = {
   namespaces: [],
   serviceAccounts: [],
   binding: 'both',
+  containerCredentials: undefined,
   baseArn: 'arn:aws:iam::123456789012:role/',
   strict: true,
   allowedTags: [],

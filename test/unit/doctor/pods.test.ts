@@ -13,6 +13,7 @@ function look(...pods: readonly Partial<PodRecord>[]) {
     namespaces: [],
     serviceAccounts: [],
     binding: 'both',
+    containerCredentials: undefined,
     baseArn: 'arn:aws:iam::123456789012:role/',
     strict: true,
     allowedTags: [],

@@ -71,12 +71,12 @@ const ROWS: readonly Row[] = [
   {
     name: 'a webhook that makes SDKs use web identity',
     account: { eksRole: `${BASE}app` },
-    pods: [{ name: 'a', role: '', webIdentity: true }],
+    pods: [{ name: 'a', role: '', asksBy: 'web identity' }],
     told: ['cannot tell team/a: a container has AWS_WEB_IDENTITY_TOKEN_FILE, which SDKs prefer'],
   },
   {
     name: 'web identity of a pod that has no role from here',
-    pods: [{ role: '', webIdentity: true }],
+    pods: [{ role: '', asksBy: 'web identity' }],
     told: ['ok 0 ServiceAccounts'],
   },
   { name: 'no binding to ServiceAccounts', binding: 'pod', told: ['ok with --binding=pod no ServiceAccount gives'] },
@@ -92,6 +92,7 @@ for (const { name, account, pods = [], binding = 'both', told } of ROWS) {
       namespaces: [],
       serviceAccounts: record === undefined ? [] : [record],
       binding,
+      containerCredentials: undefined,
       baseArn: BASE,
       strict: true,
       allowedTags: [],

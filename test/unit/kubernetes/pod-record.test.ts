@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import test from 'node:test';
 import fc from 'fast-check';
+import type { AskingWay } from '#domain/pod.ts';
 import { externalIdProblem } from '#domain/iam-grammar.ts';
 import { resolveRole } from '#domain/role.ts';
 import { stsSessionName } from '#domain/session-name.ts';
@@ -39,7 +40,7 @@ test('A pod is read down to the fields that are used.', () => {
       externalId: 'id',
       sessionTags: [],
       annotated: { role: '/team/app', sessionName: 'me', externalId: 'id', sessionTags: [], ignoredTag: '' },
-      webIdentity: false,
+      asksBy: 'instance metadata',
     },
   );
 });
@@ -200,10 +201,18 @@ test('Whatever JSON comes, reading it returns a record or nothing.', () => {
   );
 });
 
-test('A container whose environment names a web identity token marks its pod.', () => {
-  const of = (env: unknown): boolean | undefined =>
-    createPodParser()({ ...base, spec: { containers: [{ name: 'a' }, { name: 'b', env }] } })?.webIdentity;
-  assert.equal(of([{ name: 'OTHER' }, { name: 'AWS_WEB_IDENTITY_TOKEN_FILE', value: '/token' }]), true);
+test('By which way a pod asks is what SDKs find first in the environments of its containers.', () => {
+  const of = (env: unknown): AskingWay | undefined =>
+    createPodParser()({ ...base, spec: { containers: [{ name: 'a' }, { name: 'b', env }] } })?.asksBy;
+  const webIdentity = { name: 'AWS_WEB_IDENTITY_TOKEN_FILE', value: '/token' };
+  const uri = (value: string) => ({ name: 'AWS_CONTAINER_CREDENTIALS_FULL_URI', value });
+  assert.equal(of([{ name: 'OTHER' }, webIdentity]), 'web identity');
+  for (const host of ['169.254.170.23', '169.254.170.23:80', '[fd00:ec2::23]']) {
+    assert.equal(of([uri(`http://${host}/v1/credentials`)]), 'container credentials');
+    assert.equal(of([uri(`http://${host}/v1/credentials`), webIdentity]), 'web identity');
+  }
+  assert.equal(of([uri('http://localhost:8080/v1/credentials')]), 'another endpoint');
+  assert.equal(of([{ name: 'AWS_CONTAINER_CREDENTIALS_RELATIVE_URI', value: '/x' }]), 'another endpoint');
   for (const env of [undefined, null, 'AWS_WEB_IDENTITY_TOKEN_FILE', [{ name: 'OTHER' }], [null]])
-    assert.equal(of(env), false);
+    assert.equal(of(env), 'instance metadata');
 });

@@ -62,6 +62,7 @@ function optionsFor(count: number, fails: (index: number) => boolean): StatusOpt
     },
     namespaces: { get: (name) => ({ name, permitted: `${ARN}(role|bad)-.*` }) },
     nodeOf: () => undefined,
+    servesTokens: true,
     identify: ({ role }) => ({ roleArn: ARN + role, sessionName: 'kiam', externalId: '', attribution: NO_ATTRIBUTION }),
     credentials: { inspect: ({ roleArn }) => (roleArn.startsWith(`${ARN}bad-`) ? REFUSED : HELD) },
     feeds: { ofPod: () => [] },

@@ -4,10 +4,10 @@ import { describe, it } from 'node:test';
 import { plainSessions } from '#domain/attribution.ts';
 import type { CredentialInspection } from '#domain/credentials.ts';
 import { type Identity, identityKey, identityOf } from '#domain/identity.ts';
-import type { PodRecord } from '#domain/pod.ts';
+import type { AskingWay, PodRecord } from '#domain/pod.ts';
 import { resolveRole } from '#domain/role.ts';
 import { explain } from '#server/explain/explain.ts';
-import type { Explanation, Link } from '#server/explain/explanation.ts';
+import type { Explanation, Link, LinkVerdict } from '#server/explain/explanation.ts';
 import type { ExplainFacts, RunningFacts } from '#server/explain/facts.ts';
 import { explanationJson, explanationText } from '#server/explain/render.ts';
 
@@ -53,6 +53,7 @@ function factsOf({
     decision: { allowed: true, roleArn: identity.roleArn },
     permitted: '.*',
     identity,
+    servesTokens: true,
     running: {
       viewAgeMs: 1000,
       viewProblem: undefined,
@@ -92,6 +93,7 @@ describe('the explanation of a pod', () => {
   ok  pod          Running on the node node-1
   ok  address      192.0.2.1
   ok  role         "reader" is ${BASE}reader
+  ok  way          SDKs ask the instance metadata: no container has a variable of another way
   ok  policy       ".*" (iam.amazonaws.com/permitted of namespace default) matches the ARN
   ok  session      kiam-kiam, with the external id ****** (iam.amazonaws.com/external-id)
   ok  confirmed    the API server said 1m0s ago that the address is the pod's
@@ -213,17 +215,17 @@ as a test says
       [
         factsOf({ pod: podRecord({ phase: 'Failed' }), addresses: [] }),
         'it has ended (Failed)',
-        ['view', 'pod', 'role', 'policy', 'session'],
+        ['view', 'pod', 'role', 'way', 'policy', 'session'],
       ],
       [
-        factsOf({ pod: podRecord({ hostNetwork: true }), addresses: [] }),
+        factsOf({ pod: podRecord({ hostNetwork: true }), addresses: [], servesTokens: false }),
         'it has hostNetwork: it shares the address of its node, and is served by its token alone, with --container-credentials',
-        ['view', 'pod', 'role', 'policy', 'session'],
+        ['view', 'pod', 'role', 'way', 'policy', 'session'],
       ],
       [
         factsOf({ pod: podRecord({ mirror: true }), addresses: [] }),
         'it is a mirror pod (kubernetes.io/config.mirror): any kubelet can make one, so none is served',
-        ['view', 'pod', 'role', 'policy', 'session'],
+        ['view', 'pod', 'role', 'way', 'policy', 'session'],
       ],
     ];
     for (const [facts, because, links] of chains) {
@@ -239,7 +241,7 @@ as a test says
   it('the explanation of a pod says from which ServiceAccount a role is, which annotation does not count, and what SDKs prefer', () => {
     const annotated = { role: 'own', sessionName: '', externalId: '', sessionTags: [], ignoredTag: '' };
     const given = { serviceAccount: 'app', roleSource: 'service-account', annotated } as const;
-    const bound = explain(factsOf({ pod: podRecord({ ...given, role: 'reader', webIdentity: true }) }));
+    const bound = explain(factsOf({ pod: podRecord({ ...given, role: 'reader', asksBy: 'web identity' }) }));
     const role = linkOf(bound, 'role');
     assert.equal(role.text, `"reader" from the ServiceAccount default/app is ${BASE}reader`);
     assert.deepEqual(role.facts, {
@@ -248,12 +250,42 @@ as a test says
       serviceAccount: 'default/app',
       ignored: 'own',
     });
-    assert.equal(linkOf(bound, 'web identity').verdict, 'note');
+    assert.equal(linkOf(bound, 'way').verdict, 'note');
     assert.equal(bound.outcome, 'gets credentials');
     const none = explain(
       factsOf({ pod: podRecord({ ...given, role: '' }), resolution: undefined, identity: undefined }),
     );
     assert.match(linkOf(none, 'role').text, /the ServiceAccount default\/app gives it none.*"own", does not count/);
+  });
+
+  it('the explanation of a pod with the host network that asks by its token is that of its credentials', () => {
+    const pod = podRecord({ hostNetwork: true, asksBy: 'container credentials' });
+    const served = explain(factsOf({ pod, addresses: [] }));
+    assert.equal(served.outcome, 'gets credentials');
+    assert.deepEqual(
+      served.links.map(({ link }) => link),
+      ['view', 'pod', 'role', 'way', 'policy', 'session', 'credentials', 'agent'],
+    );
+    const elsewhere = explain({ ...factsOf({ pod, addresses: [] }), servesTokens: undefined, running: undefined });
+    assert.equal(linkOf(elsewhere, 'pod').verdict, 'unknown');
+    const lost = explain(factsOf({ pod: podRecord({ hostNetwork: true }), addresses: [] }));
+    assert.deepEqual([lost.outcome, linkOf(lost, 'way').verdict], ['gets nothing', 'no']);
+    assert.match(lost.because, /SDKs ask the instance metadata: .* serves no pod with hostNetwork$/);
+  });
+
+  it('the explanation of a pod says by which way it asks', () => {
+    const ways: readonly (readonly [AskingWay, boolean | undefined, LinkVerdict])[] = [
+      ['instance metadata', true, 'ok'],
+      ['container credentials', true, 'ok'],
+      ['container credentials', false, 'note'],
+      ['container credentials', undefined, 'note'],
+      ['web identity', true, 'note'],
+      ['another endpoint', true, 'note'],
+    ];
+    for (const [asksBy, servesTokens, verdict] of ways) {
+      const way = linkOf(explain(factsOf({ pod: podRecord({ asksBy }), servesTokens })), 'way');
+      assert.deepEqual([way.verdict, way.facts], [verdict, { by: asksBy }]);
+    }
   });
 
   it('the explanation of a pod knows a pod that is being deleted, and one that has no address yet', () => {
