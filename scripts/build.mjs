@@ -67,7 +67,7 @@ for (const name of Object.keys(NODE_OPTIONS)) {
     banner: { js: `${shebang(name)}\n${REQUIRE}` },
     logLevel: 'warning',
   });
-  refuseWideText(outfile);
+  writeFileSync(outfile, escapeBeyondAscii(readFileSync(outfile, 'utf8')));
   chmodSync(outfile, 0o755);
   const [{ bytes, inputs }] = Object.values(metafile.outputs);
   const bill = billOfMaterials({ root, name, inputs });
@@ -77,8 +77,10 @@ for (const name of Object.keys(NODE_OPTIONS)) {
   console.log(`${outfile}: ${size} and ${bill.components.length} packages`);
 }
 
-/** V8 holds a program's text as long as it runs: in one byte a character, or in two if one of them is beyond Latin-1. */
-function refuseWideText(file) {
-  const wide = /.{0,40}[\u0100-\uffff].{0,20}/.exec(readFileSync(file, 'utf8'))?.[0];
-  if (wide !== undefined) throw new Error(`${file} has a character beyond Latin-1, to be escaped: ${wide}`);
+/**
+ * The program's text stays in memory as long as it runs: in one byte a character where all of it is ASCII, else in two. esbuild
+ * escapes strings, but neither regular expressions nor the names in licenses.
+ */
+function escapeBeyondAscii(text) {
+  return text.replace(/[^\0-\x7f]/g, (unit) => `\\u${unit.charCodeAt(0).toString(16).padStart(4, '0')}`);
 }

@@ -9,8 +9,7 @@ const UNIT_MS: Readonly<Record<string, number>> = {
   h: 3_600_000,
 };
 
-// The micro signs are escaped, which esbuild does in strings only: one character beyond Latin-1 anywhere in a bundle, and V8
-// holds all of its text in twice the bytes.
+// \u00b5 is the micro sign, \u03bc the Greek letter that looks like it: Go takes both.
 const TERM = /(\d+\.?\d*|\.\d+)(ns|us|\u00b5s|\u03bcs|ms|s|m|h)/y;
 
 /** The longest duration that Go can hold: 2^63-1 nanoseconds, in milliseconds. */

@@ -53,6 +53,14 @@ describe('the bundles', () => {
     );
   });
 
+  it('the bundles are plain ASCII, of which Node holds the text in half the memory', async () => {
+    for (const name of ['kiam-agent', 'kiam-server', 'kiam-kube2iam']) {
+      const text = await readFile(join(folder, `${name}.mjs`), 'utf8');
+      // oxlint-disable-next-line no-control-regex -- ASCII begins with control characters
+      assert.equal(/[^\0-\x7f].{0,40}/.exec(text)?.[0], undefined, name);
+    }
+  });
+
   it('the agent’s bundle explains nothing, and says where that is done', async () => {
     const explain = promisify(execFile)(process.execPath, [join(folder, 'kiam-agent.mjs'), 'explain', 'team/app']);
     await assert.rejects(explain, /this program has no explain, which comes in an image of its own/);
