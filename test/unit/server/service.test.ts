@@ -68,6 +68,7 @@ function world() {
       namespaces: { get: (name) => namespaces.get(name) },
       baseArn: BASE,
       strict: true,
+      listFormat: 'glob',
       logger,
     }),
     credentials: {
