@@ -168,7 +168,14 @@ describe('the bundles', () => {
     for (const program of ['kiam-agent.mjs', 'kiam-server.mjs']) {
       const { stderr } = await promisify(execFile)(
         process.execPath,
-        [join(folder, program), 'health', `--server-address=localhost:${server.port}`, ...cluster.tlsFlags('agent')],
+        [
+          join(folder, program),
+          'health',
+          `--server-address=localhost:${server.port}`,
+          '--timeout=30s',
+          '--gateway-timeout-creation=30s',
+          ...cluster.tlsFlags('agent'),
+        ],
         { env: cluster.world.environment.clean },
       );
       assert.match(stderr, /healthy: ok/);
