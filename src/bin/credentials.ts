@@ -13,10 +13,7 @@ import type { Daemon } from './daemon.ts';
 import { refreshBeforeExpiryMs, type ServerFlags } from './flags/server.ts';
 import { ownCredentialsOptions } from './own-credentials.ts';
 
-type Flags = Pick<
-  ServerFlags,
-  'region' | 'session' | 'sessionDurationMs' | 'sessionRefreshMs' | 'assumeRoleArn' | 'stsRate'
->;
+type Flags = Pick<ServerFlags, 'region' | 'session' | 'sessionDurationMs' | 'sessionRefreshMs' | 'assumeRoleArn'>;
 
 /** The credentials of pods, and whether AWS accepts who asks for them. `through` may stand before STS. */
 export function createCredentials(
@@ -40,7 +37,6 @@ export function createCredentials(
     sessionMs: flags.sessionDurationMs,
     sessionRefreshMs: refreshBeforeExpiryMs(flags),
     defaultSessionName: flags.session,
-    callsPerSecond: flags.stsRate,
     kiamMetrics: createStsMetrics(registry),
     metrics: createCredentialCacheMetrics(registry),
   });

@@ -1,7 +1,11 @@
-import { runAgent } from './agent.ts';
-import { runDoctorAgent } from './doctor/agent.ts';
-import { runDoctorPod } from './doctor/pod.ts';
-import { runHealth } from './health.ts';
 import { main } from './main.ts';
 
-await main({ agent: runAgent, health: runHealth, doctor: { agent: runDoctorAgent, pod: runDoctorPod } });
+// Each command loads what it needs alone.
+await main({
+  agent: async (command) => (await import('./agent.ts')).runAgent(command),
+  health: async (command) => (await import('./health.ts')).runHealth(command),
+  doctor: {
+    agent: async (flags) => (await import('./doctor/agent.ts')).runDoctorAgent(flags),
+    pod: async (flags) => (await import('./doctor/pod.ts')).runDoctorPod(flags),
+  },
+});

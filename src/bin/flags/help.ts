@@ -1,4 +1,3 @@
-import yargs from 'yargs';
 import type { Options } from './option.ts';
 
 const WIDTH = 110;
@@ -7,6 +6,7 @@ const WIDTH = 110;
 export async function commandHelp(command: string, describe: string, options: Options): Promise<string> {
   const entries = Object.entries(options);
   const [word] = entries.flatMap(([, { positional }]) => (positional === undefined ? [] : [` ${positional}`]));
+  const { default: yargs } = await import('yargs');
   let page = yargs([], '/')
     .scriptName('kiam')
     .locale('en')

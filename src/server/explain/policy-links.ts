@@ -1,6 +1,7 @@
 import type { Attribution } from '#domain/attribution.ts';
 import { type Identity, sessionNameOf } from '#domain/identity.ts';
-import { permittedAnnotation } from '#domain/allowed-roles.ts';
+import { ALLOWED_ROLES_ANNOTATION } from '#domain/allowed-roles.ts';
+import { PERMITTED_ANNOTATION } from '#domain/namespace.ts';
 import { type AskingWay, EXTERNAL_ID_ANNOTATION, type PodRecord, ROLE_ANNOTATION } from '#domain/pod.ts';
 import { SESSION_TAG_PREFIX } from '#domain/service-account.ts';
 import { SESSION_NAME_RULE } from '#domain/session-name.ts';
@@ -65,10 +66,11 @@ function judgeWay(
 }
 
 /** What the namespace says to it. */
-export function policyLink({ namespace, permitted, isList = false, decision }: ExplainFacts): Link {
+export function policyLink({ namespace, permitted, isList, decision }: ExplainFacts): Link {
   const link = 'policy';
   const facts = { permitted: permitted ?? null, allowed: decision?.allowed ?? null };
-  const expression = `${quoted(permitted ?? '')} (${permittedAnnotation({ isList })} of namespace ${namespace})`;
+  const annotation = isList === true ? ALLOWED_ROLES_ANNOTATION : PERMITTED_ANNOTATION;
+  const expression = `${quoted(permitted ?? '')} (${annotation} of namespace ${namespace})`;
   if (decision === undefined) {
     return { link, verdict: 'unknown', text: `whether ${expression} matches depends on the ARN of the role`, facts };
   }

@@ -209,7 +209,6 @@ for (const { name, permitted, pods, strict = true, version = 4, told, ...row } o
       containerCredentials: undefined,
       baseArn,
       strict,
-      listFormat: 'glob' as const,
       allowedTags: [],
       sessions: plainSessions('kiam'),
     };
@@ -243,7 +242,6 @@ test('a migration to sessions with other names and tags is told with what they n
       containerCredentials: undefined,
       baseArn: BASE,
       strict: true,
-      listFormat: 'glob',
       allowedTags: ['cost'],
       sessions,
     },

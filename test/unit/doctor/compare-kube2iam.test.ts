@@ -23,7 +23,6 @@ interface Row {
   readonly pod: Partial<PodRecord>;
   readonly namespace: Partial<NamespaceRecord>;
   readonly settings?: Partial<Kube2iamSettings>;
-  readonly listFormat?: 'regexp';
   readonly told: RegExp;
 }
 
@@ -48,8 +47,7 @@ const ROWS: readonly Row[] = [
     name: 'an expression in a list of globs',
     pod: annotated('app'),
     namespace: list('ap.'),
-    settings: RESTRICTED,
-    listFormat: 'regexp',
+    settings: { isRestricted: true, listFormat: 'regexp' },
     told: /^ok all pods, 1,/,
   },
   {
@@ -81,7 +79,7 @@ const ROWS: readonly Row[] = [
   },
 ];
 
-for (const { name, pod, namespace, settings, listFormat = 'glob', told } of ROWS) {
+for (const { name, pod, namespace, settings, told } of ROWS) {
   test(`Compared with kube2iam: ${name}`, () => {
     const cluster = {
       pods: [podRecord({ namespace: 'team', name: 'pod', ...pod })],
@@ -91,13 +89,13 @@ for (const { name, pod, namespace, settings, listFormat = 'glob', told } of ROWS
       containerCredentials: undefined,
       baseArn: BASE,
       strict: true,
-      listFormat,
       allowedTags: [],
       sessions: plainSessions('kiam'),
     } as const;
     const found = compareWithKube2iam(cluster, {
       defaultRole: '',
       isRestricted: false,
+      listFormat: 'glob',
       ...settings,
     });
     assert.equal(found.length, 1);
@@ -114,10 +112,9 @@ test('Without the base ARN nothing is said of the pods', () => {
     containerCredentials: undefined,
     baseArn: undefined,
     strict: true,
-    listFormat: 'glob',
     allowedTags: [],
     sessions: plainSessions('kiam'),
   } as const;
-  const [found] = compareWithKube2iam(cluster, { defaultRole: '', isRestricted: false });
+  const [found] = compareWithKube2iam(cluster, { defaultRole: '', isRestricted: false, listFormat: 'glob' });
   assert.equal(found?.verdict, 'cannot tell');
 });

@@ -68,7 +68,6 @@ function world() {
       namespaces: { get: (name) => namespaces.get(name) },
       baseArn: BASE,
       strict: true,
-      listFormat: 'glob',
       logger,
     }),
     credentials: {
