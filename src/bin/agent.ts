@@ -3,6 +3,7 @@ import { createEvidenceReader } from '#agent/evidence/evidence.ts';
 import { kernelFiles } from '#agent/evidence/kernel-files.ts';
 import { countedEvidence } from '#agent/evidence/metrics.ts';
 import { createAgentHttpMetrics } from '#agent/metrics.ts';
+import type { Concern } from '#agent/node/reporter.ts';
 import { compileRouteExpression } from '#agent/route-expression.ts';
 import { createMetadataClient } from '#metadata/client.ts';
 import { AgentToken } from '#rpc/agent-token.ts';
@@ -34,6 +35,8 @@ const DRAIN_LIMIT_MS = 5000;
 /** A server answers within this time that it knows no pod; then it is asked again, for as long as the client can wait. */
 const QUESTION_MS = 900;
 
+const WITHOUT_IPTABLES = 'the agent runs without --iptables: it does not know whether requests of pods reach it';
+
 export function runAgent({
   flags,
   warnings,
@@ -57,12 +60,20 @@ async function startAgent(flags: AgentFlags, daemon: Daemon): Promise<void> {
   createKubernetesKiamMetrics(registry);
 
   // Before anything that could take time: what protects the node's role comes first.
-  const reasons = [startInterception(flags, daemon, registry)];
-  const problems = (): readonly string[] => reasons.map((reason) => reason()).filter((reason) => reason !== undefined);
+  const concerns: Concern[] = [
+    { reason: 'RedirectOrGuardMissing', problem: startInterception(flags, daemon, registry) },
+  ];
+  let isListening = false;
+  const notListening: Concern = {
+    reason: 'NotListening',
+    problem: () => (isListening ? undefined : `not listening on port ${flags.port} yet`),
+  };
+  const problems = (): readonly string[] =>
+    concerns.map(({ problem }) => problem()).filter((problem) => problem !== undefined);
   startMonitoring(flags, daemon, registry, problems);
 
   const certificates = await watchCertificates(flags, daemon, createTlsMetrics(registry, 'client'));
-  reasons.push(() => certificates.problem);
+  concerns.push({ reason: 'CertificateInvalid', problem: () => certificates.problem });
 
   const client = new KiamClient({
     contract: loadContract(),
@@ -75,13 +86,14 @@ async function startAgent(flags: AgentFlags, daemon: Daemon): Promise<void> {
   shutdown.add({ name: 'gateway', limitMs: 1000, close: () => client.close() });
   const monitor = new ServerMonitor({ client, clock, logger, limitMs: flags.gatewayTimeoutCreationMs });
   void monitor.run(shutdown.signal);
-  reasons.push(() => monitor.problem);
+  concerns.push({ reason: 'NoServerAnswers', problem: () => monitor.problem });
 
   const metadata = createMetadataClient({ endpoint: flags.metadataEndpoint, clock });
   shutdown.add({ name: 'metadata client', limitMs: 1000, close: () => metadata.close() });
 
   const readEvidence = countedEvidence(createEvidenceReader(kernelFiles, clock), registry, logger);
   const targets = redirectTargetsOf(flags);
+  const unproven = targets === undefined ? WITHOUT_IPTABLES : undefined;
   const memory = {
     openGateway: (isWatching: () => boolean) => createGateway({ client, clock, waitMs: QUESTION_MS, isWatching }),
     client,
@@ -91,6 +103,8 @@ async function startAgent(flags: AgentFlags, daemon: Daemon): Promise<void> {
     isStoreKept: flags.nodeStore,
     serveStaleMs: flags.serveStaleMs,
     audit: openAuditLog(flags.auditLog, { clock, logger }),
+    // While it waits beside its predecessor this agent answers nobody, which is no reason for it to wait.
+    concerns: () => [...concerns, notListening, { reason: 'InterceptionUnknown', problem: () => unproven }],
   };
   const node = startNodeParts(memory, daemon);
   const served = {
@@ -128,9 +142,8 @@ async function startAgent(flags: AgentFlags, daemon: Daemon): Promise<void> {
   const started = startedFile(flags.startedFile, daemon);
   const { listenAddress: host } = flags;
   await waitBesidePredecessor({ host, port: flags.port, reasons: problems, clock, signal: shutdown.signal });
-  reasons.push(await startContainerCredentials(flags, daemon, { ...served, node, registry }));
-  let listening = false;
-  reasons.push(() => (listening ? undefined : `not listening on port ${flags.port} yet`));
+  const container = await startContainerCredentials(flags, daemon, { ...served, node, registry });
+  concerns.push({ reason: 'ContainerCredentialsUnavailable', problem: container }, notListening);
   const port = await listenWhenFree(app.server, {
     target: { host, port: flags.port },
     sharesPort: process.platform === 'linux',
@@ -138,7 +151,7 @@ async function startAgent(flags: AgentFlags, daemon: Daemon): Promise<void> {
     signal: shutdown.signal,
     onWait: (error) => logger.error('cannot listen for pods yet; retrying', { port: flags.port, error }),
   });
-  listening = true;
+  isListening = true;
   started.write();
   logger.info('listening', { address: `${flags.listenAddress}:${port}` });
 }

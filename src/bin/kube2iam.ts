@@ -267,6 +267,7 @@ function startSource(
     clock,
     sessions: SESSIONS,
     longestWaitMs: flags.backoffMaxElapsedTimeMs,
+    reports: { take: () => false },
   });
   const index = new NodeIndex(pods);
   const stream = createInProcessStream(
@@ -308,6 +309,7 @@ function startSource(
     hostIp: flags.hostIp,
     isStoreKept: node !== undefined,
     serveStaleMs: SERVE_STALE_MS,
+    concerns: () => [],
   };
   return metrics.countKnown(startNodeMemory(memory, daemon));
 }

@@ -3,6 +3,7 @@ import type { ReadEvidence } from '#agent/evidence/evidence.ts';
 import { isElsewhere } from '#agent/evidence/interfaces.ts';
 import { kernelFiles } from '#agent/evidence/kernel-files.ts';
 import { createNodeMetrics } from '#agent/node/metrics.ts';
+import { type Concern, NodeReporter } from '#agent/node/reporter.ts';
 import { createNodeSource } from '#agent/node/source.ts';
 import { NodeStore } from '#agent/node/store.ts';
 import { NodeStream, type NodeStreamOptions } from '#agent/node/stream.ts';
@@ -23,6 +24,8 @@ export interface NodeMemoryOptions {
   readonly hostIp: string;
   /** `--node-store` */
   readonly isStoreKept: boolean;
+  /** What may keep pods from their credentials: servers are told. */
+  readonly concerns: () => readonly Concern[];
   /** `--audit-log`; undefined when it is off. */
   readonly audit?: AuditLog | undefined;
   /** `--serve-stale`, in milliseconds. */
@@ -44,7 +47,7 @@ export function startNodeMemory(options: NodeMemoryOptions, daemon: Daemon): Cre
 
 /** Begins to follow what this node's pods may have; what cannot be answered from that is asked of a server. */
 export function startNodeParts(options: NodeMemoryOptions, { clock, logger, shutdown }: Daemon): NodeParts {
-  const { openGateway, client, registry, readEvidence, hostIp, isStoreKept, serveStaleMs, audit } = options;
+  const { openGateway, client, registry, readEvidence, hostIp, isStoreKept, serveStaleMs, audit, concerns } = options;
   const trust: Trust = new Trust({
     clock,
     logger,
@@ -53,7 +56,8 @@ export function startNodeParts(options: NodeMemoryOptions, { clock, logger, shut
     maxAgeMs: () => store.maxViewAgeMs,
   });
   const store = new NodeStore((uid) => trust.forget(uid));
-  const stream = new NodeStream({ client, store, clock, logger, hostIp });
+  const reporter = new NodeReporter({ concerns, clock });
+  const stream = new NodeStream({ client, store, clock, logger, hostIp, reporter });
   if (isStoreKept) void stream.run(shutdown.signal);
   const source = createNodeSource({
     gateway: openGateway(() => isStoreKept && stream.isOffered),

@@ -19,9 +19,11 @@ import { createServerMetrics } from '#server/metrics.ts';
 import { NamespacePolicy } from '#server/namespace-policy.ts';
 import { NodeFeeds } from '#server/node-feeds.ts';
 import { NodeIndex } from '#server/node-index.ts';
+import { NodeReports } from '#server/node-reports.ts';
 import { createNodeWatch } from '#server/node-watch.ts';
 import { Prefetch } from '#server/prefetch.ts';
 import { PrefetchedNodes } from '#server/prefetched-nodes.ts';
+import { FailedHandshakes } from '#server/failed-handshakes.ts';
 import { createService } from '#server/service.ts';
 import { createGrpcMetrics, createTlsMetrics } from '#telemetry/grpc-metrics.ts';
 import { createKubernetesKiamMetrics, createMetadataMetrics } from '#telemetry/kiam-metrics.ts';
@@ -39,6 +41,7 @@ import type { ServerFlags } from './flags/server.ts';
 import { sessionRules } from './flags/sessions.ts';
 import { serverKeepalive } from './keepalive.ts';
 import { startMonitoring } from './monitoring.ts';
+import { startNodeReadiness } from './node-readiness.ts';
 
 /** A stream moves on before its connection's age cuts it. */
 const STREAM_SHARE = 0.8;
@@ -91,11 +94,12 @@ async function startServer(flags: ServerFlags, daemon: Daemon): Promise<void> {
   certificateProblem = () => certificates.problem;
 
   const connection = createConnection({ kubeconfig: flags.kubeconfig, clock, environment: process.env });
+  const kubernetesMetrics = createKubernetesMetrics(registry);
   const kubernetes = startKubernetes({
     connection,
     clock,
     logger,
-    metrics: createKubernetesMetrics(registry),
+    metrics: kubernetesMetrics,
     signal: shutdown.signal,
     syncMs: flags.syncMs,
     binding: flags.binding,
@@ -127,6 +131,8 @@ async function startServer(flags: ServerFlags, daemon: Daemon): Promise<void> {
   const identifyPod = (pod: PodRecord): Identity | undefined => identify(policy, pod, sessions);
   const index = new NodeIndex(pods);
   const silenceMs = (): number => kubernetes.status().pods.silenceMs;
+  const reports = new NodeReports();
+  const failedHandshakes = new FailedHandshakes(clock, (address) => index.isNode(address));
   const nodes = new PrefetchedNodes({
     feeds,
     clock,
@@ -160,6 +166,7 @@ async function startServer(flags: ServerFlags, daemon: Daemon): Promise<void> {
       credentials,
       confirmation,
       scope,
+      reports,
       events,
       logger,
       clock,
@@ -169,6 +176,7 @@ async function startServer(flags: ServerFlags, daemon: Daemon): Promise<void> {
     watchNode: createNodeWatch({
       scope,
       feeds,
+      reports,
       index,
       pods,
       namespaces,
@@ -189,6 +197,7 @@ async function startServer(flags: ServerFlags, daemon: Daemon): Promise<void> {
     clock,
     counters: createGrpcMetrics(registry, 'server'),
     handshakes: createHandshakeMetrics(registry),
+    onFailedHandshake: (address) => failedHandshakes.note(address),
     logger,
     keepalive: serverKeepalive(flags),
     maxConnectionIdleMs: flags.grpcMaxConnectionIdleDurationMs,
@@ -200,6 +209,15 @@ async function startServer(flags: ServerFlags, daemon: Daemon): Promise<void> {
   await kubernetes.ready;
   waitingFor.delete('the pods, namespaces and ServiceAccounts of the cluster');
   if (shutdown.signal.aborted) return;
+  startNodeReadiness(flags, daemon, {
+    connection,
+    kubernetesMetrics,
+    registry,
+    index,
+    pods,
+    reports,
+    failedHandshakes,
+  });
   const explain = createExplainer({ flags, baseArn, kubernetes, policy, confirmation, credentials, feeds });
   explainPod = explain;
   const statusSource = {

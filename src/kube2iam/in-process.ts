@@ -1,11 +1,12 @@
 import type { NodeId } from '#domain/node.ts';
-import type { KiamClient } from '#rpc/client.ts';
+import type { KiamClient, SendReport } from '#rpc/client.ts';
 import { type Gateway, gatewayOver } from '#rpc/gateway.ts';
 import type { ServiceHandlers } from '#rpc/server.ts';
 import { NodeFeed, type NodeFeedOptions } from '#server/node-feed.ts';
 
 const NEVER = new AbortController().signal;
 const nothing = (): string => '';
+const takesNoReport: SendReport = () => Promise.resolve({ ok: true, response: {} });
 
 /** The agent's way to a server that runs in its own process. A question may take `waitMs` milliseconds. */
 export function createInProcessGateway(handlers: ServiceHandlers, waitMs: number): Gateway {
@@ -27,7 +28,7 @@ export function createInProcessStream(
         certificate: nothing,
         giveWay: () => {},
         send: (update: Parameters<typeof onUpdate>[0]) => {
-          onUpdate(update);
+          onUpdate(update, takesNoReport);
           return true;
         },
         drained: () => Promise.resolve(),

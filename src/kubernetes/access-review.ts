@@ -8,6 +8,7 @@ import { statusMessage } from './watch-event.ts';
 export interface Access {
   /** `''` is the core group. */
   readonly group: string;
+  /** With its subresource, as in rules: `pods`, `nodes/status`. */
   readonly resource: string;
   readonly verb: string;
 }
@@ -28,6 +29,7 @@ export async function reviewOwnAccess(
   access: Access,
   signal: AbortSignal,
 ): Promise<AccessReview> {
+  const [resource, subresource] = access.resource.split('/');
   try {
     const response = await connection.request({
       method: 'POST',
@@ -36,7 +38,7 @@ export async function reviewOwnAccess(
       body: JSON.stringify({
         apiVersion: 'authorization.k8s.io/v1',
         kind: 'SelfSubjectAccessReview',
-        spec: { resourceAttributes: { ...access } },
+        spec: { resourceAttributes: { ...access, resource, ...(subresource === undefined ? {} : { subresource }) } },
       }),
       headersWithinMs: 5000,
       silenceLimitMs: 5000,

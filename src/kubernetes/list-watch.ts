@@ -29,7 +29,7 @@ export interface ListWatchTarget<R extends StoredObject> {
 
 export interface ListWatchOptions<R extends StoredObject> {
   readonly resource: {
-    readonly name: 'pods' | 'namespaces' | 'serviceaccounts';
+    readonly name: 'pods' | 'namespaces' | 'serviceaccounts' | 'nodes';
     readonly path: string;
     /** Selects some of the objects. */
     readonly query?: Readonly<Record<string, string>> | undefined;

@@ -1,5 +1,6 @@
-import { Metadata, status } from '@grpc/grpc-js';
+import { type Client, Metadata, status } from '@grpc/grpc-js';
 
+import type { NodeReport } from '#domain/node-readiness.ts';
 import { type Clock, systemClock } from '#runtime/clock.ts';
 import type { GrpcMetrics } from '#telemetry/grpc-metrics.ts';
 import { parseListenAddress } from '#telemetry/listen-address.ts';
@@ -37,9 +38,15 @@ export interface CallOptions {
 }
 
 export interface WatchOptions {
-  readonly onUpdate: (update: NodeUpdate) => void;
+  /** `report` tells the server of this stream, and no other, how the node is; never rejects. */
+  readonly onUpdate: (update: NodeUpdate, report: SendReport) => void;
   readonly signal: AbortSignal;
 }
+
+export type SendReport = (
+  report: NodeReport,
+  options: Pick<CallOptions, 'timeoutMs' | 'signal'>,
+) => Promise<CallResult<object>>;
 
 /** How a stream ended: `moved` when it is to be opened again, at once, because of a new certificate. */
 export interface StreamEnd extends EndStatus {
@@ -81,6 +88,7 @@ export class KiamClient {
       GetPodRole: methodCounts(counters, 'GetPodRole'),
       GetPodCredentials: methodCounts(counters, 'GetPodCredentials'),
       GetHealth: methodCounts(counters, 'GetHealth'),
+      ReportNode: methodCounts(counters, 'ReportNode'),
     };
     this.#watchCounts = methodCounts(counters, 'WatchNode', 'server_stream');
     this.#addresses = new ServerAddresses({
@@ -139,11 +147,26 @@ export class KiamClient {
       signal: AbortSignal.any([signal, connections.retired]),
     };
     const ended = connections.replicas.streamOpened(replica.address);
-    const end = await replica.connection.run((client) => callStream(client, call, onUpdate));
+    const end = await replica.connection.run((client) => {
+      const report: SendReport = (message, { timeoutMs, signal: ended }) =>
+        this.#report(client, message, timeoutMs, ended);
+      return callStream(client, call, (update) => onUpdate(update, report));
+    });
     ended(end.code === status.OK || connections.retired.aborted);
     // A stream is cancelled when nothing was received on it for too long.
     if (end.code === status.CANCELLED && signal.aborted) connections.replicas.foundSilent(replica.address);
     return { ...end, moved: connections.retired.aborted && !signal.aborted };
+  }
+
+  #report(client: Client, request: NodeReport, timeoutMs: number, signal: AbortSignal): Promise<CallResult<object>> {
+    const counts = this.#counts.ReportNode;
+    counts.started();
+    const definition = this.#options.contract.ReportNode;
+    return callUnary(
+      client,
+      { definition, request, metadata: this.#metadata(), counts, signal },
+      Date.now() + timeoutMs,
+    );
   }
 
   /** Whether a replica other than these is connected. */

@@ -5,6 +5,7 @@ import type { MethodDefinition } from '@grpc/grpc-js';
 import protobuf from 'protobufjs';
 
 import type { MetadataCredentials } from '#domain/credentials.ts';
+import type { NodeReport } from '#domain/node-readiness.ts';
 
 /** The text of `proto/kiam.proto`, put in by the bundler; from sources the file itself is read. */
 declare const KIAM_PROTO: string | undefined;
@@ -171,6 +172,7 @@ export interface Methods {
   readonly GetPodRole: { readonly request: PodRoleRequest; readonly response: Role };
   readonly GetPodCredentials: { readonly request: PodCredentialsRequest; readonly response: WireCredentials };
   readonly GetHealth: { readonly request: object; readonly response: HealthStatus };
+  readonly ReportNode: { readonly request: NodeReport; readonly response: object };
 }
 
 export type MethodName = keyof Methods;
@@ -198,7 +200,6 @@ export function loadContract(): Contract {
 
 function isContract(service: object | undefined): service is Contract {
   if (service === undefined) return false;
-  return ['GetPodRole', 'GetPodCredentials', 'GetHealth', 'WatchNode'].every((method) =>
-    Object.hasOwn(service, method),
-  );
+  const methods = ['GetPodRole', 'GetPodCredentials', 'GetHealth', 'WatchNode', 'ReportNode'];
+  return methods.every((method) => Object.hasOwn(service, method));
 }

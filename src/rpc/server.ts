@@ -52,6 +52,8 @@ export interface KiamServerOptions {
   readonly clock: Clock;
   readonly counters: GrpcMetrics;
   readonly handshakes: HandshakeMetrics;
+  /** Told of each TLS handshake that fails, with the address that it came from in canonical form. */
+  readonly onFailedHandshake: (address: string) => void;
   readonly logger: Logger;
   readonly keepalive: { readonly timeMs: number; readonly timeoutMs: number };
   readonly maxConnectionIdleMs: number;
@@ -97,6 +99,7 @@ export class KiamServer {
       GetPodCredentials: this.#unary('GetPodCredentials'),
       GetHealth: this.#unary('GetHealth'),
       WatchNode: this.#watchNode(),
+      ReportNode: this.#unary('ReportNode'),
     });
     // TLS is the listener's: it hands over connections that can be used like plain ones.
     const injector = this.#server.createConnectionInjector(ServerCredentials.createInsecure());
@@ -104,6 +107,7 @@ export class KiamServer {
       certificates: options.certificates,
       clock: options.clock,
       metrics: options.handshakes,
+      onFailed: options.onFailedHandshake,
       onConnection: (socket) => injector.injectConnection(socket),
     });
   }

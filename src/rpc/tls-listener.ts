@@ -1,6 +1,7 @@
 import { createServer, type Server, type Socket } from 'node:net';
 import { createServer as createTlsServer, type Server as TlsServer, type TLSSocket } from 'node:tls';
 
+import { canonicalAddress } from '#domain/address.ts';
 import type { Clock } from '#runtime/clock.ts';
 import { hostOptions } from '#runtime/listen.ts';
 import type { ListenAddress } from '#telemetry/listen-address.ts';
@@ -13,6 +14,8 @@ export interface TlsListenerOptions {
   readonly certificates: Pick<CertificateWatcher, 'subscribe' | 'current'>;
   readonly clock: Clock;
   readonly metrics: HandshakeMetrics;
+  /** Told of each handshake that fails, with the address that it came from in canonical form. */
+  readonly onFailed: (address: string) => void;
   /** Takes over a connection whose client has shown a certificate of the authority. */
   readonly onConnection: (socket: TLSSocket) => void;
 }
@@ -87,7 +90,8 @@ export class TlsListener {
     // Clients that break the protocol or leave are not logged.
     socket.on('error', () => {});
     const peer = peerOf(socket);
-    socket.on('close', () => this.#ended(socket, peer));
+    const address = canonicalAddress(socket.remoteAddress ?? '') ?? '';
+    socket.on('close', () => this.#ended(socket, peer, address));
     if (this.#options.certificates.current === undefined) socket.destroy();
     else this.#turns.arrive(socket.remoteAddress ?? '', socket);
   }
@@ -109,10 +113,11 @@ export class TlsListener {
     return this.#turns.ended(socket);
   }
 
-  #ended(socket: Socket, peer: string): void {
+  #ended(socket: Socket, peer: string, address: string): void {
     if (this.#begun.get(peer) === socket) {
       this.#begun.delete(peer);
       this.#options.metrics.failed.inc();
+      this.#options.onFailed(address);
     }
     this.#turns.ended(socket);
   }

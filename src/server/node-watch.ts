@@ -6,11 +6,14 @@ import { createPlaces } from '#runtime/places.ts';
 import type { AgentScope, Caller, Scope } from './agent-scope.ts';
 import { NodeFeed, type NodeFeedOptions } from './node-feed.ts';
 import type { NodeFeeds } from './node-feeds.ts';
+import type { NodeReports } from './node-reports.ts';
 
 export interface NodeWatchOptions extends Omit<NodeFeedOptions, 'node' | 'stream'> {
   readonly scope: Pick<AgentScope, 'of'>;
   /** Knows the streams that are open. */
   readonly feeds: Pick<NodeFeeds, 'add'>;
+  /** What agents report over the connections of their streams. */
+  readonly reports: Pick<NodeReports, 'opened'>;
 }
 
 /** An agent has one stream, and a second while it changes over to another connection. */
@@ -20,7 +23,7 @@ const MOST_STREAMS_OF_NODE = 2;
 const PROVE_AGAIN_MS = 60_000;
 
 /** Answers `WatchNode`. The node is the one that is proven of the agent; what the agent says of itself changes nothing. */
-export function createNodeWatch({ scope, feeds, ...options }: NodeWatchOptions): WatchNodeHandler {
+export function createNodeWatch({ scope, feeds, reports, ...options }: NodeWatchOptions): WatchNodeHandler {
   const takePlace = createPlaces(MOST_STREAMS_OF_NODE);
   return async ({ host_ip }, stream) => {
     const caller = { peer: stream.peer, token: stream.token, certificate: stream.certificate, hostIp: host_ip };
@@ -31,6 +34,7 @@ export function createNodeWatch({ scope, feeds, ...options }: NodeWatchOptions):
     const feed = new NodeFeed({ ...options, node: agent.node, stream, closing });
     const leave = [
       feeds.add(agent.node, feed),
+      reports.opened(agent.node, stream.peer),
       takePlace(nodeKey(agent.node), () => stream.giveWay()),
       () => proof.end(),
     ];

@@ -2,6 +2,7 @@ import type { Credentials, CredentialOutcome } from '#domain/credentials.ts';
 import type { Identity } from '#domain/identity.ts';
 import type { NamespaceRecord } from '#domain/namespace.ts';
 import type { Asker } from '#domain/node.ts';
+import type { NodeCondition, NodeRecord } from '#domain/node-readiness.ts';
 import type { PodRecord, PodLookup, PodReading } from '#domain/pod.ts';
 
 /** `previous` is undefined for a new pod, `current` for one that is gone. Only changes of what a {@link PodRecord} holds count. */
@@ -80,4 +81,21 @@ export interface PodReader {
    * delivers what was so some time ago, without a pause.
    */
   viewAgeMs(): number;
+}
+
+/** `conflict`: the Node has changed since it was read, or is gone; nothing was written. */
+export type NodeWrite = 'done' | 'conflict' | 'failed';
+
+/** The Nodes of the cluster, and the two things about them that may be written. */
+export interface ClusterNodes {
+  all(): Iterable<NodeRecord>;
+  get(name: string): NodeRecord | undefined;
+  /** Calls `listener` after a change. The returned function ends it. */
+  subscribe(listener: () => void): () => void;
+  /** Whether all Nodes are known. */
+  readonly isSynced: boolean;
+  /** Writes the condition to a Node that is still as in `node`. Never rejects. */
+  setCondition(node: NodeRecord, condition: NodeCondition): Promise<NodeWrite>;
+  /** Takes the start-up taint off. Never rejects. */
+  removeTaint(node: NodeRecord): Promise<NodeWrite>;
 }

@@ -4,6 +4,7 @@ import { metadataCredentials } from '#domain/credentials.ts';
 import { failed, type Outcome, refused, succeeded } from '#domain/failure.ts';
 import { type Identity, identityKey, identityOf } from '#domain/identity.ts';
 import type { NodeId } from '#domain/node.ts';
+import { cleanReport } from '#domain/node-readiness.ts';
 import type { PodRecord } from '#domain/pod.ts';
 import type { Decision } from '#domain/policy.ts';
 import { ADDRESS_CHECKS, type AddressCheck, type Role, type WireCredentials, wireCredentials } from '#rpc/contract.ts';
@@ -15,6 +16,7 @@ import type { Logger } from '#telemetry/logger.ts';
 
 import type { AgentScope } from './agent-scope.ts';
 import type { Confirmation } from './confirmation.ts';
+import type { NodeReports } from './node-reports.ts';
 import type { CredentialCache, PodView, PodWarnings } from './ports.ts';
 
 export interface ServiceOptions {
@@ -23,6 +25,7 @@ export interface ServiceOptions {
   readonly credentials: Pick<CredentialCache, 'get'>;
   readonly confirmation: Pick<Confirmation, 'confirm'>;
   readonly scope: Pick<AgentScope, 'of'>;
+  readonly reports: Pick<NodeReports, 'take'>;
   readonly events: PodWarnings;
   readonly logger: Logger;
   readonly clock: Clock;
@@ -58,7 +61,8 @@ interface Question {
 
 /** Answers the contract: who is the pod, may it have the role, and here are its credentials. */
 export function createService(options: ServiceOptions): ServiceHandlers {
-  const { pods, policy, credentials, confirmation, scope, events, logger, sessions, clock, noteAsked } = options;
+  const { pods, policy, credentials, confirmation, scope, events, logger, sessions, clock, noteAsked, reports } =
+    options;
   const { longestWaitMs = LONGEST_WAIT_MS } = options;
 
   /** Runs `answer` with what is left of the caller's time, less what the answer needs to reach it. */
@@ -191,6 +195,12 @@ export function createService(options: ServiceOptions): ServiceHandlers {
     GetPodCredentials: (request, context) =>
       respond(request, context, 'no pod found', (question) => podCredentials(request.role, question)),
     GetHealth: () => Promise.resolve(succeeded({ message: 'ok' })),
+    ReportNode: async (report, context) => {
+      const agent = await scope.of(context, context.signal);
+      if (agent.kind === 'unknown') return failed('view-stale', 'it is not certain who the agent is');
+      if (agent.kind === 'node' && reports.take(agent.node, context.peer, cleanReport(report))) return succeeded({});
+      return failed('forbidden', 'the agent has no stream of a node here');
+    },
   };
 }
 

@@ -45,10 +45,12 @@ describe('the installs, before the API server of Kubernetes', { skip: assets.ski
     ['-k', 'deploy/eks'],
     ['-k', 'deploy/dedicated'],
     ['-k', 'deploy/self-managed'],
+    ['-k', 'deploy/startup-taint'],
   ]) {
     it(`kubectl apply ${args.join(' ')}: every object is accepted with strict validation`, async () => {
       const servers = /dedicated|self-managed/.test(args.join(' ')) ? 'daemonset.apps' : 'deployment.apps';
-      assert.deepEqual((await accepted(...args)).sort(), objectsWith(servers));
+      const more = args.includes('deploy/startup-taint') ? OF_STARTUP_TAINT : [];
+      assert.deepEqual((await accepted(...args)).sort(), [...objectsWith(servers), ...more].sort());
     });
   }
 
@@ -66,7 +68,7 @@ describe('the installs, before the API server of Kubernetes', { skip: assets.ski
     const helm = findHelm();
     t.after(() => helm.remove());
     if (helm.skip !== false) return t.skip(helm.skip);
-    for (const values of [{}, { server: { deployment: { enabled: false } } }]) {
+    for (const values of [{}, { server: { deployment: { enabled: false } } }, { server: { nodeReadiness: 'taint' } }]) {
       const { status, stdout, stderr } = helm.template({ generateCertificates: 'always', ...values });
       assert.equal(status, 0, stderr);
       const file = join(plane.folder, 'chart.yaml');
@@ -123,6 +125,13 @@ describe('the installs, before the API server of Kubernetes', { skip: assets.ski
     assert.deepEqual(await statuses('kiam-agent'), [403, 403, 403, 403, 403, 403]);
   });
 });
+
+const OF_STARTUP_TAINT = [
+  'clusterrole.rbac.authorization.k8s.io/kiam-server-nodes',
+  'clusterrolebinding.rbac.authorization.k8s.io/kiam-server-nodes',
+  'validatingadmissionpolicy.admissionregistration.k8s.io/kiam-server-nodes',
+  'validatingadmissionpolicybinding.admissionregistration.k8s.io/kiam-server-nodes',
+];
 
 const objectsWith = (servers: string): readonly string[] => [
   'clusterrole.rbac.authorization.k8s.io/kiam-server',

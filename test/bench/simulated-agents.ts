@@ -1,6 +1,7 @@
 import { CertificateWatcher } from '#rpc/certificate-watcher.ts';
 import { KiamClient } from '#rpc/client.ts';
 import { loadContract } from '#rpc/contract.ts';
+import { NodeReporter } from '#agent/node/reporter.ts';
 import { NodeStore } from '#agent/node/store.ts';
 import { NodeStream } from '#agent/node/stream.ts';
 import { systemClock } from '#runtime/clock.ts';
@@ -48,7 +49,8 @@ export async function simulatedAgents(world: World, tokens: readonly string[]): 
       });
       const store = new NodeStore();
       const { logger } = recordingLogger();
-      const stream = new NodeStream({ client, store, clock: systemClock, logger, hostIp: '' });
+      const reporter = new NodeReporter({ concerns: () => [], clock: systemClock });
+      const stream = new NodeStream({ client, store, clock: systemClock, logger, hostIp: '', reporter });
       void stream.run(stop.signal);
       return { client, store, stream };
     });

@@ -225,6 +225,28 @@ describe('the Helm chart', { skip: helm.skip }, () => {
     assert.equal(render({ containerCredentials: null }).length, render({}).length);
   });
 
+  it('the Helm chart with server.nodeReadiness=taint is what deploy/startup-taint makes, and with condition patches no more than the status', (t) => {
+    const built = spawnSync('kubectl', ['kustomize', `${DEPLOY}startup-taint`], { encoding: 'utf8' });
+    if (built.status !== 0) return t.skip('NOT TESTED: kubectl is not on the PATH');
+    const plain = parseManifests(built.stdout);
+    const objects = render({ server: { nodeReadiness: 'taint' } });
+    assert.equal(objects.length, plain.length);
+    for (const object of plain) {
+      assert.deepEqual(comparable(find(objects, object.kind, object.metadata.name)), comparable(object), object.kind);
+    }
+    const [read, status, ...others] = find(
+      render({ server: { nodeReadiness: 'condition' } }),
+      'ClusterRole',
+      'kiam-server-nodes',
+    ).rules;
+    assert.deepEqual([read.verbs, status.resources, others], [['list', 'watch'], ['nodes/status'], []]);
+    const own = render({ server: { nodeReadiness: 'taint', tolerations: [{ key: 'own', operator: 'Exists' }] } });
+    assert.deepEqual(
+      podOf(own, 'kiam-server').tolerations.map(({ key }: Manifest) => key),
+      ['own', 'kiam/agent-not-ready'],
+    );
+  });
+
   it('the Helm chart takes the values of Kiam by their names', () => {
     const objects = render(OF_KIAM);
     const agent = argsOf(objects, 'kiam-agent');

@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
-import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
-import { basename, join } from 'node:path';
+import { cp, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { basename, join, resolve } from 'node:path';
 import { after, describe, it } from 'node:test';
 import { fileURLToPath } from 'node:url';
 
@@ -34,7 +35,7 @@ async function manifestsOf(folder: string): Promise<Manifest[]> {
 function kustomized(folder: string): Manifest[] | undefined {
   let text: string;
   try {
-    text = execFileSync('kubectl', ['kustomize', DEPLOY + folder], { encoding: 'utf8' });
+    text = execFileSync('kubectl', ['kustomize', resolve(DEPLOY, folder)], { encoding: 'utf8' });
   } catch (error) {
     if (error instanceof Error && 'code' in error && error.code === 'ENOENT') return undefined;
     throw error;
@@ -328,6 +329,46 @@ describe('the manifests', () => {
       assert.deepEqual(tolerations, [taint]);
     },
   );
+
+  for (const [install, kind, earlier] of [
+    ['base', 'Deployment', []],
+    ['self-managed', 'DaemonSet', ['node-role.kubernetes.io/control-plane']],
+    ['dedicated', 'DaemonSet', ['kiam-process']],
+  ] as const) {
+    it(
+      `startup-taint with ${install}: the servers get a flag and a toleration, and rights over Nodes that a policy limits`,
+      { skip: withoutKubectl },
+      async (t) => {
+        const folder = await mkdtemp(join(tmpdir(), 'kiam-deploy-'));
+        t.after(() => rm(folder, { recursive: true }));
+        await cp(DEPLOY, join(folder, 'deploy'), { recursive: true, verbatimSymlinks: true });
+        const file = join(folder, 'deploy/startup-taint/kustomization.yaml');
+        await writeFile(file, (await readFile(file, 'utf8')).replace('../base\n', `../${install}\n`));
+        const objects = kustomized(join(folder, 'deploy/startup-taint'));
+        const without = kustomized(install);
+        assert.ok(objects !== undefined && without !== undefined);
+        for (const object of objects) assert.deepEqual(strictFaults(object) ?? [], [], object.kind);
+        const added = objects.filter(
+          ({ kind, metadata }) => !without.some((one) => one.kind === kind && one.metadata.name === metadata.name),
+        );
+        assert.deepEqual(added.map((object) => object.kind).toSorted(), [
+          'ClusterRole',
+          'ClusterRoleBinding',
+          'ValidatingAdmissionPolicy',
+          'ValidatingAdmissionPolicyBinding',
+        ]);
+        const server = find(objects, kind, 'kiam-server').spec.template.spec;
+        const before = find(without, kind, 'kiam-server').spec.template.spec;
+        assert.deepEqual(server.containers[0].args, [...before.containers[0].args, '--node-readiness=taint']);
+        assert.deepEqual(
+          server.tolerations.map(({ key }: Manifest) => key),
+          [...earlier, 'kiam/agent-not-ready'],
+        );
+        assert.deepEqual(workloadOf(objects, 'kiam-agent'), workloadOf(without, 'kiam-agent'));
+        assert.deepEqual(podOf(objects, 'kiam-agent').tolerations, [{ operator: 'Exists' }]);
+      },
+    );
+  }
 
   it(
     'removal: the agents’ pods are replaced on all nodes by such as take the rules away',

@@ -67,6 +67,7 @@ describe('the contract over mutual TLS', () => {
         ? Promise.reject(new Error('SECRET1 in a defect'))
         : Promise.resolve(failed('forbidden', 'forbidden by policy')),
     GetHealth: () => Promise.resolve(succeeded({ message: 'ok' })),
+    ReportNode: () => Promise.resolve(succeeded({})),
   };
 
   async function connect(from: Authority) {
@@ -101,6 +102,7 @@ describe('the contract over mutual TLS', () => {
       clock: systemClock,
       counters: createGrpcMetrics(serverSide.registry, 'server'),
       handshakes: createHandshakeMetrics(serverSide.registry),
+      onFailedHandshake: () => {},
       logger: recordingLogger().logger,
       keepalive: { timeMs: 10_000, timeoutMs: 2000 },
       maxConnectionIdleMs: 900_000,

@@ -26,6 +26,7 @@ import { Confirmation } from '#server/confirmation.ts';
 import { NamespacePolicy } from '#server/namespace-policy.ts';
 import { NodeFeeds } from '#server/node-feeds.ts';
 import { NodeIndex } from '#server/node-index.ts';
+import { NodeReports } from '#server/node-reports.ts';
 import { createNodeWatch } from '#server/node-watch.ts';
 import type { Scope } from '#server/agent-scope.ts';
 import { Prefetch } from '#server/prefetch.ts';
@@ -95,6 +96,7 @@ export function startReplica(setting: Setting, watchDelayMs: number): Replica {
     return decision.allowed ? identityOf(pod, decision.roleArn, plainSessions('kiam')) : undefined;
   };
   const feeds = new NodeFeeds();
+  const reports = new NodeReports();
   const index = new NodeIndex(pods);
   const nodes = new PrefetchedNodes({ feeds, clock, rememberMs: 3_600_000 });
   const prefetch = new Prefetch({ pods, namespaces, credentials, identify, nodes, index, fetchers: 8, clock, logger });
@@ -114,6 +116,7 @@ export function startReplica(setting: Setting, watchDelayMs: number): Replica {
           ? { confirm: () => Promise.resolve({ kind: 'holds', ageMs: 0 }) }
           : confirmation,
       scope,
+      reports,
       events: { warning: () => {} },
       logger,
       clock,
@@ -122,6 +125,7 @@ export function startReplica(setting: Setting, watchDelayMs: number): Replica {
     }),
     watchNode: createNodeWatch({
       feeds,
+      reports,
       scope,
       index,
       pods,
@@ -197,6 +201,7 @@ export function startAgent(setting: Setting, replicas: () => readonly Replica[])
     clock,
     logger,
     hostIp: NODE,
+    reporter: { run: () => Promise.resolve() },
     random,
   });
   const stopping = new AbortController();
@@ -262,7 +267,7 @@ function createClient({ clock, random, replicas }: ClientOptions) {
         send: (update) => {
           // All take the same time, so that none overtakes another.
           clock.after(delayMs, () => {
-            if (!broken.aborted) onUpdate(update);
+            if (!broken.aborted) onUpdate(update, () => Promise.resolve({ ok: true, response: {} }));
           });
           return !broken.aborted;
         },

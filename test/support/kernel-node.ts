@@ -5,8 +5,10 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
+import type { CertificateFiles } from '#sandbox/certificate-files.ts';
 import { type Child, type ChildExit, startChild } from '#sandbox/child.ts';
 import { listen } from '#sandbox/http-listener.ts';
+import type { JsonObject } from '#sandbox/json.ts';
 import { METADATA_ADDRESS, METADATA_ADDRESS_6, WORLD_ADDRESS } from '#sandbox/network/addresses.ts';
 import { runCommand } from '#sandbox/network/commands.ts';
 import { listenInside } from '#sandbox/network/listen-inside.ts';
@@ -28,6 +30,8 @@ export interface KernelNodeOptions {
   readonly network?: Pick<NetworkOptions, 'interfacePrefix' | 'uplink' | 'bridgeNetfilter'>;
   /** `--host-interface`; the pods' own by default. */
   readonly hostInterface?: string;
+  /** With which the node joins the cluster. */
+  readonly taints?: readonly JsonObject[];
   /** What the server may do in Kubernetes. */
   readonly serverRules?: WorldOptions['serverRules'];
   /** Gives each pod's interface another address to lead to, so that the kernel does not show whose it is. */
@@ -39,6 +43,8 @@ export interface AgentStart {
   readonly port?: number;
   /** A key that does not belong to its certificate. */
   readonly hasBadCertificate?: boolean;
+  /** Of another authority, for example. */
+  readonly certificates?: Pick<CertificateFiles, 'agentCertificate' | 'agentKey' | 'ca'>;
 }
 
 /** A node in network namespaces with the stand-in world beyond it, on which the real program runs. */
@@ -60,7 +66,7 @@ export interface KernelNode {
   /** Runs `kiam agent --uninstall` to its end, with the agent's address and port, or with other arguments. */
   uninstall(args?: readonly string[]): Promise<ChildExit>;
   /** Starts a server and resolves once it serves. */
-  startServer(): Promise<Child>;
+  startServer(flags?: readonly string[]): Promise<Child>;
   /** Runs a command on the node and returns its output; throws with what it said when it fails. */
   onNode(...argv: readonly string[]): Promise<string>;
   /** The addresses, other than the node's own, from which anyone asked the metadata service for anything. */
@@ -103,7 +109,7 @@ export async function createKernelNode(options: KernelNodeOptions): Promise<Kern
     requireMetadataToken: false,
     // The server must see an agent by its node's address, as it does in a cluster.
     serverNames: [network.node.address],
-    nodes: [{ name: 'node-1', address: network.node.address }],
+    nodes: [{ name: 'node-1', address: network.node.address, taints: options.taints ?? [] }],
     ...(options.serverRules === undefined ? {} : { serverRules: options.serverRules }),
     podAddresses: Array.from({ length: 20 }, (_, index) => `198.18.1.${index + 2}`),
     instance: { localIpv4: network.node.address },
@@ -143,15 +149,20 @@ export async function createKernelNode(options: KernelNodeOptions): Promise<Kern
     return child;
   };
   const { ca, serverCertificate, serverKey, agentCertificate, agentKey } = world.certificates;
-  const agentFlags: KernelNode['agentFlags'] = ({ flags = [], port = 3100, hasBadCertificate = false } = {}) => [
+  const agentFlags: KernelNode['agentFlags'] = ({
+    flags = [],
+    port = 3100,
+    hasBadCertificate = false,
+    certificates = { agentCertificate, agentKey, ca },
+  } = {}) => [
     '--iptables',
     `--host-interface=${options.hostInterface ?? network.hostInterface}`,
     `--host=${network.node.address},${network.node.address6}`,
     `--port=${port}`,
     `--server-address=${network.node.address}:${SERVER_PORT}`,
-    `--cert=${agentCertificate}`,
-    `--key=${hasBadCertificate ? serverKey : agentKey}`,
-    `--ca=${ca}`,
+    `--cert=${certificates.agentCertificate}`,
+    `--key=${hasBadCertificate ? serverKey : certificates.agentKey}`,
+    `--ca=${certificates.ca}`,
     ...flags,
   ];
   const own = new Set<string>([network.node.address, network.node.address6]);
@@ -166,7 +177,7 @@ export async function createKernelNode(options: KernelNodeOptions): Promise<Kern
     guardOnly: () => start('agent', ['--guard-only']).exited,
     uninstall: (args = [`--host=${network.node.address},${network.node.address6}`]) =>
       start('agent', ['--uninstall', ...args]).exited,
-    startServer: async () => {
+    startServer: async (flags = []) => {
       const child = start(
         'server',
         [
@@ -177,6 +188,7 @@ export async function createKernelNode(options: KernelNodeOptions): Promise<Kern
           `--cert=${serverCertificate}`,
           `--key=${serverKey}`,
           `--ca=${ca}`,
+          ...flags,
         ],
         { ...world.environment.clean, ...world.environment.sts },
       );

@@ -1,10 +1,10 @@
-import type { KiamClient, StreamEnd } from '#rpc/client.ts';
-import type { NodeUpdate } from '#rpc/contract.ts';
+import type { KiamClient, StreamEnd, WatchOptions } from '#rpc/client.ts';
 import { isUnimplemented } from '#rpc/status.ts';
 import { createBackoff } from '#runtime/backoff.ts';
 import { type Clock, sleep } from '#runtime/clock.ts';
 import type { Logger } from '#telemetry/logger.ts';
 
+import type { NodeReporter } from './reporter.ts';
 import type { NodeStore } from './store.ts';
 
 export interface NodeStreamOptions {
@@ -12,6 +12,7 @@ export interface NodeStreamOptions {
   readonly store: Pick<NodeStore, 'apply' | 'begin' | 'clear'>;
   readonly clock: Clock;
   readonly logger: Logger;
+  readonly reporter: Pick<NodeReporter, 'run'>;
   /** The node's address; the server believes what it can prove. */
   readonly hostIp: string;
   readonly random?: () => number;
@@ -95,8 +96,9 @@ export class NodeStream {
 
   /** One stream, from its beginning to its end. */
   async #follow(signal: AbortSignal): Promise<{ end: StreamEnd; isPlanned: boolean; hasProven: boolean }> {
-    const { client, store, clock, hostIp } = this.#options;
+    const { client, store, clock, hostIp, reporter } = this.#options;
     const silent = new AbortController();
+    const over = new AbortController();
     let isPlanned = false;
     let syncedMs = Number.POSITIVE_INFINITY;
     let heardMs = clock.monotonic();
@@ -107,7 +109,7 @@ export class NodeStream {
     };
     check();
     store.begin();
-    const onUpdate = (update: NodeUpdate): void => {
+    const onUpdate: WatchOptions['onUpdate'] = (update, report) => {
       heardMs = clock.monotonic();
       this.#heardMs = heardMs;
       store.apply(update, clock);
@@ -115,6 +117,7 @@ export class NodeStream {
       if (update.synced !== undefined) {
         syncedMs = heardMs;
         this.#streaming();
+        void reporter.run(report, AbortSignal.any([signal, over.signal]));
       }
       if (this.#isSynced && this.#said === 'streaming') this.#lastHeardMs = heardMs;
     };
@@ -123,6 +126,7 @@ export class NodeStream {
       { onUpdate, signal: AbortSignal.any([signal, silent.signal]) },
     );
     cancelCheck();
+    over.abort();
     this.#heardMs = Number.NEGATIVE_INFINITY;
     const hasProven = clock.monotonic() - syncedMs >= PROVEN_MS;
     return { end, isPlanned: isPlanned || end.moved, hasProven };

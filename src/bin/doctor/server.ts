@@ -75,7 +75,8 @@ export async function runDoctorServer({ flags, problems, given }: DoctorServerLi
 }
 
 function kubernetesChecks(connection: KubernetesConnection, flags: ServerFlags, found: ServerFound): Check[] {
-  const needed = serverAccess({ reviewsTokens: flags.agentIdentity === 'token', binding: flags.binding });
+  const { binding, nodeReadiness } = flags;
+  const needed = serverAccess({ reviewsTokens: flags.agentIdentity === 'token', binding, nodeReadiness });
   const { maxViewAgeMs, prometheusListenAddr: address } = flags;
   const resources = watchedResources(flags.binding);
   return [

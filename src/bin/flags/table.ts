@@ -250,6 +250,7 @@ export const AGENT_OPTIONS = {
 };
 
 const KUBERNETES = 'Kubernetes';
+const NODES = 'Readiness of nodes';
 const AWS = 'AWS';
 
 const ROLE_BASE_ARN = optional(
@@ -397,6 +398,12 @@ export const SERVER_OPTIONS = {
     choice<AgentIdentityMode>({ off: 'off', auto: 'auto', 'host-ip': 'host-ip', token: 'token' }),
     'auto',
     'How an agent is limited to the pods of its own node: off, auto, host-ip or token',
+  ),
+  'node-readiness': value(
+    NODES,
+    choice<'off' | 'condition' | 'taint'>({ off: 'off', condition: 'condition', taint: 'taint' }),
+    'off',
+    'condition: keep the condition PodCredentialsReady of every Node; taint: also take the taint kiam/agent-not-ready off',
   ),
   'agent-service-account': value(
     POLICY,

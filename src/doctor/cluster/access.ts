@@ -14,13 +14,28 @@ function read(binding: Binding): readonly Access[] {
 const EVENTS: readonly Access[] = ['create', 'patch'].map((verb) => ({ group: '', resource: 'events', verb }));
 const TOKENS: readonly Access[] = [{ group: 'authentication.k8s.io', resource: 'tokenreviews', verb: 'create' }];
 
+const NODES: readonly Access[] = [
+  { group: '', resource: 'nodes', verb: 'list' },
+  { group: '', resource: 'nodes', verb: 'watch' },
+  { group: '', resource: 'nodes/status', verb: 'patch' },
+];
+const TAINTS: readonly Access[] = [{ group: '', resource: 'nodes', verb: 'patch' }];
+
 /** What the server must be allowed: `deploy/server-rbac.yaml`, where agents' tokens are left out without `--agent-identity=token`. */
 export function serverAccess(options: {
   readonly reviewsTokens: boolean;
   readonly binding: Binding;
+  /** `--node-readiness`: `deploy/startup-taint` allows it. */
+  readonly nodeReadiness: 'off' | 'condition' | 'taint';
 }): readonly Access[] {
-  const { reviewsTokens, binding } = options;
-  return [...read(binding), ...EVENTS, ...(reviewsTokens ? TOKENS : [])];
+  const { reviewsTokens, binding, nodeReadiness } = options;
+  return [
+    ...read(binding),
+    ...EVENTS,
+    ...(reviewsTokens ? TOKENS : []),
+    ...(nodeReadiness === 'off' ? [] : NODES),
+    ...(nodeReadiness === 'taint' ? TAINTS : []),
+  ];
 }
 
 /** What this report itself has to read of a cluster. */
@@ -45,7 +60,7 @@ export async function checkAccess(
     if (review.kind === 'allowed') continue;
     const says = `RBAC does not allow us to ${what}${review.reason === '' ? '' : `: ${review.reason}`}`;
     observations.push(
-      wrong(says, 'apply deploy/server-rbac.yaml; the ServiceAccount’s namespace must be that of its binding'),
+      wrong(says, `apply ${manifestOf(access)}; the ServiceAccount’s namespace must be that of its binding`),
     );
   }
   if (observations.length > 0) return observations;
@@ -54,6 +69,10 @@ export async function checkAccess(
 
 function nameOf({ group, resource, verb }: Access): string {
   return `${verb} ${resource}${group === '' ? '' : `.${group}`}`;
+}
+
+function manifestOf({ resource }: Access): string {
+  return resource.startsWith('nodes') ? 'deploy/startup-taint' : 'deploy/server-rbac.yaml';
 }
 
 function fixOf(reason: string): string {

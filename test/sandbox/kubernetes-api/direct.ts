@@ -1,7 +1,16 @@
 import type { JsonObject } from '../json.ts';
 import type { Objects, Target } from './object-writer.ts';
 import { type StoredObject, toJson } from './objects.ts';
-import { apiVersionOf, EVENTS, NAMESPACES, PODS, type Resource, SECRETS, SERVICE_ACCOUNTS } from './resources.ts';
+import {
+  apiVersionOf,
+  EVENTS,
+  NAMESPACES,
+  NODES,
+  PODS,
+  type Resource,
+  SECRETS,
+  SERVICE_ACCOUNTS,
+} from './resources.ts';
 import type { Version } from './store.ts';
 
 /** The objects as whoever holds the sandbox in the hand works on them: without HTTP, without rules of access. */
@@ -28,6 +37,9 @@ export interface DirectAccess {
   pod(namespace: string, name: string): JsonObject | undefined;
   pods(): readonly JsonObject[];
   namespace(name: string): JsonObject | undefined;
+  node(name: string): JsonObject | undefined;
+  /** Changes a Node by a merge patch (RFC 7386), but for its status. */
+  patchNode(name: string, patch: JsonObject): JsonObject;
   secret(namespace: string, name: string): JsonObject | undefined;
   /** The Events that were recorded, in the order of namespace and name. */
   events(): readonly JsonObject[];
@@ -92,6 +104,11 @@ export function directAccess(objects: Objects): DirectAccess {
       const found = objects.collection(NAMESPACES).get('', name);
       return found === undefined ? undefined : whole(NAMESPACES, found);
     },
+    node: (name) => {
+      const found = objects.collection(NODES).get('', name);
+      return found === undefined ? undefined : whole(NODES, found);
+    },
+    patchNode: (name, patch) => whole(NODES, objects.patch(target(NODES, '', name), MERGE, patch)),
     secret: (namespace, name) => {
       const found = objects.collection(SECRETS).get(namespace, name);
       return found === undefined ? undefined : whole(SECRETS, found);

@@ -188,6 +188,7 @@ test("The arguments of Kiam's server manifest mean what they meant", async () =>
     binding: 'both',
     agentIdentity: 'auto',
     agentServiceAccount: 'system:serviceaccount:kube-system:kiam-agent',
+    nodeReadiness: 'off',
   });
   assert.equal(refreshBeforeExpiryMs(flags), 1_800_000);
 });

@@ -8,6 +8,7 @@ import { createSlots } from '#runtime/slots.ts';
 import type { Scope } from '#server/agent-scope.ts';
 import { NodeFeeds } from '#server/node-feeds.ts';
 import { NodeIndex } from '#server/node-index.ts';
+import { NodeReports } from '#server/node-reports.ts';
 import { createNodeWatch } from '#server/node-watch.ts';
 
 import { ManualClock, settle } from '../../support/manual-clock.ts';
@@ -35,6 +36,7 @@ function watchThat() {
       },
     },
     feeds,
+    reports: new NodeReports(),
     index: new NodeIndex(pods),
     pods,
     namespaces: { subscribe: () => () => {} },

@@ -7,10 +7,12 @@ import { failed, refused } from '#domain/failure.ts';
 import type { Identity } from '#domain/identity.ts';
 import type { NamespaceRecord } from '#domain/namespace.ts';
 import { isOnNode, type Asker } from '#domain/node.ts';
+import type { NodeReport } from '#domain/node-readiness.ts';
 import type { PodRecord, PodLookup } from '#domain/pod.ts';
 import { NamespacePolicy } from '#server/namespace-policy.ts';
 import type { Scope } from '#server/agent-scope.ts';
 import type { AddressVerdict } from '#server/confirmation.ts';
+import { NodeReports } from '#server/node-reports.ts';
 import { createService } from '#server/service.ts';
 
 import { ManualClock } from '../../support/manual-clock.ts';
@@ -52,6 +54,7 @@ function world() {
       signal.addEventListener('abort', look);
       look();
     });
+  const reports = new NodeReports();
   const service = createService({
     pods: {
       find,
@@ -83,6 +86,7 @@ function world() {
       },
     },
     scope: { of: () => Promise.resolve(scope) },
+    reports,
     events: { warning: (pod, reason, message) => void warnings.push(`${pod.name} ${reason} ${message}`) },
     logger,
     clock,
@@ -117,6 +121,8 @@ function world() {
     answerBy: (answer: typeof sts): void => {
       sts = answer;
     },
+    reports,
+    report: (peer: string, report: NodeReport) => service.ReportNode(report, { ...context, peer }),
     role: (ip: string, confirm?: number) =>
       service.GetPodRole({ ip, ...(confirm === undefined ? {} : { confirm }) }, context),
     credentials: (ip: string, role: string, remainingMs = 900) =>
@@ -133,6 +139,56 @@ function credentialsOf(identity: Identity): Credentials {
     issuedAtMs: Date.UTC(2026, 0, 1),
   };
 }
+
+describe('ReportNode', () => {
+  const here = { by: 'name', name: 'node-1' } as const;
+  const there = { by: 'name', name: 'node-2' } as const;
+  const ready = { ready: true, reason: 'AgentReady', message: 'all is well' };
+  const keyOf = ({ name }: { readonly name: string }): readonly string[] => [`name ${name}`];
+
+  it('ReportNode is taken from an agent for the node that is proven of it, over the connection of its stream', async () => {
+    const server = world();
+    server.reports.opened(here, '192.0.2.1:1');
+    server.reports.opened(there, '192.0.2.2:1');
+    server.holdAgentTo({ kind: 'node', node: here });
+    assert.equal((await server.report('192.0.2.1:1', ready)).ok, true);
+    assert.deepEqual(server.reports.of(keyOf(here)), [ready]);
+    assert.deepEqual(server.reports.of(keyOf(there)), []);
+  });
+
+  for (const [who, scope, peer] of [
+    ['an agent without a stream', { kind: 'node', node: here }, '192.0.2.9:1'],
+    ['the agent of another node, over the connection of that node', { kind: 'node', node: there }, '192.0.2.1:1'],
+    ['an agent whose node is not known', { kind: 'any' }, '192.0.2.1:1'],
+    ['a caller that is refused', { kind: 'refused' }, '192.0.2.1:1'],
+    ['an agent that cannot be reviewed now', { kind: 'unknown' }, '192.0.2.1:1'],
+  ] as const) {
+    it(`ReportNode is not taken from ${who}`, async () => {
+      const server = world();
+      server.reports.opened(here, '192.0.2.1:1');
+      server.holdAgentTo(scope);
+      const outcome = await server.report(peer, ready);
+      assert.equal(outcome.ok, false);
+      assert.deepEqual([...server.reports.of(keyOf(here)), ...server.reports.of(keyOf(there))], []);
+    });
+  }
+
+  it('ReportNode counts until its stream ends, and what an agent writes becomes one line and a word', async () => {
+    const server = world();
+    const end = server.reports.opened(here, '192.0.2.1:1');
+    server.holdAgentTo({ kind: 'node', node: here });
+    await server.report('192.0.2.1:1', {
+      ready: false,
+      reason: 'not a word',
+      message: `two\nlines ${'x'.repeat(5000)}`,
+    });
+    const [report] = server.reports.of(keyOf(here));
+    assert.equal(report?.reason, 'AgentNotReady');
+    assert.match(report?.message ?? '', /^two lines x{1014}…$/);
+    end();
+    assert.deepEqual(server.reports.of(keyOf(here)), []);
+  });
+});
 
 describe('GetPodRole', () => {
   it('GetPodRole answers the role exactly as annotated', async () => {

@@ -5,12 +5,14 @@ import { status } from '@grpc/grpc-js';
 
 import { NodeStore } from '#agent/node/store.ts';
 import { NodeStream } from '#agent/node/stream.ts';
-import type { StreamEnd, WatchOptions } from '#rpc/client.ts';
+import type { SendReport, StreamEnd, WatchOptions } from '#rpc/client.ts';
 import type { NodeUpdate } from '#rpc/contract.ts';
 
 import { ManualClock } from '../../../support/manual-clock.ts';
 import { recordingLogger } from '../../../support/recording-logger.ts';
 import { HEARTBEAT, MOVED, podUpdate, SYNCED } from './updates.ts';
+
+const unsent: SendReport = () => Promise.resolve({ ok: true, response: {} });
 
 /** A node's stream before a server that a test plays. `random` is 1 as nearly as can be: delays are at their longest. */
 function streamThat() {
@@ -34,7 +36,14 @@ function streamThat() {
       });
     },
   };
-  const stream = new NodeStream({ client, store, clock, logger, hostIp: '198.51.100.1', random: () => 1 });
+  const reports: AbortSignal[] = [];
+  const reporter = {
+    run: (_send: SendReport, signal: AbortSignal) => {
+      reports.push(signal);
+      return Promise.resolve();
+    },
+  };
+  const stream = new NodeStream({ client, store, clock, logger, hostIp: '198.51.100.1', reporter, random: () => 1 });
   const stopping = new AbortController();
   const running = stream.run(stopping.signal);
   return {
@@ -45,8 +54,10 @@ function streamThat() {
     lines,
     stopping,
     running,
+    reports,
     isOpen: (): boolean => current !== undefined,
-    says: (...updates: readonly NodeUpdate[]): void => updates.forEach((update) => current?.options.onUpdate(update)),
+    says: (...updates: readonly NodeUpdate[]): void =>
+      updates.forEach((update) => current?.options.onUpdate(update, unsent)),
     ends: async (code: status = status.UNAVAILABLE, moved = false): Promise<void> => {
       current?.end({ code, details: 'the end', moved });
       await clock.advance(0);
@@ -226,6 +237,22 @@ describe('the stream of a node', () => {
         'warn: the stream from the server is lost; retrying',
         'info: the server streams what the pods of this node may have',
       ],
+    );
+    node.stopping.abort();
+  });
+
+  it('the stream of a node carries reports from its whole set to its end', async () => {
+    const node = streamThat();
+    assert.equal(node.reports.length, 0);
+    node.says(SYNCED);
+    assert.deepEqual(
+      node.reports.map(({ aborted }) => aborted),
+      [false],
+    );
+    await node.ends();
+    assert.deepEqual(
+      node.reports.map(({ aborted }) => aborted),
+      [true],
     );
     node.stopping.abort();
   });
