@@ -39,11 +39,16 @@ interface NextCall {
 export interface CallLimiterOptions {
   readonly clock: Clock;
   readonly random: () => number;
+  /** The most calls that start in any second; without it there is no such limit. */
+  readonly callsPerSecond?: number;
   /** The most calls in flight when STS is well. */
   readonly mostInFlight?: number;
   /** The most refreshes in flight among them. */
   readonly mostRefreshesInFlight?: number;
 }
+
+/** The most calls to STS in flight. */
+export const MOST_IN_FLIGHT = 128;
 
 /** Under throttling the pace holds calls back; fewer in flight would let one that hangs hold up the rest. */
 const LEAST_IN_FLIGHT = 4;
@@ -76,12 +81,18 @@ export class CallLimiter {
   #cancelTimer: (() => void) | undefined;
   #closed = false;
 
-  constructor({ clock, random, mostInFlight = 128, mostRefreshesInFlight = 8 }: CallLimiterOptions) {
+  constructor({
+    clock,
+    random,
+    callsPerSecond = Number.POSITIVE_INFINITY,
+    mostInFlight = MOST_IN_FLIGHT,
+    mostRefreshesInFlight = 8,
+  }: CallLimiterOptions) {
     this.#clock = clock;
     this.#mostInFlight = mostInFlight;
     this.#mostRefreshesInFlight = mostRefreshesInFlight;
     this.#limit = mostInFlight;
-    this.#pace = new CallPace(clock);
+    this.#pace = new CallPace(clock, callsPerSecond);
     this.#trouble = new StsTrouble(clock, random);
   }
 
@@ -117,6 +128,11 @@ export class CallLimiter {
       this.enqueue(key, rank, call.run);
       return;
     }
+  }
+
+  /** A call that had its turn is made once more: those that wait come later. */
+  repeated(): void {
+    this.#pace.started();
   }
 
   /** Takes a waiting call back; false when it has been started. */

@@ -22,9 +22,18 @@ const LONGEST_INTERVAL_IN_RUN_MS = 30_000;
 const EASING_AFTER_RUN = 0.25;
 const EASING_WHEN_OVER = 0.8;
 
-/** How far apart calls start: not at all as a rule, by what STS takes while it throttles, and evenly after trouble. */
+/**
+ * A call that starts late because the process was busy leaves room for the next, so much of it at most. With calls as much further
+ * apart as that, no second has more than the rate allows.
+ */
+const LATENESS_MS = 50;
+
+/** How far apart calls start: by the most that is allowed, by what STS takes while it throttles, and evenly after trouble. */
 export class CallPace {
   readonly #clock: Clock;
+  readonly #spacingMs: number;
+  /** Before this moment the rate allows no further call. */
+  #dueMs = Number.NEGATIVE_INFINITY;
   #reason: 'none' | 'backlog' | 'throttled' = 'none';
   #intervalMs = 0;
   #lastStartMs = Number.NEGATIVE_INFINITY;
@@ -34,13 +43,15 @@ export class CallPace {
   #throttledInRow = 0;
   #answeredInRow = 0;
 
-  constructor(clock: Clock) {
+  /** `callsPerSecond` is the most in any second. */
+  constructor(clock: Clock, callsPerSecond: number) {
     this.#clock = clock;
+    this.#spacingMs = (1000 + LATENESS_MS) / callsPerSecond;
   }
 
   /** The next call may start then, by the monotonic clock. */
   get nextStartMs(): number {
-    return this.#lastStartMs + this.#intervalMs;
+    return Math.max(this.#lastStartMs + this.#intervalMs, this.#dueMs);
   }
 
   /** How far apart calls start now, in milliseconds; 0 when nothing holds them apart. */
@@ -50,6 +61,7 @@ export class CallPace {
 
   started(): void {
     this.#lastStartMs = this.#clock.monotonic();
+    this.#dueMs = Math.max(this.#dueMs, this.#lastStartMs - LATENESS_MS) + this.#spacingMs;
   }
 
   /** `isIdle`: no call waits. */
@@ -66,7 +78,7 @@ export class CallPace {
     this.#answeredInRow = 0;
     this.#set('throttled', this.#slowerIntervalMs());
     if (this.#throttledInRow === 1) this.#undoubtedIntervalMs = this.#intervalMs;
-    this.started();
+    this.#lastStartMs = this.#clock.monotonic();
   }
 
   /** Spreads what is due now over some seconds. */

@@ -32,6 +32,8 @@ export interface CredentialCacheOptions {
   readonly defaultSessionName: string;
   readonly kiamMetrics?: KiamStsMetrics;
   readonly metrics?: CredentialCacheMetrics;
+  /** `--sts-rate`: the most calls to STS that start in any second; without it there is no such limit. */
+  readonly callsPerSecond?: number;
   /** The longest that one call to STS may take, in milliseconds; 10 s unless told. */
   readonly callLimitMs?: number;
   /** A number in [0, 1). */
@@ -67,11 +69,11 @@ export class StsCredentialCache {
   readonly #hasJumped: () => boolean;
 
   constructor(options: CredentialCacheOptions) {
-    const { clock, kiamMetrics, metrics, callLimitMs = 10_000, random = Math.random } = options;
+    const { clock, kiamMetrics, metrics, callLimitMs = 10_000, callsPerSecond, random = Math.random } = options;
     this.#options = options;
     this.#clock = clock;
     this.#random = random;
-    this.#limiter = new CallLimiter({ clock, random });
+    this.#limiter = new CallLimiter({ clock, random, ...(callsPerSecond === undefined ? {} : { callsPerSecond }) });
     this.#issue = createIssuer({ ...options, kiamMetrics, metrics, callLimitMs, signal: this.#closing.signal });
     this.#hasJumped = createJumpWatch(clock, options.logger);
     this.#cancelSweep = clock.after(SWEEP_INTERVAL_MS, () => this.#sweep());
@@ -251,7 +253,9 @@ export class StsCredentialCache {
     const isWorthIt = !issued.ok && issued.failure.isBrief && fetch.waiters.size > 0 && !this.#limiter.state.paused;
     if (!isWorthIt || !this.#secondTries.take()) return issued;
     await sleep(this.#clock, SECOND_TRY_AFTER_MS * (0.5 + this.#random()), this.#closing.signal);
-    return fetch.waiters.size > 0 ? this.#issueCounted(entry) : issued;
+    if (fetch.waiters.size === 0) return issued;
+    this.#limiter.repeated();
+    return this.#issueCounted(entry);
   }
 
   #issueCounted(entry: CacheEntry): Promise<Issued> {

@@ -13,7 +13,10 @@ import type { Daemon } from './daemon.ts';
 import { refreshBeforeExpiryMs, type ServerFlags } from './flags/server.ts';
 import { ownCredentialsOptions } from './own-credentials.ts';
 
-type Flags = Pick<ServerFlags, 'region' | 'session' | 'sessionDurationMs' | 'sessionRefreshMs' | 'assumeRoleArn'>;
+type Flags = Pick<
+  ServerFlags,
+  'region' | 'session' | 'sessionDurationMs' | 'sessionRefreshMs' | 'assumeRoleArn' | 'stsRate'
+>;
 
 /** The credentials of pods, and whether AWS accepts who asks for them. `through` may stand before STS. */
 export function createCredentials(
@@ -37,6 +40,7 @@ export function createCredentials(
     sessionMs: flags.sessionDurationMs,
     sessionRefreshMs: refreshBeforeExpiryMs(flags),
     defaultSessionName: flags.session,
+    callsPerSecond: flags.stsRate,
     kiamMetrics: createStsMetrics(registry),
     metrics: createCredentialCacheMetrics(registry),
   });

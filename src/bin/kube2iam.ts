@@ -46,6 +46,8 @@ const SESSIONS = plainSessions(SESSION);
 const MAX_VIEW_AGE_MS = 30_000;
 const SERVE_STALE_MS = 30_000;
 const FETCHERS = 8;
+/** One process on each node: together they may be many. */
+const STS_RATE = 50;
 const UPDATES_IN_TURN = 50;
 /** The stream within the process is opened again once a day. */
 const STREAM_LIFETIME_MS = 86_400_000;
@@ -244,6 +246,7 @@ function startSource(
     sessionDurationMs: 2 * flags.iamRoleSessionTtlMs,
     sessionRefreshMs: flags.iamRoleSessionTtlMs,
     assumeRoleArn: '',
+    stsRate: STS_RATE,
   };
   const through = (given: Parameters<typeof metrics.timed>[0]) => metrics.timed(given, clock);
   const { credentials, proof } = createCredentials(sts, names.baseArn, daemon, registry, through);

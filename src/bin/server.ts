@@ -1,3 +1,4 @@
+import { MOST_IN_FLIGHT } from '#aws/call-limiter.ts';
 import type { Identity } from '#domain/identity.ts';
 import type { PodRecord } from '#domain/pod.ts';
 import { createConnection } from '#kubernetes/connection.ts';
@@ -247,7 +248,7 @@ async function startServer(flags: ServerFlags, daemon: Daemon): Promise<void> {
     nodes,
     index,
     containerCredentials: flags.containerCredentials,
-    fetchers: flags.fetchers,
+    fetchers: flags.fetchers ?? MOST_IN_FLIGHT,
     clock,
     logger,
   });

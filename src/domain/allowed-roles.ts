@@ -1,12 +1,36 @@
 import { RE2JS } from 're2js';
 
-import { type Expression, LARGEST_PROGRAM } from './expression.ts';
+import { compileExpression, type Expression, LARGEST_PROGRAM } from './expression.ts';
+import { type NamespaceRecord, PERMITTED_ANNOTATION } from './namespace.ts';
 
 /** How kube2iam reads the entries of a namespace's list (`--namespace-restriction-format`). */
 export type AllowedRolesFormat = 'glob' | 'regexp';
 
 /** kube2iam's annotation of a namespace: a JSON list of the roles that its pods may have. */
 export const ALLOWED_ROLES_ANNOTATION = 'iam.amazonaws.com/allowed-roles';
+
+/** What a namespace permits: its expression, or the list in its place. */
+export type Permitted = Pick<NamespaceRecord, 'permitted' | 'isList'>;
+
+/** How servers read that. */
+export interface PermittedRules {
+  /** False with `--disable-strict-namespace-regexp`. */
+  readonly strict: boolean;
+  /** What stands before the short names of a list. */
+  readonly baseArn: string | undefined;
+  /** `--namespace-restriction-format` */
+  readonly listFormat: AllowedRolesFormat;
+}
+
+export function compilePermitted({ permitted, isList }: Permitted, rules: PermittedRules): Expression {
+  const { strict, baseArn = '', listFormat } = rules;
+  return isList === true ? compileAllowedRoles(permitted, listFormat, baseArn) : compileExpression(permitted, strict);
+}
+
+/** The annotation that it stands in. */
+export function permittedAnnotation({ isList }: Pick<NamespaceRecord, 'isList'>): string {
+  return isList === true ? ALLOWED_ROLES_ANNOTATION : PERMITTED_ANNOTATION;
+}
 
 /** Longer lists are refused unread. */
 export const LONGEST_LIST = 65_536;

@@ -1,6 +1,5 @@
-import { type AllowedRolesFormat, compileAllowedRoles } from '#domain/allowed-roles.ts';
-import { compileExpression, type Expression } from '#domain/expression.ts';
-import type { NamespaceRecord } from '#domain/namespace.ts';
+import { compilePermitted, type Permitted, type PermittedRules, permittedAnnotation } from '#domain/allowed-roles.ts';
+import type { Expression } from '#domain/expression.ts';
 import type { PodRecord } from '#domain/pod.ts';
 import { type Decision, decide } from '#domain/policy.ts';
 import { resolveRole } from '#domain/role.ts';
@@ -9,13 +8,9 @@ import { LRUCache } from 'lru-cache';
 
 import type { NamespaceView } from './ports.ts';
 
-export interface NamespacePolicyOptions {
+export interface NamespacePolicyOptions extends PermittedRules {
   readonly namespaces: Pick<NamespaceView, 'get'>;
   readonly baseArn: string;
-  /** False with `--disable-strict-namespace-regexp`. */
-  readonly strict: boolean;
-  /** `--namespace-restriction-format`: how kube2iam's lists are read, where namespaces have such. */
-  readonly listFormat?: AllowedRolesFormat;
   readonly logger: Logger;
 }
 
@@ -62,17 +57,10 @@ export class NamespacePolicy {
     });
   }
 
-  #expression({
-    permitted: text,
-    isList = false,
-  }: Pick<NamespaceRecord, 'permitted' | 'isList'> = NO_NAMESPACE): Expression {
-    const { strict, baseArn, listFormat = 'glob' } = this.#options;
-    const key = isList ? `list ${text}` : `expression ${text}`;
-    let expression = this.#compiled.get(key);
-    if (expression === undefined) {
-      expression = isList ? compileAllowedRoles(text, listFormat, baseArn) : compileExpression(text, strict);
-      this.#compiled.set(key, expression);
-    }
+  #expression(namespace: Permitted = NO_NAMESPACE): Expression {
+    const key = `${permittedAnnotation(namespace)} ${namespace.permitted}`;
+    const expression = this.#compiled.get(key) ?? compilePermitted(namespace, this.#options);
+    this.#compiled.set(key, expression);
     return expression;
   }
 }

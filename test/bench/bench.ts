@@ -6,6 +6,7 @@ import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 
 import { buildBundles } from './bundles.ts';
+import { measureColdStart } from './cold-start.ts';
 import { measureDenied } from './denied.ts';
 import { measureNeighbours } from './neighbours.ts';
 import { measureRate } from './p1-rate.ts';
@@ -32,6 +33,7 @@ const FIGURES: Readonly<Record<string, (setting: Setting) => Promise<Figure>>> =
   r9: measureRollout,
   neighbours: measureNeighbours,
   denied: measureDenied,
+  cold: measureColdStart,
 };
 
 const OPTIONS = {

@@ -1,10 +1,8 @@
-import { SERVER_RULES } from '#sandbox/kubernetes-api/access.ts';
-import type { World } from '#sandbox/world.ts';
-
 import { type Daemon, FROM_SOURCES, startCluster } from '../support/cluster.ts';
 import { eventually } from '../support/eventually.ts';
 import { buildBundles } from './bundles.ts';
 import { cpuMs, memoryOf } from './process-figures.ts';
+import { agentTokens, nodeAddress, podAddress, putPod, SERVER_RULES_WITH_TOKENS } from './many-nodes.ts';
 import { simulatedAgents } from './simulated-agents.ts';
 
 // npm run simulate -- [--nodes=500] [--pods=20] [--roles=200] [--waves=10]: a real server process, and the agents' part of the
@@ -19,16 +17,8 @@ const wanted = nodeCount * podsPerNode;
 const roleCount = Math.min(option('roles', 200), wanted);
 const LIMIT_MS = 300_000;
 
-const nodeAddress = (node: number): string => `127.2.${node >> 8}.${node & 255}`;
-const podAddress = (node: number, pod: number): string => `10.${node >> 8}.${node & 255}.${pod + 2}`;
 const say = (text: string): void => console.log(text);
 const seconds = (fromMs: number): string => ((performance.now() - fromMs) / 1000).toFixed(1);
-
-/** What deploy/server-rbac.yaml grants. */
-const SERVER_RULES_WITH_TOKENS = [
-  ...SERVER_RULES,
-  { apiGroups: ['authentication.k8s.io'], resources: ['tokenreviews'], verbs: ['create'] },
-];
 
 interface Figures {
   readonly rssMiB: number;
@@ -48,43 +38,6 @@ function pause(ms: number): Promise<void> {
   return new Promise((resolve) => {
     setTimeout(resolve, ms);
   });
-}
-
-function putPod(world: World, options: { name: string; node: number; address: string; role?: string }): string {
-  const { name, node, address, role } = options;
-  const stored = world.api.putPod({
-    apiVersion: 'v1',
-    kind: 'Pod',
-    metadata: {
-      namespace: role === undefined ? 'kube-system' : 'team',
-      name,
-      annotations: role === undefined ? {} : { 'iam.amazonaws.com/role': role },
-    },
-    spec: {
-      nodeName: `node-${node}`,
-      containers: [{ name: 'main', image: 'app' }],
-      ...(role === undefined ? { hostNetwork: true } : {}),
-    },
-    status: { phase: 'Running', hostIP: nodeAddress(node), podIP: address, podIPs: [{ ip: address }] },
-  });
-  const { metadata } = stored as { metadata: { uid: string } };
-  return metadata.uid;
-}
-
-/** The token of each node's agent, whose pod is on the host's network and so is not told to it. */
-function agentTokens(world: World, count: number): string[] {
-  world.api.createServiceAccount('kube-system', 'kiam-agent');
-  return Array.from({ length: count }, (_, node) =>
-    world.api.serviceAccountToken({
-      namespace: 'kube-system',
-      serviceAccount: 'kiam-agent',
-      pod: {
-        name: `kiam-agent-${node}`,
-        uid: putPod(world, { name: `kiam-agent-${node}`, node, address: nodeAddress(node) }),
-      },
-      audiences: ['kiam-server'],
-    }),
-  );
 }
 
 async function main(): Promise<void> {

@@ -17,7 +17,10 @@ export interface SimulatedAgents {
   readonly stores: readonly NodeStore[];
   /** How many of them are told now what their pods may have. */
   live(): number;
+  isLive(node: number): boolean;
   heldPods(): number;
+  /** Asks a server for the credentials of a pod of a node, as an agent does where its memory has none; whether there were some. */
+  ask(node: number, pod: { readonly ip: string; readonly role: string }): Promise<boolean>;
   close(): void;
 }
 
@@ -57,7 +60,13 @@ export async function simulatedAgents(world: World, tokens: readonly string[]): 
     return {
       stores: agents.map(({ store }) => store),
       live: () => agents.filter(({ stream }) => stream.isLive).length,
+      isLive: (node) => agents[node]?.stream.isLive === true,
       heldPods: () => agents.reduce((sum, { store }) => sum + store.size, 0),
+      ask: async (node, pod) => {
+        const options = { timeoutMs: 5000, signal: stop.signal };
+        const outcome = await agents[node]?.client.call('GetPodCredentials', pod, options);
+        return outcome?.ok === true;
+      },
       close: () => {
         stop.abort();
         for (const { client } of agents) client.close();

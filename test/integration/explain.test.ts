@@ -114,7 +114,14 @@ describe('kiam explain', () => {
         'agent ok',
       ],
     );
-    assert.deepEqual(factsOf(explained, 'session'), { verdict: 'ok', name: 'kiam-mine', externalId: '******' });
+    assert.deepEqual(factsOf(explained, 'session'), {
+      verdict: 'ok',
+      name: 'kiam-mine',
+      externalId: '******',
+      sourceIdentity: null,
+      tags: [],
+      transitiveTags: false,
+    });
     const { remainingSeconds, nextCallInSeconds, served, failure } = factsOf(explained, 'credentials');
     assert.deepEqual([served, failure], [true, null]);
     assert.ok(Number(remainingSeconds) > 3400 && Number(remainingSeconds) <= 3600, String(remainingSeconds));

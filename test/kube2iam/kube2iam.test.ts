@@ -1,19 +1,18 @@
 import assert from 'node:assert/strict';
+import { readFile } from 'node:fs/promises';
 import { after, before, describe, it } from 'node:test';
 
 import { askHttp, LISTING } from '../support/cluster.ts';
 import { type Kube2iamDaemon, type Kube2iamNode, startKube2iamNode } from './node.ts';
 
-const METRICS = [
-  'kube2iam_healthcheck_status gauge',
-  'kube2iam_http_request_duration_seconds histogram',
-  'kube2iam_iam_cache_hits_total counter',
-  'kube2iam_iam_k8s_dup_req_count counter',
-  'kube2iam_iam_k8s_dup_req_success_count counter',
-  'kube2iam_iam_k8s_pod_not_in_pod_cache counter',
-  'kube2iam_iam_request_duration_seconds histogram',
-  'kube2iam_info gauge',
-];
+/** The rows of docs/metrics.md: name and type. */
+async function documentedMetrics(): Promise<string[]> {
+  const page = await readFile(new URL('../../docs/metrics.md', import.meta.url), 'utf8');
+  return Array.from(
+    page.matchAll(/^\| `(kube2iam_\w+)` \| (\w+) \| kube2iam \|/gm),
+    ([, name, type]) => `${name} ${type}`,
+  );
+}
 
 describe('kiam kube2iam', () => {
   let node: Kube2iamNode;
@@ -46,7 +45,7 @@ describe('kiam kube2iam', () => {
     assert.match(line ?? '', /"req\.method":"GET".*"req\.remote":"127\.1\..*"res\.status":200/);
     const { body } = await askHttp({ port: daemon.metricsPort, path: '/metrics' });
     const types = [...body.matchAll(/^# TYPE (kube2iam_\w+) (\w+)$/gm)].map(([, name, type]) => `${name} ${type}`);
-    assert.deepEqual(types.toSorted(), METRICS);
+    assert.deepEqual(types.toSorted(), await documentedMetrics());
     assert.match(
       body,
       /^kube2iam_http_request_duration_seconds_count\{code="200",method="GET",handler="roleHandler"\} 3$/m,

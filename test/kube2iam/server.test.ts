@@ -60,6 +60,27 @@ describe('kiam server --namespace-policy=kube2iam', () => {
     assert.equal(code, 0);
   });
 
+  it('doctor server judges by the lists where the server does', async () => {
+    const { lines } = await cluster.run([
+      'doctor',
+      'server',
+      '--namespace-policy=kube2iam',
+      '--no-assume-roles',
+      `--kubeconfig=${cluster.world.kubeconfigs.server}`,
+      `--role-base-arn=${cluster.world.roleBaseArn}`,
+      ...cluster.tlsFlags('server'),
+    ]);
+    const told = lines.flatMap(
+      (line) => /listed-\w+: .* does not match|[\w-]+(?:: the list| has no annotation)/.exec(line) ?? [],
+    );
+    assert.deepEqual(told, [
+      'listed-empty: the list',
+      `listed-otherwise: '["writer"]' does not match`,
+      'neither has no annotation',
+      'unreadable: the list',
+    ]);
+  });
+
   it('takes a role away when the list takes the place of an expression of the same text', async () => {
     const text = 'arn:aws:iam::123456789012:role/reader';
     cluster.world.api.createNamespace({ metadata: { name: 'moving', annotations: { [PERMITTED_ANNOTATION]: text } } });

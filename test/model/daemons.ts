@@ -75,7 +75,7 @@ export function startReplica(setting: Setting, watchDelayMs: number): Replica {
   const { pods } = view;
   const { logger } = recordingLogger();
   const namespaces = { get: (name: string) => ({ name, permitted: '.*' }), subscribe: () => () => {} };
-  const policy = new NamespacePolicy({ namespaces, baseArn: BASE_ARN, strict: true, logger });
+  const policy = new NamespacePolicy({ namespaces, baseArn: BASE_ARN, strict: true, listFormat: 'glob', logger });
   const credentials = new StsCredentialCache({
     sts: { assumeRole: (identity) => issue(identity, { truth, delayMs: random() * 200, sessionMs }) },
     clock,

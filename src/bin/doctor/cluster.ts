@@ -31,6 +31,7 @@ export async function runDoctorCluster({ flags }: Extract<DoctorLine, { kind: 'c
   const known = {
     baseArn: flags.roleBaseArn,
     strict: !flags.disableStrictNamespaceRegexp,
+    listFormat: flags.namespaceRestrictionFormat,
     binding: flags.binding,
     allowedTags: flags.allowedSessionTags,
     sessions: sessionRules(flags),
@@ -45,7 +46,6 @@ export async function runDoctorCluster({ flags }: Extract<DoctorLine, { kind: 'c
   const kube2iam = {
     defaultRole: flags.defaultRole,
     isRestricted: flags.namespaceRestrictions,
-    listFormat: flags.namespaceRestrictionFormat,
   };
   const checks = flags.compareKube2iam
     ? [clusterCheck('kube2iam', cluster, (contents) => compareWithKube2iam(contents, kube2iam))]

@@ -12,6 +12,7 @@ import { checkFreshness, checkWatch, watchedResources } from '#doctor/cluster/wa
 import { cannotTell, ok, wrong } from '#doctor/finding.ts';
 import { checkMetadataService } from '#doctor/metadata-service.ts';
 import type { KubernetesConnection } from '#kubernetes/connection.ts';
+import { parseNamespaceWithList } from '#kubernetes/namespace-record.ts';
 import { createMetadataClient } from '#metadata/client.ts';
 import { createProxyOf } from '#proxy/rules.ts';
 import { systemClock } from '#runtime/clock.ts';
@@ -39,17 +40,17 @@ const QUIET = createLogger({ json: false, level: 'error', write: () => {} });
 export async function runDoctorServer({ flags, problems, given }: DoctorServerLine): Promise<void> {
   const found: ServerFound = { snapshot: undefined, clocks: [], baseArn: undefined };
   const { connection, check } = connect(flags.kubeconfig);
-  const cluster =
-    connection === undefined
-      ? undefined
-      : readOnce(connection, () => ({
-          baseArn: found.baseArn,
-          strict: !flags.disableStrictNamespaceRegexp,
-          binding: flags.binding,
-          allowedTags: flags.allowedSessionTags,
-          sessions: sessionRules(flags),
-          containerCredentials: flags.containerCredentials,
-        }));
+  const known = () => ({
+    baseArn: found.baseArn,
+    strict: !flags.disableStrictNamespaceRegexp,
+    listFormat: flags.namespaceRestrictionFormat,
+    binding: flags.binding,
+    allowedTags: flags.allowedSessionTags,
+    sessions: sessionRules(flags),
+    containerCredentials: flags.containerCredentials,
+  });
+  const parseNamespace = flags.namespacePolicy === 'kube2iam' ? parseNamespaceWithList : undefined;
+  const cluster = connection && readOnce(connection, known, parseNamespace);
   await report(
     [
       flagsCheck(problems, given),

@@ -373,7 +373,14 @@ export const SERVER_OPTIONS = {
     'half of --session-duration',
     'How long before they expire credentials are replaced',
   ),
-  fetchers: value(AWS, integer(1, 1000), '8', 'Identities prefetched at a time'),
+  'sts-rate': value(
+    AWS,
+    integer(1, 10_000),
+    '200',
+    'Calls to STS that this server makes for pods in a second, at most; fewer while AWS throttles. AWS has 600 for an account ' +
+      'and region',
+  ),
+  fetchers: optional(AWS, integer(1, 1000), 'as many as --sts-rate allows', 'Identities prefetched at a time, at most'),
   'prefetch-buffer-size': value(
     AWS,
     integer(0, 1_000_000_000),

@@ -1,11 +1,12 @@
 import type { SessionRules } from '#domain/attribution.ts';
-import { compileExpression, type Expression } from '#domain/expression.ts';
+import { compilePermitted, type Permitted, type PermittedRules, permittedAnnotation } from '#domain/allowed-roles.ts';
+import type { Expression } from '#domain/expression.ts';
 import type { NamespaceRecord } from '#domain/namespace.ts';
 import { ownsItsAddress, type PodRecord } from '#domain/pod.ts';
 import type { Binding, ServiceAccountRecord } from '#domain/service-account.ts';
 
 /** What the checks of pods and namespaces look at. */
-export interface Cluster {
+export interface Cluster extends PermittedRules {
   /** With the roles that they have by `binding`. */
   readonly pods: readonly PodRecord[];
   readonly namespaces: readonly NamespaceRecord[];
@@ -17,10 +18,6 @@ export interface Cluster {
   readonly sessions: SessionRules;
   /** Whether the servers have `--container-credentials`; undefined where that is not known. */
   readonly containerCredentials: boolean | undefined;
-  /** What stands before short role names; undefined where it is not known. */
-  readonly baseArn: string | undefined;
-  /** False with `--disable-strict-namespace-regexp`. */
-  readonly strict: boolean;
 }
 
 /** The pods that have not ended. */
@@ -38,12 +35,13 @@ export function servedPodsByNamespace(cluster: Cluster): Map<string, PodRecord[]
   return Map.groupBy(podsWithRole(cluster).filter(ownsItsAddress), (pod) => pod.namespace);
 }
 
-/** Each namespace's expression, compiled once. */
-export function createExpressions(strict: boolean): (text: string) => Expression {
+/** What namespaces permit, each compiled once. */
+export function createExpressions(rules: PermittedRules): (namespace: Permitted | undefined) => Expression {
   const compiled = new Map<string, Expression>();
-  return (text) => {
-    const known = compiled.get(text) ?? compileExpression(text, strict);
-    compiled.set(text, known);
+  return (namespace = { permitted: '' }) => {
+    const key = `${permittedAnnotation(namespace)} ${namespace.permitted}`;
+    const known = compiled.get(key) ?? compilePermitted(namespace, rules);
+    compiled.set(key, known);
     return known;
   };
 }

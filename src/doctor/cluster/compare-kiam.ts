@@ -1,5 +1,4 @@
-import { type AllowedRolesFormat, compileAllowedRoles } from '#domain/allowed-roles.ts';
-import { compileAsKiam } from '#domain/expression.ts';
+import { compileAsKiam, compileExpression } from '#domain/expression.ts';
 import { plainSessions } from '#domain/attribution.ts';
 import { externalIdProblem } from '#domain/iam-grammar.ts';
 import { identityOf, sessionNameOf } from '#domain/identity.ts';
@@ -143,8 +142,9 @@ function createKiamMatcher(strict: boolean): (expression: string, role: string) 
 }
 
 /** This server with agents that are held to their nodes, as the manifests have it. */
-export function createHere({ pods, baseArn = '', strict }: Cluster, listFormat: AllowedRolesFormat = 'glob') {
-  const expressionOf = createExpressions(strict);
+export function createHere(cluster: Cluster) {
+  const { pods, baseArn = '' } = cluster;
+  const expressionOf = createExpressions(cluster);
   const owners = pods.filter(ownsItsAddress);
   const holders = Map.groupBy(owners, ({ addresses: [first = ''], nodeName }) => `${nodeName} ${first}`);
   return (pod: PodRecord, namespace: NamespaceRecord | undefined): OurAnswer => {
@@ -165,8 +165,7 @@ export function createHere({ pods, baseArn = '', strict }: Cluster, listFormat: 
       const advice = `annotate the ServiceAccount ${pod.serviceAccount} with ${ROLE_ANNOTATION}=${pod.annotated.role}`;
       return refuse('with --binding=serviceaccount its own annotation does not count', advice);
     }
-    const { permitted = '', isList = false } = namespace ?? {};
-    const expression = isList ? compileAllowedRoles(permitted, listFormat, baseArn) : expressionOf(permitted);
+    const expression = expressionOf(namespace);
     const decision = decide({ pod, requestedRole: pod.role, namespace, expression, baseArn });
     return decision.allowed
       ? { served: true }
@@ -180,7 +179,7 @@ const WIDEN = `widen ${PERMITTED_ANNOTATION} of its namespace until it matches t
 function compareNamespace({ name, permitted }: NamespaceRecord, strict: boolean, version: KiamVersion): Observation[] {
   if (permitted === '') return [];
   const shown = shortened(permitted, 100);
-  const expression = createExpressions(strict)(permitted);
+  const expression = compileExpression(permitted, strict);
   if (!expression.ok && compileAsKiam(permitted, strict && version === 4) !== undefined) {
     const says = `${name}: Kiam takes '${shown}', which is refused here: ${expression.reason}`;
     return [wrong(says, expressionAdvice(permitted, expression.reason))];

@@ -1,10 +1,9 @@
-import { type AllowedRolesFormat, compileAllowedRoles, kube2iamRoleArn } from '#domain/allowed-roles.ts';
+import { kube2iamRoleArn } from '#domain/allowed-roles.ts';
 import { roleArnProblem } from '#domain/iam-grammar.ts';
-import type { Expression } from '#domain/expression.ts';
 import type { PodRecord } from '#domain/pod.ts';
 
 import { type Observation, cannotTell, ok, wrong } from '../finding.ts';
-import { type Cluster, livePods } from './cluster.ts';
+import { type Cluster, createExpressions, livePods } from './cluster.ts';
 import { createHere } from './compare-kiam.ts';
 
 /** What kube2iam's own flags say. */
@@ -13,8 +12,6 @@ export interface Kube2iamSettings {
   readonly defaultRole: string;
   /** `--namespace-restrictions` */
   readonly isRestricted: boolean;
-  /** `--namespace-restriction-format`, kube2iam's and the servers'. */
-  readonly listFormat: AllowedRolesFormat;
 }
 
 /**
@@ -27,7 +24,7 @@ export function compareWithKube2iam(cluster: Cluster, settings: Kube2iamSettings
   if (baseArn === undefined) return [cannotTell('the ARNs of short roles are not known', 'give --role-base-arn')];
   const namespaces = new Map(cluster.namespaces.map((namespace) => [namespace.name, namespace]));
   const kube2iam = createKube2iam(cluster, baseArn, settings);
-  const here = createHere(cluster, settings.listFormat);
+  const here = createHere(cluster);
   const pods = livePods(cluster);
   const observations = pods.flatMap((pod) => {
     const where = `${pod.namespace}/${pod.name}`;
@@ -52,13 +49,11 @@ export function compareWithKube2iam(cluster: Cluster, settings: Kube2iamSettings
 function createKube2iam(
   cluster: Cluster,
   baseArn: string,
-  { defaultRole, isRestricted, listFormat }: Kube2iamSettings,
+  { defaultRole, isRestricted }: Kube2iamSettings,
 ): (pod: PodRecord) => string | undefined {
   const defaultArn = kube2iamRoleArn(defaultRole, baseArn);
-  const lists = new Map<string, Expression>();
-  for (const { name, permitted, isList = false } of cluster.namespaces) {
-    if (isList) lists.set(name, compileAllowedRoles(permitted, listFormat, baseArn));
-  }
+  const expressionOf = createExpressions(cluster);
+  const lists = new Map(cluster.namespaces.filter(({ isList }) => isList).map((one) => [one.name, expressionOf(one)]));
   const holders = Map.groupBy(livePods(cluster), ({ nodeName, addresses: [first = ''] }) => `${nodeName} ${first}`);
   return (pod) => {
     const [address = ''] = pod.addresses;

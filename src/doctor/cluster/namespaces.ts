@@ -1,3 +1,4 @@
+import { permittedAnnotation } from '#domain/allowed-roles.ts';
 import type { Expression } from '#domain/expression.ts';
 import { type Identity, identityKey, identityOf } from '#domain/identity.ts';
 import { type NamespaceRecord, PERMITTED_ANNOTATION } from '#domain/namespace.ts';
@@ -13,11 +14,12 @@ import { type Cluster, createExpressions, isShort, namesOf, servedPodsByNamespac
 /** Namespaces whose pods get nothing: without an expression, with one that is broken, or with one that forbids their roles. */
 export function checkNamespaces(cluster: Cluster): Observation[] {
   const podsOf = servedPodsByNamespace(cluster);
-  const expressionOf = createExpressions(cluster.strict);
+  const expressionOf = createExpressions(cluster);
   const observations = cluster.namespaces.flatMap((namespace) => {
     const pods = podsOf.get(namespace.name) ?? [];
-    if (namespace.permitted === '') return pods.length === 0 ? [] : [withoutExpression(namespace, pods)];
-    const expression = expressionOf(namespace.permitted);
+    if (namespace.permitted === '' && namespace.isList !== true)
+      return pods.length === 0 ? [] : [withoutExpression(namespace, pods)];
+    const expression = expressionOf(namespace);
     if (!expression.ok) return [broken(namespace, expression.reason)];
     return forbidden(namespace, expression, pods, cluster.baseArn);
   });
@@ -32,9 +34,13 @@ function withoutExpression({ name }: NamespaceRecord, pods: readonly PodRecord[]
   return wrong(says, `kubectl annotate namespace ${name} ${PERMITTED_ANNOTATION}='…' with what matches the whole ARN`);
 }
 
-function broken({ name, permitted }: NamespaceRecord, reason: string): Observation {
-  const says = `${name}: the expression ${quote(permitted)} is invalid, so that its pods get nothing: ${reason}`;
-  return wrong(says, expressionAdvice(permitted, reason));
+function broken(namespace: NamespaceRecord, reason: string): Observation {
+  const { name, permitted, isList } = namespace;
+  const what = isList === true ? 'list' : 'expression';
+  const says = `${name}: the ${what} ${quote(permitted)} is invalid, so that its pods get nothing: ${reason}`;
+  const advice =
+    isList === true ? 'write it in JSON, as in ["reader","team-a/*"]' : expressionAdvice(permitted, reason);
+  return wrong(says, advice);
 }
 
 /** One observation for each role that the expression does not match, and one for those that cannot be resolved. */
@@ -60,19 +66,20 @@ function forbidden(
     const { arn } = resolved.role;
     const kiam = expression.matchesAsKiam(arn) ? '; Kiam 4 would have permitted it' : '';
     const says = `${name}: ${quote(permitted)} does not match ${arn}, the role of ${namesOf(alike)}${kiam}`;
-    observations.push(wrong(says, `${PERMITTED_ANNOTATION} must match the whole ARN of a role, from arn: to its name`));
+    const fix = `${permittedAnnotation(namespace)} must match the whole ARN of a role, from arn: to its name`;
+    observations.push(wrong(says, fix));
   }
   return observations;
 }
 
 /** What the server assumes for pods that policy allows, each identity once. */
 export function identitiesInUse(cluster: Cluster): Identity[] {
-  const expressionOf = createExpressions(cluster.strict);
+  const expressionOf = createExpressions(cluster);
   const namespaces = new Map(cluster.namespaces.map((namespace) => [namespace.name, namespace]));
   const identities = new Map<string, Identity>();
   for (const pod of [...servedPodsByNamespace(cluster).values()].flat()) {
     const namespace = namespaces.get(pod.namespace);
-    const expression = expressionOf(namespace?.permitted ?? '');
+    const expression = expressionOf(namespace);
     const baseArn = cluster.baseArn ?? '';
     const decision = decide({ pod, requestedRole: pod.role, namespace, expression, baseArn });
     if (!decision.allowed) continue;

@@ -1,7 +1,6 @@
 import type { Attribution } from '#domain/attribution.ts';
 import { type Identity, sessionNameOf } from '#domain/identity.ts';
-import { ALLOWED_ROLES_ANNOTATION } from '#domain/allowed-roles.ts';
-import { PERMITTED_ANNOTATION } from '#domain/namespace.ts';
+import { permittedAnnotation } from '#domain/allowed-roles.ts';
 import { type AskingWay, EXTERNAL_ID_ANNOTATION, type PodRecord, ROLE_ANNOTATION } from '#domain/pod.ts';
 import { SESSION_TAG_PREFIX } from '#domain/service-account.ts';
 import { SESSION_NAME_RULE } from '#domain/session-name.ts';
@@ -66,11 +65,10 @@ function judgeWay(
 }
 
 /** What the namespace says to it. */
-export function policyLink({ namespace, permitted, isList, decision }: ExplainFacts): Link {
+export function policyLink({ namespace, permitted, isList = false, decision }: ExplainFacts): Link {
   const link = 'policy';
   const facts = { permitted: permitted ?? null, allowed: decision?.allowed ?? null };
-  const annotation = isList === true ? ALLOWED_ROLES_ANNOTATION : PERMITTED_ANNOTATION;
-  const expression = `${quoted(permitted ?? '')} (${annotation} of namespace ${namespace})`;
+  const expression = `${quoted(permitted ?? '')} (${permittedAnnotation({ isList })} of namespace ${namespace})`;
   if (decision === undefined) {
     return { link, verdict: 'unknown', text: `whether ${expression} matches depends on the ARN of the role`, facts };
   }

@@ -211,3 +211,41 @@ test('one denied role asked 100 times a second for a minute costs at most 10 cal
   assert.equal(latencies.length, 60);
   assert.ok(latencies.every((latencyMs) => latencyMs === 100));
 });
+
+test('2,000 identities of a server that knows nothing are each fetched once, at no more than the rate in any second, and a pod that asks comes first', async (t) => {
+  for (const [callsPerSecond, withinMs] of [
+    [200, 11_000],
+    [50, 43_000],
+  ] as const) {
+    using world = cacheWorld({ callsPerSecond });
+    const { cache, clock, sts } = world;
+    sts.latencyMs = 200;
+    const all = roles(2000);
+    let fetched = 0;
+    for (const identity of all) void cache.get(identity, 'prefetch', PATIENT).then(() => (fetched += 1));
+    let longestMs = 0;
+    let asked = 0;
+    while (fetched < all.length && clock.monotonic() < 60_000) {
+      await clock.advance(5);
+      if (clock.monotonic() % 500 !== 0) continue;
+      const last = all.findLast((identity) => cache.peek(identity) === undefined);
+      const fromMs = clock.monotonic();
+      if (last === undefined) continue;
+      asked += 1;
+      void cache
+        .get(last, 'request', PATIENT)
+        .then(() => (longestMs = Math.max(longestMs, clock.monotonic() - fromMs)));
+    }
+    const starts = sts.calls.map(({ atMs }) => atMs);
+    const mostInSecond = Math.max(
+      ...starts.map((atMs) => starts.filter((other) => other >= atMs && other < atMs + 1000).length),
+    );
+    t.diagnostic(
+      `--sts-rate=${callsPerSecond}: ${starts.length} calls in ${starts.at(-1)} ms, ${mostInSecond} in a second, ${asked} asked and waited ${longestMs} ms at most`,
+    );
+    assert.equal(starts.length, all.length);
+    assert.equal(mostInSecond, callsPerSecond);
+    assert.ok((starts.at(-1) ?? 0) <= withinMs);
+    assert.ok(longestMs <= 250, `${longestMs} ms`);
+  }
+});

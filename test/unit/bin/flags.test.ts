@@ -170,7 +170,8 @@ test("The arguments of Kiam's server manifest mean what they meant", async () =>
     sessionDurationMs: 3_600_000,
     sessionRefreshMs: undefined,
     ...PLAIN_SESSIONS,
-    fetchers: 8,
+    stsRate: 200,
+    fetchers: undefined,
     prefetchBufferSize: 1000,
     containerCredentials: false,
   };
@@ -551,15 +552,15 @@ test('--version and --help answer on every command, whatever else is wrong', asy
   assert.deepEqual(word, flag);
 });
 
-/** Kiam's own flags with their defaults, as Kiam v4 has them but for the two of the session, which are ours on purpose. */
+/** Kiam's own flags with their defaults, as Kiam v4 has them but for the two of the session and `--fetchers`, which are ours on purpose. */
 const KIAMS: Readonly<Record<'agent' | 'server' | 'health', string>> = {
   agent: `json-log level:info prometheus-listen-addr:off prometheus-sync-interval:5s pprof-listen-addr:off cert key ca
     server-address:localhost:9610 server-address-refresh:0s gateway-timeout-creation:1s grpc-keepalive-time-duration:10s
     grpc-keepalive-timeout-duration:2s grpc-keepalive-permit-without-stream port:3100 host host-interface:docker0 iptables
     iptables-remove allow-ip-query allow-route-regexp:^$`,
   server: `json-log level:info prometheus-listen-addr:off prometheus-sync-interval:5s pprof-listen-addr:off cert key ca
-    grpc-keepalive-time-duration:10s grpc-keepalive-timeout-duration:2s bind:localhost:9610 kubeconfig sync:1m fetchers:8
-    prefetch-buffer-size:1000 role-base-arn role-base-arn-autodetect disable-strict-namespace-regexp session:kiam
+    grpc-keepalive-time-duration:10s grpc-keepalive-timeout-duration:2s bind:localhost:9610 kubeconfig sync:1m
+    fetchers:as_many_as_--sts-rate_allows prefetch-buffer-size:1000 role-base-arn role-base-arn-autodetect disable-strict-namespace-regexp session:kiam
     session-duration:1h session-refresh:half_of_--session-duration assume-role-arn region
     grpc-max-connection-idle-duration:15m grpc-max-connection-age-duration:15m
     grpc-max-connection-age-grace-duration:15m`,

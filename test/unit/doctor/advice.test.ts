@@ -18,6 +18,7 @@ const EMPTY: Cluster = {
   containerCredentials: undefined,
   baseArn: 'arn:aws:iam::123456789012:role/',
   strict: true,
+  listFormat: 'glob',
   allowedTags: [],
   sessions: plainSessions('kiam'),
 };
@@ -38,6 +39,24 @@ test('only an expression that is too long or too large is to be shortened', () =
   for (const expression of ['x'.repeat(5000), '(x?){500}x{500}']) assert.match(namespaceAdvice(expression), /^shorten/);
   for (const expression of ['(', '[a', 'x)|(?:.*'])
     assert.match(namespaceAdvice(expression), /syntax of RE2/, expression);
+});
+
+const listed = (permitted: string): string[] =>
+  checkNamespaces({
+    ...EMPTY,
+    pods: [podRecord({ namespace: 'team', name: 'app', role: 'reader', addresses: ['192.0.2.1'] })],
+    namespaces: [{ name: 'team', permitted, isList: true }],
+  }).map((one) => `${one.says}: ${one.verdict === 'ok' ? '' : one.fix}`);
+
+test('a list of kube2iam is judged as a list', () => {
+  assert.deepEqual(listed('["re*"]'), ['1 namespace permits the roles of their pods: ']);
+  assert.match(
+    listed('["writer"]').join(),
+    /does not match .*role\/reader.*: iam\.amazonaws\.com\/allowed-roles must match/,
+  );
+  for (const broken of ['', 'reader', '["reader"']) {
+    assert.match(listed(broken).join(), /the list '.*' is invalid.*no JSON list of roles: write it in JSON/, broken);
+  }
 });
 
 test('a role annotated as role/NAME is told what it means', () => {

@@ -209,6 +209,7 @@ for (const { name, permitted, pods, strict = true, version = 4, told, ...row } o
       containerCredentials: undefined,
       baseArn,
       strict,
+      listFormat: 'glob' as const,
       allowedTags: [],
       sessions: plainSessions('kiam'),
     };
@@ -242,6 +243,7 @@ test('a migration to sessions with other names and tags is told with what they n
       containerCredentials: undefined,
       baseArn: BASE,
       strict: true,
+      listFormat: 'glob',
       allowedTags: ['cost'],
       sessions,
     },

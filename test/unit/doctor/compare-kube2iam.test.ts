@@ -23,6 +23,7 @@ interface Row {
   readonly pod: Partial<PodRecord>;
   readonly namespace: Partial<NamespaceRecord>;
   readonly settings?: Partial<Kube2iamSettings>;
+  readonly listFormat?: 'regexp';
   readonly told: RegExp;
 }
 
@@ -47,7 +48,8 @@ const ROWS: readonly Row[] = [
     name: 'an expression in a list of globs',
     pod: annotated('app'),
     namespace: list('ap.'),
-    settings: { isRestricted: true, listFormat: 'regexp' },
+    settings: RESTRICTED,
+    listFormat: 'regexp',
     told: /^ok all pods, 1,/,
   },
   {
@@ -79,7 +81,7 @@ const ROWS: readonly Row[] = [
   },
 ];
 
-for (const { name, pod, namespace, settings, told } of ROWS) {
+for (const { name, pod, namespace, settings, listFormat = 'glob', told } of ROWS) {
   test(`Compared with kube2iam: ${name}`, () => {
     const cluster = {
       pods: [podRecord({ namespace: 'team', name: 'pod', ...pod })],
@@ -89,13 +91,13 @@ for (const { name, pod, namespace, settings, told } of ROWS) {
       containerCredentials: undefined,
       baseArn: BASE,
       strict: true,
+      listFormat,
       allowedTags: [],
       sessions: plainSessions('kiam'),
     } as const;
     const found = compareWithKube2iam(cluster, {
       defaultRole: '',
       isRestricted: false,
-      listFormat: 'glob',
       ...settings,
     });
     assert.equal(found.length, 1);
@@ -112,9 +114,10 @@ test('Without the base ARN nothing is said of the pods', () => {
     containerCredentials: undefined,
     baseArn: undefined,
     strict: true,
+    listFormat: 'glob',
     allowedTags: [],
     sessions: plainSessions('kiam'),
   } as const;
-  const [found] = compareWithKube2iam(cluster, { defaultRole: '', isRestricted: false, listFormat: 'glob' });
+  const [found] = compareWithKube2iam(cluster, { defaultRole: '', isRestricted: false });
   assert.equal(found?.verdict, 'cannot tell');
 });

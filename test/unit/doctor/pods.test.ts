@@ -16,6 +16,7 @@ function look(...pods: readonly Partial<PodRecord>[]) {
     containerCredentials: undefined,
     baseArn: 'arn:aws:iam::123456789012:role/',
     strict: true,
+    listFormat: 'glob',
     allowedTags: [],
     sessions: plainSessions('kiam'),
   });

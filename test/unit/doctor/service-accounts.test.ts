@@ -95,6 +95,7 @@ for (const { name, account, pods = [], binding = 'both', told } of ROWS) {
       containerCredentials: undefined,
       baseArn: BASE,
       strict: true,
+      listFormat: 'glob',
       allowedTags: [],
       sessions: plainSessions('kiam'),
     });

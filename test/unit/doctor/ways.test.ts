@@ -17,6 +17,7 @@ const clusterOf = (containerCredentials: boolean | undefined, ...pods: readonly 
   containerCredentials,
   baseArn: 'arn:aws:iam::123456789012:role/',
   strict: true,
+  listFormat: 'glob',
   allowedTags: [],
   sessions: plainSessions('kiam'),
 });

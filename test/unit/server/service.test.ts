@@ -71,6 +71,7 @@ function world() {
       namespaces: { get: (name) => namespaces.get(name) },
       baseArn: BASE,
       strict: true,
+      listFormat: 'glob',
       logger,
     }),
     credentials: {

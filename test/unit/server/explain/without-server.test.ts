@@ -21,7 +21,13 @@ describe('a decision without a server', () => {
     it(`a decision without a server is the server's where the base ARN is known (${strict ? 'strict' : 'not strict'})`, () => {
       for (const { pod, namespace } of CASES) {
         const namespaces = { get: () => namespace };
-        const policy = new NamespacePolicy({ namespaces, baseArn: BASE, strict, logger: recordingLogger().logger });
+        const policy = new NamespacePolicy({
+          namespaces,
+          baseArn: BASE,
+          strict,
+          listFormat: 'glob',
+          logger: recordingLogger().logger,
+        });
         const decision = decideWithoutServer(pod, namespaces, { baseArn: BASE, strict });
         assert.deepEqual(decision, policy.decide(pod, pod.role), JSON.stringify(namespace));
       }
@@ -36,7 +42,13 @@ describe('a decision without a server', () => {
       if (decision === undefined) open += 1;
       else {
         for (const baseArn of [BASE, 'arn:aws-cn:iam::210987654321:role/team/']) {
-          const policy = new NamespacePolicy({ namespaces, baseArn, strict: true, logger: recordingLogger().logger });
+          const policy = new NamespacePolicy({
+            namespaces,
+            baseArn,
+            strict: true,
+            listFormat: 'glob',
+            logger: recordingLogger().logger,
+          });
           assert.deepEqual(decision, policy.decide(pod, pod.role), `${pod.role} ${JSON.stringify(namespace)}`);
         }
       }
