@@ -1,7 +1,7 @@
 import { Metadata, status } from '@grpc/grpc-js';
 import { Registry } from 'prom-client';
 
-import { plainSessions } from '#domain/attribution.ts';
+import { plainSessions, type SessionRules } from '#domain/attribution.ts';
 import { createNodeMetrics } from '#agent/node/metrics.ts';
 import { createNodeSource } from '#agent/node/source.ts';
 import { NodeStore } from '#agent/node/store.ts';
@@ -35,6 +35,7 @@ import { createService } from '#server/service.ts';
 
 import type { ManualClock } from '../support/manual-clock.ts';
 import { recordingLogger } from '../support/recording-logger.ts';
+import type { TaggingSts } from './tagging-sts.ts';
 import { type Truth, View } from './truth.ts';
 
 export const NODE = '198.51.100.1';
@@ -48,7 +49,8 @@ export type Sabotage =
   | 'trust ignores evidence'
   | 'connections are not told apart'
   | 'confirmation always holds'
-  | 'gone is ignored';
+  | 'gone is ignored'
+  | 'STS is asked for the first pod of a role';
 
 export interface Setting {
   readonly truth: Truth;
@@ -58,6 +60,8 @@ export interface Setting {
   readonly sabotage: Sabotage;
   /** How long a session of STS lives; a quarter of an hour unless told. */
   readonly sessionMs?: number;
+  /** Sessions with tags, and who issues them; without it each access key is the name of its role. */
+  readonly tagged?: { readonly sessions: SessionRules; readonly sts: TaggingSts } | undefined;
 }
 
 /** One replica of the server, with everything of its own but the network. */
@@ -70,14 +74,25 @@ export interface Replica {
 }
 
 export function startReplica(setting: Setting, watchDelayMs: number): Replica {
-  const { truth, clock, random, sabotage, sessionMs = 900_000 } = setting;
+  const { truth, clock, random, sabotage, sessionMs = 900_000, tagged } = setting;
+  const sessions = tagged?.sessions ?? plainSessions('kiam');
+  const firstOfRole = new Map<string, Identity>();
   const view = new View(truth, watchDelayMs);
   const { pods } = view;
   const { logger } = recordingLogger();
   const namespaces = { get: (name: string) => ({ name, permitted: '.*' }), subscribe: () => () => {} };
   const policy = new NamespacePolicy({ namespaces, baseArn: BASE_ARN, strict: true, listFormat: 'glob', logger });
   const credentials = new StsCredentialCache({
-    sts: { assumeRole: (identity) => issue(identity, { truth, delayMs: random() * 200, sessionMs }) },
+    sts: {
+      assumeRole: async (identity, signal) => {
+        if (tagged === undefined) return issue(identity, { truth, delayMs: random() * 200, sessionMs });
+        await sleep(clock, random() * 200, NEVER);
+        const first = firstOfRole.get(identity.roleArn) ?? identity;
+        firstOfRole.set(identity.roleArn, first);
+        const isMixedUp = sabotage === 'STS is asked for the first pod of a role';
+        return tagged.sts.assumeRole(isMixedUp ? first : identity, signal);
+      },
+    },
     clock,
     logger,
     sessionRefreshMs: 0,
@@ -93,7 +108,7 @@ export function startReplica(setting: Setting, watchDelayMs: number): Replica {
   const scope = { of: (): Promise<Scope> => Promise.resolve({ kind: 'node', node: { by: 'name', name: NODE_NAME } }) };
   const identify = (pod: PodRecord): Identity | undefined => {
     const decision = policy.decide(pod, pod.role);
-    return decision.allowed ? identityOf(pod, decision.roleArn, plainSessions('kiam')) : undefined;
+    return decision.allowed ? identityOf(pod, decision.roleArn, sessions) : undefined;
   };
   const feeds = new NodeFeeds();
   const reports = new NodeReports();
@@ -120,7 +135,7 @@ export function startReplica(setting: Setting, watchDelayMs: number): Replica {
       events: { warning: () => {} },
       logger,
       clock,
-      sessions: plainSessions('kiam'),
+      sessions,
       noteAsked: (pod, isWatching) => nodes.asked(pod, isWatching),
     }),
     watchNode: createNodeWatch({

@@ -1,10 +1,13 @@
 import type { Client } from '#agent/ports.ts';
+import { plainSessions, type SessionRules, type SessionTag, type TagMode } from '#domain/attribution.ts';
+import type { PodRecord } from '#domain/pod.ts';
 import { startDeadline } from '#runtime/within.ts';
 
 import { ManualClock } from '../support/manual-clock.ts';
 import { podRecord } from '../support/pods.ts';
 import { repeatableRandom } from '../unit/aws/scripted-sts.ts';
 import { type Agent, NODE_NAME, type Replica, type Sabotage, startAgent, startReplica } from './daemons.ts';
+import { startTaggingSts, type TaggingSts } from './tagging-sts.ts';
 import { Truth } from './truth.ts';
 
 export interface ModelOptions {
@@ -13,6 +16,8 @@ export interface ModelOptions {
   readonly hasEvidence: boolean;
   readonly handOvers: number;
   readonly sabotage?: Sabotage;
+  /** Sessions have tags: pods share four roles, and what a pod is given must have its own tags. */
+  readonly tags?: Exclude<TagMode, 'off'>;
 }
 
 export interface ModelResult {
@@ -23,6 +28,9 @@ export interface ModelResult {
   readonly fromMemory: number;
   /** Answers with a name or credentials of another identity. */
   readonly wrong: readonly string[];
+  /** Of sessions with tags: those whose tags were compared with their pod's. */
+  readonly compared: number;
+  readonly calls: number;
   /** Requests of pods that had their address all the time: those that could be served, and those of them that were not. */
   readonly steady: { readonly due: number; readonly refused: number; readonly served: number; readonly asked: number };
   /** Requests of new pods that were refused although every server knew them and everything was in reach. */
@@ -44,6 +52,9 @@ const LONGEST_DELAY_MS = 60_000;
 interface Owner {
   readonly uid: string;
   readonly name: string;
+  readonly serviceAccount: string;
+  /** Its own session tag. */
+  readonly team: string;
   readonly role: string;
   /** Some pods never ask. */
   readonly asks: boolean;
@@ -91,6 +102,8 @@ export class Model {
   #handOvers = 0;
   #atOnce = 0;
   #requests = 0;
+  #compared = 0;
+  readonly #sts: TaggingSts | undefined;
   #fromMemory = 0;
   #lateRefusals = 0;
   readonly #steady = { due: 0, refused: 0, served: 0, asked: 0 };
@@ -98,6 +111,7 @@ export class Model {
   constructor(options: ModelOptions) {
     this.#options = options;
     this.#random = repeatableRandom(options.seed);
+    this.#sts = options.tags === undefined ? undefined : startTaggingSts(this.#clock);
     const horizonMs = (options.handOvers / (ADDRESSES - STEADY)) * 60_000 + 600_000;
     this.#apiOutages = this.#planOutages(horizonMs);
     this.#serverOutages = this.#planOutages(horizonMs);
@@ -119,12 +133,15 @@ export class Model {
     this.#agent.stop();
     for (const replica of this.#replicas) replica.death.abort();
     await this.#clock.advance(1000);
+    this.#sts?.close();
     return {
       handOvers: this.#handOvers,
       atOnce: this.#atOnce,
       requests: this.#requests,
       fromMemory: this.#fromMemory,
       wrong: this.#wrong,
+      compared: this.#compared,
+      calls: this.#sts?.calls ?? 0,
       steady: this.#steady,
       lateRefusals: this.#lateRefusals,
       unsettled,
@@ -142,7 +159,8 @@ export class Model {
       if (!slot.isSteady && nowMs >= slot.nextMs) this.#handOver(slot, nowMs);
       else if (owner !== undefined && owner.shownMs === Number.POSITIVE_INFINITY && this.#random() < 0.2)
         this.#show(slot, owner);
-      if (slot.owner?.asks === true && this.#random() < 0.06) void this.#ask(slot, slot.owner);
+      if (slot.owner?.asks === true && this.#random() < (this.#sts === undefined ? 0.06 : 0.02))
+        void this.#ask(slot, slot.owner);
     }
   }
 
@@ -170,7 +188,8 @@ export class Model {
 
   #setting() {
     const { hasEvidence, sabotage = 'none' } = this.#options;
-    return { truth: this.#truth, clock: this.#clock, random: this.#random, hasEvidence, sabotage };
+    const tagged = this.#sts && { sessions: this.#rules(), sts: this.#sts };
+    return { truth: this.#truth, clock: this.#clock, random: this.#random, hasEvidence, sabotage, tagged };
   }
 
   #newReplica(): Replica {
@@ -224,7 +243,9 @@ export class Model {
     const owner: Owner = {
       uid,
       name: formerName !== undefined && this.#random() < 0.5 ? formerName : `pod-${this.#count}`,
-      role: `role-${this.#count}`,
+      role: this.#sts === undefined ? `role-${this.#count}` : `role-${this.#count % 4}`,
+      serviceAccount: `app-${this.#count % 3}`,
+      team: `team-${this.#count % 2}`,
       asks: slot.isSteady || this.#random() < 0.7,
       sinceMs: nowMs,
       shownMs: Number.POSITIVE_INFINITY,
@@ -235,13 +256,13 @@ export class Model {
     slot.owner = owner;
     slot.nextMs = nowMs + 5000 + this.#random() * 100_000;
     this.#truth.plug(slot.address);
-    this.#truth.put(podRecord({ uid, name: owner.name, role: owner.role, addresses: [] }));
+    this.#truth.put(recordOf(owner, []));
   }
 
   #show({ address }: Slot, owner: Owner): void {
     if (owner.shownMs !== Number.POSITIVE_INFINITY) return;
     owner.shownMs = this.#clock.monotonic();
-    this.#truth.put(podRecord({ uid: owner.uid, name: owner.name, role: owner.role, addresses: [address] }));
+    this.#truth.put(recordOf(owner, [address]));
   }
 
   /** Asks for the name of the role and then for its credentials, or goes for a role that it had heard of. */
@@ -265,11 +286,42 @@ export class Model {
         : ({ ok: true, value: known } as const);
     if (this.#isCut(owner)) return;
     const key = outcome.ok ? outcome.value.accessKeyId : undefined;
-    if (key !== undefined && key !== owner.role) this.#wrong.push(`${owner.uid} was given ${key} at ${askedMs} ms`);
-    if (key === owner.role) owner.wasServed = true;
+    const isOwn = key !== undefined && this.#isOf(owner, key);
+    if (key !== undefined && !isOwn) this.#wrong.push(`${owner.uid} was given ${this.#inWords(key)} at ${askedMs} ms`);
+    if (isOwn) owner.wasServed = true;
     if (asked !== owner.role) return;
     if (slot.isSteady) this.#countSteady(isDue, key !== undefined);
     else if (isDue && key === undefined && slot.owner === owner) this.#lateRefusals += 1;
+  }
+
+  /** Whether these credentials are this pod's: of its role, or with its tags. */
+  #isOf(owner: Owner, accessKeyId: string): boolean {
+    if (this.#sts === undefined) return accessKeyId === owner.role;
+    this.#compared += 1;
+    return JSON.stringify(this.#sts.tagsOf(accessKeyId)) === JSON.stringify(this.#tagsOf(owner));
+  }
+
+  #inWords(accessKeyId: string): string {
+    return this.#sts === undefined ? accessKeyId : JSON.stringify(this.#sts.tagsOf(accessKeyId));
+  }
+
+  #rules(): SessionRules {
+    return { ...plainSessions('kiam'), tags: this.#options.tags ?? 'off', clusterName: 'model' };
+  }
+
+  /** What its sessions have to say of the pod. */
+  #tagsOf({ uid, name, serviceAccount, team }: Owner): readonly SessionTag[] {
+    const ofPod: readonly SessionTag[] = [
+      ['kubernetes-pod-name', name],
+      ['kubernetes-pod-uid', uid],
+    ];
+    return [
+      ['eks-cluster-name', 'model'],
+      ['kubernetes-namespace', 'default'],
+      ['kubernetes-service-account', serviceAccount],
+      ...(this.#options.tags === 'pod' ? ofPod : []),
+      ['team', team],
+    ];
   }
 
   /** By a new connection or by the one that is open already. */
@@ -335,6 +387,10 @@ export class Model {
     }
     return outages;
   }
+}
+
+function recordOf({ uid, name, role, serviceAccount, team }: Owner, addresses: readonly string[]): PodRecord {
+  return podRecord({ uid, name, role, serviceAccount, addresses, sessionTags: [['team', team]] });
 }
 
 function knows(view: Replica['view'], { address }: Slot, { uid }: Owner): boolean {
