@@ -8,6 +8,7 @@ import { fileURLToPath } from 'node:url';
 
 import { build } from 'esbuild';
 
+import { pageAssets } from './page-assets.mjs';
 import { billOfMaterials } from './sbom.mjs';
 
 const root = dirname(dirname(fileURLToPath(import.meta.url)));
@@ -57,6 +58,8 @@ const leaveOut = {
 const LEFT_OUT = { 'kiam-agent': { plugins: [leaveOut], define: { WebAssembly: 'undefined' } } };
 
 mkdirSync(folder, { recursive: true });
+// A text, so that it is in the bundle that shows the page alone.
+const page = JSON.stringify(await pageAssets());
 for (const name of Object.keys(NODE_OPTIONS)) {
   const outfile = join(folder, `${name}.mjs`);
   const { plugins = [], define = {} } = LEFT_OUT[name] ?? {};
@@ -78,6 +81,7 @@ for (const name of Object.keys(NODE_OPTIONS)) {
       ...define,
       KIAM_PROTO: JSON.stringify(readFileSync(join(root, 'proto', 'kiam.proto'), 'utf8')),
       KIAM_VERSION: JSON.stringify(version),
+      KIAM_PAGE: JSON.stringify(page),
     },
     banner: { js: `${shebang(name)}\n${REQUIRE}` },
     logLevel: 'warning',

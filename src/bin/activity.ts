@@ -47,11 +47,7 @@ export function createActivity(clock: Clock, feeds: Pick<NodeFeeds, 'has' | 'sub
       },
     }),
     noteRevoked: ({ namespace, name, role }) =>
-      events.add(
-        'revoked',
-        `${namespace}/${name}`,
-        role === '' ? 'it has no role any more' : 'policy forbids its role',
-      ),
+      events.add('revoked', `${namespace}/${name}`, role === '' ? 'it has no role any more' : 'policy forbids it'),
   };
 }
 

@@ -7,6 +7,7 @@ import { createKubernetesMetrics } from '#kubernetes/metrics.ts';
 import { parseNamespaceWithList } from '#kubernetes/namespace-record.ts';
 import { TokenAuthorityReader } from '#kubernetes/token-authority.ts';
 import { createTokenReviewer } from '#kubernetes/token-review.ts';
+import type { PageOptions } from '#page/page.ts';
 import { loadContract } from '#rpc/contract.ts';
 import { createHandshakeMetrics } from '#rpc/metrics.ts';
 import { KiamServer } from '#rpc/server.ts';
@@ -14,7 +15,7 @@ import { createTurnBudget } from '#runtime/turn-budget.ts';
 import { createSlots } from '#runtime/slots.ts';
 import { AgentScope } from '#server/agent-scope.ts';
 import { Confirmation } from '#server/confirmation.ts';
-import type { ExplainRouteOptions } from '#server/explain/route.ts';
+import { createExplainRoute, type ExplainRouteOptions } from '#server/explain/route.ts';
 import type { StatusRouteOptions } from '#server/status/route.ts';
 import { createServerMetrics } from '#server/metrics.ts';
 import { NamespacePolicy } from '#server/namespace-policy.ts';
@@ -43,6 +44,7 @@ import { sessionRules } from './flags/sessions.ts';
 import { serverKeepalive } from './keepalive.ts';
 import { startMonitoring } from './monitoring.ts';
 import { startNodeReadiness } from './node-readiness.ts';
+import { startStatusPage } from './status-page.ts';
 
 /** A stream moves on before its connection's age cuts it. */
 const STREAM_SHARE = 0.8;
@@ -90,6 +92,20 @@ async function startServer(flags: ServerFlags, daemon: Daemon): Promise<void> {
     status: (namespace) => collectStatus(namespace),
     waitingFor: () => [...waitingFor],
   });
+  let podSource: PageOptions['podSource'] = () => undefined;
+  const feeds = new NodeFeeds();
+  const activity = createActivity(clock, feeds);
+  startStatusPage(flags.statusPort, daemon, {
+    explain: createExplainRoute({
+      explain: (namespace, name) => explainPod(namespace, name),
+      waitingFor: () => [...waitingFor],
+    }),
+    status: () => collectStatus(''),
+    podSource: () => podSource(),
+    events: () => activity.events.all(),
+    sts: () => activity.sts.lastHour(),
+    waitingFor: () => [...waitingFor],
+  });
 
   const certificates = await watchCertificates(flags, daemon, createTlsMetrics(registry, 'server'));
   certificateProblem = () => certificates.problem;
@@ -121,8 +137,6 @@ async function startServer(flags: ServerFlags, daemon: Daemon): Promise<void> {
     listFormat: flags.namespaceRestrictionFormat,
     logger,
   });
-  const feeds = new NodeFeeds();
-  const activity = createActivity(clock, feeds);
   const { credentials, proof } = createCredentials(flags, baseArn, daemon, registry, activity.watched);
   void proof.run(shutdown.signal);
   identityProblem = () =>
@@ -238,6 +252,7 @@ async function startServer(flags: ServerFlags, daemon: Daemon): Promise<void> {
     certificateEndMs: () => certificates.current?.expiresAtMs,
     nowMs: () => clock.now(),
   };
+  podSource = () => statusSource;
   // Loaded when somebody asks: a server that nobody looks at does not keep it in memory.
   collectStatus = async (namespace) => (await import('./status-source.ts')).createStatus(statusSource)(namespace);
   const prefetch = new Prefetch({

@@ -9,6 +9,7 @@ import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 
 import { askHttp, type Cluster, LISTING, startCluster } from '../support/cluster.ts';
+import { freePort } from '../support/free-port.ts';
 
 const ROOT = fileURLToPath(new URL('../../', import.meta.url));
 const BUILD = join(ROOT, 'scripts/build.mjs');
@@ -46,7 +47,7 @@ describe('the bundles', () => {
   const inputs = async (name: string): Promise<string[]> => Object.keys((await metafile(name)).inputs);
 
   it('the agent’s bundle holds no AWS and no Kubernetes code, and none of the server’s', async () => {
-    const foreign = /@aws-sdk|@smithy|@kubernetes|^src\/(aws|kubernetes|proxy|server|sandbox|doctor\/cluster)\//;
+    const foreign = /@aws-sdk|@smithy|@kubernetes|^src\/(aws|kubernetes|proxy|server|page|sandbox|doctor\/cluster)\//;
     assert.deepEqual(
       (await inputs('kiam-agent')).filter((path) => foreign.test(path)),
       [],
@@ -160,7 +161,8 @@ describe('the bundles', () => {
     cluster = await startCluster({}, { server: run('kiam-server.mjs'), agent: run('kiam-agent.mjs') });
     cluster.world.namespace('team', '.*');
     const socket = join(cluster.world.folder, 'admin.sock');
-    const server = await cluster.startServer({ flags: [`--admin-socket=${socket}`] });
+    const statusPort = await freePort();
+    const server = await cluster.startServer({ flags: [`--admin-socket=${socket}`, `--status-port=${statusPort}`] });
     const agent = await cluster.startAgent(server.port);
     const pod = await cluster.world.pod({ namespace: 'team', name: 'reader', role: 'reader' });
     const answer = await askHttp({ port: agent.port, from: pod.address, path: `${LISTING}reader` });
@@ -183,6 +185,14 @@ describe('the bundles', () => {
     const explain = [join(folder, 'kiam-server.mjs'), 'explain', 'team/reader', `--admin-socket=${socket}`];
     const { stdout } = await promisify(execFile)(process.execPath, explain, { env: cluster.world.environment.clean });
     assert.match(stdout, /^team\/reader gets credentials: /);
+    for (const [path, text] of [
+      ['/', '<title>Kiam</title>'],
+      ['/page.js', '/api/overview'],
+      ['/api/overview', 'isWhole'],
+    ] as const) {
+      const { status, body } = await askHttp({ port: statusPort, path });
+      assert.ok(status === 200 && body.includes(text), path);
+    }
   });
 });
 

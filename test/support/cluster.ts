@@ -126,6 +126,7 @@ export async function startCluster(
         'server',
         [
           '--bind=127.0.0.1:0',
+          '--status-port=0',
           `--kubeconfig=${world.kubeconfigs.server}`,
           `--role-base-arn=${world.roleBaseArn}`,
           ...tlsFlags('server'),

@@ -419,6 +419,12 @@ export const SERVER_OPTIONS = {
     'Service account of the agents, whose tokens prove their node with --agent-identity=token; others are refused',
   ),
   'admin-socket': ADMIN_SOCKET,
+  'status-port': value(
+    MONITORING,
+    integer(0, 65_535),
+    '9622',
+    'Port of 127.0.0.1 on which the server shows its status page to a browser; 0 for none',
+  ),
   bind: value(GRPC, parseListen, 'localhost:9610', 'host:port where agents connect'),
   'grpc-max-connection-idle-duration': value(
     GRPC,

@@ -1,33 +1,7 @@
 import type { Clock } from '#runtime/clock.ts';
 import { shortened } from '#runtime/text.ts';
 
-export type RecentEventKind =
-  /** A pod may no longer have a role that its agent had been told of. */
-  | 'revoked'
-  /** A node's agent opened its first stream to this replica. */
-  | 'node-came'
-  /** A node's agent has no more stream to this replica. */
-  | 'node-left'
-  /** STS began to fail for a role. */
-  | 'sts-failed'
-  /** STS gives credentials for a role that it had failed for. */
-  | 'sts-recovered';
-
-/** What happened to several of a kind within a minute is one event. */
-export interface RecentEvent {
-  /** Grows with each event; a merged one keeps its own. */
-  readonly sequence: number;
-  readonly kind: RecentEventKind;
-  /** Milliseconds since 1970. */
-  readonly firstAtMs: number;
-  readonly lastAtMs: number;
-  /** How often it happened. */
-  readonly count: number;
-  /** The first few to whom: pods, nodes or ARNs of roles. */
-  readonly subjects: readonly string[];
-  /** Why, where that is known. */
-  readonly detail: string;
-}
+import type { RecentEvent, RecentEventKind } from './history.ts';
 
 const MERGED_WITHIN_MS = 60_000;
 const MOST_OF_KIND = 40;

@@ -1,14 +1,6 @@
 import type { Clock } from '#runtime/clock.ts';
 
-/** The calls to STS that ended in one minute. */
-export interface StsMinute {
-  /** The minute, counted since 1970. */
-  readonly minute: number;
-  readonly calls: number;
-  /** Those of them that failed, throttled ones included. */
-  readonly failures: number;
-  readonly throttled: number;
-}
+import type { StsMinute } from './history.ts';
 
 const MINUTE_MS = 60_000;
 const MINUTES = 60;

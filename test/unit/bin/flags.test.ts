@@ -157,6 +157,7 @@ test("The arguments of Kiam's server manifest mean what they meant", async () =>
     pprofListenAddr: undefined,
     pprofAllowRemote: false,
     adminSocket: undefined,
+    statusPort: 9622,
   };
   const aws = {
     roleBaseArn: undefined,

@@ -109,7 +109,7 @@ describe('what has happened at a server', () => {
       events.all().map(({ kind, subjects, detail }) => [kind, subjects[0], detail]),
       [
         ['revoked', 'team/other', 'it has no role any more'],
-        ['revoked', 'team/app', 'policy forbids its role'],
+        ['revoked', 'team/app', 'policy forbids it'],
         ['node-left', '10.0.1.12', ''],
         ['node-came', '10.0.1.12', ''],
       ],

@@ -1,0 +1,111 @@
+import type { Explanation, Link, LinkVerdict } from '#server/explain/explanation.ts';
+
+import { askExplanation, askPods } from './ask.ts';
+import { byId, h, kindById, setText, syncList } from './dom.ts';
+import { type Place, placeInHash } from './place.ts';
+import { foundText, showPods } from './pods.ts';
+import { roleName, visible } from './text.ts';
+
+const MARKS: Readonly<Record<LinkVerdict, readonly [mark: string, meaning: string]>> = {
+  ok: ['✓', 'holds'],
+  no: ['✕', 'broken here'],
+  unknown: ['?', 'not known'],
+  note: ['i', 'note'],
+};
+
+/** One thing beside the overview: a pod's chain, or the pods of a node or a role. The returned function brings it up to date. */
+export function createDetail(): () => Promise<void> {
+  const dialog = kindById('detail', HTMLDialogElement);
+  const body = byId('detail-body');
+  let asking = new AbortController();
+  let place: Place = { kind: 'overview' };
+
+  const refresh = async (): Promise<void> => {
+    if (place.kind === 'overview') return;
+    asking.abort();
+    asking = new AbortController();
+    const { signal } = asking;
+    try {
+      if (place.kind === 'pod') showExplanation(body, await askExplanation(place.name, signal));
+      else showFound(body, await askPods({ [place.kind]: place.name }, signal));
+    } catch (error) {
+      if (!signal.aborted)
+        body.replaceChildren(h('p', { class: 'outcome bad' }, error instanceof Error ? error.message : String(error)));
+    }
+  };
+  const open = (): void => {
+    place = placeInHash(location.hash);
+    if (place.kind === 'overview') return dialog.close();
+    body.replaceChildren(h('p', { class: 'hint' }, 'asking …'));
+    setText(byId('detail-title'), titleOf(place));
+    if (!dialog.open) dialog.showModal();
+    void refresh();
+  };
+  dialog.addEventListener('close', () => {
+    // It may be open again by the time that its end is told.
+    if (dialog.open) return;
+    asking.abort();
+    if (placeInHash(location.hash).kind !== 'overview') history.replaceState(null, '', location.pathname);
+    place = { kind: 'overview' };
+  });
+  // A click beside the sheet is one on the dialog's backdrop.
+  dialog.addEventListener('click', (event) => event.target === dialog && dialog.close());
+  byId('detail-close').addEventListener('click', () => dialog.close());
+  addEventListener('hashchange', open);
+  open();
+  return refresh;
+}
+
+function titleOf(place: Place): string {
+  if (place.kind === 'overview') return '';
+  if (place.kind === 'pod') return visible(place.name);
+  if (place.kind === 'role') return `Pods with ${visible(roleName(place.name))}`;
+  return place.name === '' ? 'Pods on no node yet' : `Pods on ${visible(place.name)}`;
+}
+
+function showFound(body: HTMLElement, { found, pods }: Awaited<ReturnType<typeof askPods>>): void {
+  const list = body.querySelector<HTMLElement>('.pods') ?? h('ul', { class: 'pods' });
+  if (!list.isConnected) body.replaceChildren(h('p', { class: 'hint' }), list);
+  const hint = body.querySelector('.hint');
+  if (hint !== null) setText(hint, foundText(found, pods.length));
+  showPods(list, pods);
+}
+
+function showExplanation(body: HTMLElement, { outcome, because, links, source, pod, isFound }: Explanation): void {
+  const isGood = outcome === 'gets credentials' || outcome === 'is permitted its role';
+  const tone = isGood ? 'good' : outcome === 'gets nothing' ? 'bad' : 'warn';
+  let list = body.querySelector<HTMLElement>('.chain');
+  if (list === null) {
+    list = h('ol', { class: 'chain' });
+    body.replaceChildren(
+      h('p', {}),
+      list,
+      h('p', { class: 'hint source' }, h('bdi')),
+      h('p', { class: 'hint' }, h('code')),
+    );
+  }
+  const [first] = body.children;
+  first?.setAttribute('class', `outcome ${tone}`);
+  const text = [h('strong', {}, isFound ? outcome : 'no such pod'), h('bdi', {}, visible(because, 1500))];
+  if (first?.textContent !== text.map((part) => part.textContent).join('')) first?.replaceChildren(...text);
+  syncList<Link>(list, links, {
+    key: ({ link }) => link,
+    create: ({ link }) =>
+      h(
+        'li',
+        {},
+        h('span', { class: 'mark', 'aria-hidden': 'true' }),
+        h('p', {}, h('strong', {}, link), h('span', { class: 'unseen' }), h('bdi')),
+      ),
+    update: (element, { verdict, text: words }) => {
+      const [mark, meaning, said] = element.querySelectorAll('.mark, .unseen, bdi');
+      element.setAttribute('class', verdict);
+      if (mark !== undefined) setText(mark, MARKS[verdict][0]);
+      if (meaning !== undefined) setText(meaning, ` ${MARKS[verdict][1]}: `);
+      if (said !== undefined) setText(said, visible(words, 1500));
+    },
+  });
+  const [says, command] = body.querySelectorAll('.source bdi, code');
+  if (says !== undefined) setText(says, `Says ${visible(source)}.`);
+  if (command !== undefined) setText(command, `kiam explain ${visible(pod)}`);
+}

@@ -1,0 +1,59 @@
+import type {
+  FailingPod,
+  IdentityStatus,
+  NamespaceStatus,
+  NodeStatus,
+  ReplicaStatus,
+  ServerStatus,
+} from '#server/status/server-status.ts';
+import type { RecentEvent, StsMinute } from '#server/status/history.ts';
+
+/* What the page in the browser is told, as JSON. Nothing in it is secret. */
+
+/** Without what changes from second to second by itself: the page counts down to `expiresAt`. */
+export type IdentityRow = Omit<IdentityStatus, 'remainingSeconds'> & { readonly isServed: boolean };
+
+/** The rows of each table, by its name. */
+export interface Rows {
+  readonly nodes: NodeStatus;
+  readonly identities: IdentityRow;
+  readonly failing: FailingPod;
+  readonly namespaces: NamespaceStatus;
+  readonly events: RecentEvent;
+}
+
+/** What has changed in one table: new and changed rows by their keys, and the keys of those that are gone. */
+export interface TableChange<Row> {
+  readonly rows: readonly (readonly [key: string, row: Row])[];
+  readonly gone: readonly string[];
+}
+
+/** `/api/overview?since=CURSOR`: what has changed since the answer that had this cursor, or everything. */
+export interface OverviewAnswer {
+  /** For the next question. */
+  readonly cursor: string;
+  /** True where this is everything, and what the page holds is to be forgotten. */
+  readonly isWhole: boolean;
+  /** The server's clock, in milliseconds since 1970. */
+  readonly nowMs: number;
+  readonly replica: ReplicaStatus;
+  readonly pods: number;
+  readonly leftOut: ServerStatus['leftOut'];
+  readonly sts: readonly StsMinute[];
+  readonly tables: { readonly [Name in keyof Rows]: TableChange<Rows[Name]> };
+}
+
+export interface FoundPod {
+  /** `namespace/name` */
+  readonly pod: string;
+  readonly node: string;
+  /** As annotated. */
+  readonly role: string;
+  readonly state: 'failing' | 'waiting' | 'fine';
+}
+
+/** `/api/pods?search=TEXT&node=NODE&role=ARN`: the worst of those that match, and how many do. */
+export interface PodsAnswer {
+  readonly found: number;
+  readonly pods: readonly FoundPod[];
+}
