@@ -141,7 +141,17 @@ async function startAgent(flags: AgentFlags, daemon: Daemon): Promise<void> {
 
   const started = startedFile(flags.startedFile, daemon);
   const { listenAddress: host } = flags;
-  await waitBesidePredecessor({ host, port: flags.port, reasons: problems, clock, signal: shutdown.signal });
+  const { stream } = node;
+  const untold = (): readonly string[] =>
+    flags.nodeStore && stream.isOffered && !stream.isLive ? ['no server has told which pods are here'] : [];
+  await waitBesidePredecessor({
+    host,
+    port: flags.port,
+    reasons: () => [...problems(), ...untold()],
+    clock,
+    logger,
+    signal: shutdown.signal,
+  });
   const container = await startContainerCredentials(flags, daemon, { ...served, node, registry });
   concerns.push({ reason: 'ContainerCredentialsUnavailable', problem: container }, notListening);
   const port = await listenWhenFree(app.server, {

@@ -1,41 +1,54 @@
 import { connect } from 'node:net';
 
 import { type Clock, sleep } from '#runtime/clock.ts';
+import type { Logger } from '#telemetry/logger.ts';
 
 export interface PredecessorOptions {
   /** `--listen-address`; `''` is all. */
   readonly host: string;
   readonly port: number;
   /** Why this agent would answer worse than the one before; none when it would not. */
-  readonly reasons: () => readonly unknown[];
+  readonly reasons: () => readonly string[];
   readonly clock: Clock;
+  readonly logger: Logger;
   readonly signal: AbortSignal;
 }
 
-/** A server that is away must not keep an agent from listening for longer. */
-const LIMIT_MS = 5000;
 const PAUSE_MS = 20;
+const CHECK_MS = 500;
 
 /**
- * Where another agent still listens on the port, waits until this one is ready to answer in its place, five seconds at most:
- * the kernel gives new connections to both as soon as both listen. Otherwise resolves at once: pods wait for somebody to listen.
+ * Where another agent listens on the port, waits until this one is ready to answer in its place, or until it is gone: the
+ * kernel gives new connections to both as soon as both listen. Otherwise resolves at once: pods wait for somebody to listen.
  */
 export async function waitBesidePredecessor(options: PredecessorOptions): Promise<void> {
-  const { reasons, clock, signal } = options;
-  if (options.port === 0 || !(await isAnswered(options))) return;
-  const endMs = clock.monotonic() + LIMIT_MS;
-  while (reasons().length > 0 && clock.monotonic() < endMs && !signal.aborted) await sleep(clock, PAUSE_MS, signal);
+  const { reasons, clock, logger, signal, port } = options;
+  if (port === 0 || !(await isTaken(options))) return;
+  if (reasons().length > 0) {
+    logger.info('another agent listens here; this one takes over when it is ready', {
+      port,
+      reasons: reasons().join('; '),
+    });
+  }
+  let checkedMs = clock.monotonic();
+  while (reasons().length > 0 && !signal.aborted) {
+    await sleep(clock, PAUSE_MS, signal);
+    if (clock.monotonic() - checkedMs < CHECK_MS) continue;
+    if (!(await isTaken(options))) return;
+    checkedMs = clock.monotonic();
+  }
 }
 
-function isAnswered({ host, port, clock }: PredecessorOptions): Promise<boolean> {
+/** The kernel refuses where nobody listens. It says nothing where the one who does is too busy, or this process is. */
+function isTaken({ host, port, clock }: PredecessorOptions): Promise<boolean> {
   return new Promise((resolve) => {
     const socket = connect({ host: host === '' ? '127.0.0.1' : host, port });
-    const finish = (answered: boolean): void => {
+    const finish = (taken: boolean): void => {
       cancelTimer();
       socket.destroy();
-      resolve(answered);
+      resolve(taken);
     };
-    const cancelTimer = clock.after(100, () => finish(false));
+    const cancelTimer = clock.after(100, () => finish(true));
     socket.once('connect', () => finish(true));
     socket.once('error', () => finish(false));
   });

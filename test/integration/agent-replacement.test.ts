@@ -74,6 +74,23 @@ describe('an agent that another replaces on the same port', { skip: process.plat
     assert.deepEqual(others, []);
     assert.ok(failures.length <= REPLACEMENTS, failures.join('\n'));
     assert.ok(answered > 20 * REPLACEMENTS);
+    await agent.child.stop('SIGTERM');
+  });
+
+  it('an agent that no server answers does not take over while the one before it answers pods', async () => {
+    const before = await startAgent(10);
+    await hasStarted(10);
+    const nobody = await freePort();
+    const flags = [`--port=${port}`, `--started-file=${fileOf(11)}`, '--pod-rate=0'];
+    const next = await cluster.startAgent(nobody, { flags, detached: true });
+    await next.child.line(/another agent listens here/);
+    for (let request = 0; request < 50; request += 1) {
+      assert.equal((await askHttp({ port, from: pod.address, path: LISTING })).status, 200);
+    }
+    assert.equal(existsSync(fileOf(11)), false);
+    await before.child.stop('SIGTERM');
+    await hasStarted(11);
+    await next.child.stop('SIGTERM');
   });
 });
 
