@@ -136,6 +136,7 @@ const OF_STARTUP_TAINT = [
 const objectsWith = (servers: string): readonly string[] => [
   'clusterrole.rbac.authorization.k8s.io/kiam-server',
   'clusterrolebinding.rbac.authorization.k8s.io/kiam-server',
+  'clusterrolebinding.rbac.authorization.k8s.io/kiam-server-token-keys',
   'daemonset.apps/kiam-agent',
   ...(servers === 'daemonset.apps' ? ['daemonset.apps/kiam-server'] : ['deployment.apps/kiam-server']),
   'poddisruptionbudget.policy/kiam-server',

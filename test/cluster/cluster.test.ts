@@ -83,7 +83,7 @@ function sum(added: readonly Outcomes[], taken: readonly Outcomes[] = []): Outco
   const total: Record<string, number> = {};
   for (const one of added) for (const [name, number] of Object.entries(one)) total[name] = (total[name] ?? 0) + number;
   for (const one of taken) for (const [name, number] of Object.entries(one)) total[name] = (total[name] ?? 0) - number;
-  return total;
+  return Object.fromEntries(Object.entries(total).filter(([, number]) => number > 0));
 }
 
 describe('in a cluster', { skip, timeout: 1_800_000 }, () => {
@@ -179,8 +179,19 @@ describe('in a cluster', { skip, timeout: 1_800_000 }, () => {
           await cluster.kubectl('-n', 'kube-system', 'exec', daemon, '--', '/kiam', 'doctor');
         }
         const pod = `${NAMESPACE}/own-${nodes[0]}`;
-        const why = await cluster.kubectl('-n', 'kube-system', 'exec', install.servers, '--', '/kiam', 'explain', pod);
-        assert.match(why, new RegExp(`^${pod} gets credentials`));
+        const pods = await cluster.kubectl('-n', 'kube-system', 'get', 'pods', '-o', 'name');
+        const verdicts: string[] = [];
+        for (const server of pods.split('\n').filter((name) => name.startsWith('pod/kiam-server'))) {
+          const why = await cluster.kubectl('-n', 'kube-system', 'exec', server, '--', '/kiam', 'explain', pod);
+          verdicts.push(why.split('\n')[0] ?? '');
+        }
+        // A replica that was never asked for them holds none, and says so.
+        const other = verdicts.filter((line) => !new RegExp(`^${pod} (?:gets credentials|cannot be told)`).test(line));
+        assert.deepEqual(other, []);
+        assert.ok(
+          verdicts.some((line) => line.startsWith(`${pod} gets credentials`)),
+          verdicts.join('\n'),
+        );
       });
 
       it('a rolling update of the servers, and one of the agents, fail no call of a stock SDK and refuse no connection', async (t) => {
@@ -199,10 +210,13 @@ describe('in a cluster', { skip, timeout: 1_800_000 }, () => {
           for (let time = 0; time < times; time++) all.push(await update(workload));
           const total = sum(all);
           t.diagnostic(`${workload}, replaced ${times} times on each node: ${JSON.stringify(total)}`);
-          for (const failure of ['failed SDK calls', 'ECONNREFUSED', 'ETIMEDOUT']) {
-            assert.equal(total[failure] ?? 0, 0, failure);
-          }
+          // An agent that closes its socket may reset the connection that arrives in this very moment; SDKs try again.
+          const failures = Object.keys(total).filter((name) => !['SDK calls', '200', 'ECONNRESET'].includes(name));
+          assert.deepEqual(failures, []);
           for (const node of nodes) await hasRole(cluster, `own-${node}`, setting.role);
+        }
+        for (const node of nodes) {
+          await cluster.kubectl('-n', NAMESPACE, 'delete', 'pod', `probe-${node}`, '--wait=false');
         }
       });
     });
@@ -220,13 +234,12 @@ describe('in a cluster', { skip, timeout: 1_800_000 }, () => {
 
   /** Of all that the pods on a node have asked so far. */
   async function outcomes(node: string): Promise<Outcomes> {
-    const calls = await said(cluster, `own-${node}`);
-    const failed = calls.filter((line) => !isRole(line, setting.role));
-    return {
-      'SDK calls': calls.length,
-      'failed SDK calls': failed.length,
-      ...(await connections(cluster, `probe-${node}`)),
-    };
+    const total: Record<string, number> = { ...(await connections(cluster, `probe-${node}`)) };
+    for (const line of await said(cluster, `own-${node}`)) {
+      const outcome = isRole(line, setting.role) ? 'SDK calls' : `failed SDK call: ${line}`;
+      total[outcome] = (total[outcome] ?? 0) + 1;
+    }
+    return total;
   }
 
   it('deploy/removal takes the rules off every node, and says so', async () => {
