@@ -1,5 +1,5 @@
 import type { Clock } from '#runtime/clock.ts';
-import { type Credentials, SHORTEST_SERVED_LIFE_MS } from '#domain/credentials.ts';
+import { type Credentials, type IssuedSet, SHORTEST_SERVED_LIFE_MS } from '#domain/credentials.ts';
 import type { Identity } from '#domain/identity.ts';
 import type { Rank } from './call-limiter.ts';
 import type { RememberedFailure } from './failure-memory.ts';
@@ -47,6 +47,8 @@ export interface CacheEntry {
   held: HeldCredentials | undefined;
   fetch: Fetch | undefined;
   failure: RememberedFailure | undefined;
+  /** The sets before the one that is held, of those that have not ended: pods may still use them. */
+  earlier: readonly IssuedSet[];
   /** By the monotonic clock; when failures were last forgiven. */
   forgivenAtMs: number;
   /** Calls to STS so far. */
@@ -61,6 +63,7 @@ export function newEntry(key: string, identity: Identity, use: EntryUse): CacheE
     held: undefined,
     fetch: undefined,
     failure: undefined,
+    earlier: [],
     forgivenAtMs: Number.NEGATIVE_INFINITY,
     calls: 0,
   };
@@ -88,6 +91,17 @@ export function hold(credentials: Credentials, lifeMs: number, refreshMs: number
     deadAt: at(deadMs),
     endsAt: at(lifeMs),
   };
+}
+
+/** A renewed entry has one before the present set, as a rule. */
+const MOST_EARLIER = 16;
+
+/** The set that is replaced joins those before it, and what has ended leaves. */
+export function earlierSets({ held, earlier }: CacheEntry, now: Moment): readonly IssuedSet[] {
+  if (held === undefined) return earlier;
+  const { accessKeyId, issuedAtMs, expiresAtMs } = held.credentials;
+  const alive = earlier.filter((set) => set.expiresAtMs > now.wallMs);
+  return [...alive, { accessKeyId, issuedAtMs, expiresAtMs }].slice(-MOST_EARLIER);
 }
 
 /** Whether a moment has come by either clock. */

@@ -1,11 +1,11 @@
 import { type Clock, sleep } from '#runtime/clock.ts';
-import type { CredentialInspection, Credentials, CredentialOutcome, StsPace } from '#domain/credentials.ts';
+import type { CredentialInspection, Credentials, CredentialOutcome, IssuedSet, StsPace } from '#domain/credentials.ts';
 import { isOfOnePod } from '#domain/attribution.ts';
 import type { Identity } from '#domain/identity.ts';
 import { identityKey } from '#domain/identity.ts';
 import type { Logger } from '#telemetry/logger.ts';
 import type { CacheEntry, EntryState, EntryUse, Fetch, HeldCredentials, Moment } from './cache-entry.ts';
-import { dueAs, hold, newEntry, present, renewalRank, servable, stateOf, untilMs } from './cache-entry.ts';
+import { dueAs, earlierSets, hold, newEntry, present, renewalRank, servable, stateOf, untilMs } from './cache-entry.ts';
 import type { Rank, Verdict } from './call-limiter.ts';
 import { CallLimiter } from './call-limiter.ts';
 import { createJumpWatch } from './clock-jump.ts';
@@ -170,6 +170,19 @@ export class StsCredentialCache {
     return this.#limiter.state;
   }
 
+  /** For people: to whom the set with this access key id was issued, of those that have not ended and are not forgotten. */
+  issuedTo(accessKeyId: string): { readonly identity: Identity; readonly set: IssuedSet } | undefined {
+    const { wallMs } = present(this.#clock);
+    for (const { identity, held, earlier } of this.#entries.values()) {
+      const sets = held === undefined ? earlier : [held.credentials, ...earlier];
+      const found = sets.find((set) => set.accessKeyId === accessKeyId && set.expiresAtMs > wallMs);
+      if (found === undefined) continue;
+      const { issuedAtMs, expiresAtMs } = found;
+      return { identity, set: { accessKeyId, issuedAtMs, expiresAtMs } };
+    }
+    return undefined;
+  }
+
   /** Ends the background work and every call; who waits is told so. */
   close(): void {
     this.#closing.abort();
@@ -232,6 +245,7 @@ export class StsCredentialCache {
     if (issued.ok) {
       const { sessionMs = 0, sessionRefreshMs } = this.#options;
       const refreshMs = refreshAfterMs(issued.lifeMs, { sessionMs, sessionRefreshMs, random: this.#random });
+      entry.earlier = earlierSets(entry, present(this.#clock));
       entry.held = hold(issued.success.value, issued.lifeMs, refreshMs, present(this.#clock));
       entry.failure = undefined;
       this.#finish(entry, fetch, entry.held);

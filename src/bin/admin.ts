@@ -3,6 +3,7 @@ import { chmod } from 'node:fs/promises';
 import { describeError } from '#runtime/errors.ts';
 import { createExplainRoute, type ExplainRouteOptions } from '#server/explain/route.ts';
 import { createStatusRoute, type StatusRouteOptions } from '#server/status/route.ts';
+import { createWhoisRoute, type WhoisRouteOptions } from '#server/whois/route.ts';
 import { startHttpListener } from '#telemetry/http-listener.ts';
 
 import { prepareSocket, socketPath } from './admin-socket.ts';
@@ -10,12 +11,12 @@ import type { Daemon } from './daemon.ts';
 
 /**
  * Listens for people on this machine, on a Unix socket that only the same user can open. The daemon continues without: nothing
- * depends on it but `kiam explain` and `kiam status`.
+ * depends on it but `kiam explain`, `kiam status` and `kiam whois`.
  */
 export async function startAdmin(
   adminSocket: string | undefined,
   { clock, logger, shutdown }: Daemon,
-  answers: ExplainRouteOptions & StatusRouteOptions,
+  answers: ExplainRouteOptions & StatusRouteOptions & WhoisRouteOptions,
 ): Promise<void> {
   const path = adminSocket ?? socketPath(process.pid);
   if (path === '') return;
@@ -29,7 +30,11 @@ export async function startAdmin(
   const listener = startHttpListener({
     name: 'admin',
     address: { path },
-    routes: { '/explain': createExplainRoute(answers), '/status': createStatusRoute(answers) },
+    routes: {
+      '/explain': createExplainRoute(answers),
+      '/status': createStatusRoute(answers),
+      '/whois': createWhoisRoute(answers),
+    },
     logger,
     clock,
   });

@@ -17,6 +17,7 @@ import { AgentScope } from '#server/agent-scope.ts';
 import { Confirmation } from '#server/confirmation.ts';
 import { createExplainRoute, type ExplainRouteOptions } from '#server/explain/route.ts';
 import type { StatusRouteOptions } from '#server/status/route.ts';
+import type { WhoisRouteOptions } from '#server/whois/route.ts';
 import { createServerMetrics } from '#server/metrics.ts';
 import { NamespacePolicy } from '#server/namespace-policy.ts';
 import { NodeFeeds } from '#server/node-feeds.ts';
@@ -87,9 +88,11 @@ async function startServer(flags: ServerFlags, daemon: Daemon): Promise<void> {
 
   let explainPod: ExplainRouteOptions['explain'] = () => undefined;
   let collectStatus: StatusRouteOptions['status'] = () => undefined;
+  let findPods: WhoisRouteOptions['whois'] = () => undefined;
   await startAdmin(flags.adminSocket, daemon, {
     explain: (namespace, name) => explainPod(namespace, name),
     status: (namespace) => collectStatus(namespace),
+    whois: (accessKeyId) => findPods(accessKeyId),
     waitingFor: () => [...waitingFor],
   });
   let podSource: PageOptions['podSource'] = () => undefined;
@@ -255,6 +258,7 @@ async function startServer(flags: ServerFlags, daemon: Daemon): Promise<void> {
   podSource = () => statusSource;
   // Loaded when somebody asks: a server that nobody looks at does not keep it in memory.
   collectStatus = async (namespace) => (await import('./status-source.ts')).createStatus(statusSource)(namespace);
+  findPods = async (accessKeyId) => (await import('./status-source.ts')).createWhois(statusSource)(accessKeyId);
   const prefetch = new Prefetch({
     pods,
     namespaces,

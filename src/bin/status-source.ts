@@ -6,6 +6,8 @@ import { createTimeBudget } from '#runtime/turn-budget.ts';
 import { collectStatus, type StatusOptions } from '#server/status/collect.ts';
 import type { ReplicaStatus, ServerStatus } from '#server/status/server-status.ts';
 
+import { collectWhois, type WhoisAnswer, type WhoisOptions } from '#server/whois/collect.ts';
+
 import { kiamVersion } from './version.ts';
 
 export interface StatusSource extends Omit<StatusOptions, 'replica' | 'awaitTurn'> {
@@ -21,6 +23,15 @@ export interface StatusSource extends Omit<StatusOptions, 'replica' | 'awaitTurn
 /** In one turn of the event loop. */
 const TURN_MS = 5;
 const DAY_MS = 86_400_000;
+
+/** What `kiam whois` is told: of this replica's memory, which the others do not share. */
+export function createWhois(
+  source: Omit<WhoisOptions, 'server' | 'awaitTurn'>,
+): (accessKeyId: string) => Promise<WhoisAnswer> {
+  const server = `${hostname()} (process ${process.pid})`;
+  return (accessKeyId) =>
+    collectWhois({ ...source, server, awaitTurn: createTimeBudget(systemClock, TURN_MS) }, accessKeyId);
+}
 
 /** What `kiam status` is told: of this replica's memory, which the others do not share. */
 export function createStatus(source: StatusSource): (namespace: string) => Promise<ServerStatus> {

@@ -11,6 +11,9 @@ export interface Credentials {
   readonly issuedAtMs: number;
 }
 
+/** A set that was issued, without its secrets. */
+export type IssuedSet = Pick<Credentials, 'accessKeyId' | 'issuedAtMs' | 'expiresAtMs'>;
+
 /** Nothing with less life than this is served: an SDK would find it expired before it is used (docs/specification.md, 8.6). */
 export const SHORTEST_SERVED_LIFE_MS = 60_000;
 

@@ -33,7 +33,8 @@ describe('who was served an access key', () => {
   it('is told by kiam whois from the audit logs of an agent and of its successor', async () => {
     const { world } = cluster;
     const path = join(world.folder, 'audit.log');
-    const server = await cluster.startServer();
+    const socket = join(world.folder, 'admin.sock');
+    const server = await cluster.startServer({ flags: [`--admin-socket=${socket}`] });
     const { address } = await world.pod({ namespace: 'team', name: 'app', role: 'app' });
     let accessKeyId = '';
     for (const flags of [[`--audit-log=${path}`], [`--audit-log=${path}`]]) {
@@ -50,18 +51,41 @@ describe('who was served an access key', () => {
     const text = await log(path);
     assert.equal(text.trim().split('\n').length, 2, 'one for each agent');
 
-    const found = await whois([accessKeyId, `--log=${path}`]);
+    const found = await whois([accessKeyId, `--log=${path}`, '--admin-socket=']);
     assert.equal(found.code, 0, found.out);
     assert.equal(found.out.match(/^team\/app \(UID /gm)?.length, 1, found.out);
     assert.match(found.out, new RegExp(`role: +${world.roleBaseArn}app\n`));
     assert.match(found.out, /ServiceAccount: +\S+\n.*session name: +kiam-kiam\n/s);
 
-    const piped = await whois([accessKeyId, '--json'], `another line\n[pod/agent] ${text}`);
+    const piped = await whois([accessKeyId, '--json', '--admin-socket='], `another line\n[pod/agent] ${text}`);
     assert.equal(JSON.parse(piped.out).pod, 'app');
-    const before = await whois([accessKeyId, `--log=${path}`, '--at=2020-01-01T00:00:00Z']);
+    const before = await whois([accessKeyId, `--log=${path}`, '--admin-socket=', '--at=2020-01-01T00:00:00Z']);
     assert.deepEqual([before.code, before.out.includes('no pod was served')], [1, true]);
-    assert.equal((await whois(['ASIAXXXXXXXXXXXXXXXX', `--log=${path}`])).code, 1);
+    assert.equal((await whois(['ASIAXXXXXXXXXXXXXXXX', `--log=${path}`, '--admin-socket='])).code, 1);
     assert.match((await whois(['short'])).out, /is no access key id/);
+
+    // Without any log the server tells which pod has the session; with one, each pod is told once.
+    const bySocket = await whois([accessKeyId, `--admin-socket=${socket}`, '--at=2999-01-01T00:00:00Z']);
+    assert.deepEqual([bySocket.code, bySocket.out.includes('of the role')], [1, true], bySocket.out);
+    const here = await whois([accessKeyId, `--admin-socket=${socket}`]);
+    assert.equal(here.code, 0, here.out);
+    assert.match(here.out, /^team\/app \(UID \S+\)\n +by: +the memory of .*: it has this session now/);
+    assert.match(here.out, new RegExp(`role: +${world.roleBaseArn}app\n.*session name: +kiam-kiam\n`, 's'));
+    const both = await whois([accessKeyId, `--log=${path}`, `--admin-socket=${socket}`, '--json']);
+    assert.deepEqual(
+      both.out
+        .trim()
+        .split('\n')
+        .map((line) => JSON.parse(line).server),
+      [null],
+    );
+    world.api.removePod('team', 'app');
+    await eventually('the pod is gone', 10_000, async () => {
+      const { out } = await whois([accessKeyId, `--admin-socket=${socket}`]);
+      return out.includes('which no pod has now');
+    });
+    const nobody = await whois([accessKeyId, `--admin-socket=${join(world.folder, 'none.sock')}`]);
+    assert.match(nobody.out, /no server answers at .*none\.sock/);
     await server.child.stop();
   });
 

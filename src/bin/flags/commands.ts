@@ -59,7 +59,11 @@ export const COMMANDS = {
   export: command('export', 'Print how to move pods to EKS Pod Identity or IRSA, and back', EXPORT_OPTIONS, {
     problems: exportProblems,
   }),
-  whois: command('whois', 'Say which pods were served an access key id, by the audit logs of agents', WHOIS_OPTIONS),
+  whois: command(
+    'whois',
+    'Say which pods have or had an access key id, by the audit logs of agents and the servers that run here',
+    WHOIS_OPTIONS,
+  ),
 };
 
 /** From where the doctor looks: a node, a server's container, a pod, or wherever the API server can be asked. */

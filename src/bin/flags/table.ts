@@ -123,7 +123,7 @@ const ADMIN_SOCKET = optional(
   MONITORING,
   parseSocketPath,
   '/dev/shm/kiam-<user>/<process>.sock',
-  'Unix socket on which the server answers kiam explain and kiam status; empty for none',
+  'Unix socket on which the server answers kiam explain, kiam status and kiam whois; empty for none',
 );
 
 const METADATA = 'Metadata API';
@@ -610,6 +610,11 @@ export const WHOIS_OPTIONS = {
     '-',
     'What agents wrote by --audit-log: files, separated by commas; - is standard input',
   ),
+  timeout: value(ASKED, WHOLE_CHECK, '10s', 'How long the answer of the servers may take'),
+  'admin-socket': {
+    ...EXPLAIN_OPTIONS['admin-socket'],
+    describe: 'Unix socket of the server to ask; by default all that run here, and none where it is empty',
+  },
   at: optional(WHO, parseTime, undefined, 'Only pods that could use it at this time, such as 2026-01-02T15:04:05Z'),
   json: toggle(OUTPUT, 'Print JSON'),
 };

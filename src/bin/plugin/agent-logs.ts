@@ -1,6 +1,6 @@
 import { createSlots } from '#runtime/slots.ts';
 
-import type { ReadLogs } from '../whois.ts';
+import type { WhoisSources } from '../whois.ts';
 import { fail } from './executed.ts';
 import type { Fleet, KiamPod } from './kiam-pods.ts';
 
@@ -8,7 +8,10 @@ const MOST_AT_ONCE = 8;
 const READ_LIMIT_MS = 600_000;
 
 /** Reads what the agents that run have written, several at a time, and says which logs cannot be read. Throws where no pod is found. */
-export async function readAgentLogs({ kubectl, find }: Fleet, onLine: Parameters<ReadLogs>[0]): Promise<void> {
+export async function readAgentLogs(
+  { kubectl, find }: Fleet,
+  onLine: Parameters<WhoisSources['readLogs']>[0],
+): Promise<void> {
   const found = await find();
   if (typeof found === 'string') throw new Error(found);
   const slots = createSlots(MOST_AT_ONCE);

@@ -45,7 +45,10 @@ export async function runPlugin(argv: readonly string[]): Promise<void> {
         // Files that are named are here.
         rest.some((word) => word.startsWith('--log'))
           ? runWhois({ flags })
-          : printWhois(flags, (onLine) => readAgentLogs(fleet, onLine)),
+          : printWhois(flags, {
+              readLogs: (onLine) => readAgentLogs(fleet, onLine),
+              askServers: () => Promise.resolve({ answers: [], problems: [] }),
+            }),
       pki: async (asked) => (await import('../pki.ts')).runPki(asked),
       health: run,
       export: run,

@@ -613,3 +613,21 @@ test('an exception in the call for one role is the failure of that role, told wi
     assert.doesNotMatch(JSON.stringify(lines), /half a secret/);
   }
 });
+
+test('to whom a set was issued is known until it ends, also after its renewal, and nothing of it is secret', async () => {
+  using world = cacheWorld();
+  const { cache, clock } = world;
+  const outcome = await askPatiently(world, role('a'));
+  assert.ok(outcome.ok);
+  const { accessKeyId, issuedAtMs, expiresAtMs } = outcome.value;
+  const expected = { identity: role('a'), set: { accessKeyId, issuedAtMs, expiresAtMs } };
+  assert.deepEqual(cache.issuedTo(accessKeyId), expected);
+  await clock.advance(40 * MINUTE_MS);
+  const renewed = cache.peek(role('a'));
+  assert.ok(renewed !== undefined && renewed.accessKeyId !== accessKeyId);
+  assert.deepEqual(cache.issuedTo(accessKeyId), expected);
+  assert.deepEqual(cache.issuedTo(renewed.accessKeyId)?.set.issuedAtMs, renewed.issuedAtMs);
+  await clock.advance(21 * MINUTE_MS);
+  assert.equal(cache.issuedTo(accessKeyId), undefined);
+  assert.equal(cache.issuedTo('ASIAXXXXXXXXXXXXXXXX'), undefined);
+});
