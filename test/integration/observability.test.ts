@@ -56,6 +56,7 @@ const CASES: Readonly<Record<string, Case>> = {
   KiamServerCredentialsEnding: oneSeries('kiam_sts_server_credentials_seconds', '100x200', '3000x200'),
   KiamViewStale: oneSeries('kiam_k8s_watch_silence_seconds{resource="pods"}', '90x200', '10x200'),
   KiamAmbiguousAddresses: oneSeries('kiam_k8s_ambiguous_addresses', '1x200', '0x200'),
+  KiamNodesNotReady: oneSeries('kiam_server_nodes{status="Unknown"}', '1x200', '0x200'),
   KiamCertificateExpiresSoon: oneSeries('grpc_client_tls_certificate_expiry_seconds', '400000x200', '4000000x200'),
   KiamCertificateNotTaken: oneSeries('grpc_server_tls_certificate_verify_error', '1x200', '0x200'),
 };
