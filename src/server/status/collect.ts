@@ -110,6 +110,10 @@ function countIdentity(identities: Map<string, Counted>, identity: Identity, { n
   identities.set(key, counted);
 }
 
+function inWords({ attribution: { sourceIdentity, tags } }: Identity): readonly string[] {
+  return [...(sourceIdentity === '' ? [] : [`SourceIdentity=${sourceIdentity}`]), ...tags.map((tag) => tag.join('='))];
+}
+
 function identityStatus(
   { identity, namespaces, pods }: Counted,
   { held, failure, calls }: CredentialInspection,
@@ -118,6 +122,7 @@ function identityStatus(
   return {
     roleArn: identity.roleArn,
     sessionName: sessionNameOf(identity),
+    attribution: inWords(identity),
     namespaces: [...namespaces].toSorted(),
     pods,
     issuedAt: held === undefined ? null : Math.round(held.issuedAtMs / 1000),

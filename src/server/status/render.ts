@@ -119,7 +119,8 @@ function nodeLines(replicas: readonly ServerStatus[]): Line[] {
 function identityLines(replicas: readonly ServerStatus[]): Line[] {
   const byKey = Map.groupBy(
     replicas.flatMap(({ identities }) => identities),
-    ({ roleArn, sessionName, namespaces }) => JSON.stringify([roleArn, sessionName, namespaces]),
+    ({ roleArn, sessionName, attribution, namespaces }) =>
+      JSON.stringify([roleArn, sessionName, attribution, namespaces]),
   );
   const rows = [...byKey.values()].flatMap((seen): Row[] => {
     const best = seen.toSorted((a, b) => (b.remainingSeconds ?? -1) - (a.remainingSeconds ?? -1))[0];

@@ -45,6 +45,8 @@ export interface IdentityStatus {
   readonly roleArn: string;
   /** As STS is given it. */
   readonly sessionName: string;
+  /** The tags of the session as `key=value`, and its source identity where it has one. */
+  readonly attribution: readonly string[];
   readonly namespaces: readonly string[];
   readonly pods: number;
   /** Of the set that is served, or was served last, in seconds since 1970. */

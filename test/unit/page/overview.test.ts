@@ -37,6 +37,7 @@ function statusOf(nodes: number, identities: number): ServerStatus {
     identities: Array.from({ length: identities }, (_, index) => ({
       roleArn: `arn:aws:iam::123456789012:role/team/role-${index}`,
       sessionName: 'kiam-kiam',
+      attribution: [],
       namespaces: ['team'],
       pods: 5,
       issuedAt: 1_700_000_000,

@@ -154,6 +154,7 @@ describe('the status of a server', () => {
         {
           roleArn: evil,
           sessionName: evil,
+          attribution: [evil],
           namespaces: [evil],
           pods: 1,
           issuedAt: null,
