@@ -20,10 +20,9 @@ export function isMetadataHost(host: string | undefined, connection: Connection)
   return isHostOf(METADATA_ADDRESSES, host, connection);
 }
 
-/** The same for the endpoint of container credentials. */
+/** The same for the endpoint of container credentials, but absent and empty are refused, as the agent of EKS does. */
 export function isContainerHost(host: string | undefined, connection: Connection): boolean {
-  if (host === undefined || host === '' || host === '169.254.170.23') return true;
-  return isHostOf(CONTAINER_ADDRESSES, host, connection);
+  return host === '169.254.170.23' || (host !== undefined && isHostOf(CONTAINER_ADDRESSES, host, connection));
 }
 
 interface Connection {

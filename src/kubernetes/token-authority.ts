@@ -21,7 +21,7 @@ export interface TokenAuthorityOptions {
 }
 
 /** How often the keys are read: a new key must be known before pods have waited long for it. */
-const READ_EVERY_MS = 30_000;
+const READ_EVERY_MS = 10_000;
 
 /**
  * How long a key counts that is no longer listed. While several API servers are restarted with another key one by one, some

@@ -7,19 +7,16 @@ import type { WorldPod } from '#sandbox/world.ts';
 
 import { type Answer, askHttp, type Cluster, type Daemon, LISTING, startCluster } from '../support/cluster.ts';
 import { eventually } from '../support/eventually.ts';
+import { DISCOVERY, podToken, type TokenChanges } from '../support/pod-token.ts';
 
 // Timers of the program never keep a process alive; the tests' waiting does.
 const alive = setInterval(() => {}, 1000);
 after(() => clearInterval(alive));
 
-const AUDIENCE = 'pods.eks.amazonaws.com';
 const PATH = '/v1/credentials';
 const HOST = '169.254.170.23';
 const ACCOUNT = '123456789012';
 const LIMIT_MS = 20_000;
-
-/** `system:service-account-issuer-discovery` of Kubernetes. */
-const DISCOVERY = { nonResourceURLs: ['/.well-known/openid-configuration', '/openid/v1/jwks'], verbs: ['get'] };
 
 describe('container credentials', () => {
   let cluster: Cluster;
@@ -31,28 +28,7 @@ describe('container credentials', () => {
   let onNode: WorldPod;
   let elsewhere: WorldPod;
 
-  interface Changes {
-    readonly audience?: string;
-    readonly livesSeconds?: number;
-    readonly uid?: string;
-    readonly nodeName?: string;
-    readonly serviceAccount?: string;
-    readonly serviceAccountUid?: string;
-  }
-  const tokenOf = (pod: WorldPod, changes: Changes = {}): string => {
-    const nowSeconds = Math.floor(Date.now() / 1000);
-    const { audience = AUDIENCE, livesSeconds = 3600, uid = pod.uid, ...claims } = changes;
-    return cluster.world.api.tokens.sign({
-      namespace: pod.namespace,
-      serviceAccount: 'default',
-      pod: { name: pod.name, uid },
-      nodeName: 'node-1',
-      audience,
-      issuedAt: nowSeconds - 60,
-      expires: nowSeconds + livesSeconds,
-      ...claims,
-    });
-  };
+  const tokenOf = (pod: WorldPod, changes?: TokenChanges): string => podToken(cluster.world, pod, changes);
   const ask = (from: string, token: string, more: { host?: string; path?: string; method?: string } = {}) => {
     const { host = HOST, path = PATH, method = 'GET' } = more;
     return askHttp({ port, path, method, from, headers: { host, ...(token === '' ? {} : { authorization: token }) } });
@@ -115,6 +91,7 @@ describe('container credentials', () => {
     ['a token of another audience', 400, () => ask(app.address, tokenOf(app, { audience: 'sts.amazonaws.com' }))],
     ['a token that has expired', 400, () => ask(app.address, tokenOf(app, { livesSeconds: -1 }))],
     ['a token that was changed', 400, () => ask(app.address, `${tokenOf(app).slice(0, -8)}AAAAAAAA`)],
+    ['a token that is not valid yet', 400, () => ask(app.address, tokenOf(app, { startsInSeconds: 3600 }))],
     ['another Host', 403, () => ask(app.address, tokenOf(app), { host: 'rebound.example.com' })],
     ['another path', 404, () => ask(app.address, tokenOf(app), { path: '/latest/meta-data/' })],
     ['another method', 405, () => ask(app.address, tokenOf(app), { method: 'POST' })],

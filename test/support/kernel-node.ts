@@ -65,7 +65,7 @@ export interface KernelNode {
   guardOnly(): Promise<ChildExit>;
   /** Runs `kiam agent --uninstall` to its end, with the agent's address and port, or with other arguments. */
   uninstall(args?: readonly string[]): Promise<ChildExit>;
-  /** Starts a server and resolves once it serves. */
+  /** Starts a server, with further flags, and resolves once it serves. */
   startServer(flags?: readonly string[]): Promise<Child>;
   /** Runs a command on the node and returns its output; throws with what it said when it fails. */
   onNode(...argv: readonly string[]): Promise<string>;

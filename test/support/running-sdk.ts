@@ -2,7 +2,6 @@ import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { createInterface } from 'node:readline';
-import type { TestContext } from 'node:test';
 
 import type { World } from '#sandbox/world.ts';
 
@@ -21,9 +20,14 @@ export interface RunningSdk {
   again(): Promise<Said>;
 }
 
+/** A test, or whoever else ends what was started. */
+export interface Ending {
+  after(end: () => void): void;
+}
+
 /** Starts it behind the words that put it in a pod's place. */
 export async function startSdk(
-  t: TestContext,
+  t: Ending,
   { world, podExec }: { readonly world: World; readonly podExec: readonly string[] },
   sdk: SdkProgram,
   more: Readonly<Record<string, string>> = {},
@@ -36,7 +40,7 @@ export async function startSdk(
     return { said: once, again: once };
   }
   const child = spawn(command, args, { env: environment, stdio: ['pipe', 'pipe', 'inherit'] });
-  t.after(() => child.kill('SIGKILL'));
+  t.after(() => void child.kill('SIGKILL'));
   const lines = createInterface({ input: child.stdout })[Symbol.asyncIterator]();
   const said = async (): Promise<Said> => {
     const line = await lines.next();

@@ -21,6 +21,8 @@ const run = promisify(execFile);
 const file = (name: string): string => fileURLToPath(new URL(`../sdks/${name}`, import.meta.url));
 
 const JAVASCRIPT_V2 = 'aws-sdk@2.1693.0';
+/** The version stands in test/sdks/java/pom.xml. */
+const JAVA_V2 = 'java-v2-2.31.40';
 const PYTHON = ['boto3==1.44.5', 'awscli==1.46.3'];
 
 /** The SDKs by name, each with how it is brought here. All but the first are downloaded when they are asked for. */
@@ -59,6 +61,15 @@ const FINDERS: Readonly<Record<string, () => Promise<SdkProgram>>> = {
       await run('go', ['build', '-mod=readonly', '-o', join(into, 'identity'), '.'], options);
     });
     return { name: 'go-v2', argv: [join(folder, 'identity')], environment: {} };
+  },
+  'java-v2': async () => {
+    const folder = await installed(JAVA_V2, async (into) => {
+      const options = { cwd: file('java'), timeout: INSTALL_LIMIT_MS };
+      const copy = ['dependency:copy-dependencies', '-DincludeScope=runtime', `-DoutputDirectory=${into}`];
+      await run('mvn', ['--quiet', '--batch-mode', ...copy], options);
+      await run('javac', ['-cp', join(into, '*'), '-d', into, 'Identity.java'], options);
+    });
+    return { name: 'java-v2', argv: ['java', '-cp', `${folder}:${join(folder, '*')}`, 'Identity'], environment: {} };
   },
 };
 

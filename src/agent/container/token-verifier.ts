@@ -100,12 +100,14 @@ export function createTokenVerifier({ authority, audience, now }: TokenVerifierO
       const told = refresh();
       if (token === '') return refused('empty');
       if (told === undefined || keys.size === 0) return refused('keys');
-      const payload = payloadOf(token, keys);
-      if (typeof payload === 'string') return refused(payload);
-      const claims = claimsOf(payload, { issuer: told.issuer, audience });
+      const parts = partsOf(token);
+      const times = parts && timesOf(parts.payload);
+      if (parts === undefined || times === undefined) return refused('unreadable');
+      // A token that will never be good is told from one that may be once a new key is known.
+      const problem = timeRefusal(times, now()) ?? signatureProblem(parts, keys);
+      if (problem !== undefined) return refused(problem);
+      const claims = claimsOf(parts.payload, times, { issuer: told.issuer, audience });
       if (typeof claims === 'string') return refused(claims);
-      const refusal = timeRefusal(claims, now());
-      if (refusal !== undefined) return refused(refusal);
       good.set(hashOf(token), claims);
       return { ok: true, claims };
     },
@@ -121,22 +123,36 @@ function hashOf(token: string): string {
   return createHash('sha256').update(token).digest('base64');
 }
 
-/** What a token says, once its signature is that of a key which the cluster has; else why not. */
-function payloadOf(token: string, keys: ReadonlyMap<string, TokenKey>): object | TokenRefusal {
-  if (token.length > LONGEST_TOKEN) return 'unreadable';
+interface Parts {
+  readonly header: Readonly<Record<string, unknown>>;
+  readonly payload: Readonly<Record<string, unknown>>;
+  readonly signed: string;
+  readonly signature: string;
+}
+
+/** A token taken apart; undefined where it is no token that the API server makes. Nothing of it is proven. */
+function partsOf(token: string): Parts | undefined {
+  if (token.length > LONGEST_TOKEN) return undefined;
   const [head = '', body = '', signature = '', ...rest] = token.split('.', 4);
-  if (rest.length > 0 || ![head, body, signature].every((part) => PART.test(part))) return 'unreadable';
-  const header = decode(head);
+  if (rest.length > 0 || ![head, body, signature].every((part) => PART.test(part))) return undefined;
+  const [header, payload] = [decode(head), decode(body)];
   // An extension that must be understood is not (RFC 7515, 4.1.11).
-  if (header === undefined || 'crit' in header) return 'unreadable';
-  const { kid, alg } = header;
+  if (header === undefined || payload === undefined || 'crit' in header) return undefined;
+  if (typeof header['alg'] !== 'string' || !Object.hasOwn(HASHES, header['alg'])) return undefined;
+  return { header, payload, signed: `${head}.${body}`, signature };
+}
+
+/** What is wrong with a signature; undefined where it is that of a key which the cluster has. */
+function signatureProblem(
+  { header: { kid, alg }, signed, signature }: Parts,
+  keys: ReadonlyMap<string, TokenKey>,
+): TokenRefusal | undefined {
   const found = typeof kid === 'string' ? keys.get(kid) : undefined;
   if (found === undefined) return 'unknown-key';
   if (alg !== found.algorithm) return 'signature';
-  const signed = Buffer.from(`${head}.${body}`);
   const key = { key: found.key, dsaEncoding: 'ieee-p1363' } as const;
-  if (!verify(HASHES[found.algorithm], signed, key, Buffer.from(signature, 'base64url'))) return 'signature';
-  return decode(body) ?? 'unreadable';
+  const isGood = verify(HASHES[found.algorithm], Buffer.from(signed), key, Buffer.from(signature, 'base64url'));
+  return isGood ? undefined : 'signature';
 }
 
 /** A part as the JSON object that it is; undefined where it is none. */
@@ -149,15 +165,24 @@ function decode(part: string): Readonly<Record<string, unknown>> | undefined {
   }
 }
 
-function claimsOf(payload: object, wanted: { issuer: string; audience: string }): PodClaims | TokenRefusal {
+type Times = Pick<PodClaims, 'notBefore' | 'expires'>;
+
+function timesOf(payload: object): Times | undefined {
+  const expires = own(payload, 'exp');
+  const given = own(payload, 'nbf');
+  const notBefore = given === undefined ? 0 : given;
+  return typeof expires === 'number' && typeof notBefore === 'number' ? { notBefore, expires } : undefined;
+}
+
+function claimsOf(
+  payload: object,
+  times: Times,
+  wanted: { issuer: string; audience: string },
+): PodClaims | TokenRefusal {
   if (own(payload, 'iss') !== wanted.issuer || wanted.issuer === '') return 'issuer';
   const audiences: unknown = own(payload, 'aud');
   const isForUs = Array.isArray(audiences) ? audiences.includes(wanted.audience) : audiences === wanted.audience;
   if (!isForUs) return 'audience';
-  const expires = own(payload, 'exp');
-  const given = own(payload, 'nbf');
-  const notBefore = given === undefined ? 0 : given;
-  if (typeof expires !== 'number' || typeof notBefore !== 'number') return 'unreadable';
   const kubernetes = own(payload, 'kubernetes.io');
   const pod = own(kubernetes, 'pod');
   const uid = text(pod, 'uid');
@@ -170,10 +195,10 @@ function claimsOf(payload: object, wanted: { issuer: string; audience: string })
   if ([uid, name, namespace, serviceAccount, serviceAccountUid].includes('')) return 'no-pod';
   if (own(payload, 'sub') !== `system:serviceaccount:${namespace}:${serviceAccount}`) return 'no-pod';
   const nodeName = text(own(kubernetes, 'node'), 'name');
-  return { uid, name, namespace, serviceAccount, serviceAccountUid, nodeName, notBefore, expires };
+  return { uid, name, namespace, serviceAccount, serviceAccountUid, nodeName, ...times };
 }
 
-function timeRefusal({ notBefore, expires }: PodClaims, nowMs: number): 'expired' | 'early' | undefined {
+function timeRefusal({ notBefore, expires }: Times, nowMs: number): 'expired' | 'early' | undefined {
   const seconds = nowMs / 1000;
   if (!(seconds < expires)) return 'expired';
   return seconds + EARLY_SECONDS < notBefore ? 'early' : undefined;
