@@ -102,11 +102,12 @@ function tagProblems(tags: SessionTags): string[] {
 
 /** What a session passes on can be set again neither as a tag nor as a source identity. */
 function inheritanceProblem({ tags, sourceIdentity }: AssumeRoleInput, caller: CallerIdentity): StsError | undefined {
-  const inherited = tags.find(([key]) =>
+  const inherited = tags.some(([key]) =>
     caller.transitiveTags.some(([own]) => own.toLowerCase() === key.toLowerCase()),
   );
-  if (inherited !== undefined) {
-    const message = `One or more of the passed tags are inherited as transitive tags: ${inherited[0]}`;
+  if (inherited) {
+    const message =
+      "One of the specified transitive tag keys can't be set because it conflicts with a transitive tag key from the calling session.";
     return { status: 400, code: 'InvalidParameterValue', message };
   }
   if (sourceIdentity === '' || caller.sourceIdentity === '' || caller.sourceIdentity === sourceIdentity)

@@ -337,7 +337,10 @@ test('a tag that the server’s own session passes on cannot be set again, and t
   using world = gatewayWith();
   const outcome = await world.gateway.assumeRole(TAGGED, PATIENT);
   assert.ok(!outcome.ok);
-  assert.match(outcome.detail, /inherited as transitive tags.*disable session tags in the Pod Identity association/);
+  assert.match(
+    outcome.detail,
+    /conflicts with a transitive tag key.*disable session tags in the Pod Identity association/,
+  );
   assert.doesNotMatch(outcome.failure.message, /kube-system/);
   assert.equal((await world.gateway.assumeRole(identity, PATIENT)).ok, true, 'without tags it works');
 });
