@@ -15,7 +15,8 @@ export type WhoisFlags = FlagsOf<typeof WHOIS_OPTIONS>;
 export interface WhoisSources {
   /** Hands over what agents wrote, a line at a time; a rejection says why it cannot be read. */
   readonly readLogs: (onLine: (text: string) => void) => Promise<void>;
-  readonly askServers: () => Promise<WhoisAnswers>;
+  /** `isServed` is whether the logs name a pod. */
+  readonly askServers: (isServed: boolean) => Promise<WhoisAnswers>;
 }
 
 /** A pod that was served an access key, or could have been. */
@@ -45,15 +46,14 @@ export function runWhois({ flags }: { readonly flags: WhoisFlags }): Promise<voi
 export async function printWhois(flags: WhoisFlags, { readLogs, askServers }: WhoisSources): Promise<void> {
   const { accessKeyId, at, json } = flags;
   const served = createLineFinder(accessKeyId, at);
-  let asked: WhoisAnswers;
   try {
-    [asked] = await Promise.all([askServers(), readLogs((text) => served.read(text))]);
+    await readLogs((text) => served.read(text));
   } catch (error) {
     process.stderr.write(`kiam: ${describeError(error)}\n`);
     process.exitCode = 1;
     return;
   }
-  const { answers, problems } = asked;
+  const { answers, problems } = await askServers(served.lines().length > 0);
   const holders = [...served.lines().map((line) => ({ line, server: '' })), ...fromMemory(answers, served.lines(), at)];
   if (json) process.stdout.write(holders.map((holder) => `${JSON.stringify(inJson(holder))}\n`).join(''));
   else process.stdout.write(holders.map(inWords).join(''));

@@ -9,7 +9,9 @@ import { fileURLToPath } from 'node:url';
 import { formatAuditLine } from '#domain/audit-line.ts';
 import { startChild } from '#sandbox/child.ts';
 
-import { type Cluster, FROM_SOURCES, startCluster } from '../support/cluster.ts';
+import type { WorldPod } from '#sandbox/world.ts';
+
+import { askHttp, type Cluster, FROM_SOURCES, LISTING, startCluster } from '../support/cluster.ts';
 import { eventually } from '../support/eventually.ts';
 
 const PLUGIN = fileURLToPath(new URL('../../src/bin/kubectl-kiam.ts', import.meta.url));
@@ -52,7 +54,7 @@ if (program !== '/kiam' || pod === 'kiam-server-broken') {
   console.error('error: unable to upgrade connection ${EVIL}');
   process.exit(1);
 }
-if (!['status', 'explain'].includes(command[0])) {
+if (!['status', 'explain', 'whois'].includes(command[0])) {
   console.log(pod + ' runs ' + command.join(' ') + '${EVIL}');
   process.exit(pod === 'kiam-server-b' ? 3 : 0);
 }
@@ -63,6 +65,8 @@ process.exit(spawnSync(process.execPath, [KIAM, ...command, socket], { stdio: 'i
 describe('kubectl kiam', { skip: kubectl === undefined ? 'NOT TESTED: kubectl is not on the PATH' : false }, () => {
   let cluster: Cluster;
   let environment: Record<string, string>;
+  let agentPort = 0;
+  let app: WorldPod;
 
   const asked = (): readonly string[] => readFileSync(join(cluster.world.folder, 'asked'), 'utf8').trim().split('\n');
   const run = async (...args: readonly string[]) => {
@@ -101,11 +105,12 @@ describe('kubectl kiam', { skip: kubectl === undefined ? 'NOT TESTED: kubectl is
     await ours('kiam-agent-1', { role: 'agent' }, 'node-1');
     await ours('kiam-agent-2', { component: 'agent' }, 'node-2');
     await world.pod({ namespace: 'other', name: 'app', labels: { app: 'other', role: 'server' } });
-    await world.pod({ namespace: 'team', name: 'app', role: 'reader', nodeName: 'node-1' });
+    app = await world.pod({ namespace: 'team', name: 'app', role: 'reader', nodeName: 'node-1' });
     await world.pod({ namespace: 'team', name: 'denied', role: 'denied', nodeName: 'node-1' });
     const a = await cluster.startServer({ flags: [`--admin-socket=${join(folder, 'kiam-server-a.sock')}`] });
     await cluster.startServer({ flags: [`--admin-socket=${join(folder, 'kiam-server-b.sock')}`] });
     const agent = await cluster.startAgent(a.port);
+    agentPort = agent.port;
     await agent.child.line(/the server streams what the pods of this node may have/);
     await eventually('STS has answered for all', 20_000, async () =>
       /kiam_sts_entries\{state="failed"\} 1\n/.test(await a.metrics()),
@@ -227,6 +232,18 @@ describe('kubectl kiam', { skip: kubectl === undefined ? 'NOT TESTED: kubectl is
     assert.deepEqual([other.code, /no pod was served ASIAAAAAAAAAAAAAAAAA/.test(other.text)], [1, true]);
     const files = await run('whois', 'ASIAQQQQQQQQQQQQQQQQ', `--log=${join(folder, 'kiam-agent-1.log')}`);
     assert.deepEqual([files.code, asked()], [0, ['']], files.text);
+  });
+
+  it('kubectl kiam whois asks the servers where no log names a pod', async () => {
+    const { body } = await askHttp({ port: agentPort, from: app.address, path: `${LISTING}reader` });
+    const { AccessKeyId: key } = JSON.parse(body) as { AccessKeyId: string };
+    const { text } = await run('whois', key);
+    assert.match(
+      text,
+      new RegExp(`^team/app \\(UID ${app.uid}\\)\n  by: +the memory of kube-system/kiam-server-a on node-1: `, 'm'),
+    );
+    assert.equal(text.match(/team\/app/g)?.length, 1);
+    assert.match(text, /^kiam: kube-system\/kiam-server-b on node-2: kiam: no pod was served /m);
   });
 
   it('kubectl kiam says what it cannot do', async () => {

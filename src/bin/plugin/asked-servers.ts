@@ -1,10 +1,13 @@
+import type { AuditLine } from '#domain/audit-line.ts';
 import { explanationJson, explanationText } from '#server/explain/render.ts';
 import type { Explanation } from '#server/explain/explanation.ts';
 import type { ServerStatus } from '#server/status/server-status.ts';
 
 import type { ExplainFlags } from '../flags/explain.ts';
 import type { StatusFlags } from '../flags/status.ts';
+import type { WhoisAnswers } from '../asked-whois.ts';
 import type { StatusAnswers } from '../status-screen.ts';
+import type { WhoisFlags } from '../whois.ts';
 import { fail, runInPod } from './executed.ts';
 import type { Fleet, KiamPod } from './kiam-pods.ts';
 
@@ -48,6 +51,35 @@ function contradict(one: Explanation['outcome'], other: Explanation['outcome']):
 function knowledgeOf({ isFound, links }: Explanation): number {
   const streams = links.find(({ link }) => link === 'agent')?.facts['streams'];
   return (isFound ? 1 : 0) + (typeof streams === 'number' && streams > 0 ? 1 : 0);
+}
+
+/** What every server knows of an access key; they are asked where no log names a pod, because that needs other rights. */
+export async function whoisOfServers(
+  { accessKeyId, timeoutMs }: Pick<WhoisFlags, 'accessKeyId' | 'timeoutMs'>,
+  fleet: Fleet,
+  isServed: boolean,
+): Promise<WhoisAnswers> {
+  if (isServed) return { answers: [], problems: [] };
+  const args = ['whois', accessKeyId, '--json', '--log=/dev/null'];
+  const { answers, problems } = await askServers(fleet, args, { timeoutMs, parse: parseHolders });
+  return {
+    problems,
+    answers: answers.map(({ pod, answer: pods }) => ({
+      server: pod.text,
+      isKnown: true,
+      roleArn: pods[0]?.roleArn ?? '',
+      sessionName: pods[0]?.sessionName ?? '',
+      pods,
+    })),
+  };
+}
+
+/** Throws where there is none: what the server says of that is the answer. */
+function parseHolders(text: string): readonly AuditLine[] {
+  return text
+    .trim()
+    .split('\n')
+    .map((line): AuditLine => JSON.parse(line));
 }
 
 interface Answer<T> {

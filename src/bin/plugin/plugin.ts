@@ -4,7 +4,7 @@ import { main } from '../main.ts';
 import { processScreen, showStatus } from '../status-screen.ts';
 import { printWhois, runWhois } from '../whois.ts';
 import { readAgentLogs } from './agent-logs.ts';
-import { printExplanation, statusOfServers } from './asked-servers.ts';
+import { printExplanation, statusOfServers, whoisOfServers } from './asked-servers.ts';
 import { execute } from './executed.ts';
 import { findPods, type Fleet } from './kiam-pods.ts';
 import { createKubectl } from './kubectl.ts';
@@ -47,7 +47,7 @@ export async function runPlugin(argv: readonly string[]): Promise<void> {
           ? runWhois({ flags })
           : printWhois(flags, {
               readLogs: (onLine) => readAgentLogs(fleet, onLine),
-              askServers: () => Promise.resolve({ answers: [], problems: [] }),
+              askServers: (isServed) => whoisOfServers(flags, fleet, isServed),
             }),
       pki: async (asked) => (await import('../pki.ts')).runPki(asked),
       health: run,
