@@ -189,6 +189,27 @@ export const MUTATIONS: readonly Mutation[] = [
     tests: DOMAIN,
   },
   {
+    what: 'calls of STS start faster than --sts-rate allows',
+    file: 'src/aws/call-pace.ts',
+    from: ' + this.#spacingMs;',
+    to: ';',
+    tests: AWS,
+  },
+  {
+    what: 'a session that only one pod can have is kept for others',
+    file: 'src/aws/credential-cache.ts',
+    from: 'isOfOnePod(entry.identity.attribution) ||',
+    to: '',
+    tests: AWS,
+  },
+  {
+    what: 'names that could be read in two ways have no hash',
+    file: 'src/domain/name-template.ts',
+    from: 'if (isClear && fits) return plain;',
+    to: 'if (fits) return plain;',
+    tests: DOMAIN,
+  },
+  {
     what: 'a parameter of a call of STS is sent with another value than was asked for',
     file: 'src/aws/whole-request.ts',
     from: "if (value !== text) return 'a parameter has another value';",
