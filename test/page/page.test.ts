@@ -82,7 +82,7 @@ describe('the status page in a browser', { skip: missing }, () => {
     assert.equal((await page.$$('.cell')).length, 30);
     assert.equal((await page.$$('.cell.failing')).length, 1);
     assert.equal(await page.title(), '(1) Kiam');
-    await picture(page, 'failing');
+    await picture(page, 'failing', false);
     await page.click('#failing a');
     await page.waitForSelector('.chain .no');
     assert.match(await textOf(page, '.outcome'), /^GETS NOTHING\s+STS failed/i);
@@ -198,7 +198,7 @@ describe('the status page in a browser', { skip: missing }, () => {
         await visited.type('#search', 'api', { delay: 50 });
         await visited.waitForSelector('#found-pods li');
         await new Promise((resolve) => setTimeout(resolve, 5000));
-        await picture(visited, '10000-pods');
+        await picture(visited, '10000-pods', false);
       });
       assert.ok(tasks.longestMs < 50, `the page was busy for ${tasks.longestMs.toFixed(1)} ms (${tasks.longest})`);
     } finally {

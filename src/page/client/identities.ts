@@ -5,6 +5,8 @@ import type { ShownOverview } from './store.ts';
 import { counted, roleName, spokenTime, visible } from './text.ts';
 
 const HOUR_SECONDS = 3600;
+/** Sessions may end a little later than after whole hours. */
+const TOLERANCE_SECONDS = 60;
 const BINS = 60;
 
 interface ShownIdentity {
@@ -40,7 +42,8 @@ export function createIdentitiesView(): (overview: ShownOverview) => void {
   });
   return ({ tables, nowMs, leftOut }) => {
     const rows = [...tables.identities].map(([key, row]) => ({ key, row, leftSeconds: leftOf(row, nowMs) }));
-    const scaleSeconds = Math.max(HOUR_SECONDS, ...rows.map(({ row }) => (row.expiresAt ?? 0) - (row.issuedAt ?? 0)));
+    const longest = Math.max(0, ...rows.map(({ row }) => (row.expiresAt ?? 0) - (row.issuedAt ?? 0)));
+    const scaleSeconds = HOUR_SECONDS * Math.max(1, Math.ceil((longest - TOLERANCE_SECONDS) / HOUR_SECONDS));
     const sorted = rows
       .toSorted((left, right) => right.row.failures - left.row.failures || orderOf(left) - orderOf(right))
       .map((one) => ({ ...one, scaleSeconds }));
@@ -69,7 +72,7 @@ function showIdentity(element: HTMLElement, shown: ShownIdentity): void {
   const [, bar, left, answer] = element.children;
   const fill = bar?.firstElementChild;
   setAttributes(element, { class: stateOf(shown) });
-  if (fill instanceof HTMLElement) fill.style.width = `${(100 * (leftSeconds ?? 0)) / scaleSeconds}%`;
+  if (fill instanceof HTMLElement) fill.style.width = `${Math.min(100, (100 * (leftSeconds ?? 0)) / scaleSeconds)}%`;
   if (left !== undefined)
     setText(left, leftSeconds === undefined ? (row.failures > 0 ? 'none' : 'not here') : spokenTime(leftSeconds));
   const problem = row.failures > 0 ? `${row.lastAnswer} (${counted(row.failures, 'time')} in a row)` : '';
