@@ -88,7 +88,7 @@ describe('nodes that join a cluster with the start-up taint', { skip, timeout: 2
                 command: ['sh', '-c', check],
                 env: [{ name: 'AWS_REGION', value: 'us-east-1' }, ...names.map((one) => ({ name: one, value: file }))],
                 // So many at a time as the node has room for; the others wait.
-                resources: { requests: { cpu: '200m' } },
+                resources: { requests: { cpu: '500m' } },
                 volumeMounts: [{ name: 'authorities', mountPath: '/etc/kiam-cluster-test' }],
               },
             ],
