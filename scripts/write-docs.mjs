@@ -11,7 +11,7 @@ const page = (name) => new URL(`../docs/${name}`, import.meta.url);
 const read = (name) => readFileSync(page(name), 'utf8');
 
 writeFileSync(page('flags.md'), flagsPage());
-writeFileSync(page('clients.md'), clientsPage());
+writeFileSync(page('clients.md'), clientsPage(JSON.parse(read('clients-results.json'))));
 writeFileSync(page('architecture.md'), await withLineCounts(read('architecture.md')));
 writeFileSync(
   page('performance.md'),

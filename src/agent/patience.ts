@@ -6,20 +6,26 @@ export interface Patience {
   readonly answerMs: number;
 }
 
-/** A client whose requests must be answered before it gives one up: it tries again after a 503, or only then. */
-export interface ImpatientClient extends Patience {
+/** A client that is served better by another patience than Kiam's. */
+export interface TimedClient extends Patience {
   readonly name: string;
   /** Found at the beginning of `User-Agent`. */
   readonly userAgent: RegExp;
-  /** What it does with an answer that is late, and where that can be read. */
+  /** What it does with an answer that is late, and where that can be read or how it was found out. */
   readonly why: string;
 }
 
 /** An SDK that gives a request up after one second must have its answer a little before. */
-const JUST_UNDER_ONE_SECOND_MS = 900;
+export const JUST_UNDER_ONE_SECOND_MS = 900;
 
-/** Those whose time-outs are followed by nothing better than what follows a 503 are not among them: see docs/clients.md. */
-export const IMPATIENT_CLIENTS: readonly ImpatientClient[] = [
+/** Kiam waits for so long, whoever asks; who has given up by then hangs up. */
+const UNTIL_IT_HANGS_UP_MS = 5000;
+
+/**
+ * Most must be answered before they give a request up: they try again after a 503, or only then. Two ask for a token again after a
+ * time-out, so that their first request for one is better not answered. Whom nothing of this helps is not here: docs/clients.md.
+ */
+export const TIMED_CLIENTS: readonly TimedClient[] = [
   {
     name: 'AWS SDK for Go v2',
     userAgent: /^aws-sdk-go-v2\//,
@@ -69,13 +75,26 @@ export const IMPATIENT_CLIENTS: readonly ImpatientClient[] = [
     answerMs: JUST_UNDER_ONE_SECOND_MS,
     why: '1 s, 2 attempts (aws-sdk-core, instance_profile_credentials.rb)',
   },
+  {
+    name: 'AWS SDK for C++',
+    userAgent: /^aws-sdk-cpp\//,
+    tokenMs: UNTIL_IT_HANGS_UP_MS,
+    answerMs: UNTIL_IT_HANGS_UP_MS,
+    why: '1 s, 2 attempts after a time-out, for the token too (source/internal/AWSHttpResourceClient.cpp)',
+  },
+  {
+    name: 'AWS common runtime for C',
+    userAgent: /^aws-sdk-crt\/aws-imds-client/,
+    tokenMs: UNTIL_IT_HANGS_UP_MS,
+    answerMs: UNTIL_IT_HANGS_UP_MS,
+    why: '1 s, 2 attempts after a time-out, for the token too (aws-c-auth, source/aws_imds_client.c)',
+  },
 ];
 
-/** Kiam waits for so long, whoever asks; who has given up by then hangs up. A token is waited for a little less than by the rest. */
-const OTHERS: Patience = { tokenMs: JUST_UNDER_ONE_SECOND_MS, answerMs: 5000 };
+const OTHERS: Patience = { tokenMs: JUST_UNDER_ONE_SECOND_MS, answerMs: UNTIL_IT_HANGS_UP_MS };
 
 /** What to assume of the client that says this of itself; `--wait`, where it is given, is the upper bound. */
 export function patienceOf(userAgent: string | undefined, longestMs: number): Patience {
-  const { tokenMs, answerMs } = IMPATIENT_CLIENTS.find((client) => client.userAgent.test(userAgent ?? '')) ?? OTHERS;
+  const { tokenMs, answerMs } = TIMED_CLIENTS.find((client) => client.userAgent.test(userAgent ?? '')) ?? OTHERS;
   return { tokenMs: Math.min(tokenMs, longestMs), answerMs: Math.min(answerMs, longestMs) };
 }

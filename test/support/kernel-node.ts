@@ -19,6 +19,8 @@ import { startWorld, type World, type WorldOptions } from '#sandbox/world.ts';
 const KIAM = fileURLToPath(new URL('../../src/bin/kiam.ts', import.meta.url));
 const LISTEN_INSIDE = fileURLToPath(new URL('../sandbox/programs/listen-inside.ts', import.meta.url));
 const SERVER_PORT = 9610;
+/** Also where many tests share the machine. */
+export const START_LIMIT_MS = 60_000;
 
 export interface KernelNodeOptions {
   /** Tells the nodes of one process apart. */
@@ -96,7 +98,7 @@ export async function createKernelNode(options: KernelNodeOptions): Promise<Kern
     topology: options.topology ?? 'routed',
     ...options.network,
   });
-  const inside = listenInside(network.metadata, [process.execPath, LISTEN_INSIDE], { PATH: SYSTEM_PATH });
+  const inside = insideNamespace(network.metadata);
   const pods = new Map<string, readonly string[]>();
   const world = await startWorld({
     folder,
@@ -111,7 +113,7 @@ export async function createKernelNode(options: KernelNodeOptions): Promise<Kern
     serverNames: [network.node.address],
     nodes: [{ name: 'node-1', address: network.node.address, taints: options.taints ?? [] }],
     ...(options.serverRules === undefined ? {} : { serverRules: options.serverRules }),
-    podAddresses: Array.from({ length: 20 }, (_, index) => `198.18.1.${index + 2}`),
+    podAddresses: Array.from({ length: 60 }, (_, index) => `198.18.1.${index + 2}`),
     instance: { localIpv4: network.node.address },
     onPodRunning: async ({ addresses: [address = ''], hostNetwork }) => {
       if (hostNetwork) return;
@@ -192,7 +194,7 @@ export async function createKernelNode(options: KernelNodeOptions): Promise<Kern
         ],
         { ...world.environment.clean, ...world.environment.sts },
       );
-      await child.line(/"msg":"will serve on"/);
+      await child.line(/"msg":"will serve on"/, START_LIMIT_MS);
       return child;
     },
     onNode,
@@ -213,6 +215,11 @@ export async function createKernelNode(options: KernelNodeOptions): Promise<Kern
       process.off('exit', removeSync);
     },
   };
+}
+
+/** Opens listening sockets of this process in a network namespace. */
+export function insideNamespace(namespace: Parameters<typeof listenInside>[0]): ReturnType<typeof listenInside> {
+  return listenInside(namespace, [process.execPath, LISTEN_INSIDE], { PATH: SYSTEM_PATH });
 }
 
 const SYSTEM_PATH = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin';

@@ -1,5 +1,6 @@
 import type { IncomingMessage } from 'node:http';
 
+import { LRUCache } from 'lru-cache';
 import type { Counter } from 'prom-client';
 
 import type { Clock } from '#runtime/clock.ts';
@@ -7,7 +8,7 @@ import type { Logger } from '#telemetry/logger.ts';
 
 import { type Answer, createAnswer, errorAnswer, type Exchange, type RouteHandler, TEXT_TYPE } from '../answer.ts';
 import { fromSource } from '../from-source.ts';
-import type { Patience } from '../patience.ts';
+import { JUST_UNDER_ONE_SECOND_MS, type Patience } from '../patience.ts';
 import type { CredentialSource } from '../ports.ts';
 import type { Tokens } from '../tokens.ts';
 
@@ -22,6 +23,8 @@ export interface TokenRouteOptions {
 
 const TTL_HEADER = 'x-aws-ec2-metadata-token-ttl-seconds';
 const LONGEST_TTL_SECONDS = 21_600;
+/** More addresses than a node has. A forgotten one is taken for one that never hung up. */
+const MOST_ADDRESSES = 4096;
 
 /**
  * Issues a session token, as `PUT /latest/api/token` of EC2 does:
@@ -41,14 +44,20 @@ export function createTokenRoute({
     issued.inc();
     return createAnswer(200, { 'content-type': TEXT_TYPE, [TTL_HEADER]: String(ttlSeconds) }, token);
   };
+  /** Where a client has hung up on its last request for a token. */
+  const hungUp = new LRUCache<string, true>({ max: MOST_ADDRESSES });
   /**
    * Every client asks for a token first, with a time-out of its own: where its pod is known when the token comes, the next
-   * request is answered at once. Whatever is found out the token is issued, as it says nothing about the pod.
+   * request is answered at once. Whatever is found out the token is issued, as it says nothing about the pod. It comes in time
+   * at the latest when a client asks again, so that none goes on without.
    */
   const wait = async ({ client, request, response }: Exchange, askedSeconds: number): Promise<Answer> => {
-    const { tokenMs: waitMs } = patienceOf(request);
+    const { address } = client;
+    const { tokenMs } = patienceOf(request);
+    const waitMs = hungUp.delete(address) ? Math.min(tokenMs, JUST_UNDER_ONE_SECOND_MS) : tokenMs;
     await fromSource({ clock, logger, waitMs, response }, (signal) => source.podRole(client, signal));
-    return answerWith(client.address, askedSeconds);
+    if (response.destroyed) hungUp.set(address, true);
+    return answerWith(address, askedSeconds);
   };
   return (exchange) => {
     const { client, request } = exchange;

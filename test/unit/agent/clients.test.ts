@@ -3,6 +3,7 @@ import { readFile } from 'node:fs/promises';
 import test from 'node:test';
 
 import { CLIENTS, type ClientRequest, clientsPage } from '../../support/clients-page.ts';
+import { readSdkResults } from '../../support/sdk-results.ts';
 import { bodyOf, listen, raw, statusOf, testAgent } from './fixture.ts';
 
 type App = ReturnType<typeof testAgent>['app'];
@@ -32,9 +33,21 @@ for (const { name, requests } of CLIENTS) {
   });
 }
 
+test('the first requests of docs/clients.md are those that the clients of `npm run test:sdks` were seen to make', () => {
+  for (const [sdk, { asked }] of Object.entries(readSdkResults())) {
+    if (asked === undefined) continue;
+    const client = CLIENTS.find(({ seen = [] }) => seen.includes(sdk)) ?? assert.fail(`${sdk} is not in the list`);
+    assert.deepEqual(
+      asked,
+      client.requests.map(({ method, path }) => `${method} ${path}`),
+      sdk,
+    );
+  }
+});
+
 test('docs/clients.md is what `npm run docs` writes', async () => {
   const page = await readFile(new URL('../../../docs/clients.md', import.meta.url), 'utf8');
-  assert.equal(page, clientsPage());
+  assert.equal(page, clientsPage(readSdkResults()));
 });
 
 test('a PUT that expects a 100 gets it, and its token; another expectation is 417', async (t) => {

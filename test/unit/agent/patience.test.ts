@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 
-import { IMPATIENT_CLIENTS, patienceOf } from '#agent/patience.ts';
+import { TIMED_CLIENTS, patienceOf } from '#agent/patience.ts';
 import type { CredentialSource } from '#agent/ports.ts';
 import { failed, type Outcome, succeeded } from '#domain/failure.ts';
 
@@ -62,22 +62,24 @@ const USER_AGENTS = {
   'AWS SDK for JavaScript v2': 'aws-sdk-nodejs/2.1693.0 linux/v24.21.0',
   'AWS SDK for PHP': 'aws-sdk-php/3.363.0 HHVM-guzzle',
   'AWS SDK for Ruby': 'aws-sdk-ruby3/3.240.0',
+  'AWS SDK for C++': 'aws-sdk-cpp/1.11.900 ua/2.0 md/aws-crt#0.44.1 os/Linux lang/c++#C++11 cfg/retry-mode#default',
+  'AWS common runtime for C': 'aws-sdk-crt/aws-imds-client',
 } as const;
 
 test('each client of the table is known by what it really sends', () => {
   assert.deepEqual(
-    IMPATIENT_CLIENTS.map(({ name }) => name),
+    TIMED_CLIENTS.map(({ name }) => name),
     Object.keys(USER_AGENTS),
   );
-  for (const { name, userAgent } of IMPATIENT_CLIENTS)
+  for (const { name, userAgent } of TIMED_CLIENTS)
     for (const [other, text] of Object.entries(USER_AGENTS))
       assert.equal(userAgent.test(text), other === name, `${name}: ${text}`);
 });
 
-for (const client of IMPATIENT_CLIENTS) {
+for (const client of TIMED_CLIENTS) {
   const userAgent = Object.entries(USER_AGENTS).find(([name]) => name === client.name)?.[1] ?? '';
 
-  test(`${client.name} is answered before it gives a request up`, async () => {
+  test(`${client.name} is answered when the table says`, async () => {
     const list = await answeredAt({ userAgent }, { method: 'GET', url: LIST });
     assert.equal(list.status, 503);
     assert.ok(list.atMs >= client.answerMs && list.atMs <= client.answerMs + GRACE_MS, String(list.atMs));
@@ -93,6 +95,24 @@ test('a client that is not in the table is waited for as long as Kiam would, and
     assert.ok(list.status === 503 && list.atMs >= 5000 && list.atMs <= 5000 + GRACE_MS, `${userAgent}: ${list.atMs}`);
     const token = await answeredAt({ userAgent }, { method: 'PUT', url: TOKEN });
     assert.ok(token.status === 200 && token.atMs < 1000, `${userAgent}: ${token.atMs}`);
+  }
+});
+
+test('a client that hung up on its request for a token gets the next one within a second', async (t) => {
+  for (const userAgent of [USER_AGENTS['AWS SDK for C++'], USER_AGENTS['AWS common runtime for C']]) {
+    const clock = new ManualClock();
+    const { app } = testAgent({ clock, source: latePod().source });
+    t.after(() => app.close());
+    const request = { method: 'PUT', url: TOKEN, headers: { ...TTL, 'user-agent': userAgent } } as const;
+    const gone = new AbortController();
+    const first = app.inject({ ...request, signal: gone.signal });
+    await clock.advance(1000);
+    gone.abort();
+    await assert.rejects(Promise.resolve(first));
+    const second = app.inject(request).then(({ statusCode }) => ({ statusCode, atMs: clock.monotonic() }));
+    await clock.advance(1000);
+    const { statusCode, atMs } = await second;
+    assert.ok(statusCode === 200 && atMs > 1800 && atMs <= 1900 + GRACE_MS, `${userAgent}: ${atMs}`);
   }
 });
 
