@@ -14,6 +14,7 @@ import { ServerMonitor } from '#rpc/server-monitor.ts';
 import { listenWhenFree } from '#runtime/listen.ts';
 import { createGrpcMetrics, createTlsMetrics } from '#telemetry/grpc-metrics.ts';
 import { createKubernetesKiamMetrics, createMetadataMetrics, createStsMetrics } from '#telemetry/kiam-metrics.ts';
+import { rememberErrors } from '#telemetry/last-error.ts';
 import { createRegistry } from '#telemetry/registry.ts';
 
 import { openAuditLog } from './audit-log.ts';
@@ -28,6 +29,7 @@ import { startMonitoring } from './monitoring.ts';
 import { startNodeParts } from './node-memory.ts';
 import { waitBesidePredecessor } from './predecessor.ts';
 import { startedFile } from './started-file.ts';
+import { kiamVersion } from './version.ts';
 
 /** docs/specification.md, 12: what is in progress may take this long to finish. */
 const DRAIN_LIMIT_MS = 5000;
@@ -49,8 +51,10 @@ export function runAgent({
   return runDaemon('agent', flags, warnings, (daemon) => startAgent(flags, daemon));
 }
 
-async function startAgent(flags: AgentFlags, daemon: Daemon): Promise<void> {
-  const { clock, logger, shutdown } = daemon;
+async function startAgent(flags: AgentFlags, given: Daemon): Promise<void> {
+  const { clock, shutdown } = given;
+  const { logger, lastError } = rememberErrors(given.logger, clock);
+  const daemon = { ...given, logger };
   const allowedRoutes = compileRouteExpression(flags.allowRouteRegexp);
   if (!allowedRoutes.ok) throw new Error(`--allow-route-regexp: ${allowedRoutes.reason}`);
 
@@ -60,9 +64,8 @@ async function startAgent(flags: AgentFlags, daemon: Daemon): Promise<void> {
   createKubernetesKiamMetrics(registry);
 
   // Before anything that could take time: what protects the node's role comes first.
-  const concerns: Concern[] = [
-    { reason: 'RedirectOrGuardMissing', problem: startInterception(flags, daemon, registry) },
-  ];
+  const rules = startInterception(flags, daemon, registry);
+  const concerns: Concern[] = [{ reason: 'RedirectOrGuardMissing', problem: rules.problem }];
   let isListening = false;
   const notListening: Concern = {
     reason: 'NotListening',
@@ -105,6 +108,7 @@ async function startAgent(flags: AgentFlags, daemon: Daemon): Promise<void> {
     audit: openAuditLog(flags.auditLog, { clock, logger }),
     // While it waits beside its predecessor this agent answers nobody, which is no reason for it to wait.
     concerns: () => [...concerns, notListening, { reason: 'InterceptionUnknown', problem: () => unproven }],
+    details: () => ({ version: kiamVersion(), ...rules.states(), lastError: lastError() }),
   };
   const node = startNodeParts(memory, daemon);
   const served = {
@@ -117,7 +121,8 @@ async function startAgent(flags: AgentFlags, daemon: Daemon): Promise<void> {
     source: node.source,
     metadata,
     clock,
-    logger,
+    // What pods are refused is no error of the agent's own.
+    logger: given.logger,
     logsDebug: flags.level === 'debug',
     allowedRoutes: allowedRoutes.expression,
     ...(flags.waitMs === undefined ? {} : { waitMs: flags.waitMs }),

@@ -4,6 +4,7 @@ import type { HostAddresses } from '#agent/interception/host-addresses.ts';
 import { Interception } from '#agent/interception/interception.ts';
 import { createInterceptionMetrics } from '#agent/interception/metrics.ts';
 import { uninstall } from '#agent/interception/uninstall.ts';
+import type { NodeDetails } from '#domain/node-details.ts';
 import { systemClock } from '#runtime/clock.ts';
 import { createLogger } from '#telemetry/logger.ts';
 import type { Registry } from 'prom-client';
@@ -21,14 +22,22 @@ type InterceptionFlags = Pick<
 > &
   Partial<Pick<AgentFlags, 'containerCredentials' | 'containerCredentialsPort'>>;
 
-/** Begins to keep redirect and guard in place. Returns why they are not, for the readiness report. */
+export interface RulesKept {
+  /** Why they are not in place, for the readiness report. */
+  readonly problem: () => string | undefined;
+  readonly states: () => Pick<NodeDetails, 'redirect' | 'guard'>;
+}
+
+/** Begins to keep redirect and guard in place. */
 export function startInterception(
   flags: InterceptionFlags,
   { clock, logger, shutdown }: Daemon,
   registry: Registry,
-): () => string | undefined {
+): RulesKept {
   const hostAddresses = redirectTargetsOf(flags);
-  if (hostAddresses === undefined) return () => undefined;
+  if (hostAddresses === undefined) {
+    return { problem: () => undefined, states: () => ({ redirect: 'off', guard: 'off' }) };
+  }
   const interception = new Interception({
     hostAddresses,
     port: flags.port,
@@ -48,9 +57,15 @@ export function startInterception(
     limitMs: CLOSE_LIMIT_MS,
     close: () => interception.close({ removeRedirect: flags.iptablesRemove, removeGuard: flags.iptablesRemoveGuard }),
   });
-  return () => {
-    const { reason } = interception.status();
-    return reason === '' ? undefined : `interception: ${reason}`;
+  return {
+    problem: () => {
+      const { reason } = interception.status();
+      return reason === '' ? undefined : `interception: ${reason}`;
+    },
+    states: () => {
+      const { redirect, guard } = interception.status();
+      return { redirect, guard };
+    },
   };
 }
 

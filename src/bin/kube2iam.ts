@@ -71,8 +71,8 @@ async function startKube2iam(flags: Kube2iamFlags, daemon: Daemon): Promise<void
   if (!allowedRoutes.ok) throw new Error(`--allow-route-regexp: ${allowedRoutes.reason}`);
   const registry = createRegistry({ processMetrics: true });
   let unready: string | undefined = 'the pods and namespaces are not known yet';
-  const intercepting = startInterception(interceptionFlags(flags), daemon, registry);
-  startMetrics(flags, daemon, registry, () => [unready, intercepting()].filter((reason) => reason !== undefined));
+  const rules = startInterception(interceptionFlags(flags), daemon, registry);
+  startMetrics(flags, daemon, registry, () => [unready, rules.problem()].filter((reason) => reason !== undefined));
 
   const metadata = createMetadataClient({ endpoint: flags.metadataAddr, clock });
   shutdown.add({ name: 'metadata client', limitMs: 1000, close: () => metadata.close() });
@@ -312,7 +312,14 @@ function startSource(
     hostIp: flags.hostIp,
     isStoreKept: node !== undefined,
     serveStaleMs: SERVE_STALE_MS,
+    // The server is in this process: nobody is told.
     concerns: () => [],
+    details: () => ({
+      version: kiamVersion(),
+      redirect: 'unknown' as const,
+      guard: 'unknown' as const,
+      lastError: undefined,
+    }),
   };
   return metrics.countKnown(startNodeMemory(memory, daemon));
 }

@@ -9,6 +9,7 @@ import { NodeStore } from '#agent/node/store.ts';
 import { NodeStream, type NodeStreamOptions } from '#agent/node/stream.ts';
 import { Trust } from '#agent/node/trust.ts';
 import type { CredentialSource } from '#agent/ports.ts';
+import type { NodeDetails } from '#domain/node-details.ts';
 import type { Gateway } from '#rpc/gateway.ts';
 import type { Registry } from 'prom-client';
 
@@ -26,6 +27,8 @@ export interface NodeMemoryOptions {
   readonly isStoreKept: boolean;
   /** What may keep pods from their credentials: servers are told. */
   readonly concerns: () => readonly Concern[];
+  /** What else servers are told of the agent; how many pods it holds is known here. */
+  readonly details: () => Omit<NodeDetails, 'pods'>;
   /** `--audit-log`; undefined when it is off. */
   readonly audit?: AuditLog | undefined;
   /** `--serve-stale`, in milliseconds. */
@@ -48,6 +51,7 @@ export function startNodeMemory(options: NodeMemoryOptions, daemon: Daemon): Cre
 /** Begins to follow what this node's pods may have; what cannot be answered from that is asked of a server. */
 export function startNodeParts(options: NodeMemoryOptions, { clock, logger, shutdown }: Daemon): NodeParts {
   const { openGateway, client, registry, readEvidence, hostIp, isStoreKept, serveStaleMs, audit, concerns } = options;
+  const details = (): NodeDetails => ({ ...options.details(), pods: store.size });
   const trust: Trust = new Trust({
     clock,
     logger,
@@ -56,7 +60,7 @@ export function startNodeParts(options: NodeMemoryOptions, { clock, logger, shut
     maxAgeMs: () => store.maxViewAgeMs,
   });
   const store = new NodeStore((uid) => trust.forget(uid));
-  const reporter = new NodeReporter({ concerns, clock });
+  const reporter = new NodeReporter({ concerns, details, clock });
   const stream = new NodeStream({ client, store, clock, logger, hostIp, reporter });
   if (isStoreKept) void stream.run(shutdown.signal);
   const source = createNodeSource({

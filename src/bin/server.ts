@@ -253,6 +253,8 @@ async function startServer(flags: ServerFlags, daemon: Daemon): Promise<void> {
     problems,
     streams: () => feeds.count,
     certificateEndMs: () => certificates.current?.expiresAtMs,
+    reports,
+    index,
     nowMs: () => clock.now(),
   };
   podSource = () => statusSource;

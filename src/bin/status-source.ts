@@ -17,7 +17,6 @@ export interface StatusSource extends Omit<StatusOptions, 'replica' | 'awaitTurn
   readonly credentials: StatusOptions['credentials'] & { readonly pace: StsPace };
   /** When the TLS certificate in use ends, in milliseconds since 1970. */
   readonly certificateEndMs: () => number | undefined;
-  readonly nowMs: () => number;
 }
 
 /** In one turn of the event loop. */

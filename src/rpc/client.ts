@@ -1,6 +1,5 @@
 import { type Client, Metadata, status } from '@grpc/grpc-js';
 
-import type { NodeReport } from '#domain/node-readiness.ts';
 import { type Clock, systemClock } from '#runtime/clock.ts';
 import type { GrpcMetrics } from '#telemetry/grpc-metrics.ts';
 import { parseListenAddress } from '#telemetry/listen-address.ts';
@@ -8,7 +7,15 @@ import { parseListenAddress } from '#telemetry/listen-address.ts';
 import { type CallResult, callStream, callUnary, notMade, type EndStatus } from './calls.ts';
 import type { CertificateSnapshot } from './certificates.ts';
 import type { CertificateWatcher } from './certificate-watcher.ts';
-import type { Contract, MethodName, Methods, NodeUpdate, UnaryContract, WatchNodeRequest } from './contract.ts';
+import type {
+  Contract,
+  MethodName,
+  Methods,
+  NodeUpdate,
+  UnaryContract,
+  WatchNodeRequest,
+  WireNodeReport,
+} from './contract.ts';
 import { type MethodCounts, methodCounts } from './metrics.ts';
 import { type KeepaliveOptions, openClient } from './open-client.ts';
 import { type ChosenReplica, ReplicaConnections } from './replica-connections.ts';
@@ -44,7 +51,7 @@ export interface WatchOptions {
 }
 
 export type SendReport = (
-  report: NodeReport,
+  report: WireNodeReport,
   options: Pick<CallOptions, 'timeoutMs' | 'signal'>,
 ) => Promise<CallResult<object>>;
 
@@ -158,7 +165,12 @@ export class KiamClient {
     return { ...end, moved: connections.retired.aborted && !signal.aborted };
   }
 
-  #report(client: Client, request: NodeReport, timeoutMs: number, signal: AbortSignal): Promise<CallResult<object>> {
+  #report(
+    client: Client,
+    request: WireNodeReport,
+    timeoutMs: number,
+    signal: AbortSignal,
+  ): Promise<CallResult<object>> {
     const counts = this.#counts.ReportNode;
     counts.started();
     const definition = this.#options.contract.ReportNode;

@@ -5,6 +5,7 @@ import type { MethodDefinition } from '@grpc/grpc-js';
 import protobuf from 'protobufjs';
 
 import type { MetadataCredentials } from '#domain/credentials.ts';
+import type { NodeDetails, RuleReport } from '#domain/node-details.ts';
 import type { NodeReport } from '#domain/node-readiness.ts';
 
 /** The text of `proto/kiam.proto`, put in by the bundler; from sources the file itself is read. */
@@ -163,6 +164,49 @@ export interface NodeUpdate {
   readonly token_authority?: TokenAuthority;
 }
 
+/** The numbers of `RuleState` in the contract. */
+const RULE_STATES: readonly RuleReport[] = ['unknown', 'present', 'missing', 'off'];
+
+export interface WireNodeDetails {
+  readonly version: string;
+  /** A number of `RuleState`, as `guard`. */
+  readonly redirect: number;
+  readonly guard: number;
+  readonly last_error: string;
+  readonly last_error_at_ms: number;
+  readonly pods: number;
+}
+
+/** The details are null from servers and agents that are older. */
+export type WireNodeReport = NodeReport & { readonly details: WireNodeDetails | null };
+
+export function wireNodeReport(report: NodeReport, { lastError, ...details }: NodeDetails): WireNodeReport {
+  return {
+    ...report,
+    details: {
+      version: details.version,
+      redirect: RULE_STATES.indexOf(details.redirect),
+      guard: RULE_STATES.indexOf(details.guard),
+      last_error: lastError?.text ?? '',
+      last_error_at_ms: lastError?.atMs ?? 0,
+      pods: details.pods,
+    },
+  };
+}
+
+/** Details off the wire. */
+export function nodeDetailsOf({ details }: WireNodeReport): NodeDetails | undefined {
+  if (details === null) return undefined;
+  const { version, redirect, guard, pods, last_error: text, last_error_at_ms: atMs } = details;
+  return {
+    version,
+    redirect: RULE_STATES[redirect] ?? 'unknown',
+    guard: RULE_STATES[guard] ?? 'unknown',
+    lastError: text === '' ? undefined : { text, atMs },
+    pods,
+  };
+}
+
 export interface HealthStatus {
   readonly message: string;
 }
@@ -172,7 +216,7 @@ export interface Methods {
   readonly GetPodRole: { readonly request: PodRoleRequest; readonly response: Role };
   readonly GetPodCredentials: { readonly request: PodCredentialsRequest; readonly response: WireCredentials };
   readonly GetHealth: { readonly request: object; readonly response: HealthStatus };
-  readonly ReportNode: { readonly request: NodeReport; readonly response: object };
+  readonly ReportNode: { readonly request: WireNodeReport; readonly response: object };
 }
 
 export type MethodName = keyof Methods;

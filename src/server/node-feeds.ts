@@ -10,18 +10,18 @@ export interface InspectableFeed {
 
 /** The streams that agents have open to this server, by their node. A node has two while its agent changes over. */
 export class NodeFeeds {
-  readonly #byNode = new Map<string, Set<InspectableFeed>>();
+  readonly #byNode = new Map<string, { readonly node: NodeId; readonly feeds: Set<InspectableFeed> }>();
   readonly #listeners = new Set<(node: NodeId) => void>();
 
   /** The returned function takes the feed away, at its end. */
   add(node: NodeId, feed: InspectableFeed): () => void {
     const key = nodeKey(node);
-    const feeds = this.#byNode.get(key) ?? new Set();
-    this.#byNode.set(key, feeds.add(feed));
+    const feeds = this.#byNode.get(key)?.feeds ?? new Set();
+    this.#byNode.set(key, { node, feeds: feeds.add(feed) });
     if (feeds.size === 1) this.#changed(node);
     return () => {
       feeds.delete(feed);
-      if (feeds.size > 0 || this.#byNode.get(key) !== feeds) return;
+      if (feeds.size > 0 || this.#byNode.get(key)?.feeds !== feeds) return;
       this.#byNode.delete(key);
       this.#changed(node);
     };
@@ -40,13 +40,23 @@ export class NodeFeeds {
 
   /** Those of the node that a pod is on. */
   ofPod(pod: Pick<PodRecord, 'nodeName' | 'hostIps'>): readonly InspectableFeed[] {
-    return [...new Set(nodeKeysOf(pod).flatMap((key) => [...(this.#byNode.get(key) ?? [])]))];
+    return this.ofKeys(nodeKeysOf(pod));
+  }
+
+  /** Those of the node that has these keys. */
+  ofKeys(keys: readonly string[]): readonly InspectableFeed[] {
+    return [...new Set(keys.flatMap((key) => [...(this.#byNode.get(key)?.feeds ?? [])]))];
+  }
+
+  /** The nodes that have a stream here. */
+  nodes(): readonly NodeId[] {
+    return Array.from(this.#byNode.values(), ({ node }) => node);
   }
 
   /** How many streams are open. */
   get count(): number {
     let count = 0;
-    for (const feeds of this.#byNode.values()) count += feeds.size;
+    for (const { feeds } of this.#byNode.values()) count += feeds.size;
     return count;
   }
 

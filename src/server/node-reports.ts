@@ -1,9 +1,17 @@
 import { type NodeId, nodeKey } from '#domain/node.ts';
+import type { NodeDetails } from '#domain/node-details.ts';
 import type { NodeReport } from '#domain/node-readiness.ts';
+
+/** What one agent said last. */
+export interface ReportedAgent {
+  readonly report: NodeReport;
+  /** Undefined where the agent is older. */
+  readonly details: NodeDetails | undefined;
+}
 
 interface OpenReport {
   readonly peer: string;
-  report: NodeReport | undefined;
+  said: ReportedAgent | undefined;
 }
 
 /**
@@ -18,7 +26,7 @@ export class NodeReports {
   opened(node: NodeId, peer: string): () => void {
     const key = nodeKey(node);
     const open = this.#byNode.get(key) ?? new Set();
-    const entry: OpenReport = { peer, report: undefined };
+    const entry: OpenReport = { peer, said: undefined };
     this.#byNode.set(key, open.add(entry));
     return () => {
       open.delete(entry);
@@ -28,16 +36,24 @@ export class NodeReports {
   }
 
   /** Takes a report from the connection of an open stream of the node; false where there is none. */
-  take(node: NodeId, peer: string, report: NodeReport): boolean {
+  take(node: NodeId, peer: string, report: NodeReport, details?: NodeDetails): boolean {
     const open = [...(this.#byNode.get(nodeKey(node)) ?? [])].filter((entry) => entry.peer === peer);
-    for (const entry of open) entry.report = report;
+    for (const entry of open) entry.said = { report, details };
     if (open.length > 0) this.#changed();
     return open.length > 0;
   }
 
   /** The last report of each agent of a node, by any of the node's keys. */
   of(keys: readonly string[]): readonly NodeReport[] {
-    return keys.flatMap((key) => [...(this.#byNode.get(key) ?? [])]).flatMap(({ report }) => report ?? []);
+    return keys.flatMap((key) => [...(this.#byNode.get(key) ?? [])]).flatMap(({ said }) => said?.report ?? []);
+  }
+
+  /** What the agent said last whose stream was opened last, of those that have said something. */
+  latest(keys: readonly string[]): ReportedAgent | undefined {
+    return keys
+      .flatMap((key) => [...(this.#byNode.get(key) ?? [])])
+      .flatMap(({ said }) => said ?? [])
+      .at(-1);
   }
 
   /** Calls `listener` after each change. The returned function ends it. */

@@ -4,10 +4,18 @@ import { metadataCredentials } from '#domain/credentials.ts';
 import { failed, type Outcome, refused, succeeded } from '#domain/failure.ts';
 import { type Identity, identityKey, identityOf } from '#domain/identity.ts';
 import type { NodeId } from '#domain/node.ts';
+import { cleanDetails } from '#domain/node-details.ts';
 import { cleanReport } from '#domain/node-readiness.ts';
 import type { PodRecord } from '#domain/pod.ts';
 import type { Decision } from '#domain/policy.ts';
-import { ADDRESS_CHECKS, type AddressCheck, type Role, type WireCredentials, wireCredentials } from '#rpc/contract.ts';
+import {
+  ADDRESS_CHECKS,
+  type AddressCheck,
+  nodeDetailsOf,
+  type Role,
+  type WireCredentials,
+  wireCredentials,
+} from '#rpc/contract.ts';
 import type { CallContext, ServiceHandlers } from '#rpc/server.ts';
 import type { Clock } from '#runtime/clock.ts';
 import { startDeadline } from '#runtime/within.ts';
@@ -198,7 +206,11 @@ export function createService(options: ServiceOptions): ServiceHandlers {
     ReportNode: async (report, context) => {
       const agent = await scope.of(context, context.signal);
       if (agent.kind === 'unknown') return failed('view-stale', 'it is not certain who the agent is');
-      if (agent.kind === 'node' && reports.take(agent.node, context.peer, cleanReport(report))) return succeeded({});
+      const details = nodeDetailsOf(report);
+      const isTaken =
+        agent.kind === 'node' &&
+        reports.take(agent.node, context.peer, cleanReport(report), details && cleanDetails(details));
+      if (isTaken) return succeeded({});
       return failed('forbidden', 'the agent has no stream of a node here');
     },
   };

@@ -12,6 +12,8 @@ import type { World } from '#sandbox/world.ts';
 
 import { recordingLogger } from '../support/recording-logger.ts';
 
+const DETAILS = { version: '0.1.0', redirect: 'present', guard: 'present', lastError: undefined, pods: 30 } as const;
+
 /** So many agents before one server, each with a connection of its own. */
 export interface SimulatedAgents {
   readonly stores: readonly NodeStore[];
@@ -52,7 +54,7 @@ export async function simulatedAgents(world: World, tokens: readonly string[]): 
       });
       const store = new NodeStore();
       const { logger } = recordingLogger();
-      const reporter = new NodeReporter({ concerns: () => [], clock: systemClock });
+      const reporter = new NodeReporter({ concerns: () => [], details: () => DETAILS, clock: systemClock });
       const stream = new NodeStream({ client, store, clock: systemClock, logger, hostIp: '', reporter });
       void stream.run(stop.signal);
       return { client, store, stream };

@@ -81,6 +81,10 @@ describe('kiam status', () => {
       ],
     );
     assert.deepEqual(nodes.map((node) => [node.streams, node.synced]).at(0), [1, true]);
+    await eventually('the agent has reported', 20_000, async () => (await read()).nodes[0]?.agent !== null);
+    const [node] = (await read()).nodes;
+    const { version, redirect, guard, pods: held } = node?.agent ?? {};
+    assert.deepEqual([version, redirect, guard, held], ['0.1.0', 'off', 'off', 6]);
     const reader = identities.filter(({ roleArn }) => roleArn === `${ARN}reader`);
     assert.ok(
       reader.every(({ lastAnswer, remainingSeconds }) => lastAnswer === 'ok' && (remainingSeconds ?? 0) > 3000),

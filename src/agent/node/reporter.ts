@@ -1,5 +1,7 @@
+import type { NodeDetails } from '#domain/node-details.ts';
 import type { NodeReport } from '#domain/node-readiness.ts';
 import type { SendReport } from '#rpc/client.ts';
+import { wireNodeReport } from '#rpc/contract.ts';
 import { isUnimplemented } from '#rpc/status.ts';
 import { createBackoff } from '#runtime/backoff.ts';
 import { type Clock, sleep } from '#runtime/clock.ts';
@@ -15,6 +17,8 @@ export interface Concern {
 export interface NodeReporterOptions {
   /** The first that has a problem gives the report its reason. */
   readonly concerns: () => readonly Concern[];
+  /** What else there is to say now. */
+  readonly details: () => NodeDetails;
   readonly clock: Clock;
   readonly random?: () => number;
 }
@@ -25,6 +29,9 @@ const LOOK_EVERY_MS = 200;
 const SETTLING_MS = 5000;
 
 const ANSWER_WITHIN_MS = 5000;
+
+/** Details may change all the time: that alone is told this often at most. */
+const DETAILS_EVERY_MS = 30_000;
 
 const READY: NodeReport = {
   ready: true,
@@ -47,18 +54,21 @@ export class NodeReporter {
 
   /** Reports over one stream, from the moment that it is synced until `signal` aborts. Never rejects. */
   async run(send: SendReport, signal: AbortSignal): Promise<void> {
-    const { clock, random = Math.random } = this.#options;
+    const { clock, details, random = Math.random } = this.#options;
     const backoff = createBackoff({ firstMs: 500, capMs: 10_000, random });
-    let told = '';
+    let told = { report: '', details: '', atMs: 0 };
     while (!signal.aborted) {
       const report = this.#look();
-      const text = JSON.stringify(report);
-      if (report !== undefined && text !== told) {
-        const answer = await send(report, { timeoutMs: ANSWER_WITHIN_MS, signal });
+      const found = details();
+      const next = { report: JSON.stringify(report), details: JSON.stringify(found), atMs: clock.monotonic() };
+      const isNews =
+        next.report !== told.report || (next.details !== told.details && next.atMs - told.atMs >= DETAILS_EVERY_MS);
+      if (report !== undefined && isNews) {
+        const answer = await send(wireNodeReport(report, found), { timeoutMs: ANSWER_WITHIN_MS, signal });
         // An older server: the next stream may be that of a newer one.
         if (!answer.ok && isUnimplemented(answer.code)) return;
         if (answer.ok) {
-          told = text;
+          told = next;
           backoff.reset();
         } else await sleep(clock, backoff.nextMs(), signal);
       }

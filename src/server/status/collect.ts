@@ -3,30 +3,22 @@ import { compileExpression, type Expression } from '#domain/expression.ts';
 import { type Identity, identityKey, sessionNameOf } from '#domain/identity.ts';
 import { nodeTextOf } from '#domain/node.ts';
 import type { PodRecord } from '#domain/pod.ts';
-import type { AwaitTurn } from '#runtime/turn-budget.ts';
 
 import type { Explanation } from '../explain/explanation.ts';
 import type { NamespaceView, PodView } from '../ports.ts';
-import { judgePod, type JudgeOptions, type PodState } from './judge-pod.ts';
-import type {
-  FailingPod,
-  IdentityStatus,
-  NamespaceStatus,
-  NodeStatus,
-  ReplicaStatus,
-  ServerStatus,
-} from './server-status.ts';
+import { judgePod, type JudgeOptions } from './judge-pod.ts';
+import { addNodesWithStreams, countNode, type CountedNodes, nodeStatuses, type NodeStatusOptions } from './nodes.ts';
+import type { FailingPod, IdentityStatus, NamespaceStatus, ReplicaStatus, ServerStatus } from './server-status.ts';
 
-export interface StatusOptions extends JudgeOptions {
+export interface StatusOptions extends JudgeOptions, NodeStatusOptions {
   readonly replica: () => ReplicaStatus;
-  readonly pods: Pick<PodView, 'pods' | 'find'>;
+  readonly pods: Pick<PodView, 'pods' | 'find' | 'byUid'>;
+  readonly feeds: JudgeOptions['feeds'] & NodeStatusOptions['feeds'];
   readonly namespaces: Pick<NamespaceView, 'get'>;
   /** Says why a pod fails. */
   readonly explain: (namespace: string, name: string) => Explanation | undefined;
   readonly baseArn: string;
   readonly strict: boolean;
-  /** Called before each pod: other work goes on in between. */
-  readonly awaitTurn: AwaitTurn;
 }
 
 const MOST_IDENTITIES = 2000;
@@ -38,18 +30,11 @@ interface Counted {
   pods: number;
 }
 
-interface CountedNode {
-  readonly first: PodRecord;
-  pods: number;
-  failing: number;
-  waiting: number;
-}
-
 /** Puts together what this replica knows of everybody, or of one namespace (`''` for all). Asks nobody and changes nothing. */
 export async function collectStatus(options: StatusOptions, namespace: string): Promise<ServerStatus> {
   const { pods, credentials, explain, awaitTurn } = options;
   const identities = new Map<string, Counted>();
-  const nodes = new Map<string, CountedNode>();
+  const nodes: CountedNodes = new Map();
   const podsOfNamespace = new Map<string, number>();
   const failing: FailingPod[] = [];
   let failingCount = 0;
@@ -69,6 +54,7 @@ export async function collectStatus(options: StatusOptions, namespace: string): 
     const reason = explain(pod.namespace, pod.name)?.because ?? 'it is gone';
     failing.push({ pod: `${pod.namespace}/${pod.name}`, node: nodeTextOf(pod), reason });
   }
+  if (namespace === '') await addNodesWithStreams(nodes, options);
   const listed: IdentityStatus[] = [];
   for (const counted of identities.values()) {
     await awaitTurn();
@@ -78,7 +64,7 @@ export async function collectStatus(options: StatusOptions, namespace: string): 
   keepWorst(listed);
   return {
     replica: options.replica(),
-    nodes: Array.from(nodes, ([name, node]) => nodeStatus(options, name, node)).toSorted(byNode),
+    nodes: await nodeStatuses(nodes, options),
     identities: listed,
     failing: failing.toSorted((left, right) => (left.pod < right.pod ? -1 : 1)),
     namespaces: await namespaceStatuses(options, podsOfNamespace),
@@ -92,14 +78,6 @@ export async function collectStatus(options: StatusOptions, namespace: string): 
 
 function isJudged({ phase, role, namespace }: PodRecord, wanted: string): boolean {
   return role !== '' && phase !== 'Succeeded' && phase !== 'Failed' && (wanted === '' || namespace === wanted);
-}
-
-function countNode(nodes: Map<string, CountedNode>, pod: PodRecord, state: PodState): void {
-  const name = nodeTextOf(pod);
-  const node = nodes.get(name) ?? { first: pod, pods: 0, failing: 0, waiting: 0 };
-  node.pods += 1;
-  if (state !== 'fine') node[state] += 1;
-  nodes.set(name, node);
 }
 
 function countIdentity(identities: Map<string, Counted>, identity: Identity, { namespace }: PodRecord): void {
@@ -143,26 +121,6 @@ function keepWorst(listed: IdentityStatus[]): void {
 
 function lifeOf({ remainingSeconds }: IdentityStatus): number {
   return remainingSeconds ?? 0;
-}
-
-function nodeStatus(
-  { feeds }: StatusOptions,
-  node: string,
-  { first, pods, failing, waiting }: CountedNode,
-): NodeStatus {
-  const streams = feeds.ofPod(first);
-  return {
-    node,
-    streams: streams.length,
-    synced: streams.some((feed) => feed.inspect(first.uid).isSynced),
-    pods,
-    failing,
-    waiting,
-  };
-}
-
-function byNode(left: NodeStatus, right: NodeStatus): number {
-  return left.node < right.node ? -1 : 1;
 }
 
 /** Roles that no namespace can mean, of no account and of the servers' own: an expression that matches them permits everything. */

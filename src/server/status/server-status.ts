@@ -1,9 +1,10 @@
 import type { StsPace } from '#domain/credentials.ts';
+import type { RuleReport } from '#domain/node-details.ts';
 
 /** What one replica holds in memory at a moment. Nothing in it is secret. Times are in seconds; null is unknown or without an end. */
 export interface ServerStatus {
   readonly replica: ReplicaStatus;
-  /** Nodes that have pods with a role, by name. */
+  /** Nodes that have pods with a role, or a stream to this replica, by name. */
   readonly nodes: readonly NodeStatus[];
   readonly identities: readonly IdentityStatus[];
   readonly failing: readonly FailingPod[];
@@ -39,6 +40,22 @@ export interface NodeStatus {
   readonly failing: number;
   /** Pods whose credentials this replica fetches in advance and does not have yet. */
   readonly waiting: number;
+  /** What its agent last said of itself on its stream to this replica; null where it said nothing, as older agents. */
+  readonly agent: AgentStatus | null;
+}
+
+export interface AgentStatus {
+  readonly version: string;
+  readonly isReady: boolean;
+  /** `''` when it is. */
+  readonly notReadyBecause: string;
+  readonly redirect: RuleReport;
+  readonly guard: RuleReport;
+  /** How many pods it knows, those without a role among them. */
+  readonly pods: number;
+  /** Its last warning or error. */
+  readonly lastError: string | null;
+  readonly lastErrorSecondsAgo: number | null;
 }
 
 export interface IdentityStatus {

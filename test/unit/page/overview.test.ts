@@ -33,6 +33,7 @@ function statusOf(nodes: number, identities: number): ServerStatus {
       pods: 20,
       failing: 0,
       waiting: 0,
+      agent: null,
     })),
     identities: Array.from({ length: identities }, (_, index) => ({
       roleArn: `arn:aws:iam::123456789012:role/team/role-${index}`,

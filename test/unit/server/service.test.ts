@@ -123,7 +123,8 @@ function world() {
       sts = answer;
     },
     reports,
-    report: (peer: string, report: NodeReport) => service.ReportNode(report, { ...context, peer }),
+    report: (peer: string, report: NodeReport) =>
+      service.ReportNode({ ...report, details: null }, { ...context, peer }),
     role: (ip: string, confirm?: number) =>
       service.GetPodRole({ ip, ...(confirm === undefined ? {} : { confirm }) }, context),
     credentials: (ip: string, role: string, remainingMs = 900) =>

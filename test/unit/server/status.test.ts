@@ -6,9 +6,11 @@ import { NO_ATTRIBUTION } from '#domain/attribution.ts';
 import type { CredentialInspection, StsPace } from '#domain/credentials.ts';
 import { systemClock } from '#runtime/clock.ts';
 import { createTimeBudget, createTurnBudget } from '#runtime/turn-budget.ts';
+import { NodeFeeds } from '#server/node-feeds.ts';
+import { NodeReports } from '#server/node-reports.ts';
 import { collectStatus, type StatusOptions } from '#server/status/collect.ts';
 import { statusText } from '#server/status/render.ts';
-import type { ServerStatus } from '#server/status/server-status.ts';
+import type { AgentStatus, ServerStatus } from '#server/status/server-status.ts';
 
 import { workloadPod } from '../../support/leaving-cluster.ts';
 
@@ -30,6 +32,21 @@ const REFUSED: CredentialInspection = {
   held: undefined,
   failure: { category: 'denied', code: 'AccessDenied', detail: 'AccessDenied: no', agoMs: 1, count: 2 },
 };
+
+const AGENT: AgentStatus = {
+  version: '0.1.0',
+  isReady: true,
+  notReadyBecause: '',
+  redirect: 'present',
+  guard: 'present',
+  pods: 1,
+  lastError: null,
+  lastErrorSecondsAgo: null,
+};
+
+const EVIL_NODE = { streams: 1, synced: true, pods: 1, failing: 0, waiting: 0 };
+
+const NOW_MS = Date.UTC(2026, 0, 1);
 
 function optionsFor(count: number, fails: (index: number) => boolean): StatusOptions {
   const pods = Array.from({ length: count }, (_, index) =>
@@ -56,6 +73,7 @@ function optionsFor(count: number, fails: (index: number) => boolean): StatusOpt
     }),
     pods: {
       pods: () => pods,
+      byUid: () => undefined,
       find: (address) => {
         const pod = byAddress.get(address);
         return pod === undefined ? { kind: 'none' } : { kind: 'found', pod };
@@ -66,7 +84,10 @@ function optionsFor(count: number, fails: (index: number) => boolean): StatusOpt
     servesTokens: true,
     identify: ({ role }) => ({ roleArn: ARN + role, sessionName: 'kiam', externalId: '', attribution: NO_ATTRIBUTION }),
     credentials: { inspect: ({ roleArn }) => (roleArn.startsWith(`${ARN}bad-`) ? REFUSED : HELD) },
-    feeds: { ofPod: () => [] },
+    feeds: new NodeFeeds(),
+    reports: new NodeReports(),
+    index: { podsOn: () => new Set() },
+    nowMs: () => NOW_MS,
     explain: (namespace, name) => ({
       pod: `${namespace}/${name}`,
       isFound: true,
@@ -144,6 +165,59 @@ describe('the status of a server', () => {
     assert.match(text, /^1 pod fails/m);
   });
 
+  it('the status has every node with a stream: its agent, whether that is ready, and what it complained of', async () => {
+    const feeds = new NodeFeeds();
+    const reports = new NodeReports();
+    const details = { version: '0.2.0', redirect: 'present', guard: 'missing', lastError: undefined, pods: 7 } as const;
+    const inspected = { openForMs: 1, isSynced: true, isBehind: false, isChanging: false, identityKey: undefined };
+    const open = (name: string, peer: string): void => {
+      const node = { by: 'name', name } as const;
+      feeds.add(node, { inspect: () => ({ ...inspected, peer, hasCredentials: false }) });
+      reports.opened(node, peer);
+    };
+    open('node-1', '192.0.2.1:1');
+    open('empty', '192.0.2.2:1');
+    open('older', '192.0.2.3:1');
+    const broken = { ready: false, reason: 'RedirectOrGuardMissing', message: 'guard (ipv4): gone' };
+    const ready = { ready: true, reason: 'AgentReady', message: '' };
+    const lastError = { text: 'no server answers', atMs: NOW_MS - 5000 };
+    assert.ok(reports.take({ by: 'name', name: 'node-1' }, '192.0.2.1:1', broken, details));
+    assert.ok(
+      reports.take({ by: 'name', name: 'empty' }, '192.0.2.2:1', ready, { ...details, guard: 'present', lastError }),
+    );
+    assert.ok(reports.take({ by: 'name', name: 'older' }, '192.0.2.3:1', ready));
+    const options = { ...optionsFor(3, () => false), feeds, reports };
+    const status = await collectStatus(options, '');
+    const agents = status.nodes.map(({ node, streams, agent }) => [node, streams, agent?.version, agent?.isReady]);
+    assert.deepEqual(agents, [
+      ['empty', 1, '0.2.0', true],
+      ['node-0', 0, undefined, undefined],
+      ['node-1', 1, '0.2.0', false],
+      ['node-2', 0, undefined, undefined],
+      ['older', 1, undefined, undefined],
+    ]);
+    assert.deepEqual(
+      (await collectStatus(options, 'team-0')).nodes.map(({ node }) => node),
+      ['node-0'],
+    );
+    const text = statusText(
+      [
+        await collectStatus(
+          optionsFor(3, () => false),
+          '',
+        ),
+        status,
+      ],
+      { colours: false, failingOnly: false },
+    );
+    assert.match(text, /^node-1 +0\.2\.0 +present +missing +1 +0 +not ready$/m);
+    assert.match(text, /^empty +0\.2\.0 +present +present +0 +0 +ready$/m);
+    assert.match(text, /^older +\? +\? +\? +0 +0 +synced$/m);
+    assert.match(text, /^node-0 +\? +\? +\? +1 +0 +no stream$/m);
+    assert.match(text, /^ {2}node-1: guard \(ipv4\): gone$/m);
+    assert.match(text, /^ {2}empty, 5\.0s ago: no server answers$/m);
+  });
+
   it('the status has colours on a terminal alone, and text of foreign making is cut and printed as text', () => {
     const evil = `\u001b[2J\u202e<script>${'x'.repeat(70_000)}`;
     const status: ServerStatus = {
@@ -158,7 +232,18 @@ describe('the status of a server', () => {
         certificateDaysLeft: null,
         sts: { ...PACE, callsPerSecond: 3.3333, waiting: 12_345 },
       },
-      nodes: [{ node: evil, streams: 0, synced: false, pods: 1, failing: 1, waiting: 0 }],
+      nodes: [
+        {
+          node: evil,
+          streams: 1,
+          synced: true,
+          pods: 1,
+          failing: 1,
+          waiting: 0,
+          agent: { ...AGENT, version: evil, isReady: false, notReadyBecause: evil, lastError: evil },
+        },
+        { ...EVIL_NODE, node: `${evil}2`, agent: { ...AGENT, lastError: evil, lastErrorSecondsAgo: 3 } },
+      ],
       identities: [
         {
           roleArn: evil,

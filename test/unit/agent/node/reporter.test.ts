@@ -4,24 +4,31 @@ import { describe, it } from 'node:test';
 import { Metadata, status } from '@grpc/grpc-js';
 
 import { NodeReporter } from '#agent/node/reporter.ts';
-import type { NodeReport } from '#domain/node-readiness.ts';
+import type { LastError } from '#domain/node-details.ts';
 import type { SendReport } from '#rpc/client.ts';
+import type { WireNodeDetails } from '#rpc/contract.ts';
 
 import { ManualClock } from '../../../support/manual-clock.ts';
+
+const DETAILS = { version: '0.1.0', redirect: 'present', guard: 'present', lastError: undefined, pods: 3 } as const;
 
 /** An agent whose problems a test sets, before a server that answers with the code that the test sets. */
 function agentThat(first: Readonly<Record<string, string>> = {}) {
   const clock = new ManualClock();
   const problems = new Map(Object.entries(first));
   const sent: string[] = [];
+  const detailsSent: (WireNodeDetails | null)[] = [];
+  const changed: { pods?: number; lastError?: LastError } = {};
   const server: { code: status } = { code: status.OK };
   const reporter = new NodeReporter({
     clock,
     random: () => 1,
+    details: () => ({ ...DETAILS, ...changed }),
     concerns: () =>
       ['RedirectOrGuardMissing', 'NoServerAnswers'].map((reason) => ({ reason, problem: () => problems.get(reason) })),
   });
-  const send: SendReport = ({ ready, reason, message }: NodeReport) => {
+  const send: SendReport = ({ ready, reason, message, details }) => {
+    detailsSent.push(details);
     sent.push(ready ? 'ready' : `${reason}: ${message}`);
     return Promise.resolve(
       server.code === status.OK
@@ -35,7 +42,7 @@ function agentThat(first: Readonly<Record<string, string>> = {}) {
     void reporter.run(send, stream.signal);
     return () => stream.abort();
   };
-  return { clock, problems, sent, server, open };
+  return { clock, problems, sent, detailsSent, changed, server, open };
 }
 
 describe('what an agent reports of its node', () => {
@@ -85,6 +92,26 @@ describe('what an agent reports of its node', () => {
       await agent.clock.advance(400);
     }
     assert.deepEqual(agent.sent, ['ready']);
+  });
+
+  it('an agent tells its version, its rules, its pods and its last error, and that they changed twice a minute at most', async () => {
+    const agent = agentThat();
+    agent.open();
+    await agent.clock.advance(0);
+    const first = { version: '0.1.0', redirect: 1, guard: 1, last_error: '', last_error_at_ms: 0, pods: 3 };
+    assert.deepEqual(agent.detailsSent, [first]);
+    for (let second = 0; second < 60; second += 1) {
+      agent.changed.pods = second;
+      await agent.clock.advance(1000);
+    }
+    assert.deepEqual(
+      agent.detailsSent.slice(1).map((details) => details?.pods),
+      [29, 59],
+    );
+    agent.changed.lastError = { text: 'no server answers', atMs: 5 };
+    agent.problems.set('NoServerAnswers', 'no server answers');
+    await agent.clock.advance(6000);
+    assert.deepEqual([agent.detailsSent.length, agent.detailsSent.at(-1)?.last_error], [4, 'no server answers']);
   });
 
   it('a report that is not taken is sent again, ever more rarely', async () => {
