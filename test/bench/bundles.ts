@@ -14,6 +14,7 @@ export interface Bundle {
 export interface Bundles {
   readonly agent: Bundle;
   readonly server: Bundle;
+  readonly kube2iam: Bundle;
   /** Whether this agent can answer from memory, without asking a server. */
   readonly hasNodeStore: boolean;
 }
@@ -22,13 +23,15 @@ export interface Bundles {
 export function buildBundles(): Bundles {
   const agent = join(ROOT, 'dist', 'kiam-agent.mjs');
   const server = join(ROOT, 'dist', 'kiam-server.mjs');
-  if (Math.min(modifiedMs(agent), modifiedMs(server)) < newestSourceMs()) {
+  const kube2iam = join(ROOT, 'dist', 'kiam-kube2iam.mjs');
+  if (Math.min(...[agent, server, kube2iam].map(modifiedMs)) < newestSourceMs()) {
     const { status, stderr } = spawnSync(process.execPath, [join(ROOT, 'scripts', 'build.mjs')], { encoding: 'utf8' });
     if (status !== 0) throw new Error(`the bundles cannot be built:\n${stderr}`);
   }
   return {
     agent: bundleOf(agent),
     server: bundleOf(server),
+    kube2iam: bundleOf(kube2iam),
     hasNodeStore: readFileSync(join(ROOT, 'dist', 'kiam-agent.metafile.json'), 'utf8').includes('src/agent/node'),
   };
 }

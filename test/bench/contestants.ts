@@ -4,12 +4,15 @@ import { askUntilServed, LISTING, type Measurable, NO_LIMITS, type Place } from 
 export interface Contestant {
   readonly name: string;
   readonly port: number;
+  /** The pods that ask it: one, but for one whose limits for a pod cannot be turned off. */
+  readonly from: readonly string[];
   /** What is to be counted as its cost. */
   readonly processes: Readonly<Record<string, number>>;
 }
 
 export interface TakeoverBackoff {
   readonly path: string;
+  /** The one pod that asks. */
   readonly from: string;
   readonly node: Contestant;
   readonly fastify: Contestant;
@@ -36,7 +39,13 @@ export async function openContest(place: Place, hasNodeStore: boolean): Promise<
     place.startBaseline('fastify', path, body),
     place.startBaseline('memory', path, body),
   ]);
-  const alone = (name: string, { port, pid }: Measurable): Contestant => ({ name, port, processes: { [name]: pid } });
+  const from = [pod.address];
+  const alone = (name: string, { port, pid }: Measurable): Contestant => ({
+    name,
+    port,
+    from,
+    processes: { [name]: pid },
+  });
   const contest = {
     path,
     from: pod.address,
@@ -46,6 +55,7 @@ export async function openContest(place: Place, hasNodeStore: boolean): Promise<
     agent: {
       name: hasNodeStore ? 'agent' : 'agent (asks the server)',
       port: agent.port,
+      from,
       processes: { agent: agent.pid, server: server.pid },
     },
     unary:
@@ -54,9 +64,22 @@ export async function openContest(place: Place, hasNodeStore: boolean): Promise<
         : {
             name: 'agent --node-store=false',
             port: unary.port,
+            from,
             processes: { agent: unary.pid, server: server.pid },
           },
   };
   const all = [contest.node, contest.fastify, contest.memory, contest.agent];
   return { ...contest, all: contest.unary === undefined ? all : [...all, contest.unary] };
+}
+
+/** So many that no round of P1 is longer than their limits, which cannot be turned off, allow. */
+const PODS_OF_KUBE2IAM = 64;
+
+/** `kiam kube2iam`, as it comes, warm. */
+export async function openKube2iam(place: Place, path: string): Promise<Contestant> {
+  const names = Array.from({ length: PODS_OF_KUBE2IAM }, (_, index) => `crowd-${index}`);
+  const pods = await Promise.all(names.map((name) => place.world.pod({ namespace: 'team', name, role: 'warm' })));
+  const { port, pid } = await place.startKube2iam();
+  for (const { address } of pods) await askUntilServed(port, path, address);
+  return { name: 'kiam kube2iam', port, from: pods.map(({ address }) => address), processes: { kube2iam: pid } };
 }

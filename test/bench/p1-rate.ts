@@ -1,6 +1,6 @@
 import { spawnSync } from 'node:child_process';
 
-import { type Contestant, openContest } from './contestants.ts';
+import { type Contestant, openContest, openKube2iam } from './contestants.ts';
 import type { Measured } from './load.ts';
 import type { Setting } from './setting.ts';
 import { openPlace } from './place.ts';
@@ -13,29 +13,32 @@ export async function measureRate({ bundles, quick }: Setting): Promise<Figure> 
   const place = await openPlace(bundles);
   try {
     const contest = await openContest(place, bundles.hasNodeStore);
+    const all = [...contest.all, await openKube2iam(place, contest.path)];
     const load = place.startLoad();
     // Many short rounds: whatever else the machine does comes and goes within seconds, and the median leaves it out.
     const rounds = quick ? 4 : 21;
-    const job = { path: contest.path, from: [contest.from], connections: CONNECTIONS };
+    const job = { path: contest.path, connections: CONNECTIONS };
     const durationMs = quick ? 400 : 500;
-    const results = new Map<Contestant, Measured[]>(contest.all.map((contestant) => [contestant, []]));
-    for (const { port } of contest.all) await load.run({ ...job, port, warmUpMs: quick ? 400 : 2000, durationMs: 100 });
+    const results = new Map<Contestant, Measured[]>(all.map((contestant) => [contestant, []]));
+    for (const { port, from } of all) {
+      await load.run({ ...job, port, from, warmUpMs: quick ? 400 : 2000, durationMs: 100 });
+    }
     for (let round = 0; round < rounds; round += 1) {
-      for (const contestant of rotated(contest.all, round)) {
+      for (const contestant of rotated(all, round)) {
         const measured = await load.run(
-          { ...job, port: contestant.port, warmUpMs: quick ? 50 : 200, durationMs },
+          { ...job, port: contestant.port, from: contestant.from, warmUpMs: quick ? 50 : 200, durationMs },
           contestant.processes,
         );
         results.get(contestant)?.push(measured);
       }
     }
-    const figures = contest.all.map((contestant) => summarise(contestant, results.get(contestant) ?? []));
+    const figures = all.map((contestant) => summarise(contestant, results.get(contestant) ?? []));
     const limited = await withLimits();
     const rows: Row[] = figures.map(({ name, rate, cpu, generator }) => ({
       figure: name,
       value: `${fixed(rate)}/s, CPU us a request: ${cpu}; generator at ${fixed(generator * 100)} % of a core`,
     }));
-    for (const contestant of contest.all.slice(2)) {
+    for (const contestant of all.slice(2)) {
       rows.push(
         ratio(contestant, contest.fastify, '>= 0.85 for the agent from memory'),
         ratio(contestant, contest.node, '>= 0.72 (kube2iam 0.68, Kiam 0.25)'),
@@ -52,6 +55,7 @@ export async function measureRate({ bundles, quick }: Setting): Promise<Figure> 
         'a ratio is the median of the ratios within each round, with its quartiles: it is not the quotient of the two medians above, whose rounds may be different ones. By CPU: how many requests the same CPU time of the HTTP process serves, which other work on the machine disturbs less than the rate',
         'load from one other process on the same machine; the rate against node:http is the most that the generator is known to make',
         '"agent HTTP part" is src/agent over credentials in its own memory, without server and gRPC: the most that the agent can reach',
+        'kiam kube2iam is asked by 64 pods, whose limits of 100 requests a second and a burst of 200 cannot be turned off and are longer than a round',
         'of the agent that asks the server, the server shares the two cores with agent and generator',
       ],
       rows,
@@ -78,7 +82,7 @@ export async function measureRate({ bundles, quick }: Setting): Promise<Figure> 
       const server = await place.startServer();
       const agent = await place.startAgent(server);
       const measured = await load.run(
-        { ...job, port: agent.port, warmUpMs: 200, durationMs },
+        { ...job, port: agent.port, from: contest.agent.from, warmUpMs: 200, durationMs },
         { agent: agent.pid, server: server.pid },
       );
       const cpu = fixed(measured.cpuUsPerRequest['agent'] ?? 0);

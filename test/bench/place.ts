@@ -28,6 +28,8 @@ export interface Place {
   readonly world: World;
   startServer(flags?: readonly string[]): Promise<Daemon>;
   startAgent(server: Pick<Daemon, 'port'>, flags?: readonly string[]): Promise<Daemon>;
+  /** `kiam kube2iam` for the pods of node-1. */
+  startKube2iam(): Promise<Daemon>;
   startBaseline(kind: BaselineKind, path: string, body: string): Promise<Measurable>;
   startLoad(): LoadGenerator;
   /** The Kubernetes part of the server alone, under the bundle's options of Node. */
@@ -95,6 +97,22 @@ export async function openPlace(bundles: Bundles): Promise<Place> {
         ],
         /"msg":"listening"/,
       ),
+    startKube2iam: async () => {
+      const { node, file } = bundles.kube2iam;
+      const flags = [
+        '--log-format=json',
+        '--app-port=0',
+        '--metrics-port=0',
+        '--node=node-1',
+        `--kubeconfig=${world.kubeconfigs.server}`,
+        `--base-role-arn=${world.roleBaseArn}`,
+        `--metadata-addr=${new URL(world.metadata.url).host}`,
+      ];
+      const child = startNode('kube2iam', [...node, file, ...flags], world.environment.server);
+      const metricsPort = portOf(await child.line(/"msg":"metrics: listening"/));
+      const port = portOf(await child.line(/"msg":"listening"/));
+      return { pid: child.process.pid ?? 0, port, metricsPort, stop: () => child.stop() };
+    },
     startBaseline: async (kind, path, body) => {
       const program = kind === 'memory' ? ['agent-part-process.ts', body] : ['bare-process.mjs', kind, path, body];
       const [file = '', ...args] = program;

@@ -17,23 +17,25 @@ const CROWDS = [
 ] as const;
 
 const SETTINGS = [
-  { what: 'told of its pods', flags: [] },
-  { what: '--node-store=false', flags: ['--node-store=false'] },
+  { what: 'told of its pods', flags: [], crowds: CROWDS },
+  { what: '--node-store=false', flags: ['--node-store=false'], crowds: CROWDS },
+  // As kube2iam was measured.
+  { what: 'kiam kube2iam', flags: undefined, crowds: [{ pods: 500, callersPerPod: 1 }] },
 ] as const;
 
 /** R4: AssumeRole calls for 1,000 callers of one role that nobody has asked for before, and what a crowd does to the calls. */
 export async function measureColdCallers({ bundles }: Setting): Promise<Figure> {
   const rows: Figure['rows'][number][] = [];
   const data = [];
-  for (const { what, flags } of SETTINGS) {
+  for (const { what, flags, crowds } of SETTINGS) {
     const place = await openPlace(bundles);
     try {
       const { world } = place;
       world.sts.everywhere({ delayMs: STS_MS });
-      const server = await place.startServer();
-      const agent = await place.startAgent(server, flags);
+      const agent =
+        flags === undefined ? await place.startKube2iam() : await place.startAgent(await place.startServer(), flags);
       await pause(500);
-      for (const [index, { pods: podCount, callersPerPod }] of CROWDS.entries()) {
+      for (const [index, { pods: podCount, callersPerPod }] of crowds.entries()) {
         // Nobody knows of the pods until all of them have asked.
         world.api.controls.holdDelivery('pods');
         const names = Array.from({ length: podCount }, (_, pod) => `crowd-${index}-${pod}`);

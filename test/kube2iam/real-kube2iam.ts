@@ -50,7 +50,7 @@ export async function startRealKube2iam(world: World, flags: readonly string[]):
 }
 
 /** EC2's list of regions, which kube2iam asks for first. Ours is not in it, so that the endpoint of the environment counts. */
-async function startRegions(): Promise<{ readonly port: number; close(): void }> {
+export async function startRegions(): Promise<{ readonly port: number; close(): void }> {
   const server = createServer((_request, response) => {
     response.writeHead(200, { 'content-type': 'text/xml' });
     response.end(

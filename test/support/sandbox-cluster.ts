@@ -76,5 +76,5 @@ export async function startTestCluster(options: {
 
 /** What the daemons said last. */
 function lastWords(cluster: SandboxCluster): string[] {
-  return ['server', 'agent'].flatMap((role) => [`-- ${role}`, ...cluster.log(role).slice(-10)]);
+  return ['server', 'agent', 'kube2iam'].flatMap((role) => [`-- ${role}`, ...cluster.log(role).slice(-10)]);
 }

@@ -25,16 +25,20 @@ export interface Command {
 }
 
 /**
- * A container's arguments as they stand, but for what this machine has elsewhere: paths of mounted volumes, and the token of
+ * A container's arguments with its variables put in (`$(NAME)`), and what this machine has elsewhere: paths of mounted volumes, and the token of
  * the pod's service account, which a server in a cluster reads at a path of its own and gets here as a kubeconfig.
  */
 export function commandOf(container: Json, image: Image, place: ContainerPlace, args: readonly string[]): Command {
-  const mapped = args.map((argument) => mapPaths(argument, container, place.volumes));
-  const kubeconfig =
-    mapped[0] === 'server' && place.kubeconfig !== undefined ? [`--kubeconfig=${place.kubeconfig}`] : [];
+  const own = environmentOf(container, place.pod);
+  const mapped = args
+    .map((argument) => mapPaths(argument, container, place.volumes))
+    .map((argument) => argument.replaceAll(/\$\((\w+)\)/g, (whole, name: string) => own[name] ?? whole));
+  // What takes flags alone is kube2iam.
+  const asksApi = mapped[0] === 'server' || mapped[0]?.startsWith('--') === true;
+  const kubeconfig = asksApi && place.kubeconfig !== undefined ? [`--kubeconfig=${place.kubeconfig}`] : [];
   return {
     argv: [...place.exec, ...image.argv, ...mapped, ...kubeconfig],
-    environment: { ...image.environment, ...environmentOf(container, place.pod) },
+    environment: { ...image.environment, ...own },
   };
 }
 

@@ -1,5 +1,6 @@
 import { fileURLToPath } from 'node:url';
 
+import { ALLOWED_ROLES_ANNOTATION } from '#domain/allowed-roles.ts';
 import { startChild } from '#sandbox/child.ts';
 import { textAt } from '#sandbox/json.ts';
 import type { Stage } from '#sandbox/stage/stage.ts';
@@ -75,6 +76,40 @@ async function ask(stage: Stage, pod: WorldPod, path: string): Promise<Said & { 
   return { ...said, status: Number(status), text };
 }
 
+/** With `--kube2iam`: the same node, and on it `kiam kube2iam` alone. */
+async function runKube2iam(report: Report, stage: Stage, again: () => Promise<void>): Promise<void> {
+  const { world } = stage;
+  report.step('A namespace has a list of the roles below team-a/, as for kube2iam. Another namespace has none.');
+  const annotations = { [ALLOWED_ROLES_ANNOTATION]: '["team-a/*"]' };
+  world.api.createNamespace({ metadata: { name: 'team-a', annotations } });
+  world.namespace('team-b');
+  const allowed = await world.pod({ namespace: 'team-a', name: 'reporter', role: 'team-a/reporter' });
+  const greedy = await world.pod({ namespace: 'team-a', name: 'greedy', role: 'admin' });
+  const plain = await world.pod({ namespace: 'team-a', name: 'plain' });
+  const other = await world.pod({ namespace: 'team-b', name: 'other', role: 'team-a/reporter' });
+  report.fact(true, [allowed, greedy, plain, other].map((pod) => `${pod.name} ${pod.address}`).join(', '));
+
+  report.step('The pod reporter runs the AWS SDK for JavaScript, with nothing configured.');
+  const identity = await whoAmI(stage, allowed);
+  const wanted = `arn:aws:sts::${world.accountId}:assumed-role/reporter/kiam-kube2iam`;
+  report.fact(identity.text === wanted, `STS says that it is ${identity.text}`);
+
+  report.step('Roles that are not in the list, and a pod without a role, are answered in the words of kube2iam.');
+  const refused = await ask(stage, greedy, `${LISTING}admin`);
+  report.fact(refused.status === 404 && refused.text.includes('not valid for namespace'), `404 ${refused.text}`);
+  const elsewhere = await ask(stage, other, `${LISTING}team-a/reporter`);
+  report.fact(elsewhere.status === 404, `and the same role from a namespace without a list: ${elsewhere.status}`);
+  const none = await ask(stage, plain, `${LISTING}admin`);
+  report.fact(none.status === 404 || none.status === 403, `the pod plain: ${none.status} ${none.text}`);
+
+  report.step('Other metadata of the node is passed on, as by kube2iam; nothing of the node’s role is.');
+  const instance = await ask(stage, plain, '/latest/meta-data/instance-id');
+  report.fact(instance.status === 200, `instance-id: ${instance.status} ${instance.text}`);
+  const profile = await ask(stage, plain, '/latest/meta-data/iam/');
+  report.fact(profile.status === 404, `iam/: ${profile.status}`);
+  await showEnd(report, stage, allowed, again);
+}
+
 async function run(report: Report, stage: Stage, agentAgain: () => Promise<void>): Promise<void> {
   const { world } = stage;
   report.step(
@@ -119,7 +154,12 @@ async function run(report: Report, stage: Stage, agentAgain: () => Promise<void>
   const blocked = await ask(stage, allowed, '/latest/user-data');
   report.fact(blocked.status === 404, `${blocked.status} ${blocked.text}`);
 
-  if (stage.kind === 'namespaces') await showDeadAgent(report, stage, allowed, agentAgain);
+  await showEnd(report, stage, allowed, agentAgain);
+}
+
+async function showEnd(report: Report, stage: Stage, pod: WorldPod, agentAgain: () => Promise<void>): Promise<void> {
+  const { world } = stage;
+  if (stage.kind === 'namespaces') await showDeadAgent(report, stage, pod, agentAgain);
   const thieves = world.metadata.nodeRoleServedTo({ except: nodeAddresses(stage) });
   report.step('Who was given the credentials of the node’s own role, over all this time?');
   report.fact(
@@ -177,14 +217,23 @@ async function main(): Promise<number> {
   try {
     if (reason !== undefined) console.log(`  note   ${reason}: this runs over loopback addresses instead`);
     report.fact(true, stage.description);
-    report.step('One server and one agent start on the node, as processes of their own.');
-    await stage.startServer();
-    report.fact(true, 'the server has listed pods and namespaces, and serves');
-    await stage.startAgent();
-    report.fact(true, 'the agent serves');
-    await run(report, stage, async () => {
+    if (process.argv.includes('--kube2iam')) {
+      report.step('kiam kube2iam starts on the node, alone, with the flags of kube2iam.');
+      await stage.startKube2iam();
+      report.fact(true, 'it has listed its pods and the namespaces, and serves');
+      await runKube2iam(report, stage, async () => {
+        await stage.startKube2iam();
+      });
+    } else {
+      report.step('One server and one agent start on the node, as processes of their own.');
+      await stage.startServer();
+      report.fact(true, 'the server has listed pods and namespaces, and serves');
       await stage.startAgent();
-    });
+      report.fact(true, 'the agent serves');
+      await run(report, stage, async () => {
+        await stage.startAgent();
+      });
+    }
     report.end();
     return report.failures === 0 ? 0 : 1;
   } finally {

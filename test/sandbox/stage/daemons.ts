@@ -6,19 +6,25 @@ export interface DaemonStart {
   /** Everything up to the daemon's own flags. */
   readonly argv: readonly string[];
   readonly flags: readonly string[];
+  /** How it is told to log in JSON and to serve metrics at a port of its own; default as for agent and server. */
+  readonly common?: readonly string[];
   readonly environment: Readonly<Record<string, string>>;
   /** The line that says that it serves. */
   readonly serving: RegExp;
 }
 
+const COMMON = ['--json-log', '--prometheus-listen-addr=127.0.0.1:0'];
+/** Those of kube2iam. */
+export const KUBE2IAM_COMMON = ['--log-format=json', '--metrics-port=0', '--namespace-restrictions', '--node=node-1'];
+
 /** The daemons of a stage: each starts as a process of its own, and all end with it. */
 export class StageDaemons {
   readonly #children = new Set<Child>();
 
-  async start({ name, argv, flags, environment, serving }: DaemonStart): Promise<StageDaemon> {
+  async start({ name, argv, flags, environment, serving, common = COMMON }: DaemonStart): Promise<StageDaemon> {
     const child = startChild({
       name,
-      argv: [...argv, name, '--json-log', '--prometheus-listen-addr=127.0.0.1:0', ...flags],
+      argv: [...argv, name, ...common, ...flags],
       environment,
     });
     this.#children.add(child);

@@ -1,5 +1,5 @@
 import { startWorld } from '../world.ts';
-import { portOf, StageDaemons } from './daemons.ts';
+import { KUBE2IAM_COMMON, portOf, StageDaemons } from './daemons.ts';
 import type { Stage, StageOptions } from './stage.ts';
 
 /** A stage that needs no rights: every pod is an address of 127.0.0.0/8, and nothing is redirected. */
@@ -54,7 +54,26 @@ export async function createLoopbackStage({ programs, folder, path }: StageOptio
       agentPort = portOf(await daemon.child.line(AGENT_SERVES));
       return daemon;
     },
-    killAgent: () => daemons.kill('agent'),
+    startKube2iam: async () => {
+      const daemon = await daemons.start({
+        name: 'kube2iam',
+        argv: kiam,
+        common: KUBE2IAM_COMMON,
+        flags: [
+          `--app-port=${agentPort}`,
+          `--kubeconfig=${world.kubeconfigs.server}`,
+          `--base-role-arn=${world.roleBaseArn}`,
+          `--metadata-addr=${new URL(world.metadata.url).host}`,
+        ],
+        environment: world.environment.server,
+        serving: AGENT_SERVES,
+      });
+      agentPort = portOf(await daemon.child.line(AGENT_SERVES));
+      return daemon;
+    },
+    killAgent: async () => {
+      await Promise.all(['agent', 'kube2iam'].map((name) => daemons.kill(name)));
+    },
     placeOf: (pod) => ({
       prefix: [],
       environment: {

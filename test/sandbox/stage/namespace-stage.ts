@@ -3,7 +3,7 @@ import { listenInside } from '../network/listen-inside.ts';
 import { sweepLeftovers } from '../network/namespaces.ts';
 import { createNetwork, type PodNamespace } from '../network/network.ts';
 import { startWorld } from '../world.ts';
-import { StageDaemons } from './daemons.ts';
+import { KUBE2IAM_COMMON, StageDaemons } from './daemons.ts';
 import { AGENT_SERVES, SERVER_SERVES, tls } from './loopback-stage.ts';
 import type { Stage, StageOptions } from './stage.ts';
 
@@ -88,7 +88,25 @@ export async function createNamespaceStage({ programs, folder, path, pid }: Stag
         environment: world.environment.clean,
         serving: AGENT_SERVES,
       }),
-    killAgent: () => daemons.kill('agent'),
+    startKube2iam: () =>
+      daemons.start({
+        name: 'kube2iam',
+        argv: kiam,
+        common: KUBE2IAM_COMMON,
+        flags: [
+          '--iptables',
+          `--host-interface=${network.hostInterface}`,
+          `--host-ip=${NODE_ADDRESS}`,
+          `--app-port=${AGENT_PORT}`,
+          `--kubeconfig=${world.kubeconfigs.server}`,
+          '--auto-discover-base-arn',
+        ],
+        environment: { ...world.environment.clean, ...world.environment.sts },
+        serving: AGENT_SERVES,
+      }),
+    killAgent: async () => {
+      await Promise.all(['agent', 'kube2iam'].map((name) => daemons.kill(name)));
+    },
     placeOf: (pod) => ({
       prefix: pods.get(pod.address)?.exec ?? [],
       environment: { ...world.environment.clean, ...world.environment.sts },

@@ -45,7 +45,9 @@ export interface Stage {
   readonly nodePrefix: readonly string[];
   startServer(): Promise<StageDaemon>;
   startAgent(): Promise<StageDaemon>;
-  /** Ends the agent with SIGKILL: it closes nothing and removes nothing. */
+  /** `kiam kube2iam`, in place of server and agent. */
+  startKube2iam(): Promise<StageDaemon>;
+  /** Ends the agent, or `kiam kube2iam`, with SIGKILL: it closes nothing and removes nothing. */
   killAgent(): Promise<void>;
   /** Where the pod's programs run. */
   placeOf(pod: WorldPod): PodPlace;
