@@ -16,6 +16,7 @@ import { measureMemory } from './p4-memory.ts';
 import { measurePods } from './p5-pods.ts';
 import { measureCalls } from './p6-calls.ts';
 import { measureDoors } from './p7-doors.ts';
+import { measureTokens } from './p10-tokens.ts';
 import { measureColdCallers } from './r4-cold-callers.ts';
 import { measureRollout } from './r9-rollout.ts';
 import { type Figure, printFigure } from './report.ts';
@@ -29,6 +30,7 @@ const FIGURES: Readonly<Record<string, (setting: Setting) => Promise<Figure>>> =
   p5: measurePods,
   p6: measureCalls,
   p7: measureDoors,
+  p10: measureTokens,
   r4: measureColdCallers,
   r9: measureRollout,
   neighbours: measureNeighbours,

@@ -1,8 +1,10 @@
 import { connect, type Socket } from 'node:net';
 
 export interface LoadConnectionOptions {
+  readonly host: string;
   readonly port: number;
   readonly path: string;
+  readonly headers: string;
   readonly from: string;
   /** Called once for each request, with 0 when the connection broke. */
   readonly onAnswer: (status: number) => void;
@@ -28,14 +30,14 @@ export class LoadConnection {
 
   constructor(options: LoadConnectionOptions) {
     this.#options = options;
-    this.#request = Buffer.from(`GET ${options.path} HTTP/1.1\r\nHost: 169.254.169.254\r\n\r\n`, 'latin1');
+    this.#request = Buffer.from(`GET ${options.path} HTTP/1.1\r\n${options.headers}\r\n`, 'latin1');
   }
 
   /** Resolves when connected; afterwards the connection renews itself. */
   open(): Promise<void> {
     return new Promise((resolve) => {
-      const { port, from } = this.#options;
-      const socket = connect({ host: '127.0.0.1', port, localAddress: from, noDelay: true });
+      const { host, port, from } = this.#options;
+      const socket = connect({ host, port, localAddress: from, noDelay: true });
       this.#socket = socket;
       this.#pending = undefined;
       socket.on('data', (chunk) => this.#read(chunk));

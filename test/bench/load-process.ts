@@ -58,6 +58,8 @@ async function openConnections(job: Job, onAnswer: (index: number, status: numbe
       new LoadConnection({
         port: job.port,
         path: job.path.replace('{connection}', String(index)),
+        host: job.host,
+        headers: job.headers,
         from: job.from[index % job.from.length] ?? '127.0.0.1',
         onAnswer: (status) => onAnswer(index, status),
       }),
@@ -163,7 +165,7 @@ async function runStall(job: Job): Promise<LoadResult> {
   const open = (index: number): void => {
     if (stopped) return;
     const from = job.from[index % job.from.length] ?? '127.0.0.1';
-    const socket = connect({ host: '127.0.0.1', port: job.port, localAddress: from });
+    const socket = connect({ host: job.host, port: job.port, localAddress: from });
     sockets.add(socket);
     socket.on('connect', () => socket.write(`GET ${job.path} HTTP/1.1\r\nHost: `));
     socket.on('error', () => {});

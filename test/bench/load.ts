@@ -25,6 +25,8 @@ export interface LoadGenerator {
 
 const DEFAULTS: Omit<Job, 'port' | 'path'> = {
   kind: 'closed',
+  host: '127.0.0.1',
+  headers: 'Host: 169.254.169.254\r\n',
   from: ['127.0.0.1'],
   connections: 64,
   warmUpMs: 500,
@@ -32,10 +34,14 @@ const DEFAULTS: Omit<Job, 'port' | 'path'> = {
   requestsPerSecond: 1000,
 };
 
-export function startLoadGenerator(environment: Readonly<Record<string, string>>): LoadGenerator {
+/** `place`: words before its command that put it into a network namespace. */
+export function startLoadGenerator(
+  environment: Readonly<Record<string, string>>,
+  place: readonly string[] = [],
+): LoadGenerator {
   const child = startChild({
     name: 'load generator',
-    argv: [process.execPath, fileURLToPath(new URL('load-process.ts', import.meta.url))],
+    argv: [...place, process.execPath, fileURLToPath(new URL('load-process.ts', import.meta.url))],
     environment,
     channel: true,
   });

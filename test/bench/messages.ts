@@ -7,9 +7,13 @@ export interface Job {
    * answers do, and each is timed from when it was due. `once`: every connection asks a single time, all together. `stall`: connections send half a request, a byte a second.
    */
   readonly kind: 'closed' | 'open' | 'once' | 'stall';
+  /** The address that is connected to. */
+  readonly host: string;
   readonly port: number;
   /** `{connection}` stands for the number of the connection. */
   readonly path: string;
+  /** Lines of the head, each with its end. */
+  readonly headers: string;
   /** Source addresses: connection n takes address n modulo their number. */
   readonly from: readonly string[];
   readonly connections: number;
