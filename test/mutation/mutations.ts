@@ -12,6 +12,7 @@ export interface Mutation {
 const DOMAIN = ['test/unit/domain/*.test.ts'];
 const AWS = ['test/unit/aws/*.test.ts'];
 const SERVER = ['test/unit/server/*.test.ts'];
+const READINESS = ['test/unit/server/readiness/*.test.ts'];
 const NODE = ['test/unit/agent/node/*.test.ts', 'test/model/hand-over.test.ts'];
 const AGENT = ['test/unit/agent/*.test.ts'];
 const INTERCEPTION = ['test/unit/agent/interception/*.test.ts'];
@@ -376,5 +377,33 @@ export const MUTATIONS: readonly Mutation[] = [
     from: "if (alg !== found.algorithm) return 'signature';",
     to: '',
     tests: CONTAINER,
+  },
+  {
+    what: 'a node that is not proven ready loses the start-up taint',
+    file: 'src/server/readiness/node-readiness.ts',
+    from: "if (mode !== 'taint' || !isReady || node.taintIndex < 0) return [];",
+    to: "if (mode !== 'taint' || node.taintIndex < 0) return [];",
+    tests: READINESS,
+  },
+  {
+    what: 'a new agent that is not ready takes the readiness of the old one away',
+    file: 'src/server/readiness/next-condition.ts',
+    from: "if (!report.ready && isLeft && condition.status === 'True') return undefined;",
+    to: '',
+    tests: READINESS,
+  },
+  {
+    what: 'a node whose agent has gone counts as ready for good',
+    file: 'src/server/readiness/next-condition.ts',
+    from: 'if (silentForMs < GRACE_MS || isLeft) return undefined;',
+    to: 'if (silentForMs < 100 * GRACE_MS || isLeft) return undefined;',
+    tests: READINESS,
+  },
+  {
+    what: 'a report over the connection of another node is taken',
+    file: 'src/server/node-reports.ts',
+    from: '.filter((entry) => entry.peer === peer);',
+    to: '.filter((entry) => entry.peer.length === peer.length);',
+    tests: SERVER,
   },
 ];

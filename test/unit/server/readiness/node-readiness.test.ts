@@ -272,6 +272,20 @@ describe('the start-up taint', () => {
     assert.deepEqual(cluster.history, ['True AgentReady']);
   });
 
+  it('the start-up taint that comes back while no agent reports stays, though the condition is still true', async () => {
+    const cluster = clusterOf({ tainted: true });
+    const agent = cluster.first.open('192.0.2.1:1');
+    agent.says(READY);
+    await cluster.clock.advance(1000);
+    agent.ends();
+    cluster.taint();
+    await cluster.clock.advance(30_000);
+    assert.deepEqual([cluster.condition()?.status, cluster.isTainted()], ['True', true]);
+    cluster.first.open('192.0.2.1:2').says(READY);
+    await cluster.clock.advance(100);
+    assert.equal(cluster.isTainted(), false);
+  });
+
   it('the start-up taint is not touched without --node-readiness=taint, and nothing puts it on a Node that is not ready', async () => {
     const cluster = clusterOf({ tainted: true, mode: 'condition' });
     const agent = cluster.first.open('192.0.2.1:1');
