@@ -2,11 +2,11 @@ import { randomUUID } from 'node:crypto';
 
 import type { Clock } from '#runtime/clock.ts';
 import type { AwaitTurn } from '#runtime/turn-budget.ts';
-import type { IdentityStatus, ServerStatus } from '#server/status/server-status.ts';
+import type { IdentityStatus, NodeStatus, ServerStatus } from '#server/status/server-status.ts';
 import type { RecentEvent, StsMinute } from '#server/status/history.ts';
 
 import { ChangeTable } from './change-table.ts';
-import type { IdentityRow, OverviewAnswer, Rows } from './wire.ts';
+import type { IdentityRow, NodeRow, OverviewAnswer, Rows } from './wire.ts';
 
 export interface OverviewOptions {
   /** Undefined while the server does not know the cluster yet. */
@@ -97,7 +97,7 @@ export class Overview {
       if (this.#version === 0) this.#epoch = randomUUID();
       const next = this.#version + 1;
       const rows: Readonly<Record<keyof Rows, Iterable<readonly [string, unknown]>>> = {
-        nodes: status.nodes.map((node) => [node.node, node]),
+        nodes: status.nodes.map((node) => [node.node, nodeRow(node)]),
         identities: identityRows(status.identities),
         failing: status.failing.map((pod) => [pod.pod, pod]),
         namespaces: status.namespaces.map((namespace) => [namespace.name, namespace]),
@@ -119,6 +119,12 @@ function newTables(): Readonly<Record<keyof Rows, ChangeTable>> {
     namespaces: new ChangeTable(),
     events: new ChangeTable(),
   };
+}
+
+function nodeRow({ agent, ...node }: NodeStatus): NodeRow {
+  if (agent === null) return { ...node, agent };
+  const { version, isReady, notReadyBecause, redirect, guard, pods, lastError } = agent;
+  return { ...node, agent: { version, isReady, notReadyBecause, redirect, guard, pods, lastError } };
 }
 
 /** Identities that differ in what nobody is told, their external ids or tags, are told apart by their number. */

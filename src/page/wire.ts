@@ -1,4 +1,5 @@
 import type {
+  AgentStatus,
   FailingPod,
   IdentityStatus,
   NamespaceStatus,
@@ -13,9 +14,14 @@ import type { RecentEvent, StsMinute } from '#server/status/history.ts';
 /** Without what changes from second to second by itself: the page counts down to `expiresAt`. */
 export type IdentityRow = Omit<IdentityStatus, 'remainingSeconds'> & { readonly isServed: boolean };
 
+/** Without the age of the agent's last error, for the same reason. */
+export type NodeRow = Omit<NodeStatus, 'agent'> & {
+  readonly agent: Omit<AgentStatus, 'lastErrorSecondsAgo'> | null;
+};
+
 /** The rows of each table, by its name. */
 export interface Rows {
-  readonly nodes: NodeStatus;
+  readonly nodes: NodeRow;
   readonly identities: IdentityRow;
   readonly failing: FailingPod;
   readonly namespaces: NamespaceStatus;

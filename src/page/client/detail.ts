@@ -2,9 +2,13 @@ import type { Explanation, Link, LinkVerdict } from '#server/explain/explanation
 
 import { askExplanation, askPods } from './ask.ts';
 import { byId, h, kindById, setText, syncList } from './dom.ts';
+import { agentFacts } from './nodes.ts';
 import { type Place, placeInHash } from './place.ts';
 import { foundText, showPods } from './pods.ts';
+import type { ShownOverview } from './store.ts';
 import { roleName, visible } from './text.ts';
+
+type Facts = ReturnType<typeof agentFacts>;
 
 const MARKS: Readonly<Record<LinkVerdict, readonly [mark: string, meaning: string]>> = {
   ok: ['✓', 'holds'],
@@ -14,11 +18,12 @@ const MARKS: Readonly<Record<LinkVerdict, readonly [mark: string, meaning: strin
 };
 
 /** One thing beside the overview: a pod's chain, or the pods of a node or a role. The returned function brings it up to date. */
-export function createDetail(): () => Promise<void> {
+export function createDetail(): (overview: ShownOverview) => Promise<void> {
   const dialog = kindById('detail', HTMLDialogElement);
   const body = byId('detail-body');
   let asking = new AbortController();
   let place: Place = { kind: 'overview' };
+  let overview: ShownOverview | undefined;
 
   const refresh = async (): Promise<void> => {
     if (place.kind === 'overview') return;
@@ -27,7 +32,7 @@ export function createDetail(): () => Promise<void> {
     const { signal } = asking;
     try {
       if (place.kind === 'pod') showExplanation(body, await askExplanation(place.name, signal));
-      else showFound(body, await askPods({ [place.kind]: place.name }, signal));
+      else showFound(body, factsOf(place, overview), await askPods({ [place.kind]: place.name }, signal));
     } catch (error) {
       if (!signal.aborted)
         body.replaceChildren(h('p', { class: 'outcome bad' }, error instanceof Error ? error.message : String(error)));
@@ -53,7 +58,15 @@ export function createDetail(): () => Promise<void> {
   byId('detail-close').addEventListener('click', () => dialog.close());
   addEventListener('hashchange', open);
   open();
-  return refresh;
+  return (next) => {
+    overview = next;
+    return refresh();
+  };
+}
+
+function factsOf({ kind, name }: Exclude<Place, { kind: 'overview' }>, overview?: ShownOverview): Facts {
+  const node = kind === 'node' ? overview?.tables.nodes.get(name) : undefined;
+  return node === undefined ? [] : agentFacts(node);
 }
 
 function titleOf(place: Place): string {
@@ -63,9 +76,20 @@ function titleOf(place: Place): string {
   return place.name === '' ? 'Pods on no node yet' : `Pods on ${visible(place.name)}`;
 }
 
-function showFound(body: HTMLElement, { found, pods }: Awaited<ReturnType<typeof askPods>>): void {
+function showFound(body: HTMLElement, facts: Facts, { found, pods }: Awaited<ReturnType<typeof askPods>>): void {
   const list = body.querySelector<HTMLElement>('.pods') ?? h('ul', { class: 'pods' });
-  if (!list.isConnected) body.replaceChildren(h('p', { class: 'hint' }), list);
+  if (!list.isConnected) body.replaceChildren(h('dl', { class: 'facts' }), h('p', { class: 'hint' }), list);
+  const [table] = body.children;
+  if (table instanceof HTMLElement) {
+    syncList(table, facts, {
+      key: ([name]) => name,
+      create: ([name]) => h('div', {}, h('dt', {}, name), h('dd', {}, h('bdi'))),
+      update: (element, [, text]) => {
+        const said = element.querySelector('bdi');
+        if (said !== null) setText(said, text);
+      },
+    });
+  }
   const hint = body.querySelector('.hint');
   if (hint !== null) setText(hint, foundText(found, pods.length));
   showPods(list, pods);

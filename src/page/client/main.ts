@@ -49,7 +49,7 @@ async function poll(): Promise<void> {
     answeredAtMs = performance.now();
     problem = '';
     await show(overview);
-    await refreshDetail();
+    await refreshDetail(overview);
   } catch (error) {
     problem = error instanceof TypeError || error instanceof DOMException ? 'no answer' : String(error);
   } finally {

@@ -1,5 +1,4 @@
-import type { NodeStatus } from '#server/status/server-status.ts';
-
+import type { NodeRow } from '../wire.ts';
 import { byId, h, setAttributes, setText, syncList } from './dom.ts';
 import { go } from './place.ts';
 import type { ShownOverview } from './store.ts';
@@ -9,7 +8,7 @@ type NodeState = 'failing' | 'waiting' | 'served' | 'elsewhere';
 
 const MEANINGS: Readonly<Record<NodeState, readonly [few: string, meaning: string]>> = {
   failing: ['failing', 'a pod on it gets nothing'],
-  waiting: ['waiting', 'credentials, or the first report to its agent, are still on their way'],
+  waiting: ['waiting', 'credentials or the first report to its agent are on their way, or its agent is not ready'],
   served: ['served', 'its agent has all that its pods may have'],
   elsewhere: ['not here', 'no agent of it has a stream to this replica; another replica may have one'],
 };
@@ -42,7 +41,7 @@ export function createNodesView(): (overview: ShownOverview) => void {
 async function showCells(
   map: HTMLElement,
   names: readonly string[],
-  nodes: ReadonlyMap<string, NodeStatus>,
+  nodes: ReadonlyMap<string, NodeRow>,
   { isOver }: { readonly isOver: () => boolean },
 ): Promise<void> {
   const present = names.flatMap((name) => nodes.get(name) ?? []);
@@ -58,25 +57,39 @@ async function showCells(
   }
 }
 
-function stateOf({ failing, waiting, streams, synced }: NodeStatus): NodeState {
+function stateOf({ failing, waiting, streams, synced, agent }: NodeRow): NodeState {
   if (failing > 0) return 'failing';
   if (streams === 0) return 'elsewhere';
-  return waiting > 0 || !synced ? 'waiting' : 'served';
+  return waiting > 0 || !synced || agent?.isReady === false ? 'waiting' : 'served';
 }
 
-function newCell({ node }: NodeStatus): HTMLElement {
+/** What the agent of a node says of itself, and what is wrong with it. */
+export function agentFacts({ agent }: NodeRow): readonly (readonly [name: string, text: string])[] {
+  if (agent === null) return [];
+  const { version, isReady, notReadyBecause, redirect, guard, lastError } = agent;
+  return [
+    ['Agent', `${visible(version, 80)}, ${isReady ? 'ready' : `not ready: ${visible(notReadyBecause)}`}`],
+    ['Redirect', redirect],
+    ['Guard', guard],
+    ...(lastError === null ? [] : [['Last error', visible(lastError, 600)] as const]),
+  ];
+}
+
+function newCell({ node }: NodeRow): HTMLElement {
   const cell = h('button', { type: 'button', tabindex: '-1' });
   cell.append(h('bdi', { class: 'name' }, node === '' ? '' : visible(shortNode(node))));
   cell.addEventListener('click', () => go({ kind: 'node', name: node }));
   return cell;
 }
 
-function showCell(cell: HTMLElement, node: NodeStatus): void {
+function showCell(cell: HTMLElement, node: NodeRow): void {
   const state = stateOf(node);
   const [few] = MEANINGS[state];
   const failing = node.failing > 0 ? `, ${counted(node.failing, 'fails', 'fail')}` : '';
   const waiting = node.waiting > 0 ? `, ${counted(node.waiting, 'waits', 'wait')}` : '';
-  const title = `${titleOf(node.node)}: ${few}. ${counted(node.pods, 'pod')}${failing}${waiting}`;
+  const problem =
+    node.agent?.isReady === false ? `. The agent is not ready: ${visible(node.agent.notReadyBecause, 200)}` : '';
+  const title = `${titleOf(node.node)}: ${few}. ${counted(node.pods, 'pod')}${failing}${waiting}${problem}`;
   const mark = state === 'failing' ? String(node.failing) : state === 'waiting' ? '…' : '';
   setAttributes(cell, { class: `cell ${state}`, 'aria-label': title, title, 'data-mark': mark });
 }
@@ -85,7 +98,7 @@ function titleOf(node: string): string {
   return node === '' ? 'on no node yet' : visible(node);
 }
 
-function showLegend(nodes: ReadonlyMap<string, NodeStatus>): void {
+function showLegend(nodes: ReadonlyMap<string, NodeRow>): void {
   const counts = new Map<NodeState, number>();
   for (const node of nodes.values()) counts.set(stateOf(node), (counts.get(stateOf(node)) ?? 0) + 1);
   syncList(byId('legend'), STATES, {
