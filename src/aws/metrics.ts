@@ -104,9 +104,12 @@ export function createCredentialCacheMetrics(registry: Registry): CredentialCach
 
 /** Makes the gauge of the server's own credentials, in seconds; negative once they have expired. */
 export function createServerCredentialsMetric(registry: Registry): { set(seconds: number): void } {
-  return new Gauge({
+  const gauge = new Gauge({
     name: 'kiam_sts_server_credentials_seconds',
-    help: "Life left in the server's own AWS credentials; not set for credentials that do not expire",
+    help: "Life left in the server's own AWS credentials; NaN for credentials that do not expire",
     registers: [registry],
   });
+  // A gauge that nobody has set yet would show 0, for which an alert fires.
+  gauge.set(Number.NaN);
+  return gauge;
 }

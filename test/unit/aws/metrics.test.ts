@@ -39,3 +39,9 @@ test('the metrics of Kiam and our own say what the cache does', async () => {
   ];
   for (const line of expected) assert.ok(text.split('\n').includes(line), `${line} is missing from:\n${text}`);
 });
+
+test('the life left in credentials that do not expire is not 0, for which an alert fires', async () => {
+  const registry = new Registry();
+  createServerCredentialsMetric(registry);
+  assert.match(await registry.metrics(), /^kiam_sts_server_credentials_seconds Nan$/m);
+});
