@@ -24,15 +24,12 @@ import { type Daemon, runDaemon } from './daemon.ts';
 import type { AgentFlags } from './flags/agent.ts';
 import { redirectTargetsOf, runGuardOnly, runUninstall, startInterception } from './interception.ts';
 import { clientKeepalive } from './keepalive.ts';
-import { drain } from './drain.ts';
+import { endDrained } from './drain.ts';
 import { startMonitoring } from './monitoring.ts';
 import { startNodeParts } from './node-memory.ts';
 import { waitBesidePredecessor } from './predecessor.ts';
 import { startedFile } from './started-file.ts';
 import { kiamVersion } from './version.ts';
-
-/** docs/specification.md, 12: what is in progress may take this long to finish. */
-const DRAIN_LIMIT_MS = 5000;
 
 /** A server answers within this time that it knows no pod; then it is asked again, for as long as the client can wait. */
 const QUESTION_MS = 900;
@@ -135,14 +132,7 @@ async function startAgent(flags: AgentFlags, given: Daemon): Promise<void> {
     },
   });
   await app.ready();
-  shutdown.add({
-    name: 'http',
-    limitMs: DRAIN_LIMIT_MS,
-    close: async () => {
-      await drain(app.server, clock);
-      await app.close();
-    },
-  });
+  endDrained('http', app, daemon);
 
   const started = startedFile(flags.startedFile, daemon);
   const { listenAddress: host } = flags;

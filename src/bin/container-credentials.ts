@@ -10,12 +10,10 @@ import { listenWhenFree } from '#runtime/listen.ts';
 import type { Registry } from 'prom-client';
 
 import type { Daemon } from './daemon.ts';
-import { drain } from './drain.ts';
+import { endDrained } from './drain.ts';
 import type { AgentFlags } from './flags/agent.ts';
 import type { NodeParts } from './node-memory.ts';
 
-/** docs/specification.md, 12. */
-const DRAIN_LIMIT_MS = 5000;
 const LONGEST_WAIT_MS = 5000;
 
 export interface ContainerCredentialsOptions extends Pick<
@@ -41,14 +39,7 @@ export async function startContainerCredentials(
   const { source } = options.node;
   const app = createPodServer({ ...options, source, clock, logger, logsDebug: flags.level === 'debug' }, service);
   await app.ready();
-  shutdown.add({
-    name: 'container credentials',
-    limitMs: DRAIN_LIMIT_MS,
-    close: async () => {
-      await drain(app.server, clock);
-      await app.close();
-    },
-  });
+  endDrained('container credentials', app, daemon);
   const { listenAddress: host, containerCredentialsPort: wantedPort } = flags;
   let isListening = false;
   const listen = async (): Promise<void> => {

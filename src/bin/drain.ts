@@ -3,11 +3,32 @@ import { Server } from 'node:net';
 
 import { type Clock, sleep } from '#runtime/clock.ts';
 
+import type { Daemon } from './daemon.ts';
+
 /** Longer than an SDK takes from one request of a connection to the next: token, role, credentials. */
 const IDLE_MS = 500;
 const PAUSE_MS = 50;
 /** So that clients which never stop coming do not keep it listening. */
 const MOST_TURNS = 1000;
+
+/** docs/specification.md, 12: what is in progress may take this long to finish. */
+const DRAIN_LIMIT_MS = 5000;
+
+/** The daemon ends when the requests to this app are answered. */
+export function endDrained(
+  name: string,
+  app: { readonly server: HttpServer; close(): PromiseLike<unknown> },
+  { clock, shutdown }: Daemon,
+): void {
+  shutdown.add({
+    name,
+    limitMs: DRAIN_LIMIT_MS,
+    close: async () => {
+      await drain(app.server, clock);
+      await app.close();
+    },
+  });
+}
 
 /**
  * Stops listening and lets what is open end: requests are answered, and a client may send its next one on its connection for

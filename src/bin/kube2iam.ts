@@ -4,6 +4,7 @@ import { createEvidenceReader } from '#agent/evidence/evidence.ts';
 import { kernelFiles } from '#agent/evidence/kernel-files.ts';
 import { countedEvidence } from '#agent/evidence/metrics.ts';
 import { createAgentHttpMetrics } from '#agent/metrics.ts';
+import type { CredentialSource } from '#agent/ports.ts';
 import { compileRouteExpression } from '#agent/route-expression.ts';
 import { kube2iamRoleArn, LONGEST_LIST } from '#domain/allowed-roles.ts';
 import { plainSessions } from '#domain/attribution.ts';
@@ -26,18 +27,19 @@ import { NodeIndex } from '#server/node-index.ts';
 import { Prefetch } from '#server/prefetch.ts';
 import { createService } from '#server/service.ts';
 import { createMetadataMetrics } from '#telemetry/kiam-metrics.ts';
-import { createRendering, startMetricsListener } from '#telemetry/listener.ts';
+import { createRendering } from '#telemetry/listener.ts';
 import { createRegistry } from '#telemetry/registry.ts';
 import type { Registry } from 'prom-client';
 
 import { resolveBaseArn, resolveNodeRole } from './base-arn.ts';
 import { createCredentials, identify } from './credentials.ts';
 import { type Daemon, runDaemon } from './daemon.ts';
-import { drain } from './drain.ts';
+import { endDrained } from './drain.ts';
 import type { Kube2iamFlags } from './flags/kube2iam.ts';
 import { parseInterface } from './flags/values.ts';
 import { startInterception } from './interception.ts';
-import { startNodeMemory } from './node-memory.ts';
+import { startMonitoring } from './monitoring.ts';
+import { startNodeParts } from './node-memory.ts';
 import { kiamVersion } from './version.ts';
 
 /** One for all pods of the node that have the role. */
@@ -51,7 +53,6 @@ const STS_RATE = 50;
 const UPDATES_IN_TURN = 50;
 /** The stream within the process is opened again once a day. */
 const STREAM_LIFETIME_MS = 86_400_000;
-const DRAIN_LIMIT_MS = 5000;
 
 export function runKube2iam(asked: { readonly flags: Kube2iamFlags; readonly warnings: readonly string[] }): void {
   const { flags } = asked;
@@ -72,7 +73,9 @@ async function startKube2iam(flags: Kube2iamFlags, daemon: Daemon): Promise<void
   const registry = createRegistry({ processMetrics: true });
   let unready: string | undefined = 'the pods and namespaces are not known yet';
   const rules = startInterception(interceptionFlags(flags), daemon, registry);
-  startMetrics(flags, daemon, registry, () => [unready, rules.problem()].filter((reason) => reason !== undefined));
+  const prometheusListenAddr = isMetricsPortShared(flags) ? undefined : { host: '', port: flags.metricsPort ?? 0 };
+  const problems = (): readonly string[] => [unready, rules.problem()].filter((reason) => reason !== undefined);
+  startMonitoring({ prometheusListenAddr, pprofListenAddr: undefined }, daemon, registry, problems);
 
   const metadata = createMetadataClient({ endpoint: flags.metadataAddr, clock });
   shutdown.add({ name: 'metadata client', limitMs: 1000, close: () => metadata.close() });
@@ -123,14 +126,7 @@ async function startKube2iam(flags: Kube2iamFlags, daemon: Daemon): Promise<void
   await app.ready();
   await kubernetes.ready;
   if (shutdown.signal.aborted) return;
-  shutdown.add({
-    name: 'http',
-    limitMs: DRAIN_LIMIT_MS,
-    close: async () => {
-      await drain(app.server, clock);
-      await app.close();
-    },
-  });
+  endDrained('http', app, daemon);
   const port = await listenWhenFree(app.server, {
     target: { host: '', port: flags.appPort },
     clock,
@@ -158,23 +154,6 @@ function interceptionFlags(flags: Kube2iamFlags): Parameters<typeof startInterce
 /** Port 0 is a port of its own each time. */
 function isMetricsPortShared({ metricsPort, appPort }: Kube2iamFlags): boolean {
   return metricsPort === undefined || (metricsPort === appPort && appPort !== 0);
-}
-
-function startMetrics(
-  flags: Kube2iamFlags,
-  { clock, logger, shutdown }: Daemon,
-  registry: Registry,
-  readiness: () => readonly string[],
-): void {
-  if (isMetricsPortShared(flags)) return;
-  const listener = startMetricsListener({
-    address: { host: '', port: flags.metricsPort ?? 0 },
-    registry,
-    readiness,
-    logger,
-    clock,
-  });
-  shutdown.add({ name: 'metrics', limitMs: 1000, close: () => listener.close() });
 }
 
 async function resolveNames(flags: Kube2iamFlags, daemon: Daemon): Promise<RoleNames | undefined> {
@@ -233,10 +212,7 @@ interface Parts {
 const EVERY_NODE = { has: () => true, subscribe: () => () => {} };
 
 /** The agent's memory over the server's service, without anything between them. */
-function startSource(
-  parts: Parts,
-  readEvidence: ReturnType<typeof createEvidenceReader>,
-): ReturnType<typeof startNodeMemory> {
+function startSource(parts: Parts, readEvidence: ReturnType<typeof createEvidenceReader>): CredentialSource {
   const { flags, names, daemon, registry, kubernetes, policy, node, metrics } = parts;
   const { clock, logger, shutdown } = daemon;
   const { pods, namespaces } = kubernetes;
@@ -321,7 +297,7 @@ function startSource(
       lastError: undefined,
     }),
   };
-  return metrics.countKnown(startNodeMemory(memory, daemon));
+  return metrics.countKnown(startNodeParts(memory, daemon).source);
 }
 
 async function isAnswering(metadata: MetadataClient, signal: AbortSignal): Promise<boolean> {

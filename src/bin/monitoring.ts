@@ -11,7 +11,10 @@ const CLOSE_LIMIT_MS = 1000;
 
 /** Starts the listeners for metrics, probes and profiles, where the flags ask for them. */
 export function startMonitoring(
-  { prometheusListenAddr, pprofListenAddr }: FlagsOf<typeof MONITORING_OPTIONS>,
+  {
+    prometheusListenAddr,
+    pprofListenAddr,
+  }: Pick<FlagsOf<typeof MONITORING_OPTIONS>, 'prometheusListenAddr' | 'pprofListenAddr'>,
   { clock, logger, shutdown }: Daemon,
   registry: Registry,
   readiness: () => readonly string[],

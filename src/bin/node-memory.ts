@@ -43,11 +43,6 @@ export interface NodeParts {
   readonly audit: AuditLog | undefined;
 }
 
-/** As {@link startNodeParts}, for who needs the answers alone. */
-export function startNodeMemory(options: NodeMemoryOptions, daemon: Daemon): CredentialSource {
-  return startNodeParts(options, daemon).source;
-}
-
 /** Begins to follow what this node's pods may have; what cannot be answered from that is asked of a server. */
 export function startNodeParts(options: NodeMemoryOptions, { clock, logger, shutdown }: Daemon): NodeParts {
   const { openGateway, client, registry, readEvidence, hostIp, isStoreKept, serveStaleMs, audit, concerns } = options;
