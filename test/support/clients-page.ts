@@ -226,7 +226,7 @@ No answer can help the others at 3,000 ms: their first call is two requests at m
 
 ## Retries, measured
 
-Requests to the metadata service and seconds from the first packet until the program has credentials ("none": until it gives up) or, from "no role" on, until it gives up. \`no role\`: the pod is known and has none (404). \`denied\`: its namespace does not permit the role (403). Throttled is 429 to every request.
+Requests to the metadata service and seconds from the first packet until the program has credentials ("none": until it gives up) or, from "no role" on, until it gives up. \`no role\`: the pod is known and has none (404). \`denied\`: its namespace does not permit the role (403). Throttled is 429 to every request. awscrt ends its process whenever a role is refused, whatever the status.
 
 ${measured.retries}
 
@@ -236,7 +236,7 @@ The agent answers 500 with \`error fetching credentials: AWS STS refused the rol
 
 ${measured.refused}
 
-Most clients name the cause after neither. Go v2, minio-go and minio-py do after a 200, and Go v2 and minio-py then ask once where they repeat a 500 for six seconds. But JavaScript v2 never ends its call after such a 200, C++ asks 28 times instead of 16, object_store tells the text of a 500 and of a 200 only that a field is missing, and Kiam's metrics and log lines, which go by the status, would count a refusal as a success. So the answer is 500, whichever server is behind the agent; the cause stands in the agent's log, and in full in the server's log and in the pod's Event \`KiamCredentialError\`.
+Most clients name the cause after neither, and Rust after both. Go v2, minio-go and minio-py name it after a 200 alone, and Go v2, minio-py and Rust then ask once where they repeat a 500 for some seconds. But JavaScript v2 never ends its call after such a 200, C++ asks 28 times instead of 16, object_store tells the text of a 500 and of a 200 only that a field is missing, and Kiam's metrics and log lines, which go by the status, would count a refusal as a success. So the answer is 500, whichever server is behind the agent; the cause stands in the agent's log, and in full in the server's log and in the pod's Event \`KiamCredentialError\`.
 `;
 }
 

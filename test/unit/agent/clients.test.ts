@@ -33,6 +33,17 @@ for (const { name, requests } of CLIENTS) {
   });
 }
 
+test('by what was measured every client is served until 800 ms, nearly all until 1,500, most until 3,000, none worse than with Kiam', () => {
+  const all = Object.entries(readSdkResults());
+  assert.ok(all.length >= 19);
+  const servedAt = (ms: number): number => all.filter(([, { known }]) => known?.[ms]?.served === true).length;
+  for (const ms of [300, 800]) assert.equal(servedAt(ms), all.length, `${ms} ms`);
+  assert.ok(servedAt(1500) >= 17 && servedAt(3000) >= 14);
+  for (const [sdk, { known, kiam = {} }] of all)
+    for (const [ms, { served }] of Object.entries(kiam))
+      assert.ok(!served || known?.[ms]?.served === true, `${sdk}, known after ${ms} ms`);
+});
+
 test('the first requests of docs/clients.md are those that the clients of `npm run test:sdks` were seen to make', () => {
   for (const [sdk, { asked }] of Object.entries(readSdkResults())) {
     if (asked === undefined) continue;
