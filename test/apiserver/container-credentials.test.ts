@@ -23,6 +23,9 @@ const KUBE_SYSTEM = 'kube-system';
 const AUDIENCE = 'pods.eks.amazonaws.com';
 const LIMIT_MS = 30_000;
 
+const keyIdOf = (token: string): string =>
+  JSON.parse(Buffer.from(token.split('.')[0] ?? '', 'base64url').toString()).kid;
+
 const assets = findAssets();
 
 describe('container credentials, with tokens of the API server of Kubernetes', { skip: assets.skip }, () => {
@@ -103,6 +106,31 @@ describe('container credentials, with tokens of the API server of Kubernetes', {
     assert.equal((await ask(app.address, await tokenOf(onNode))).status, 403);
     const alone = { namespace: 'team', name: 'app', audience: AUDIENCE };
     assert.equal((await ask(app.address, await serviceAccountToken(plane.admin, alone))).status, 400);
+  });
+
+  it('a token of a new signing key is served within 15 seconds, and one of the key before all the time', async () => {
+    const before = await tokenOf(app);
+    await plane.rotateSigningKey();
+    const after = await tokenOf(app);
+    assert.notEqual(keyIdOf(before), keyIdOf(after));
+    const readyMs = performance.now();
+    for (let status = 0; status !== 200;) {
+      assert.equal((await ask(app.address, before)).status, 200);
+      ({ status } = await ask(app.address, after));
+      assert.ok(status === 200 || status === 503, String(status));
+      assert.ok(performance.now() - readyMs < 15_000, `after ${performance.now() - readyMs} ms still ${status}`);
+    }
+  });
+
+  it('the tokens of a ServiceAccount that was deleted and made again are refused, and its new ones are not', async () => {
+    const before = await tokenOf(app);
+    assert.equal((await ask(app.address, before)).status, 200);
+    const accounts = '/api/v1/namespaces/team/serviceaccounts';
+    await plane.admin.demand('DELETE', `${accounts}/app`);
+    await plane.admin.demand('POST', accounts, { metadata: { name: 'app' } });
+    const after = await tokenOf(app);
+    await eventually('it is refused', LIMIT_MS, async () => (await ask(app.address, before)).status === 403);
+    assert.equal((await ask(app.address, after)).status, 200);
   });
 
   it('a pod is served while the API server is away, and its token is refused once it is deleted', async () => {

@@ -42,6 +42,8 @@ export interface ControlPlane {
   compacted(): Promise<void>;
   /** Ends the API server at once, as a crash does, and starts it again. */
   restartApiServer(): Promise<void>;
+  /** Restarts the API server with another key for ServiceAccounts' tokens; what the key before has signed stays good. */
+  rotateSigningKey(): Promise<void>;
   /** Ends both, keeps a copy of what etcd holds, and starts them again. */
   backUp(): Promise<void>;
   /** Ends both, puts the copy in place of what etcd holds, and starts them anew: revisions go back with it. */
@@ -82,8 +84,9 @@ export async function startControlPlane(
     });
   const authority = await createAuthority({ commonName: 'kubernetes' });
   const flags = await apiServerFlags({ folder, authority, etcdUrl, port: apiPort, mutates });
+  const newKeys: string[] = [];
   const start = (): Child =>
-    startChild({ name: 'kube-apiserver', argv: [join(assets, 'kube-apiserver'), ...flags], environment });
+    startChild({ name: 'kube-apiserver', argv: [join(assets, 'kube-apiserver'), ...flags, ...newKeys], environment });
 
   const url = `https://127.0.0.1:${apiPort}`;
   const configOf = (userName: string, token: string): string =>
@@ -108,6 +111,11 @@ export async function startControlPlane(
     await apiServer.stop('SIGKILL');
     await etcd.stop('SIGKILL');
     await rm(folder, { recursive: true, force: true });
+  };
+  const restartApiServer = async (): Promise<void> => {
+    await apiServer.stop('SIGKILL');
+    apiServer = start();
+    await ready();
   };
   const restartBoth = async (between: () => Promise<void>): Promise<void> => {
     await apiServer.stop('SIGKILL');
@@ -139,10 +147,12 @@ export async function startControlPlane(
       await admin.demand('PATCH', '/api/v1/namespaces/default', { metadata: { labels: { at: resourceVersion } } });
       await eventually('etcd is compacted', READY_LIMIT_MS, async () => (await admin.ask('GET', then)).status === 410);
     },
-    restartApiServer: async () => {
-      await apiServer.stop('SIGKILL');
-      apiServer = start();
-      await ready();
+    restartApiServer,
+    rotateSigningKey: async () => {
+      const file = join(folder, `service-accounts-${newKeys.length}.pem`);
+      await writeFile(file, signingKey(), { mode: 0o600 });
+      newKeys.push(`--service-account-key-file=${file}`, `--service-account-signing-key-file=${file}`);
+      await restartApiServer();
     },
     backUp: () => restartBoth(() => cp(data, backup, { recursive: true })),
     restore: () =>
@@ -177,12 +187,11 @@ async function apiServerFlags(options: {
     dnsNames: ['localhost'],
     ipAddresses: ['127.0.0.1'],
   });
-  const { privateKey } = generateKeyPairSync('rsa', { modulusLength: 2048 });
   const path = (name: string): string => join(folder, name);
   await mkdir(path('certificates'), { recursive: true });
   await writeFile(path('serving.pem'), serving.certificatePem);
   await writeFile(path('serving-key.pem'), serving.privateKeyPem, { mode: 0o600 });
-  await writeFile(path('service-accounts.pem'), privateKey.export({ type: 'pkcs8', format: 'pem' }), { mode: 0o600 });
+  await writeFile(path('service-accounts.pem'), signingKey(), { mode: 0o600 });
   await writeFile(path('tokens.csv'), TOKENS.map((line) => `${line}\n`).join(''), { mode: 0o600 });
   return [
     `--etcd-servers=${etcdUrl}`,
@@ -210,6 +219,11 @@ const MUTATING = [
   '--feature-gates=MutatingAdmissionPolicy=true',
   '--runtime-config=admissionregistration.k8s.io/v1beta1=true',
 ];
+
+function signingKey(): string {
+  const { privateKey } = generateKeyPairSync('rsa', { modulusLength: 2048 });
+  return privateKey.export({ type: 'pkcs8', format: 'pem' }).toString();
+}
 
 /** A port that was free a moment ago. */
 function freePort(): Promise<number> {
