@@ -195,6 +195,8 @@ async function apiServerFlags(options: {
   await writeFile(path('tokens.csv'), TOKENS.map((line) => `${line}\n`).join(''), { mode: 0o600 });
   return [
     `--etcd-servers=${etcdUrl}`,
+    // kube2iam's DaemonSet is.
+    '--allow-privileged=true',
     `--etcd-compaction-interval=${COMPACTION_INTERVAL_S}s`,
     '--bind-address=127.0.0.1',
     '--advertise-address=127.0.0.1',
