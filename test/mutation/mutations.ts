@@ -18,6 +18,8 @@ const AGENT = ['test/unit/agent/*.test.ts'];
 const INTERCEPTION = ['test/unit/agent/interception/*.test.ts'];
 const KUBERNETES = ['test/unit/kubernetes/*.test.ts'];
 const CONTAINER = ['test/unit/agent/container/*.test.ts', 'test/unit/fuzz/properties.test.ts'];
+const PAGE = ['test/unit/page/*.test.ts'];
+const ACTIVITY = ['test/unit/server/status/*.test.ts'];
 const RPC = ['test/unit/rpc/*.test.ts', 'test/integration/handshakes.test.ts'];
 
 export const MUTATIONS: readonly Mutation[] = [
@@ -405,5 +407,61 @@ export const MUTATIONS: readonly Mutation[] = [
     from: '.filter((entry) => entry.peer === peer);',
     to: '.filter((entry) => entry.peer.length === peer.length);',
     tests: SERVER,
+  },
+  {
+    what: 'the status page answers whoever has pointed a name at this machine',
+    file: 'src/page/door.ts',
+    from: "if (!LOCAL_HOST.test(headers.host ?? '')) return",
+    to: 'if (headers.host === undefined) return',
+    tests: PAGE,
+  },
+  {
+    what: 'the status page answers packets from elsewhere',
+    file: 'src/page/door.ts',
+    from: "if (!LOCAL_PEER.test(socket.remoteAddress ?? '')) return 'only this machine may ask';",
+    to: '',
+    tests: PAGE,
+  },
+  {
+    what: 'the status page answers other sites of the same machine',
+    file: 'src/page/door.ts',
+    from: "return site !== 'same-origin' && site !== 'none';",
+    to: "return site === 'cross-site';",
+    tests: PAGE,
+  },
+  {
+    what: 'the status page does not tell what is gone',
+    file: 'src/page/change-table.ts',
+    from: 'this.#gone.set(key, version);',
+    to: '',
+    tests: PAGE,
+  },
+  {
+    what: 'each open page has the pods looked at for itself',
+    file: 'src/page/overview.ts',
+    from: 'clock.monotonic() - this.#collected.atMs < COLLECT_INTERVAL_MS',
+    to: 'clock.monotonic() - this.#collected.atMs < 0',
+    tests: PAGE,
+  },
+  {
+    what: 'a page that has slept is told changes of what is forgotten',
+    file: 'src/page/overview.ts',
+    from: 'this.#version = 0;',
+    to: '',
+    tests: PAGE,
+  },
+  {
+    what: 'each node that comes takes an event of its own',
+    file: 'src/server/status/recent-events.ts',
+    from: 'one.detail === why && nowMs - one.firstAtMs < MERGED_WITHIN_MS',
+    to: 'one.detail === why && nowMs - one.firstAtMs < 0',
+    tests: ACTIVITY,
+  },
+  {
+    what: 'each failed call to STS is an event',
+    file: 'src/bin/activity.ts',
+    from: 'if (problem === undefined || failed.has(key) || failed.size >= MOST_FAILED) return;',
+    to: 'if (problem === undefined || failed.size >= MOST_FAILED) return;',
+    tests: ACTIVITY,
   },
 ];

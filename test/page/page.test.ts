@@ -188,11 +188,9 @@ describe('the status page in a browser', { skip: missing }, () => {
     await page.close();
   });
 
-  it('10,000 pods keep neither the page nor the server from anything else', async () => {
+  it('10,000 pods keep the page from nothing else', async (t) => {
     const large = await startPageWorld(LARGE);
     try {
-      const page = await open(large);
-      await page.close();
       const tasks = await longestTasks(await browser.newPage(), large.url, async (visited) => {
         await visited.waitForFunction(`document.querySelectorAll('.cell').length === ${LARGE.nodes}`, {
           timeout: LIMIT_MS,
@@ -202,6 +200,7 @@ describe('the status page in a browser', { skip: missing }, () => {
         await new Promise((resolve) => setTimeout(resolve, 5000));
         await picture(visited, '10000-pods', false);
       });
+      t.diagnostic(`longest of ${tasks.tasks} tasks: ${tasks.longestMs.toFixed(1)} ms (${tasks.longest})`);
       assert.ok(tasks.longestMs < 50, `the page was busy for ${tasks.longestMs.toFixed(1)} ms (${tasks.longest})`);
     } finally {
       await large.close();
