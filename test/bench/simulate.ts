@@ -1,6 +1,7 @@
 import { type Daemon, FROM_SOURCES, startCluster } from '../support/cluster.ts';
 import { eventually } from '../support/eventually.ts';
 import { buildBundles } from './bundles.ts';
+import { printClusterCalls } from './cluster-calls.ts';
 import { cpuMs, memoryOf } from './process-figures.ts';
 import { agentTokens, nodeAddress, podAddress, putPod, SERVER_RULES_WITH_TOKENS } from './many-nodes.ts';
 import { simulatedAgents } from './simulated-agents.ts';
@@ -8,6 +9,7 @@ import { simulatedAgents } from './simulated-agents.ts';
 // npm run simulate -- [--nodes=500] [--pods=20] [--roles=200] [--waves=10]: a real server process, and the agents' part of the
 // contract for so many nodes, each over a TLS connection of its own. Prints what a stream and a pod cost the server, and what
 // happens when all agents come back at once, again and again.
+// npm run simulate -- --calls [--hours=2]: AssumeRole calls an hour of clusters of 1,000 and 5,000 nodes, in injected time.
 const option = (name: string, fallback: number): number =>
   Number(process.argv.find((word) => word.startsWith(`--${name}=`))?.split('=')[1] ?? fallback);
 const nodeCount = option('nodes', 500);
@@ -144,5 +146,6 @@ function exitsOf(server: Daemon): number {
   return server.child.process.exitCode === null ? 0 : 1;
 }
 
-await main();
+if (process.argv.includes('--calls')) await printClusterCalls(option('hours', 2), say);
+else await main();
 process.exit(0);
