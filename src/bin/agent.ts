@@ -22,6 +22,7 @@ import { watchCertificates } from './certificates.ts';
 import { startContainerCredentials } from './container-credentials.ts';
 import { type Daemon, runDaemon } from './daemon.ts';
 import type { AgentFlags } from './flags/agent.ts';
+import { podLimits } from './flags/pod-limits.ts';
 import { redirectTargetsOf, runGuardOnly, runUninstall, startInterception } from './interception.ts';
 import { clientKeepalive } from './keepalive.ts';
 import { endDrained } from './drain.ts';
@@ -125,11 +126,7 @@ async function startAgent(flags: AgentFlags, given: Daemon): Promise<void> {
     ...(flags.waitMs === undefined ? {} : { waitMs: flags.waitMs }),
     requireImdsv2: flags.requireImdsv2,
     allowIpQuery: flags.allowIpQuery,
-    podLimits: {
-      concurrency: flags.podConcurrency,
-      ratePerSecond: flags.podRate,
-      burst: flags.podRate * 2,
-    },
+    podLimits: podLimits(flags),
   });
   await app.ready();
   endDrained('http', app, daemon);

@@ -12,6 +12,7 @@ import type { Registry } from 'prom-client';
 import type { Daemon } from './daemon.ts';
 import { endDrained } from './drain.ts';
 import type { AgentFlags } from './flags/agent.ts';
+import { podLimits } from './flags/pod-limits.ts';
 import type { NodeParts } from './node-memory.ts';
 
 const LONGEST_WAIT_MS = 5000;
@@ -79,11 +80,7 @@ function createService(
     clock,
     logger,
     metrics,
-    podLimits: {
-      concurrency: flags.podConcurrency,
-      ratePerSecond: flags.podRate,
-      burst: flags.podRate * 2,
-    },
+    podLimits: podLimits(flags),
     waitMs: flags.waitMs ?? LONGEST_WAIT_MS,
   });
 }

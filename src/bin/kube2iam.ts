@@ -36,6 +36,7 @@ import { createCredentials, identify } from './credentials.ts';
 import { type Daemon, runDaemon } from './daemon.ts';
 import { endDrained } from './drain.ts';
 import type { Kube2iamFlags } from './flags/kube2iam.ts';
+import { podLimits } from './flags/pod-limits.ts';
 import { parseInterface } from './flags/values.ts';
 import { startInterception } from './interception.ts';
 import { startMonitoring } from './monitoring.ts';
@@ -113,6 +114,7 @@ async function startKube2iam(flags: Kube2iamFlags, daemon: Daemon): Promise<void
     httpMetrics: createAgentHttpMetrics(registry),
     allowedRoutes: allowedRoutes.expression,
     waitMs: flags.backoffMaxElapsedTimeMs,
+    podLimits: podLimits(flags),
     dialect: createKube2iamDialect({
       baseArn: names.baseArn,
       hostIp: flags.hostIp,

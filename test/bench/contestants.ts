@@ -4,8 +4,6 @@ import { askUntilServed, LISTING, type Measurable, NO_LIMITS, type Place } from 
 export interface Contestant {
   readonly name: string;
   readonly port: number;
-  /** The pods that ask it: one, but for one whose limits for a pod cannot be turned off. */
-  readonly from: readonly string[];
   /** What is to be counted as its cost. */
   readonly processes: Readonly<Record<string, number>>;
 }
@@ -39,13 +37,7 @@ export async function openContest(place: Place, hasNodeStore: boolean): Promise<
     place.startBaseline('fastify', path, body),
     place.startBaseline('memory', path, body),
   ]);
-  const from = [pod.address];
-  const alone = (name: string, { port, pid }: Measurable): Contestant => ({
-    name,
-    port,
-    from,
-    processes: { [name]: pid },
-  });
+  const alone = (name: string, { port, pid }: Measurable): Contestant => ({ name, port, processes: { [name]: pid } });
   const contest = {
     path,
     from: pod.address,
@@ -55,7 +47,6 @@ export async function openContest(place: Place, hasNodeStore: boolean): Promise<
     agent: {
       name: hasNodeStore ? 'agent' : 'agent (asks the server)',
       port: agent.port,
-      from,
       processes: { agent: agent.pid, server: server.pid },
     },
     unary:
@@ -64,7 +55,6 @@ export async function openContest(place: Place, hasNodeStore: boolean): Promise<
         : {
             name: 'agent --node-store=false',
             port: unary.port,
-            from,
             processes: { agent: unary.pid, server: server.pid },
           },
   };
@@ -72,14 +62,12 @@ export async function openContest(place: Place, hasNodeStore: boolean): Promise<
   return { ...contest, all: contest.unary === undefined ? all : [...all, contest.unary] };
 }
 
-/** So many that no round of P1 is longer than their limits, which cannot be turned off, allow. */
-const PODS_OF_KUBE2IAM = 64;
-
-/** `kiam kube2iam`, as it comes, warm. */
-export async function openKube2iam(place: Place, path: string): Promise<Contestant> {
-  const names = Array.from({ length: PODS_OF_KUBE2IAM }, (_, index) => `crowd-${index}`);
-  const pods = await Promise.all(names.map((name) => place.world.pod({ namespace: 'team', name, role: 'warm' })));
+/** `kiam kube2iam`, warm. */
+export async function openKube2iam(
+  place: Place,
+  { path, from }: Pick<TakeoverBackoff, 'path' | 'from'>,
+): Promise<Contestant> {
   const { port, pid } = await place.startKube2iam();
-  for (const { address } of pods) await askUntilServed(port, path, address);
-  return { name: 'kiam kube2iam', port, from: pods.map(({ address }) => address), processes: { kube2iam: pid } };
+  await askUntilServed(port, path, from);
+  return { name: 'kiam kube2iam', port, processes: { kube2iam: pid } };
 }

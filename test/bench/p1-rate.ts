@@ -13,20 +13,18 @@ export async function measureRate({ bundles, quick }: Setting): Promise<Figure> 
   const place = await openPlace(bundles);
   try {
     const contest = await openContest(place, bundles.hasNodeStore);
-    const all = [...contest.all, await openKube2iam(place, contest.path)];
+    const all = [...contest.all, await openKube2iam(place, contest)];
     const load = place.startLoad();
     // Many short rounds: whatever else the machine does comes and goes within seconds, and the median leaves it out.
     const rounds = quick ? 4 : 21;
-    const job = { path: contest.path, connections: CONNECTIONS };
+    const job = { path: contest.path, from: [contest.from], connections: CONNECTIONS };
     const durationMs = quick ? 400 : 500;
     const results = new Map<Contestant, Measured[]>(all.map((contestant) => [contestant, []]));
-    for (const { port, from } of all) {
-      await load.run({ ...job, port, from, warmUpMs: quick ? 400 : 2000, durationMs: 100 });
-    }
+    for (const { port } of all) await load.run({ ...job, port, warmUpMs: quick ? 400 : 2000, durationMs: 100 });
     for (let round = 0; round < rounds; round += 1) {
       for (const contestant of rotated(all, round)) {
         const measured = await load.run(
-          { ...job, port: contestant.port, from: contestant.from, warmUpMs: quick ? 50 : 200, durationMs },
+          { ...job, port: contestant.port, warmUpMs: quick ? 50 : 200, durationMs },
           contestant.processes,
         );
         results.get(contestant)?.push(measured);
@@ -55,7 +53,6 @@ export async function measureRate({ bundles, quick }: Setting): Promise<Figure> 
         'a ratio is the median of the ratios within each round, with its quartiles: it is not the quotient of the two medians above, whose rounds may be different ones. By CPU: how many requests the same CPU time of the HTTP process serves, which other work on the machine disturbs less than the rate',
         'load from one other process on the same machine; the rate against node:http is the most that the generator is known to make',
         '"agent HTTP part" is src/agent over credentials in its own memory, without server and gRPC: the most that the agent can reach',
-        'kiam kube2iam is asked by 64 pods, whose limits of 100 requests a second and a burst of 200 cannot be turned off and are longer than a round',
         'of the agent that asks the server, the server shares the two cores with agent and generator',
       ],
       rows,
@@ -82,7 +79,7 @@ export async function measureRate({ bundles, quick }: Setting): Promise<Figure> 
       const server = await place.startServer();
       const agent = await place.startAgent(server);
       const measured = await load.run(
-        { ...job, port: agent.port, from: contest.agent.from, warmUpMs: 200, durationMs },
+        { ...job, port: agent.port, warmUpMs: 200, durationMs },
         { agent: agent.pid, server: server.pid },
       );
       const cpu = fixed(measured.cpuUsPerRequest['agent'] ?? 0);

@@ -104,6 +104,7 @@ export async function openPlace(bundles: Bundles): Promise<Place> {
         '--app-port=0',
         '--metrics-port=0',
         '--node=node-1',
+        ...NO_LIMITS,
         `--kubeconfig=${world.kubeconfigs.server}`,
         `--base-role-arn=${world.roleBaseArn}`,
         `--metadata-addr=${new URL(world.metadata.url).host}`,

@@ -124,6 +124,26 @@ describe('kiam kube2iam', () => {
     );
   });
 
+  it('limits no pod where --pod-rate and --pod-concurrency are 0', async () => {
+    const limits = [[], ['--pod-rate=0', '--pod-concurrency=0']];
+    const counts = [];
+    for (const flags of limits) {
+      const { port, child } = await node.start([BASE, ...flags]);
+      const path = '/latest/meta-data/instance-id';
+      // What is beyond the limits is 429, or its connection is closed.
+      const isServed = (): Promise<boolean> =>
+        askHttp({ port, path, from: '127.1.9.8' }).then(
+          ({ status }) => status === 200,
+          () => false,
+        );
+      const served = await Promise.all(Array.from({ length: 300 }, isServed));
+      counts.push(served.filter((is) => !is).length);
+      await child.stop('SIGKILL');
+    }
+    assert.ok((counts[0] ?? 0) > 0);
+    assert.equal(counts[1], 0);
+  });
+
   it('narrows what it proxies with --allow-route-regexp, and stops within its time', async () => {
     const narrow = await node.start([BASE, '--allow-route-regexp=instance-id$', '--metrics-port=0']);
     assert.equal((await askHttp({ port: narrow.port, path: '/latest/user-data' })).status, 404);

@@ -2,6 +2,7 @@ import type { AllowedRolesFormat } from '#domain/allowed-roles.ts';
 import { canonicalAddress } from '#domain/address.ts';
 import { parseHostAddresses } from '#agent/interception/host-addresses.ts';
 import type { LogLevel } from '#telemetry/logger.ts';
+import { POD_LIMIT_OPTIONS } from './pod-limits.ts';
 import { type FlagsOf, optional, type Parsed, type Parser, toggle, value } from './option.ts';
 import {
   anyText,
@@ -62,7 +63,7 @@ function parseHostIp(text: string): Parsed<string> {
 
 const NO_EFFECT = "Accepted for kube2iam's sake, has no effect:";
 
-/** kube2iam's flags (jtblin/kube2iam, `cmd/main.go`) with its defaults, and one of ours. */
+/** kube2iam's flags (jtblin/kube2iam, `cmd/main.go`) with its defaults, and three of ours. */
 export const KUBE2IAM_OPTIONS = {
   'app-port': value(SERVICE, integer(0, 65_535), '8181', "HTTP port for pods' requests"),
   'metrics-port': optional(SERVICE, integer(0, 65_535), 'that of --app-port', 'HTTP port that serves /metrics'),
@@ -74,6 +75,7 @@ export const KUBE2IAM_OPTIONS = {
     'Which other metadata paths are proxied, as for kiam agent; kube2iam proxies all of them. ' +
       'Paths below iam/ and identity-credentials/ are never proxied',
   ),
+  ...POD_LIMIT_OPTIONS,
   debug: toggle(SERVICE, 'Show at /debug/store the roles of pods and namespaces, to every pod of the node'),
   'host-ip': value(INTERCEPTION, parseHostIp, '', 'IP address of the node, the target of the redirect'),
   'host-interface': value(INTERCEPTION, parseInterface, 'docker0', 'Interface whose packets are redirected'),

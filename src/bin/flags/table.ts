@@ -5,6 +5,7 @@ import type { AgentIdentityMode } from '#server/agent-scope.ts';
 import type { Binding } from '#domain/service-account.ts';
 import type { LogLevel } from '#telemetry/logger.ts';
 import { KUBE2IAM_OPTIONS } from './kube2iam.ts';
+import { POD_LIMIT_OPTIONS } from './pod-limits.ts';
 import { argument, type Option, optional, required, switchWithValue, toggle, value } from './option.ts';
 import {
   anyText,
@@ -140,7 +141,6 @@ const TOKEN_AUDIENCE = value(
 );
 
 const INTERCEPTION = 'Interception';
-const LIMITS = 'Limits for each pod';
 const NODE = 'Node store';
 
 export const AGENT_OPTIONS = {
@@ -215,18 +215,7 @@ export const AGENT_OPTIONS = {
     'Remove redirect, guard and backstop and exit; needs no certificate. Pods then reach the identity of the node. ' +
       'The redirect is the one to --host, or to any address of the node, and --port',
   ),
-  'pod-concurrency': value(
-    LIMITS,
-    integer(0, 100_000),
-    '16',
-    'Requests at a time, and connections where it is more than 16; 0 for no limit',
-  ),
-  'pod-rate': value(
-    LIMITS,
-    integer(0, 1_000_000),
-    '100',
-    'Requests a second, with bursts of twice as many; 0 for no limit',
-  ),
+  ...POD_LIMIT_OPTIONS,
   'node-store': toggle(NODE, "Have the server send what this node's pods may have, and answer from memory", {
     absent: true,
   }),
