@@ -43,15 +43,16 @@ export interface RoleRequest extends Omit<Attribution, 'sessionName'> {
   readonly policy?: string;
 }
 
-/** What STS is asked for an identity. */
+/** The request to STS for an identity. */
 export function requestOf(identity: Identity): RoleRequest {
   const { roleArn, externalId, attribution } = identity;
   return { ...attribution, roleArn, externalId, sessionName: sessionNameOf(identity) };
 }
 
 /**
- * Assumes a role, for as long as STS allows up to the wanted length: a refused length is remembered for the role, said once and
- * shortened. A request that STS would refuse is not sent, and credentials of another role or session are dropped. Never rejects.
+ * Assumes a role, for as long as STS allows up to the wanted length: a refused length is remembered for the role, logged once
+ * and shortened. A request that STS would refuse is not sent, and credentials of another role or session are dropped. Never
+ * rejects.
  */
 export async function assumeRole(
   options: AssumeRoleOptions,
@@ -82,7 +83,7 @@ export async function assumeRole(
   }
 }
 
-/** What STS would refuse; checked for a pod's values before it gets here, so that this is the last of two barriers. */
+/** What STS would refuse. A pod's values were checked before, so this is the second of two checks. */
 function problemOf(request: RoleRequest): string | undefined {
   const { roleArn, sessionName, externalId, sourceIdentity, tags, policy = '' } = request;
   return (
@@ -129,7 +130,7 @@ async function assumeRoleOnce(
     }
     const sessionArn = AssumedRoleUser?.Arn ?? '';
     if (!isSessionOf(sessionArn, roleArn, sessionName)) return wrongIdentity(sessionArn);
-    // Where none was asked for, the server's own is passed on.
+    // Where none was asked for, STS passes on the server's own.
     if (sourceIdentity !== '' && givenSource !== sourceIdentity)
       return wrongIdentity(`${sessionArn} as ${givenSource}`);
     return {
@@ -147,7 +148,7 @@ async function assumeRoleOnce(
     };
   } catch (error) {
     const facts = readStsError(error);
-    // Where STS answered, whatever it was, the exception comes from reading that.
+    // Where STS answered, the exception comes from reading its answer.
     return isOwnException(error) && facts.status === undefined ? defect(error) : stsFailure(facts);
   }
 }

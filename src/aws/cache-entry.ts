@@ -8,8 +8,8 @@ import type { StsFailure } from './sts.ts';
 import { isTransient } from './sts.ts';
 
 /**
- * A set in use and its moments. Each exists by both clocks: the monotonic one does not see the machine asleep, the wall clock
- * may be set to anything. What either of them calls dead is dead.
+ * Credentials in use and their moments. Each moment is kept by both clocks, because the monotonic one stops while the machine
+ * sleeps and the wall clock may be set to anything. Credentials have expired once either clock says so.
  */
 export interface HeldCredentials {
   readonly credentials: Credentials;
@@ -26,10 +26,10 @@ export interface Moment {
   readonly wallMs: number;
 }
 
-/** A call to STS that is wanted or in progress, and who waits for it. */
+/** A call to STS that is queued or in progress, and its waiting callers. */
 export interface Fetch {
   readonly waiters: Set<(outcome: HeldCredentials | StsFailure) => void>;
-  /** Something changed since it was begun: should it fail, the next try may be made at once. */
+  /** Something changed since the call began: if it fails, the next one may follow at once. */
   forgiven: boolean;
 }
 
@@ -69,7 +69,7 @@ export function newEntry(key: string, identity: Identity, use: EntryUse): CacheE
   };
 }
 
-/** Nothing is fetched again in the background sooner than this after it came in, however short its life. */
+/** Credentials are not renewed in the background sooner than this after they came, however short their life. */
 const SHORTEST_BETWEEN_CALLS_MS = 30_000;
 
 /** The present by both clocks. */
@@ -96,7 +96,7 @@ export function hold(credentials: Credentials, lifeMs: number, refreshMs: number
 /** A renewed entry has one before the present set, as a rule. */
 const MOST_EARLIER = 16;
 
-/** The set that is replaced joins those before it, and what has ended leaves. */
+/** Adds the credentials that are being replaced, and drops expired ones. */
 export function earlierSets({ held, earlier }: CacheEntry, now: Moment): readonly IssuedSet[] {
   if (held === undefined) return earlier;
   const { accessKeyId, issuedAtMs, expiresAtMs } = held.credentials;
@@ -104,7 +104,7 @@ export function earlierSets({ held, earlier }: CacheEntry, now: Moment): readonl
   return [...alive, { accessKeyId, issuedAtMs, expiresAtMs }].slice(-MOST_EARLIER);
 }
 
-/** Whether a moment has come by either clock. */
+/** Whether a moment has passed by either clock. */
 export function hasCome(moment: Moment, now: Moment): boolean {
   return now.monotonicMs >= moment.monotonicMs || now.wallMs >= moment.wallMs;
 }
@@ -120,19 +120,19 @@ export function servable({ held }: CacheEntry, now: Moment): HeldCredentials | u
 }
 
 /**
- * With what rank an entry wants a call in the background, unless a failure stands; undefined when it wants none, as where it is not
- * renewed here. What has died is wanted by pods that have not asked yet.
+ * The rank of the background call that an entry needs, unless a failure stands; undefined when it needs none, for instance
+ * where it is not renewed here. Expired credentials are fetched before a pod asks again.
  */
 export function dueAs(entry: CacheEntry, now: Moment): Rank | undefined {
   if (entry.use !== 'renewed') return undefined;
   const held = servable(entry, now);
   if (held !== undefined) return renewalRank(held, now);
-  // A refused role with nothing to lose is asked for again when a pod asks; an entry without a past has a caller already.
+  // A refused role is called for again when a pod asks; a new entry has a waiting caller already.
   if (entry.failure !== undefined) return isTransient(entry.failure.outcome.category) ? 'prefetch' : undefined;
   return entry.held === undefined || !hasCome(entry.held.refreshAt, now) ? undefined : 'prefetch';
 }
 
-/** With what rank a set that may be served wants to be renewed; undefined before its time. */
+/** The rank at which usable credentials are to be renewed; undefined before they are due. */
 export function renewalRank(held: HeldCredentials, now: Moment): Rank | undefined {
   if (!hasCome(held.refreshAt, now)) return undefined;
   return hasCome(held.urgentAt, now) ? 'urgent' : 'refresh';

@@ -5,14 +5,15 @@ import { StsTrouble } from './sts-trouble.ts';
 import type { StsCategory } from './sts.ts';
 
 /**
- * A pod that waits goes first, then what is about to end, then what may be asked for, and last a refresh for which there is time.
+ * A waiting pod goes first, then credentials that are about to expire, then those that a pod may ask for, and last a renewal
+ * that is not urgent.
  */
 export type Rank = 'request' | 'urgent' | 'prefetch' | 'refresh';
 const RANKS = ['request', 'urgent', 'prefetch', 'refresh'] as const;
 
 /**
- * How a call ended, as far as the account is concerned: `answered` includes a refusal, for STS was there to refuse; `nothing` says
- * neither that STS is there nor that it is not.
+ * How a call ended, as far as the account is concerned: `answered` includes a refusal, which shows that STS is available;
+ * `nothing` shows neither.
  */
 export type Verdict = 'answered' | 'nothing' | Extract<StsCategory, 'throttled' | 'unavailable' | 'own-credentials'>;
 
@@ -50,7 +51,7 @@ export interface CallLimiterOptions {
 /** The most calls to STS in flight. */
 export const MOST_IN_FLIGHT = 128;
 
-/** Under throttling the pace holds calls back; fewer in flight would let one that hangs hold up the rest. */
+/** Under throttling the pace limits calls; with fewer in flight one hanging call would delay the rest. */
 const LEAST_IN_FLIGHT = 4;
 const IN_FLIGHT_AFTER_TROUBLE = 8;
 
@@ -76,7 +77,7 @@ export class CallLimiter {
   #inFlight = 0;
   #refreshesInFlight = 0;
   #sequence = 0;
-  /** Calls up to this one had started when the limiter last slowed down: their failures are not counted again. */
+  /** Calls up to this one had started when the limiter last slowed down; their failures are not counted again. */
   #reactedTo = 0;
   #cancelTimer: (() => void) | undefined;
   #closed = false;
@@ -96,7 +97,7 @@ export class CallLimiter {
     this.#trouble = new StsTrouble(clock, random);
   }
 
-  /** Grows each time that STS answers after trouble: what failed before may be tried again. */
+  /** Increases each time that STS answers after trouble: earlier failures may be retried. */
   get episode(): number {
     return this.#trouble.episode;
   }
@@ -119,7 +120,7 @@ export class CallLimiter {
     this.#pump();
   }
 
-  /** Moves a waiting call up to a rank. Does nothing when it does not wait or stands higher already. */
+  /** Raises a waiting call to a rank. Does nothing when it is not waiting or has a higher rank already. */
   promote(key: string, rank: Rank): void {
     for (const lower of RANKS.slice(RANKS.indexOf(rank) + 1)) {
       const call = this.#waiting[lower].get(key);
@@ -140,7 +141,7 @@ export class CallLimiter {
     return RANKS.some((rank) => this.#waiting[rank].delete(key));
   }
 
-  /** Spreads what is due now over some seconds, because something other than STS made it due at once. */
+  /** Spreads the calls that are due now over some seconds, because something other than STS made them due at once. */
   spreadBacklog(): void {
     this.#pace.spreadBacklog();
   }
@@ -172,7 +173,7 @@ export class CallLimiter {
     return this.#nextUnsuspected() ?? this.#nextByRank();
   }
 
-  /** In times of trouble a pod whose own role has not failed is not held up by those whose roles have, nor by a probe. */
+  /** During trouble a pod whose own role has not failed is delayed neither by pods whose roles have nor by a probe. */
   #nextUnsuspected(): NextCall | undefined {
     if (!this.#trouble.isOn || this.#inFlight > this.#limit) return undefined;
     for (const call of this.#waiting.request.values()) {
@@ -221,7 +222,7 @@ export class CallLimiter {
   }
 
   #onThrottled(call: StartedCall): void {
-    // An STS that throttles is available.
+    // Throttling shows that STS is available.
     this.#endTrouble();
     if (!this.#isNews(call)) return;
     this.#limit = Math.max(LEAST_IN_FLIGHT, Math.floor(Math.min(this.#limit, this.#inFlight + 1) / 2));

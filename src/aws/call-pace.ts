@@ -1,6 +1,6 @@
 import type { Clock } from '#runtime/clock.ts';
 
-/** 50 calls a second until the backlog is gone: after trouble all those that missed their turn are due at once. */
+/** 50 calls a second until the backlog is gone: after trouble all delayed calls are due at once. */
 const BACKLOG_INTERVAL_MS = 20;
 const SHORTEST_BACKLOG_MS = 5000;
 
@@ -15,8 +15,8 @@ const ANSWERS_BEFORE_EASING = 30;
 const EASING = 0.98;
 
 /**
- * When every call is throttled for a while, that says nothing about a rate: the pace is halved up to a bound, and with the first
- * answers most of that is taken back.
+ * When every call is throttled for a while that says nothing about a rate: the pace is halved down to a bound, and the first
+ * answers undo most of that.
  */
 const LONGEST_INTERVAL_IN_RUN_MS = 30_000;
 const EASING_AFTER_RUN = 0.25;
@@ -38,7 +38,7 @@ export class CallPace {
   #intervalMs = 0;
   #lastStartMs = Number.NEGATIVE_INFINITY;
   #backlogUntilMs = 0;
-  /** Where the present run of throttled calls began: what it added is in doubt. */
+  /** The interval at which the present run of throttled calls began; what the run added may be undone. */
   #undoubtedIntervalMs = 0;
   #throttledInRow = 0;
   #answeredInRow = 0;
@@ -81,7 +81,7 @@ export class CallPace {
     this.#lastStartMs = this.#clock.monotonic();
   }
 
-  /** Spreads what is due now over some seconds. */
+  /** Spreads the calls that are due now over some seconds. */
   spreadBacklog(): void {
     this.#backlogUntilMs = this.#clock.monotonic() + SHORTEST_BACKLOG_MS;
     if (this.#reason === 'none') this.#set('backlog', BACKLOG_INTERVAL_MS);
@@ -98,7 +98,7 @@ export class CallPace {
     return Math.max(FIRST_THROTTLED_INTERVAL_MS, Math.min(this.#intervalMs * 1.5, LONGEST_INTERVAL_MS));
   }
 
-  /** What had to wait meanwhile does not come all at once. */
+  /** Calls that had to wait meanwhile are spread out. */
   #endThrottling(): void {
     this.#set('none', 0);
     this.spreadBacklog();

@@ -1,10 +1,12 @@
 import type { Clock } from '#runtime/clock.ts';
 import type { Logger } from '#telemetry/logger.ts';
 
-/** Clocks drift by less than this between two looks at them: more is a jump. */
+/** Clocks drift by less than this between two readings: more is a jump. */
 const JUMP_MS = 30_000;
 
-/** Returns a function that says whether the wall clock has jumped since it was last called: set by hand, or slept through. */
+/**
+ * Returns a function that says whether the wall clock has jumped since the last call, because it was set or the machine slept.
+ */
 export function createJumpWatch(clock: Clock, logger: Logger): () => boolean {
   let apartMs = clock.now() - clock.monotonic();
   return () => {

@@ -42,7 +42,7 @@ export interface CredentialCacheOptions {
 
 const SWEEP_INTERVAL_MS = 1000;
 
-/** A failure that may pass is tried again about so much later. */
+/** A failure that may pass is retried after about this long. */
 const SECOND_TRY_AFTER_MS = 50;
 
 /** A change forgives failures at once, but a pod that changes all the time does not cause a call with each change. */
@@ -50,9 +50,9 @@ const FORGIVE_INTERVAL_MS = 5000;
 
 /**
  * The credentials of every identity that a live pod of this replica's nodes has, renewed before anybody asks, and those that
- * other pods asked for here, renewed when one asks again. A Map owned by this object: what a pod lives on never leaves for want
- * of room. A set whose last pod is gone is kept, without being renewed, until it ends or others have to be kept in its place.
- * Calls to STS belong to the cache: one per identity at a time, shared by all who wait, not ended when a caller leaves.
+ * other pods asked for here, renewed when one asks again. Credentials that a live pod uses are never dropped for lack of space.
+ * Those whose last pod is gone are kept, without renewal, until they expire or others need the space. Calls to STS belong to
+ * the cache: one per identity at a time, shared by all callers, and not ended when a caller leaves.
  */
 export class StsCredentialCache {
   readonly #options: CredentialCacheOptions;
@@ -86,7 +86,7 @@ export class StsCredentialCache {
   async get(identity: Identity, urgency: 'request' | 'prefetch', signal: AbortSignal): Promise<CredentialOutcome> {
     const key = identityKey(identity);
     const entry = this.#entries.get(key) ?? this.#add(key, identity);
-    // Whoever asks is a live pod, or asks for one: the next call of `retain` knows better.
+    // The caller is a live pod, or asks for one; the next call of `retain` corrects it.
     if (urgency === 'prefetch') this.#use(entry, 'renewed');
     else if (entry.use === 'unused') this.#use(entry, 'asked');
     const now = present(this.#clock);
@@ -108,7 +108,7 @@ export class StsCredentialCache {
     return 'credentials' in outcome ? { ok: true, value: outcome.credentials } : outcome;
   }
 
-  /** What `get` would answer from memory. Asks nobody and counts nothing. */
+  /** What `get` would return from memory. Makes no call and counts nothing. */
   peek(identity: Identity): Credentials | undefined {
     const entry = this.#entries.get(identityKey(identity));
     return entry === undefined ? undefined : servable(entry, present(this.#clock))?.credentials;
@@ -121,8 +121,8 @@ export class StsCredentialCache {
   }
 
   /**
-   * Says which identities have a live pod, and which of them are renewed here. Those without a pod are no longer refreshed, and
-   * kept only while they have a set to serve.
+   * Sets which identities have a live pod, and which of them are renewed here. Others are no longer renewed, and kept only
+   * while their credentials are usable.
    */
   retain(identities: Iterable<{ readonly identity: Identity; readonly isRenewed: boolean }>): void {
     const uses = new Map<string, EntryUse>();
@@ -141,12 +141,12 @@ export class StsCredentialCache {
     const nowMs = this.#clock.monotonic();
     if (nowMs - entry.forgivenAtMs < FORGIVE_INTERVAL_MS) return;
     entry.forgivenAtMs = nowMs;
-    // The count stays: should it fail again, a pod that keeps changing gets this one call and no fresh start.
+    // The count stays: if it fails again, a pod that keeps changing has gained one call and not a fresh start.
     if (entry.failure !== undefined) entry.failure = { ...entry.failure, retryAtMs: nowMs };
     if (entry.fetch !== undefined) entry.fetch.forgiven = true;
   }
 
-  /** Renews credentials now, although their time has not come; they are served until the new ones are in. */
+  /** Renews credentials now although they are not due; they are served until the new ones have come. */
   renew(identity: Identity): void {
     const entry = this.#entries.get(identityKey(identity));
     if (entry !== undefined && !this.#mustNotRetry(entry, present(this.#clock))) this.#fetch(entry, 'urgent');
@@ -158,7 +158,7 @@ export class StsCredentialCache {
     return held === undefined ? undefined : untilMs(held.endsAt, present(this.#clock));
   }
 
-  /** For people: what is known of an identity. Asks nobody, counts nothing, and prolongs no life. */
+  /** For people: what is known of an identity. Makes no call, counts nothing and extends no life. */
   inspect(identity: Identity): CredentialInspection {
     const { episode, state } = this.#limiter;
     const entry = this.#entries.get(identityKey(identity));
@@ -170,7 +170,10 @@ export class StsCredentialCache {
     return this.#limiter.state;
   }
 
-  /** For people: to whom the set with this access key id was issued, of those that have not ended and are not forgotten. */
+  /**
+   * For people: the identity that the credentials with this access key id were issued to, as long as they have not expired and
+   * are remembered.
+   */
   issuedTo(accessKeyId: string): { readonly identity: Identity; readonly set: IssuedSet } | undefined {
     const { wallMs } = present(this.#clock);
     for (const { identity, held, earlier } of this.#entries.values()) {
@@ -183,7 +186,7 @@ export class StsCredentialCache {
     return undefined;
   }
 
-  /** Ends the background work and every call; who waits is told so. */
+  /** Ends the background work and every call; waiting callers get an error. */
   close(): void {
     this.#closing.abort();
     this.#cancelSweep();
@@ -261,7 +264,7 @@ export class StsCredentialCache {
     return verdictOf(issued.failure);
   }
 
-  /** One more try for those who wait, unless STS as a whole is in trouble: a pod has 900 ms, and most SDKs ask once. */
+  /** One more try for waiting callers, unless STS as a whole is in trouble: a pod waits 900 ms, and most SDKs ask once. */
   async #issueOrTryAgain(entry: CacheEntry, fetch: Fetch): Promise<Issued> {
     const issued = await this.#issueCounted(entry);
     const isWorthIt = !issued.ok && issued.failure.isBrief && fetch.waiters.size > 0 && !this.#limiter.state.paused;
@@ -290,7 +293,7 @@ export class StsCredentialCache {
     this.#unused.delete(entry.key);
   }
 
-  /** Nobody renews it here but those who ask: the next of them is not to find it at its end. */
+  /** It is renewed here only when a pod asks, early enough that the next one does not find it expired. */
   #renewIfDue(entry: CacheEntry, held: HeldCredentials, now: Moment): void {
     const rank = renewalRank(held, now);
     if (rank !== undefined && !this.#mustNotRetry(entry, now)) this.#fetch(entry, rank);
@@ -323,7 +326,7 @@ export class StsCredentialCache {
     const now = present(this.#clock);
     for (const entry of this.#entries.values()) {
       if (entry.use === 'unused' && entry.fetch === undefined) this.#keepOrDrop(entry);
-      // Nobody is about to renew it, and what has ended is a secret for nothing.
+      // It will not be renewed, and there is no reason to keep an expired secret.
       if (entry.use === 'asked' && servable(entry, now) === undefined) entry.held = undefined;
       const rank = this.#mustNotRetry(entry, now) ? undefined : dueAs(entry, now);
       if (rank !== undefined) this.#fetch(entry, rank);
@@ -341,7 +344,7 @@ export class StsCredentialCache {
   }
 }
 
-/** A refusal of one role shows that STS is there to refuse; what went wrong on our own side shows nothing. */
+/** A refusal of one role shows that STS is available; a failure on our own side shows nothing. */
 function verdictOf({ category, code }: StsFailure): Verdict {
   switch (category) {
     case 'denied':

@@ -4,7 +4,7 @@ import { servable, untilMs } from './cache-entry.ts';
 import { stands } from './failure-memory.ts';
 import { isTransient } from './sts.ts';
 
-/** Reads an entry and changes nothing: `undefined` is an identity that the cache does not know. */
+/** Reads an entry without changing it; `undefined` stands for an identity that the cache does not have. */
 export function inspectEntry(
   entry: CacheEntry | undefined,
   now: Moment,
@@ -35,7 +35,7 @@ export function inspectEntry(
   };
 }
 
-/** As the cache's sweep goes about it: {@link import('./cache-entry.ts').dueAs}. */
+/** As the cache's sweep decides it: {@link import('./cache-entry.ts').dueAs}. */
 function nextCall(entry: CacheEntry, now: Moment, episode: number): NextCall | undefined {
   // Nothing is fetched without a pod, or for a pod of another replica's node before it asks.
   if (entry.use !== 'renewed') return undefined;

@@ -38,7 +38,10 @@ export function stands(failure: RememberedFailure, nowMs: number, episode: numbe
   return nowMs < failure.retryAtMs;
 }
 
-/** The failure for who asks meanwhile: a refusal says for how long it stands yet, and what may pass at any moment does not. */
+/**
+ * The failure for callers in the meantime: a refusal says how much longer it stands; a failure that may pass at any moment does
+ * not.
+ */
 export function standing({ outcome, retryAtMs }: RememberedFailure, nowMs: number): StsFailure {
   if (outcome.failure.kind !== 'sts-refused') return outcome;
   return { ...outcome, failure: { ...outcome.failure, standsForMs: retryAtMs - nowMs } };

@@ -21,9 +21,9 @@ const ASK_AGAIN = { firstMs: 500, capMs: 5000 };
 
 /**
  * Whether AWS has accepted the server's own credentials since the server started. Any call can show it: one that succeeds, and
- * one that is denied, for AWS denies only whom it knows
- * (https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_evaluation-logic.html). Once shown, it stays shown:
- * what happens to STS later is no reason to take a server out of use that agents follow.
+ * one that is denied, because AWS denies only identities that it knows
+ * (https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_evaluation-logic.html). Once shown, it stays shown: what
+ * happens to STS later is no reason to take a server out of use that agents follow.
  */
 export class IdentityProof {
   readonly #options: IdentityProofOptions;
@@ -40,7 +40,7 @@ export class IdentityProof {
     return this.#proven.signal.aborted ? undefined : this.#problem;
   }
 
-  /** Takes note of what AWS said to any call of the server's. */
+  /** Records AWS's answer to any call of the server. */
   observe(outcome: SignedOutcome): void {
     const { logger } = this.#options;
     if (this.#proven.signal.aborted) return;
@@ -56,7 +56,7 @@ export class IdentityProof {
     });
   }
 
-  /** Asks until the identity is proven, by these questions or otherwise, or `signal` aborts. Never rejects. */
+  /** Asks until the identity is proven, by these calls or others, or `signal` aborts. Never rejects. */
   async run(signal: AbortSignal): Promise<void> {
     const { ask, clock, random = Math.random } = this.#options;
     const backoff = createBackoff({ ...ASK_AGAIN, random });

@@ -1,6 +1,6 @@
 import type { StsSuccess } from './sts.ts';
 
-/** With less life than this a set ends before it has been of use, and would have to be fetched again at once. */
+/** Credentials with less life than this would have to be fetched again at once. */
 const SHORTEST_USEFUL_LIFE_MS = 90_000;
 
 /** A clock that is off by less than this is tolerated; AWS accepts signatures within it. */
@@ -42,9 +42,10 @@ const EARLIEST_RENEWAL_MS = 5 * 60_000;
 const AS_ASKED = 0.9;
 
 /**
- * After how much of its life a set is renewed: at half, or `sessionRefreshMs` before its end where that is earlier. At half in
- * any case where AWS granted less than was asked for, because the flag is meant for what was, or less than the flag says. Up to
- * a twentieth sooner, so that a cohort fetched together does not come back together. The kubelet renews tokens in this manner.
+ * After how much of its life a set is renewed: at half, or `sessionRefreshMs` before its end where that is earlier. Always at
+ * half where AWS granted less than was asked for, because the flag is meant for the full length, or less than the flag says. Up
+ * to a twentieth sooner, so that credentials fetched together are not renewed together. The kubelet renews tokens in this
+ * manner.
  */
 export function refreshAfterMs(lifeMs: number, { sessionMs, sessionRefreshMs, random }: RefreshRule): number {
   const halfMs = lifeMs / 2;
@@ -53,7 +54,7 @@ export function refreshAfterMs(lifeMs: number, { sessionMs, sessionRefreshMs, ra
   return latestMs * (1 - random() * 0.05);
 }
 
-/** How long before it may no longer be served a set's renewal becomes as urgent as a waiting pod. */
+/** How long before credentials may no longer be served their renewal becomes as urgent as a waiting pod. */
 export function urgentBeforeDeathMs(lifeMs: number): number {
   return Math.min(5 * 60_000, lifeMs / 6);
 }

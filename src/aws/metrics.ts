@@ -21,9 +21,9 @@ export interface CredentialCacheMetrics {
   waited(seconds: number): void;
   /** A call to STS ended; the category is undefined for a success. */
   called(category: StsCategory | undefined): void;
-  /** So much of the space for session tags and policies a session takes, in percent. */
+  /** How much of the space for session tags and policies a session takes, in percent. */
   packed(percent: number): void;
-  /** Credentials that are held were to be renewed. */
+  /** A renewal of credentials ended. */
   refreshed(isRenewed: boolean): void;
   /** How many entries there are of each state, and how the limiter rates STS. */
   observeEntries(counts: Readonly<Record<EntryState, number>>): void;

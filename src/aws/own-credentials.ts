@@ -31,8 +31,8 @@ export interface OwnCredentialsOptions {
 }
 
 /**
- * What the server shows to STS: the credentials of the SDK's default chain, or a session of the server's own role where there
- * is one. Both are kept fresh in the background from now on, until they are closed.
+ * The credentials that the server signs with: those of the SDK's default chain, or a session of the server's own role where
+ * there is one. Both are renewed in the background until they are closed.
  */
 export function createOwnCredentials(options: OwnCredentialsOptions): ServerCredentials {
   const { region, endpoint, caBundle, environment, requestHandler, clock, logger, assumeRoleArn, random } = options;

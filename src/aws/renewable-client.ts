@@ -1,6 +1,6 @@
 import type { STSClient } from '@aws-sdk/client-sts';
 
-/** A client of STS that is given up for a new one after an exception of our own side: what it keeps may be half-written. */
+/** A client of STS that is replaced after an exception on our own side, because its state may be half-written. */
 export interface RenewableClient {
   /** The client to use at this moment. */
   readonly current: STSClient;

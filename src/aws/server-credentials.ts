@@ -13,13 +13,13 @@ import { createStsClient } from './sts-client.ts';
 import type { StsFailure } from './sts.ts';
 import { ownCredentialsFailure, readStsError, unavailable } from './sts-failure.ts';
 
-/** What the server itself has to show to STS. */
+/** The server's own credentials for STS. */
 export interface ServerCredentials {
   /** Signs with the server's credentials. */
   readonly client: RenewableClient;
   /** Waits until there are credentials to sign with; what is wrong when there are none. Never rejects. */
   ready(signal: AbortSignal): Promise<StsFailure | undefined>;
-  /** STS did not take them: get others as soon as may be. */
+  /** STS did not accept them: get new ones as soon as possible. */
   renew(): void;
   close(): void;
 }
@@ -28,11 +28,14 @@ export interface ServerCredentialsOptions {
   readonly client: Omit<StsClientOptions, 'credentials'>;
   readonly clock: Clock;
   readonly logger: Logger;
-  /** Told the life left in seconds, as often as it is looked at. */
+  /** Receives the life left in seconds, each time that it is checked. */
   readonly remaining: { set(seconds: number): void };
 }
 
-/** The SDK renews what has under five minutes left, behind the back of whoever asks; somebody has to ask often enough. */
+/**
+ * The SDK renews credentials with under five minutes left in the background of a call, so they have to be asked for often
+ * enough.
+ */
 const LOOK_INTERVAL_MS = 30_000;
 
 const CHAIN_STEP = "cannot load the server's own AWS credentials";
@@ -74,7 +77,7 @@ export function createChainCredentials(options: ChainCredentialsOptions): Server
 
   return {
     client,
-    // The SDK's chain cannot be ended: whoever waits for it leaves.
+    // The SDK's chain cannot be cancelled; the caller stops waiting.
     ready: (signal) => unlessAborted(load(false), signal, () => unavailable(`${CHAIN_STEP}: it takes too long`)),
     renew: () => void load(true),
     close: () => {
@@ -87,7 +90,7 @@ export function createChainCredentials(options: ChainCredentialsOptions): Server
 }
 
 export interface RoleCredentialsOptions extends ServerCredentialsOptions {
-  /** What assumes the role. */
+  /** The credentials that assume the role. */
   readonly base: ServerCredentials;
   readonly roleArn: string;
   /** The wanted length of a session, in seconds. */
@@ -100,7 +103,9 @@ const ROLE_STEP = "cannot assume the server's own role";
 /** An hour is the longest that AWS allows where one role assumes another. */
 const LONGEST_CHAINED_SECONDS = 3600;
 
-/** The session of the role that the server assumes first: one entry of a credential cache of its own, so renewed like any other. */
+/**
+ * The session of the role that the server assumes first: one entry of a credential cache of its own, renewed like any other.
+ */
 export function createRoleCredentials(options: RoleCredentialsOptions): ServerCredentials {
   const { base, clock, roleArn, remaining, random } = options;
   const logger = withFields(options.logger, { step: "server's own role" });

@@ -17,7 +17,7 @@ const SHORTER = [3600, 1800, 900] as const;
 /** A role that was forgotten costs one more refused call. */
 const MOST_ROLES = 10_000;
 
-/** Keeps what STS allows for each role. It is one object's memory: forgotten with the process. */
+/** Remembers the session length that STS allows for each role, as long as the process runs. */
 export function createSessionDurations(wantedSeconds: number): SessionDurations {
   const allowed = new LRUCache<string, number>({ max: MOST_ROLES });
   return {

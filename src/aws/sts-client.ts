@@ -22,12 +22,12 @@ export interface StsClientOptions {
   readonly environment?: Environment | undefined;
 }
 
-/** More calls than the cache lets through at once need no socket. */
+/** The credential cache never has more calls in flight. */
 const MOST_SOCKETS = 128;
 const CONNECT_LIMIT_MS = 3000;
 const ANSWER_LIMIT_MS = 10_000;
 
-/** A client for STS that tries once: when to try again is the credential cache's to decide. Its owner destroys it. */
+/** A client for STS that tries once: the credential cache decides about retries. Its owner destroys it. */
 export function createStsClient(options: StsClientOptions): STSClient {
   const { region, endpoint, credentials, requestHandler } = options;
   const client = new STSClient({

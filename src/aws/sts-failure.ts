@@ -10,7 +10,7 @@ export interface StsErrorFacts {
   readonly message: string;
   /** The HTTP status of STS's answer; undefined when there was none. */
   readonly status: number | undefined;
-  /** The connection broke before there was an answer, as one does that was idle for long. */
+  /** The connection broke before there was an answer, as connections do that were idle for long. */
   readonly isBroken?: boolean;
 }
 
@@ -47,7 +47,7 @@ const CATEGORY_BY_CODE: ReadonlyMap<string, StsCategory> = new Map([
   ['MalformedPolicyDocument', 'bad-request'],
 ]);
 
-/** Sorts a failed call once, for everybody who has to act on it. */
+/** Classifies a failed call once, for all code that acts on it. */
 export function stsFailure(facts: StsErrorFacts): StsFailure {
   const category = categoryOf(facts);
   const detail = facts.code === '' ? facts.message : `${facts.code}: ${facts.message}`;
@@ -70,7 +70,7 @@ export function ownCredentialsFailure(step: string, { code, detail }: { code: st
   return failureOf('own-credentials', code, `${step}: ${detail}`);
 }
 
-/** A failure that no answer of STS stands behind: nothing came in time, or what came made no sense. */
+/** A failure without an answer of STS: none came in time, or it made no sense. */
 export function unavailable(detail: string): StsFailure {
   return failureOf('unavailable', '', detail);
 }
@@ -125,12 +125,12 @@ function categoryOf({ code, status }: StsErrorFacts): StsCategory {
   const known = CATEGORY_BY_CODE.get(code);
   if (known !== undefined) return known;
   if (status === 429) return 'throttled';
-  // Whoever answers without a code is no STS: a proxy or a load balancer on the way.
+  // An answer without a code is not from STS but from a proxy or a load balancer.
   if (code === '' || status === undefined || status < 400 || status >= 500) return 'unavailable';
   return status === 403 ? 'denied' : 'bad-request';
 }
 
-/** A code is a word of letters, digits and dots. What else an error's name may hold goes no further. */
+/** A code is a word of letters, digits and dots. Any other error name is dropped. */
 const CODE = /^[A-Za-z][\w.]{0,63}$/;
 
 /** Names of errors that are not codes of STS: JavaScript's, Node's and the SDK's own. */

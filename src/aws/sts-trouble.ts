@@ -11,8 +11,8 @@ const LONGEST_PAUSE_FOR_REQUESTS_MS = 5000;
 const UNSUSPECTED_INTERVAL_MS = 1000;
 
 /**
- * Whether STS as a whole is unavailable, and when it may be probed. The failures of a single key do not say so: they may be one
- * role's own trouble. Two keys in a row do, until any answer proves the contrary.
+ * Whether STS as a whole is unavailable, and when it may be probed. Failures of a single key do not show it, because they may
+ * concern one role. Failures of two keys in a row do, until any answer.
  */
 export class StsTrouble {
   readonly #clock: Clock;
@@ -34,7 +34,7 @@ export class StsTrouble {
     return this.#isOn;
   }
 
-  /** Grows each time that trouble ends: what failed before may be tried again. */
+  /** Increases each time that trouble ends: earlier failures may be retried. */
   get episode(): number {
     return this.#episode;
   }
@@ -72,7 +72,7 @@ export class StsTrouble {
     this.#requestsPausedUntilMs = nowMs + Math.min(pauseMs, LONGEST_PAUSE_FOR_REQUESTS_MS);
   }
 
-  /** STS answered, whatever; true when that ends the trouble. */
+  /** STS gave any answer; true when that ends the trouble. */
   answered(): boolean {
     this.#suspects.clear();
     if (!this.#isOn) return false;

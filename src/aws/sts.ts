@@ -2,7 +2,7 @@ import type { Credentials } from '#domain/credentials.ts';
 import type { Failure } from '#domain/failure.ts';
 import type { Identity } from '#domain/identity.ts';
 
-/** What a refusal by STS means for whoever has to decide when to ask again. */
+/** The kinds of failures of STS, as far as they decide when to retry. */
 export type StsCategory =
   /** STS asks for fewer calls. It counts them per account, whatever the role. */
   | 'throttled'
@@ -14,7 +14,7 @@ export type StsCategory =
   | 'own-credentials'
   /** The request is malformed: an ARN, a session name or an external id that STS does not accept. */
   | 'bad-request'
-  /** An exception of our own side, in the call for this identity: it says nothing about STS or other identities. */
+  /** An exception on our own side, in the call for this identity: it says nothing about STS or other identities. */
   | 'defect'
   /** STS answered with the credentials of another role or session than was asked for; they are dropped. */
   | 'wrong-identity';
@@ -50,7 +50,7 @@ export interface Sts {
   assumeRole(identity: Identity, signal: AbortSignal): Promise<StsOutcome>;
 }
 
-/** Whether asking again soon may help without anybody changing anything. */
+/** Whether a retry may succeed without a change of configuration. */
 export function isTransient(category: StsCategory): boolean {
   return category === 'throttled' || category === 'unavailable' || category === 'own-credentials';
 }

@@ -1,6 +1,6 @@
 import type { CacheEntry } from './cache-entry.ts';
 
-/** Some 3 KiB each. A pod whose set had to go costs one more call of STS. */
+/** Some 3 KiB each. A pod whose credentials were dropped costs one more call to STS. */
 const MOST_UNUSED = 10_000;
 
 /**

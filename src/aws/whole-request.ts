@@ -1,9 +1,9 @@
 import type { STSClient } from '@aws-sdk/client-sts';
 
 /**
- * Makes a client refuse to send a request whose body says anything but what the caller asked for. The SDK's serializer keeps its
- * text between two calls: after an exception in the middle of one, that call's text precedes the next call's, which may be another
- * tenant's. A refused request throws a TypeError, as any exception of our own side.
+ * Makes a client refuse to send a request whose body differs from what the caller asked for. The SDK's serializer keeps its
+ * text between two calls: after an exception in the middle of one, that call's text precedes the next call's, which may be
+ * another tenant's. A refused request throws a TypeError, as any exception of our own side.
  */
 export function sendOnlyWholeRequests(client: STSClient): void {
   client.middlewareStack.add(

@@ -20,7 +20,7 @@ export type Scope =
 /** How an agent is limited to the pods of its own node: `--agent-identity`. */
 export type AgentIdentityMode = 'off' | 'auto' | 'host-ip' | 'token';
 
-/** What a call says of its caller. */
+/** What is known of a call's caller. */
 export interface Caller {
   /** The address and port that the connection comes from. */
   readonly peer: string;
@@ -28,7 +28,7 @@ export interface Caller {
   readonly token: string;
   /** The fingerprint of the certificate that the connection was opened with. */
   readonly certificate: () => string;
-  /** What it says its node's address is, where it says so. For people alone. */
+  /** The node address that the agent gives, where it gives one; only for log lines. */
   readonly hostIp?: string;
 }
 
@@ -103,10 +103,10 @@ export class AgentScope {
       return this.#refuse(address, 'an agent calls with a token of another account than --agent-service-account');
     }
     const pod = review.kind === 'pod' ? pods.byUid(review.uid) : undefined;
-    // The watch may not have told of an agent that has just started, or has told of its end.
+    // The watch may not have shown an agent that has just started yet, or may have shown its end.
     if (review.kind === 'pod' && pod === undefined) return { kind: 'unknown' };
     const name = review.kind === 'pod' && review.nodeName !== '' ? review.nodeName : (pod?.nodeName ?? '');
-    // An agent shares its node's network; a pod that does not is none.
+    // An agent shares its node's network; a pod that does not is no agent.
     if (pod?.hostNetwork === true && name !== '') {
       return { kind: 'node', node: { by: 'name', name }, agentUid: pod.uid };
     }
@@ -118,7 +118,7 @@ export class AgentScope {
     return { kind: 'refused' };
   }
 
-  /** Once for each address and reason, and once more when the agent says which address it should have called from. */
+  /** Warns once for each address and reason, and once more when the agent gives the address that it should have called from. */
   #warnOnce(address: string, message: string, expected?: string): void {
     const key = `${address} ${message} ${expected ?? ''}`;
     if (!this.#isNew(key)) return;

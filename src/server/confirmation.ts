@@ -10,22 +10,22 @@ export interface ConfirmationOptions {
   readonly reader: PodReader;
   readonly pods: Pick<PodView, 'byUid' | 'subscribe'>;
   readonly clock: Clock;
-  /** `--max-view-age`: check old knowledge of who has an address may be for it to count, in milliseconds. */
+  /** `--max-view-age`: how old knowledge about the owner of an address may be to count, in milliseconds. */
   readonly maxViewAgeMs: number;
 }
 
 export type AddressVerdict =
-  /** The pod has the address, or had it so long ago at most; 0 when the API server has just said so. */
+  /** The pod has the address, or had it `ageMs` milliseconds ago at most; 0 when the API server has just confirmed it. */
   | { readonly kind: 'holds'; readonly ageMs: number }
   /** The API server says otherwise. */
   | { readonly kind: 'moved' }
   /** It cannot be asked, and what the watch said is too old to count. */
   | { readonly kind: 'unsure' }
-  /** Who asked could not wait for it. */
+  /** The caller could not wait for it. */
   | { readonly kind: 'late' };
 
 /**
- * After this long the API server cannot be asked: a pod that waits for its first credentials waits for this as well, beside
+ * After this long the API server counts as unreachable: a pod that waits for its first credentials waits for this read and for
  * AssumeRole.
  */
 const READ_LIMIT_MS = 500;
@@ -43,16 +43,15 @@ interface Confirmed {
 }
 
 /**
- * Makes sure that an address is still the pod's that the watch says has it. A watch is always behind, and what it delivered
- * recently proves nothing: one that is late delivers what was so some time ago. So the API server is asked for the pod by name,
- * for each pod and address, and again whenever the agent has reason to doubt or nothing at the node holds the two together
- * (docs/specification.md, 6).
+ * Makes sure that an address still belongs to the pod that the watch shows. A watch is always behind, and a recent event proves
+ * nothing, because a late watch delivers old events. So the API server is asked for the pod by name, once for each pod and
+ * address, and again whenever the agent has a reason for doubt or no evidence of the node's kernel (docs/specification.md, 6).
  */
 export class Confirmation {
   readonly #options: ConfirmationOptions;
-  /** What was confirmed, by UID. Entries leave with their pods. */
+  /** What was confirmed, by UID. An entry is removed with its pod. */
   readonly #confirmed = new Map<string, Confirmed>();
-  /** A crowd's questions about one pod cost two reads: what began before a question says nothing about its moment. */
+  /** Many questions about one pod at once cost two reads: a read that began before a question does not answer it. */
   readonly #share = createNextFlight<Read>();
 
   constructor(options: ConfirmationOptions) {
@@ -69,7 +68,7 @@ export class Confirmation {
     const remembered = this.#remembered(pod, check, startedMs);
     if (remembered !== undefined) return { kind: 'holds', ageMs: startedMs - remembered.atMs };
     const read = await unlessAborted(this.#read(pod), signal, () => undefined);
-    // A caller that could not wait for the API server is not answered without it.
+    // A caller that cannot wait for the API server gets no answer without it.
     if (read === undefined) return { kind: 'late' };
     if (read.reading.kind !== 'unknown') {
       const holds = read.reading.kind === 'found' && isSame(pod, read.reading.pod, check);
@@ -80,7 +79,7 @@ export class Confirmation {
     return check !== 'read-or-refuse' && ageMs < maxViewAgeMs ? { kind: 'holds', ageMs } : { kind: 'unsure' };
   }
 
-  /** A read that has not begun yet, shared with all who ask before it has. */
+  /** A read that has not begun yet, shared by all callers until it begins. */
   #read({ namespace, name }: PodRecord): Promise<Read> {
     const { reader, clock } = this.#options;
     return this.#share(JSON.stringify([namespace, name]), async () => {
@@ -109,23 +108,23 @@ export class Confirmation {
   }
 
   #remember(pod: PodRecord, atMs: number | undefined): void {
-    // The pod may have gone while it was asked about: nothing would ever take the entry away again.
+    // The pod may have gone during the read: its entry would never be removed.
     if (atMs === undefined || this.#options.pods.byUid(pod.uid) === undefined) this.#confirmed.delete(pod.uid);
     else this.#confirmed.set(pod.uid, { binding: bindingOf(pod), atMs });
   }
 }
 
 /**
- * Whether what the API server says is what the watch said, of a pod that has not ended: one that has keeps the address in its
- * status, which may be another's by now. An address with another interface than before is a restarted pod's, which one that is
- * being deleted never becomes.
+ * Whether the API server agrees with the watch about a pod that has not ended: an ended one keeps in its status an address that
+ * may be another pod's by now. An address with another interface than before is a restarted pod's, which one that is being
+ * deleted never becomes.
  */
 function isSame(pod: PodRecord, now: PodRecord, check: AddressCheck): boolean {
   if (now.uid !== pod.uid || bindingOf(now) !== bindingOf(pod) || !ownsItsAddress(now)) return false;
   return check !== 'read-or-refuse' || !now.terminating;
 }
 
-/** What has to be the same: the addresses, and the node where they lead to. */
+/** What has to be the same: the addresses and the node. */
 function bindingOf({ addresses, nodeName, hostIps }: PodRecord): string {
   return JSON.stringify([nodeName, hostIps, addresses]);
 }

@@ -41,7 +41,7 @@ export class NamespacePolicy {
     return decision;
   }
 
-  /** Whoever comes from Kiam should learn why a pod no longer gets what it had, once for each expression of a namespace. */
+  /** Warns users who come from Kiam why a pod no longer gets its role, once for each expression of a namespace. */
   #compareWithKiam(pod: PodRecord, expression: Extract<Expression, { ok: true }>): void {
     const { baseArn, logger } = this.#options;
     const key = JSON.stringify([pod.namespace, expression.text]);

@@ -25,16 +25,16 @@ export interface NodeFeedOptions {
   readonly tokenKeys?: TokenKeysView | undefined;
   /** What a pod may have; undefined when it has no role or policy denies it. */
   readonly identify: (pod: PodRecord) => Identity | undefined;
-  /** Called when the agent is told that a pod may no longer have what it had been told of. */
+  /** Called when the agent is told that a pod may no longer have its role. */
   readonly noteRevoked: (pod: PodRecord) => void;
   /** How long nothing has been heard from the API server, in milliseconds. */
   readonly silenceMs: () => number;
-  /** How long ago what is known of pods was so for certain, in milliseconds. */
+  /** The greatest possible age of what is known about pods, in milliseconds. */
   readonly viewAgeMs: () => number;
   /** `--max-view-age`, which the agent keeps to as well. */
   readonly maxViewAgeMs: number;
   readonly clock: Clock;
-  /** For how many agents the whole set is put together at a time: after an outage all of them ask for it at once. */
+  /** Bounds for how many agents the complete set is built at a time: after an outage all of them ask for it at once. */
   readonly wholeSets: Pick<Slots, 'run'>;
   /** Awaited before each pod and set of credentials: what changes for many nodes at once must not hold up the event loop. */
   readonly awaitTurn: AwaitTurn;
@@ -44,14 +44,14 @@ export interface NodeFeedOptions {
   readonly closing: AbortSignal;
 }
 
-/** What has been told on one stream, of it as a whole and of one pod. */
+/** What has been sent on one stream, as a whole and about one pod. */
 export interface FeedInspection {
   /** The agent's address and port. */
   readonly peer: string;
   readonly openForMs: number;
-  /** The whole set has been told once. */
+  /** The complete set has been sent once. */
   readonly isSynced: boolean;
-  /** The agent is slow to read: what is told waits for it. */
+  /** The agent is slow to read, so updates wait for it. */
   readonly isBehind: boolean;
   /** Something about the pod has changed that the agent has not been told yet. */
   readonly isChanging: boolean;
@@ -68,15 +68,15 @@ export const HEARTBEAT_MS = 2000;
 const TURN_MS = 500;
 
 /**
- * Tells one agent what its node's pods are and may have: the whole set, the mark that it was, and then every change. What is
- * to be told is a set of pods and identities, each sent as it is when its turn comes, so that an agent that reads slowly gets
- * the newest state and nothing is queued for it.
+ * Sends one agent its node's pods and what they may have: the complete set, a mark that it is complete, and then every change.
+ * Pending is a set of pods and identities, each sent in its state at that moment, so that a slow agent gets the newest state
+ * and nothing is queued for it.
  */
 export class NodeFeed {
   readonly #options: NodeFeedOptions;
   readonly #changedPods = new Set<string>();
   readonly #changedIdentities = new Map<string, Identity>();
-  /** What the agent was told: for each pod, its identity's key or `''`. */
+  /** What the agent was sent: for each pod, its identity's key or `''`. */
   readonly #sent = new Map<string, string>();
   /** How many of the pods sent have an identity. */
   readonly #holders = new Map<string, number>();
@@ -126,7 +126,7 @@ export class NodeFeed {
     try {
       await this.#tellWholeSet();
       while (!stream.signal.aborted && !closing.aborted && clock.monotonic() < endMs) {
-        // What is told now is as old as it was before it was told.
+        // The age of what is sent now is that of the view before it.
         const asOfMs = clock.monotonic() - this.#options.viewAgeMs();
         await this.#flush();
         await this.#beat(asOfMs);
@@ -139,7 +139,7 @@ export class NodeFeed {
     }
   }
 
-  /** Waits for its turn, in which the agent hears that the stream lives, and tells what all of the node's pods are. */
+  /** Waits for its turn, with heartbeats to the agent meanwhile, and sends all of the node's pods. */
   async #tellWholeSet(): Promise<void> {
     const { clock, node, index, stream, closing, wholeSets } = this.#options;
     const begun = new AbortController();
@@ -197,7 +197,7 @@ export class NodeFeed {
     this.#wake = new AbortController();
     await this.#sendTokenKeys();
     while (this.#changedPods.size + this.#changedIdentities.size > 0) {
-      // What a pod may no longer have goes first, then what it newly needs.
+      // Revocations go first, then new credentials.
       for (const uid of this.#changedPods) {
         await this.#options.awaitTurn();
         this.#changedPods.delete(uid);
@@ -301,7 +301,7 @@ export class NodeFeed {
   }
 }
 
-/** A silence without an end, in a form that the wire can carry. */
+/** Stands for an infinite silence on the wire. */
 const FOREVER_MS = 2 ** 52;
 
 function onTheWire(ms: number): number {
@@ -309,8 +309,8 @@ function onTheWire(ms: number): number {
 }
 
 /**
- * Agents need to tell identities apart, not to know what they are made of: an external id is half a secret. An agent keeps
- * credentials for as long as their label stays: the same identity has the same label on every replica and in every version.
+ * Agents need to distinguish identities, not to know their contents: an external id is half secret. An agent keeps credentials
+ * for as long as their label stays: the same identity has the same label on every replica and in every version.
  */
 function labelOf(key: string): string {
   return key === '' ? '' : createHash('sha256').update(key).digest('base64url');

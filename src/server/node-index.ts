@@ -11,7 +11,7 @@ interface Subscription {
 }
 
 /**
- * Which pods are on which node, and who wants to know of changes there. A change also concerns the pods of the same node that
+ * Which pods are on which node, and the listeners for changes there. A change also concerns the pods of the same node that
  * claim the same address, since of two claimants neither may be served.
  */
 export class NodeIndex {

@@ -4,11 +4,14 @@ import { after, before, describe, it } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 
+import { parseAllDocuments } from 'yaml';
+
 import { EKS_ROLE_ANNOTATION } from '#domain/service-account.ts';
 import { MIRROR_ANNOTATION, ROLE_ANNOTATION } from '#domain/pod.ts';
-import type { JsonObject } from '#sandbox/json.ts';
+import { type JsonObject, textAt } from '#sandbox/json.ts';
 
 import { eventually } from '../support/eventually.ts';
+import { findHelm } from '../support/helm.ts';
 import { type ControlPlane, startControlPlane } from './control-plane.ts';
 import { findAssets } from './find-assets.ts';
 
@@ -167,6 +170,31 @@ describe('deploy/injection, before the API server of Kubernetes', { skip: assets
     const { spec } = await podWith({ namespace: 'labelled', annotations: own, serviceAccountName: 'app' });
     assert.equal(spec.volumes.filter(({ name }: { name: string }) => name === TOKEN).length, 1);
     assert.deepEqual(spec.containers[0].env, [URI, FILE]);
+  });
+
+  it('the policy of the Helm chart is taken as well, with another address', async (t) => {
+    const helm = findHelm();
+    t.after(() => helm.remove());
+    if (helm.skip !== false) return t.skip(helm.skip);
+    const injection = { enabled: true, address: '[fd00:ec2::23]', serviceAccountSelector: { matchLabels: { a: 'b' } } };
+    const values = { generateCertificates: 'never', containerCredentials: { enabled: true, injection } };
+    const { status, stdout, stderr } = helm.template(values);
+    assert.equal(status, 0, stderr);
+    const objects = parseAllDocuments(stdout).map((document): JsonObject => document.toJS());
+    const ours = objects.filter((object) => textAt(object, 'kind').startsWith('MutatingAdmissionPolicy'));
+    assert.equal(ours.length, 3);
+    for (const object of ours) {
+      const kind =
+        textAt(object, 'kind') === 'MutatingAdmissionPolicy'
+          ? 'mutatingadmissionpolicies'
+          : 'mutatingadmissionpolicybindings';
+      const name = textAt(object, 'metadata', 'name');
+      const path = `/apis/admissionregistration.k8s.io/v1beta1/${kind}`;
+      await plane.admin.demand('POST', `${path}?dryRun=All`, {
+        ...object,
+        metadata: { name: `${name}-of-the-chart` },
+      });
+    }
   });
 
   it('of 100 ServiceAccounts of a namespace the pod’s own is found', async () => {

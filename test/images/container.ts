@@ -1,3 +1,4 @@
+import { execFile } from 'node:child_process';
 import { mkdirSync, readFileSync, readlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 
@@ -5,6 +6,8 @@ import { type Child, startChild } from '#sandbox/child.ts';
 import { runCommand } from '#sandbox/network/commands.ts';
 
 import { runtimeDefault } from './seccomp.ts';
+
+const EXEC_LIMIT_MS = 10_000;
 
 /** What a container of a pod has unless its manifest says otherwise (containerd's default). */
 const USUAL_CAPABILITIES =
@@ -74,7 +77,7 @@ export function runContainer(options: ContainerOptions): Container {
   const bundle = join(folder, `bundle-${name}`);
   mkdirSync(bundle, { recursive: true });
   writeFileSync(join(bundle, 'config.json'), JSON.stringify(runtimeConfig(options)));
-  const runc = ['runc', '--root', join(folder, 'runc')];
+  const runc = ['runc', '--root', join(folder, 'runc')] as const;
   return {
     child: startChild({
       name,
@@ -87,8 +90,13 @@ export function runContainer(options: ContainerOptions): Container {
       return firstProcess((JSON.parse(state.output) as { pid: number }).pid);
     },
     exec: async (...argv) => {
-      const outcome = await runCommand([...runc, 'exec', name, 'sh', '-c', '"$@" 2>&1 || true', 'sh', ...argv]);
-      return outcome.ok ? outcome.output : outcome.reason;
+      const [program, ...options] = runc;
+      const limits = { timeout: EXEC_LIMIT_MS, env: { PATH: process.env['PATH'] ?? '' } };
+      return new Promise((resolve) => {
+        execFile(program, [...options, 'exec', name, ...argv], limits, (_error, stdout, stderr) => {
+          resolve(`${stdout}${stderr}`);
+        });
+      });
     },
   };
 }

@@ -7,7 +7,7 @@ import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 
 const ROOT = fileURLToPath(new URL('../../', import.meta.url));
-const BUILD_LIMIT_MS = 600_000;
+const BUILD_LIMIT_MS = 900_000;
 /** What a build is asked to trust: a mirror of a registry may have an authority of its own. */
 const HOST_AUTHORITIES = '/etc/ssl/certs/ca-certificates.crt';
 /** Where the base image's npm looks for them. Never a part of an image. */
@@ -28,8 +28,8 @@ export interface Image {
 export interface ImageStore {
   /** Makes an image of a file system, which a tar archive holds. */
   importImage(name: string, archive: string): Promise<void>;
-  /** Builds one of the project's Dockerfiles. */
-  build(dockerfile: string): Promise<Image>;
+  /** Builds one of the project's Dockerfiles: its last stage, or the stage that is named. */
+  build(dockerfile: string, stage?: string): Promise<Image>;
   remove(): Promise<void>;
 }
 
@@ -58,10 +58,12 @@ export async function createImageStore(): Promise<ImageStore> {
       await buildah('add', '--quiet', container, archive, '/');
       await buildah('commit', '--quiet', '--rm', container, name);
     },
-    build: async (dockerfile) => {
-      const tag = `localhost/${dockerfile.toLowerCase()}:test`;
+    build: async (dockerfile, stage) => {
+      const tag = `localhost/${dockerfile.toLowerCase()}-${stage ?? 'last'}:test`;
+      const target = stage === undefined ? [] : ['--target', stage];
       const trusted = existsSync(HOST_AUTHORITIES) ? ['--volume', `${HOST_AUTHORITIES}:${AUTHORITIES_INSIDE}:ro`] : [];
-      await buildah('bud', '--isolation', 'chroot', '--pull-never', ...trusted, '-f', dockerfile, '-t', tag, '.');
+      const options = ['--isolation', 'chroot', '--pull-never', ...trusted, ...target];
+      await buildah('bud', ...options, '-f', dockerfile, '-t', tag, '.');
       const { OCIv1 } = JSON.parse(await buildah('inspect', '--type', 'image', tag)) as {
         OCIv1: { config: Image['config'] };
       };

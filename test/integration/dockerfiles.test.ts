@@ -9,9 +9,10 @@ const ROOT = fileURLToPath(new URL('../../', import.meta.url));
 const PROCESSOR = /amd64|x86|x64|arm64|aarch64|--platform|TARGETARCH|BUILDARCH|dpkg --print-architecture|uname/i;
 
 const STAGES = {
-  agent: ['${BASE} AS build', '${BASE} AS tools', 'tools AS kube2iam', 'tools'],
-  server: ['${BASE} AS build', '${BASE}'],
+  agent: ['${BASE} AS build', '${BASE} AS node', 'node AS tools', 'scratch AS base', 'base AS kube2iam', 'base'],
+  server: ['${BASE} AS build', '${BASE} AS node', 'scratch'],
 };
+const TOOLS = { agent: ['COPY --from=tools /tools /'], server: [] };
 const BUNDLES = { agent: ['kube2iam', 'agent'], server: ['server'] };
 
 for (const part of ['agent', 'server'] as const) {
@@ -33,21 +34,46 @@ for (const part of ['agent', 'server'] as const) {
       );
     });
 
-    it(`Dockerfile.${part} takes nothing from the build but the bundle and its bill of materials`, () => {
+    it(`Dockerfile.${part} takes nothing from the build but the bundle, its bill of materials, the licence and a link`, () => {
       assert.deepEqual(
         named('COPY').filter((step) => step.includes('--from')),
-        BUNDLES[part].map(
-          (name) =>
-            `COPY --from=build /build/dist/kiam-${name}.mjs /build/dist/kiam-${name}.sbom.json /usr/local/lib/kiam/`,
-        ),
+        [
+          'COPY --from=node /node /',
+          ...TOOLS[part],
+          ...BUNDLES[part].map((name) => `COPY --from=build /build/${name} /`),
+        ],
+      );
+      for (const name of BUNDLES[part]) {
+        const files = `dist/kiam-${name}.mjs dist/kiam-${name}.sbom.json`;
+        assert.ok(text.includes(`cp ${files} ${name}/usr/local/lib/kiam/`), name);
+        assert.ok(text.includes(`ln -s /usr/local/lib/kiam/kiam-${name}.mjs ${name}/`), name);
+      }
+    });
+
+    it(`Dockerfile.${part} runs nothing in the stages that images are made of, which have no shell`, () => {
+      const scratch = steps.slice(steps.findIndex((step) => step.startsWith('FROM scratch')));
+      assert.deepEqual(
+        scratch.filter((step) => step.startsWith('RUN ')),
+        [],
       );
     });
   });
 }
 
+it('both images have the same layer with Node, so that a node pulls it once', async () => {
+  const stages = await Promise.all(
+    ['agent', 'server'].map(async (part) => {
+      const text = await readFile(`${ROOT}Dockerfile.${part}`, 'utf8');
+      return /^FROM \$\{BASE\} AS node\n[^]*?\n\n/m.exec(text)?.[0];
+    }),
+  );
+  assert.ok(stages[0] !== undefined);
+  assert.equal(stages[0], stages[1]);
+});
+
 it("the image that takes kube2iam's place takes its arguments: the entry point is the program, without a command", async () => {
   const text = await readFile(`${ROOT}Dockerfile.agent`, 'utf8');
-  const [stage = ''] = /FROM tools AS kube2iam\n[^]*?(?=\nFROM )/.exec(text) ?? [];
+  const [stage = ''] = /FROM base AS kube2iam\n[^]*?(?=\nFROM )/.exec(text) ?? [];
   assert.match(stage, /^ENTRYPOINT \["kube2iam"\]$/m);
-  assert.match(stage, /^RUN ln -s \/usr\/local\/lib\/kiam\/kiam-kube2iam\.mjs \/bin\/kube2iam$/m);
+  assert.match(text, /ln -s \S+\/kiam-kube2iam\.mjs kube2iam\/usr\/bin\/kube2iam$/m);
 });

@@ -435,6 +435,8 @@ describe('the manifests', () => {
     const [agent] = template.spec.containers;
     const [, , file] = agent.startupProbe.exec.command;
     assert.ok(agent.args.includes(`--started-file=${file}`), 'the probe that no other agent answers');
+    const { periodSeconds, failureThreshold } = agent.readinessProbe;
+    assert.equal(periodSeconds * failureThreshold, 60, 'one that is not ready is replaced with no other beside it');
   });
 });
 

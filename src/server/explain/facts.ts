@@ -26,7 +26,7 @@ export interface ExplainFacts {
   readonly permitted: string | undefined;
   /** That is kube2iam's list of roles. */
   readonly isList?: boolean | undefined;
-  /** What the pod is to STS; undefined unless policy allows it. */
+  /** The pod's identity at STS; undefined unless policy allows its role. */
   readonly identity: Identity | undefined;
   /** Undefined without a running server. */
   readonly running: RunningFacts | undefined;
@@ -34,7 +34,7 @@ export interface ExplainFacts {
 
 export interface AddressFacts {
   readonly address: string;
-  /** Whether who asks from there is taken for this pod; undefined where that cannot be told. */
+  /** Whether requests from there count as this pod's; undefined where that is not known. */
   readonly isOwn: boolean | undefined;
   /** Other live pods that claim it, as `namespace/name`. */
   readonly others: readonly string[];

@@ -6,7 +6,7 @@ import type { FeedInspection } from '../node-feed.ts';
 import { inSeconds, type Link, spoken } from './explanation.ts';
 import type { RunningFacts } from './facts.ts';
 
-/** Whether the API server has said of late that the pod has its addresses. */
+/** Whether the API server has confirmed the pod's addresses recently. */
 export function confirmedLink({ confirmedAgoMs }: RunningFacts): Link {
   return {
     link: 'confirmed',
@@ -19,7 +19,7 @@ export function confirmedLink({ confirmedAgoMs }: RunningFacts): Link {
   };
 }
 
-/** What the agent of the pod's node has been told on its stream to this server. */
+/** What was sent to the agent of the pod's node on its stream from this server. */
 export function agentLink(pod: PodRecord, { streams, proof }: RunningFacts, identity: Identity | undefined): Link {
   const link = 'agent';
   const node = nodeTextOf(pod);

@@ -50,7 +50,7 @@ function stateOf(pod: PodRecord, servesTokens: boolean | undefined): string {
   return `${phase} ${where}${end}`;
 }
 
-/** Whether who asks from the pod's addresses is taken for the pod. */
+/** Whether requests from the pod's addresses count as the pod's. */
 export function addressLink(addresses: readonly AddressFacts[]): Link {
   const own = addresses.filter(({ isOwn }) => isOwn === true);
   const lost = addresses.filter(({ isOwn }) => isOwn === false);

@@ -64,7 +64,7 @@ function judgeWay(
   return hostNetwork ? ['no', `${text}, and this one serves no pod with hostNetwork`] : ['ok', text];
 }
 
-/** What the namespace says to it. */
+/** What the namespace permits. */
 export function policyLink({ namespace, permitted, isList = false, decision }: ExplainFacts): Link {
   const link = 'policy';
   const facts = { permitted: permitted ?? null, allowed: decision?.allowed ?? null };
@@ -76,7 +76,7 @@ export function policyLink({ namespace, permitted, isList = false, decision }: E
   return { link, verdict: 'ok', text: `${expression} matches the ARN`, facts };
 }
 
-/** Who the pod is to STS. External ids are half a secret: that there is one is said, not which. */
+/** Who the pod is to STS. External ids are half secret: the link says that there is one, not its value. */
 export function sessionLink(identity: Identity, { annotated }: PodRecord): Link {
   const { sessionName, externalId, attribution } = identity;
   const name = sessionNameOf(identity);
