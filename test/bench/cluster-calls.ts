@@ -51,7 +51,7 @@ function printSlopes(measured: readonly Measured[], hours: number, say: (text: s
         measured.filter(({ setting }) => setting.replicas === replicas),
         replicas,
       );
-      return value.toFixed(2);
+      return value.toFixed(2).replace('-0.00', '0.00');
     });
     say(`| ${[title, ...figures].join(' | ')} |`);
   };
