@@ -3,6 +3,7 @@ import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 
+import { kiamVersion } from '#bin/version.ts';
 import { ALLOWED_ROLES_ANNOTATION } from '#domain/allowed-roles.ts';
 import { Document, parseAllDocuments } from 'yaml';
 
@@ -155,7 +156,7 @@ describe('kube2iam’s own manifests with the image changed, in a cluster', { sk
 /** The image, and what is of the cluster: the interface, and the authorities that nodes trust where AWS is a stand-in. */
 function withImage(text: string): string {
   const replaced = text
-    .replaceAll(/image: "?jtblin\/kube2iam:latest"?/g, `image: ${REPOSITORY}:0.1.0`)
+    .replaceAll(/image: "?jtblin\/kube2iam:latest"?/g, `image: ${REPOSITORY}:${kiamVersion()}`)
     .replaceAll('--host-interface=eni+', '--host-interface=+');
   assert.ok(replaced.includes(REPOSITORY), replaced);
   if (setting.sdkAuthorities === '') return replaced;

@@ -1,5 +1,7 @@
 import { readFile } from 'node:fs/promises';
 
+import { kiamVersion } from '#bin/version.ts';
+
 import { eventually } from '../support/eventually.ts';
 import type { ClusterSetting, TestedCluster } from './setting.ts';
 
@@ -45,7 +47,7 @@ export async function startConnectionProbe(
 ): Promise<void> {
   const program = await readFile(new URL('./connection-probe.ts', import.meta.url), 'utf8');
   await startPod(cluster, pod, {
-    image: `${registry === '' ? '' : `${registry}/`}kiam-agent:0.1.0`,
+    image: `${registry === '' ? '' : `${registry}/`}kiam-agent:${kiamVersion()}`,
     command: ['node', '--input-type=module-typescript', '-e', program],
   });
 }

@@ -1,11 +1,10 @@
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
-import { readFileSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import { after, describe, it } from 'node:test';
 import { fileURLToPath } from 'node:url';
 
-import { parse, parseAllDocuments } from 'yaml';
+import { parseAllDocuments } from 'yaml';
 
 import { chartReadme } from '../support/chart-readme.ts';
 import { CHART, findHelm } from '../support/helm.ts';
@@ -429,10 +428,5 @@ describe('the Helm chart', { skip: helm.skip }, () => {
       helm.template({ agent: { tlsFiles: { cert: 'YQ==' } } }).stderr,
       /agent\.tlsFiles needs ca, cert and key/,
     );
-  });
-
-  it('the Helm chart has the version of the program', () => {
-    const { version } = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8'));
-    assert.equal(parse(readFileSync(`${CHART}/Chart.yaml`, 'utf8')).appVersion, version);
   });
 });

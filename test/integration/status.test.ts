@@ -3,6 +3,7 @@ import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 
+import { kiamVersion } from '#bin/version.ts';
 import { startChild } from '#sandbox/child.ts';
 import type { ServerStatus } from '#server/status/server-status.ts';
 
@@ -84,7 +85,7 @@ describe('kiam status', () => {
     await eventually('the agent has reported', 20_000, async () => (await read()).nodes[0]?.agent !== null);
     const [node] = (await read()).nodes;
     const { version, redirect, guard, pods: held } = node?.agent ?? {};
-    assert.deepEqual([version, redirect, guard, held], ['0.1.0', 'off', 'off', 6]);
+    assert.deepEqual([version, redirect, guard, held], [kiamVersion(), 'off', 'off', 6]);
     const reader = identities.filter(({ roleArn }) => roleArn === `${ARN}reader`);
     assert.ok(
       reader.every(({ lastAnswer, remainingSeconds }) => lastAnswer === 'ok' && (remainingSeconds ?? 0) > 3000),

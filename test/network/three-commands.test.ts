@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { after, before, describe, it, type TestContext } from 'node:test';
 import { fileURLToPath } from 'node:url';
 
+import { kiamVersion } from '#bin/version.ts';
 import { textAt } from '#sandbox/json.ts';
 
 import { type Bundle, buildBundles } from '../bench/bundles.ts';
@@ -33,7 +34,10 @@ describe(
       // What is made beside them stays out of the project.
       for (const part of ['deploy', 'dist']) await symlink(join(ROOT, part), join(folder, part));
       const image = ({ node, file }: Bundle): readonly string[] => [...node, file];
-      const images = { 'kiam-agent:0.1.0': image(bundles.agent), 'kiam-server:0.1.0': image(bundles.server) };
+      const images = {
+        [`kiam-agent:${kiamVersion()}`]: image(bundles.agent),
+        [`kiam-server:${kiamVersion()}`]: image(bundles.server),
+      };
       cluster = await startTestCluster({ workingFolder: folder, images });
     });
     after(async () => {

@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { fileURLToPath } from 'node:url';
 
+import { kiamVersion } from '#bin/version.ts';
 import { ALLOWED_ROLES_ANNOTATION } from '#domain/allowed-roles.ts';
 
 import { type Bundle, type Bundles, buildBundles } from '../bench/bundles.ts';
@@ -42,11 +43,11 @@ export function describeKube2iamMigration(
         workingFolder: folder,
         images: {
           [KUBE2IAM_IMAGE]: kube2iam(bundles),
-          [`${REGISTRY}/kiam-kube2iam:0.1.0`]: image(bundles.kube2iam),
+          [`${REGISTRY}/kiam-kube2iam:${kiamVersion()}`]: image(bundles.kube2iam),
           // The guard's manifest names it so.
-          'kiam-agent:0.1.0': image(bundles.agent),
-          [`${REGISTRY}/kiam-agent:0.1.0`]: image(bundles.agent),
-          [`${REGISTRY}/kiam-server:0.1.0`]: image(bundles.server),
+          [`kiam-agent:${kiamVersion()}`]: image(bundles.agent),
+          [`${REGISTRY}/kiam-agent:${kiamVersion()}`]: image(bundles.agent),
+          [`${REGISTRY}/kiam-server:${kiamVersion()}`]: image(bundles.server),
         },
       });
       const annotations = { [ALLOWED_ROLES_ANNOTATION]: '["team-a/*"]' };
@@ -79,7 +80,7 @@ export function describeKube2iamMigration(
 
     it('from kube2iam to its image of ours', async (t) => {
       await pods.during(t, commands('Change the image'));
-      assert.deepEqual(await answering(), everywhere(`${REGISTRY}/kiam-kube2iam:0.1.0`));
+      assert.deepEqual(await answering(), everywhere(`${REGISTRY}/kiam-kube2iam:${kiamVersion()}`));
     });
 
     it('and back', async (t) => {
@@ -91,7 +92,7 @@ export function describeKube2iamMigration(
       await pods.during(t, commands('From there to agent and server'));
       assert.deepEqual(await answering(), everywhere(KUBE2IAM_IMAGE));
       for (const node of NODES) await pods.during(t, commands('Node by node', node));
-      assert.deepEqual(await answering(), everywhere(`${REGISTRY}/kiam-agent:0.1.0`));
+      assert.deepEqual(await answering(), everywhere(`${REGISTRY}/kiam-agent:${kiamVersion()}`));
     });
 
     it('and back, one node after the other', async (t) => {

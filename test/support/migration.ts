@@ -3,6 +3,8 @@ import { readFile } from 'node:fs/promises';
 import { after, before, describe, it } from 'node:test';
 import { fileURLToPath } from 'node:url';
 
+import { kiamVersion } from '#bin/version.ts';
+
 import { type Bundles, buildBundles } from '../bench/bundles.ts';
 import { AskingPods } from './asking-pods.ts';
 import { commandsOf } from './page-commands.ts';
@@ -33,8 +35,8 @@ export function describeMigration(
         workingFolder: ROOT,
         images: {
           [KIAM_IMAGE]: kiam(bundles),
-          'kiam-agent:0.1.0': [...agent.node, agent.file],
-          [`${PLACEHOLDERS.REGISTRY}/kiam-server:0.1.0`]: [...server.node, server.file],
+          [`kiam-agent:${kiamVersion()}`]: [...agent.node, agent.file],
+          [`${PLACEHOLDERS.REGISTRY}/kiam-server:${kiamVersion()}`]: [...server.node, server.file],
         },
       });
       await cluster.shell(`"${process.execPath}" ${server.file} pki | kubectl apply -f -`);
@@ -59,8 +61,8 @@ export function describeMigration(
 
     it('from Kiam to ours', async (t) => {
       await pods.during(t, commands('Step by step'));
-      assert.equal(await imagesOf('agent'), 'kiam-agent:0.1.0 kiam-agent:0.1.0');
-      const server = `${PLACEHOLDERS.REGISTRY}/kiam-server:0.1.0`;
+      assert.equal(await imagesOf('agent'), `kiam-agent:${kiamVersion()} kiam-agent:${kiamVersion()}`);
+      const server = `${PLACEHOLDERS.REGISTRY}/kiam-server:${kiamVersion()}`;
       assert.equal(await imagesOf('server'), `${server} ${server}`);
       assert.equal(await imagesOf('guard'), '');
     });
