@@ -36,6 +36,11 @@ async function look(server: Daemon): Promise<Figures> {
   return { rssMiB: memoryOf(pid).rssMiB, cpuSeconds: cpuMs(pid) / 1000, delayMs: Math.round(Number(delay) * 1000) };
 }
 
+/** How many pods the server knows, with those of the agents themselves. */
+function podsKnown(metrics: string): number {
+  return Number(/^kiam_k8s_objects\{resource="pods"\} (\S+)$/m.exec(metrics)?.[1] ?? 0);
+}
+
 function pause(ms: number): Promise<void> {
   return new Promise((resolve) => {
     setTimeout(resolve, ms);
@@ -66,7 +71,11 @@ async function main(): Promise<void> {
       putPod(world, { name: `pod-${node}-${pod}`, node, address: podAddress(node, pod), role });
     }
   }
-  await eventually('all roles are prefetched', LIMIT_MS, () => world.sts.calls.count() >= roleCount);
+  await eventually(
+    'the server knows all pods',
+    LIMIT_MS,
+    async () => podsKnown(await server.metrics()) >= wanted + nodeCount,
+  );
   const filled = await look(server);
   say(
     `with ${wanted} pods known: ${filled.rssMiB.toFixed(0)} MiB, ${(filled.cpuSeconds - empty.cpuSeconds).toFixed(1)} CPU s; event-loop delay p99 ${filled.delayMs} ms`,
