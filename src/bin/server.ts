@@ -215,7 +215,7 @@ async function startServer(flags: ServerFlags, daemon: Daemon): Promise<void> {
     clock,
     counters: createGrpcMetrics(registry, 'server'),
     handshakes: createHandshakeMetrics(registry),
-    onFailedHandshake: (address) => failedHandshakes.note(address),
+    onHandshake: (address, isDone) => failedHandshakes.note(address, isDone),
     logger,
     keepalive: serverKeepalive(flags),
     maxConnectionIdleMs: flags.grpcMaxConnectionIdleDurationMs,

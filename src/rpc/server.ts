@@ -53,7 +53,7 @@ export interface KiamServerOptions {
   readonly counters: GrpcMetrics;
   readonly handshakes: HandshakeMetrics;
   /** Told of each TLS handshake that fails, with the address that it came from in canonical form. */
-  readonly onFailedHandshake: (address: string) => void;
+  readonly onHandshake: (address: string, isDone: boolean) => void;
   readonly logger: Logger;
   readonly keepalive: { readonly timeMs: number; readonly timeoutMs: number };
   readonly maxConnectionIdleMs: number;
@@ -107,7 +107,7 @@ export class KiamServer {
       certificates: options.certificates,
       clock: options.clock,
       metrics: options.handshakes,
-      onFailed: options.onFailedHandshake,
+      onHandshake: options.onHandshake,
       onConnection: (socket) => injector.injectConnection(socket),
     });
   }

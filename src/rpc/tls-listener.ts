@@ -14,8 +14,8 @@ export interface TlsListenerOptions {
   readonly certificates: Pick<CertificateWatcher, 'subscribe' | 'current'>;
   readonly clock: Clock;
   readonly metrics: HandshakeMetrics;
-  /** Told of each handshake that fails, with the address that it came from in canonical form. */
-  readonly onFailed: (address: string) => void;
+  /** Called at the end of each handshake, with the client's address in canonical form. */
+  readonly onHandshake: (address: string, isDone: boolean) => void;
   /** Takes over a connection whose client has shown a certificate of the authority. */
   readonly onConnection: (socket: TLSSocket) => void;
 }
@@ -90,7 +90,7 @@ export class TlsListener {
     // Clients that break the protocol or leave are not logged.
     socket.on('error', () => {});
     const peer = peerOf(socket);
-    const address = canonicalAddress(socket.remoteAddress ?? '') ?? '';
+    const address = addressOf(socket);
     socket.on('close', () => this.#ended(socket, peer, address));
     if (this.#options.certificates.current === undefined) socket.destroy();
     else this.#turns.arrive(socket.remoteAddress ?? '', socket);
@@ -108,6 +108,7 @@ export class TlsListener {
     // It was refused in the meantime, or closed.
     if (socket === undefined) return void secure.destroy();
     this.#options.metrics.done.inc();
+    this.#options.onHandshake(addressOf(socket), true);
     this.#begun.delete(peer);
     this.#options.onConnection(secure);
     return this.#turns.ended(socket);
@@ -117,10 +118,14 @@ export class TlsListener {
     if (this.#begun.get(peer) === socket) {
       this.#begun.delete(peer);
       this.#options.metrics.failed.inc();
-      this.#options.onFailed(address);
+      this.#options.onHandshake(address, false);
     }
     this.#turns.ended(socket);
   }
+}
+
+function addressOf({ remoteAddress = '' }: Socket): string {
+  return canonicalAddress(remoteAddress) ?? '';
 }
 
 function peerOf({ remoteAddress, remotePort }: Socket): string {

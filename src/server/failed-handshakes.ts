@@ -1,10 +1,10 @@
 import type { Clock } from '#runtime/clock.ts';
 
-/** One that has not happened again for so long is over. */
+/** A failure that has not happened again for this long is over. */
 const KEPT_MS = 120_000;
 const MOST = 1000;
 
-/** From which nodes TLS handshakes have failed recently; for people. */
+/** The nodes from which the last TLS handshake has failed, recently; for people. */
 export class FailedHandshakes {
   readonly #clock: Clock;
   readonly #isNode: (address: string) => boolean;
@@ -15,9 +15,10 @@ export class FailedHandshakes {
     this.#isNode = isNode;
   }
 
-  note(address: string): void {
-    if (!this.#isNode(address)) return;
+  /** Notes the end of a handshake; `isDone` is false when it failed. */
+  note(address: string, isDone: boolean): void {
     this.#lastMs.delete(address);
+    if (isDone || !this.#isNode(address)) return;
     const [oldest] = this.#lastMs.keys();
     if (this.#lastMs.size >= MOST && oldest !== undefined) this.#lastMs.delete(oldest);
     this.#lastMs.set(address, this.#clock.monotonic());

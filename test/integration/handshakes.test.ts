@@ -61,7 +61,7 @@ describe('connections to a server', () => {
       clock: systemClock,
       counters: createGrpcMetrics(registry, 'server'),
       handshakes: createHandshakeMetrics(registry),
-      onFailedHandshake: () => {},
+      onHandshake: () => {},
       logger: recordingLogger().logger,
       keepalive: { timeMs: 10_000, timeoutMs: 2000 },
       maxConnectionIdleMs: 900_000,

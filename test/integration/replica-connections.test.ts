@@ -75,7 +75,7 @@ describe('a client of several replicas behind one name', () => {
       clock: systemClock,
       counters: createGrpcMetrics(createRegistry({ processMetrics: false }), 'server'),
       handshakes: createHandshakeMetrics(createRegistry({ processMetrics: false })),
-      onFailedHandshake: () => {},
+      onHandshake: () => {},
       logger: recordingLogger().logger,
       keepalive: { timeMs: 10_000, timeoutMs: 2000 },
       maxConnectionIdleMs: 900_000,

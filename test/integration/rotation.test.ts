@@ -228,7 +228,7 @@ function healthServer({ watcher }: Awaited<ReturnType<typeof side>>): KiamServer
     clock: systemClock,
     counters: createGrpcMetrics(createRegistry({ processMetrics: false }), 'server'),
     handshakes: createHandshakeMetrics(createRegistry({ processMetrics: false })),
-    onFailedHandshake: () => {},
+    onHandshake: () => {},
     logger: recordingLogger().logger,
     keepalive: { timeMs: 10_000, timeoutMs: 2000 },
     maxConnectionIdleMs: 900_000,

@@ -102,7 +102,7 @@ describe('the contract over mutual TLS', () => {
       clock: systemClock,
       counters: createGrpcMetrics(serverSide.registry, 'server'),
       handshakes: createHandshakeMetrics(serverSide.registry),
-      onFailedHandshake: () => {},
+      onHandshake: () => {},
       logger: recordingLogger().logger,
       keepalive: { timeMs: 10_000, timeoutMs: 2000 },
       maxConnectionIdleMs: 900_000,
