@@ -2,8 +2,8 @@ import type { Identity } from '#domain/identity.ts';
 import type { RequestedIdentity } from '#telemetry/fields.ts';
 
 /**
- * An identity as Kiam's log shows it: the role's name, and the session name only where a pod annotates one or a template makes it. `defaultSessionName`
- * is the one of the others.
+ * An identity as Kiam's log shows it: the role's name, and the session name only where a pod annotates one or a template makes
+ * it. `defaultSessionName` is the name of all other sessions.
  */
 export function visibleIdentity(identity: Identity, defaultSessionName: string): RequestedIdentity {
   const marker = ':role/';
