@@ -3,7 +3,7 @@ import type { Explanation, Link, LinkVerdict } from '#server/explain/explanation
 import { askExplanation, askPods } from './ask.ts';
 import { byId, h, kindById, setText, syncList } from './dom.ts';
 import { agentFacts } from './nodes.ts';
-import { type Place, placeInHash } from './place.ts';
+import { hashOf, type Place, placeInHash } from './place.ts';
 import { foundText, showPods } from './pods.ts';
 import type { ShownOverview } from './store.ts';
 import { roleName, visible } from './text.ts';
@@ -50,7 +50,8 @@ export function createDetail(): (overview: ShownOverview) => Promise<void> {
     // It may be open again by the time that its end is told.
     if (dialog.open) return;
     asking.abort();
-    if (placeInHash(location.hash).kind !== 'overview') history.replaceState(null, '', location.pathname);
+    // Nor is what the address names meanwhile taken away.
+    if (hashOf(placeInHash(location.hash)) === hashOf(place)) history.replaceState(null, '', location.pathname);
     place = { kind: 'overview' };
   });
   // A click beside the sheet is one on the dialog's backdrop.
