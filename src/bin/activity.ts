@@ -7,7 +7,7 @@ import type { NodeFeeds } from '#server/node-feeds.ts';
 import { RecentEvents } from '#server/status/recent-events.ts';
 import { StsHistory } from '#server/status/sts-history.ts';
 
-/** What has happened, for people who look later. */
+/** Recent events of this process, for `kiam status` and the status page. */
 export interface Activity {
   readonly events: RecentEvents;
   readonly sts: StsHistory;
@@ -15,7 +15,7 @@ export interface Activity {
   readonly noteRevoked: (pod: PodRecord) => void;
 }
 
-/** Of so many roles it is remembered that STS fails for them. */
+/** For at most this many roles it is remembered that STS fails. */
 const MOST_FAILED = 5000;
 
 export function createActivity(clock: Clock, feeds: Pick<NodeFeeds, 'has' | 'subscribe'>): Activity {

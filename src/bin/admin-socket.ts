@@ -17,7 +17,7 @@ export function socketPath(processId: number): string {
   return join(socketFolder(), `${processId}.sock`);
 }
 
-/** The sockets of this user's servers, of those that ended without taking theirs away as well. */
+/** The sockets of this user's servers, including those left behind by servers that were killed. */
 export function socketsOfUser(): readonly string[] {
   const folder = socketFolder();
   if (!existsSync(folder)) return [];
@@ -29,7 +29,7 @@ export function socketsOfUser(): readonly string[] {
 
 const SOCKET = /^(\d+)\.sock$/;
 
-/** Makes a path ready to be listened on. Throws an Error that says why it cannot be used. */
+/** Prepares a path for a listener: removes what a killed server left there. Throws an Error that says why it cannot be used. */
 export async function prepareSocket(path: string): Promise<void> {
   const folder = dirname(path);
   mkdirSync(folder, { recursive: true, mode: 0o700 });

@@ -32,7 +32,10 @@ import { waitBesidePredecessor } from './predecessor.ts';
 import { startedFile } from './started-file.ts';
 import { kiamVersion } from './version.ts';
 
-/** A server answers within this time that it knows no pod; then it is asked again, for as long as the client can wait. */
+/**
+ * A server that knows no pod for the address answers so within this time; the agent then asks again for as long as the client
+ * can wait.
+ */
 const QUESTION_MS = 900;
 
 const WITHOUT_IPTABLES = 'the agent runs without --iptables: it does not know whether requests of pods reach it';

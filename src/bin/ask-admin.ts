@@ -6,7 +6,7 @@ export type AdminAnswer =
   | { readonly kind: 'answered'; readonly status: number; readonly text: string }
   | { readonly kind: 'failed'; readonly reason: string };
 
-/** The sockets of this user's servers: none where there is no such folder, or where it is not this user's own. */
+/** The sockets of this user's servers: none if the folder does not exist or belongs to another user. */
 export function findSockets(): readonly string[] {
   try {
     return socketsOfUser();

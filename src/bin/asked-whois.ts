@@ -10,7 +10,10 @@ export interface WhoisAnswers {
   readonly problems: readonly string[];
 }
 
-/** Asks the servers that run here, all of this user's or the one at `--admin-socket`, which may name none. Never rejects. */
+/**
+ * Asks the servers that run here: all of this user's, or the one at `--admin-socket`; with `--admin-socket=` none. Never
+ * rejects.
+ */
 export async function askServersHere({ accessKeyId, adminSocket, timeoutMs }: WhoisFlags): Promise<WhoisAnswers> {
   const sockets = adminSocket === undefined ? findSockets() : adminSocket === '' ? [] : [adminSocket];
   const deadline = startDeadline(systemClock, timeoutMs);
@@ -29,7 +32,7 @@ export async function askServersHere({ accessKeyId, adminSocket, timeoutMs }: Wh
   return { answers, problems };
 }
 
-/** The server on the other side is of the same program. */
+/** Unchecked: the server runs the same program. */
 function answerOf(text: string): WhoisAnswer {
   const answer: WhoisAnswer = JSON.parse(text);
   return answer;

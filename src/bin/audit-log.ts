@@ -10,12 +10,14 @@ import { createStandardErrorWriter } from '#telemetry/standard-error.ts';
 /** `off`, `-` for standard output, or a file. */
 export type AuditTarget = string;
 
-/** Lines that wait for a slow disk: those beyond are lost, and said to be. */
+/** At most this many lines wait for a slow disk. Lines beyond that are dropped, and the log says how many. */
 const MOST_WAITING = 10_000;
 
 const STANDARD_OUTPUT = 1;
 
-/** The audit log of the agent; undefined when it is off. Pods wait neither for a disk nor for who reads standard output. */
+/**
+ * The audit log of the agent; undefined when it is off. Pods wait neither for the disk nor for the reader of standard output.
+ */
 export function openAuditLog(target: AuditTarget, options: { clock: Clock; logger: Logger }): AuditLog | undefined {
   if (target === 'off') return undefined;
   const write =
@@ -25,7 +27,7 @@ export function openAuditLog(target: AuditTarget, options: { clock: Clock; logge
   return createAuditLog({ clock: options.clock, write });
 }
 
-/** Appends to the file by its name, so that it may be renamed or cut at any time. Only its owner may read it. */
+/** Opens the file by name for each batch, so that it may be rotated at any time. Mode 0600. */
 export function createFileWriter(path: string, logger: Logger): (line: string) => void {
   let waiting: string[] = [];
   let isWriting = false;

@@ -10,8 +10,8 @@ import type { ServerFlags } from './flags/server.ts';
 const IAM_INFO = '/latest/meta-data/iam/info';
 
 /**
- * The prefix of short role names: as given, or out of the instance profile of the node. A metadata service that is away is
- * asked until it answers. Undefined when the daemon is stopped before.
+ * The prefix of short role names: as given, or from the instance profile of the node. Asks a metadata service that does not
+ * answer again until it does. Undefined if the daemon is stopped before that.
  */
 export async function resolveBaseArn(
   flags: Pick<ServerFlags, 'roleBaseArn' | 'roleBaseArnAutodetect' | 'metadataEndpoint'>,
@@ -26,7 +26,7 @@ export function resolveNodeRole(metadataEndpoint: string, daemon: Daemon): Promi
   return untilDetected(metadataEndpoint, daemon, NODE_ROLE);
 }
 
-/** What is asked of the metadata service, and how it is told of. */
+/** A value that the metadata service tells, and how logs name it. */
 interface Detectable {
   readonly detect: (metadata: MetadataClient, signal: AbortSignal) => Promise<Detection>;
   readonly message: string;

@@ -85,7 +85,7 @@ function createService(
   });
 }
 
-/** Of all interfaces of this machine, loopback among them. */
+/** Addresses of all interfaces of this machine, loopback included. */
 export function ownAddresses(): string[] {
   return Object.values(networkInterfaces()).flatMap((addresses = []) => addresses.map(({ address }) => address));
 }

@@ -18,7 +18,7 @@ type Flags = Pick<
   'region' | 'session' | 'sessionDurationMs' | 'sessionRefreshMs' | 'assumeRoleArn' | 'stsRate'
 >;
 
-/** The credentials of pods, and whether AWS accepts who asks for them. `through` may stand before STS. */
+/** The source of pods' credentials, and whether AWS accepts the server's own identity. `through` wraps calls to STS. */
 export function createCredentials(
   flags: Flags,
   baseArn: string,

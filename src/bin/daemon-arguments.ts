@@ -23,7 +23,7 @@ function daemonArguments(words: readonly string[]): readonly string[] {
   return program > 0 && (command === 'agent' || command === 'server') ? words.slice(program + 1) : [];
 }
 
-/** proc_pid_cmdline(5): words that end with a zero byte. */
+/** proc_pid_cmdline(5): arguments, each followed by a NUL byte. */
 function readCommandLineOfInit(): readonly string[] {
   try {
     return readFileSync('/proc/1/cmdline', 'utf8').split('\0').slice(0, -1);

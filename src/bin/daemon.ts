@@ -7,7 +7,7 @@ import type { FlagsOf } from './flags/option.ts';
 import type { LOG_OPTIONS } from './flags/table.ts';
 import { logForeignLines } from './foreign-lines.ts';
 
-/** What a daemon is built from and ends by. */
+/** The clock, the logger and the shutdown of a daemon. */
 export interface Daemon {
   readonly clock: Clock;
   readonly logger: Logger;
@@ -15,7 +15,7 @@ export interface Daemon {
   readonly shutdown: Shutdown;
 }
 
-/** Builds the daemon and returns once it runs; what it started continues until the shutdown's signal. */
+/** Starts the daemon. Resolves once it runs; what it started stops at the shutdown's signal. */
 export type StartDaemon = (daemon: Daemon) => Promise<void>;
 
 /**

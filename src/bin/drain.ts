@@ -8,13 +8,13 @@ import type { Daemon } from './daemon.ts';
 /** Longer than an SDK takes from one request of a connection to the next: token, role, credentials. */
 const IDLE_MS = 500;
 const PAUSE_MS = 50;
-/** So that clients which never stop coming do not keep it listening. */
+/** An upper bound: clients that keep connecting must not keep the server listening. */
 const MOST_TURNS = 1000;
 
-/** docs/specification.md, 12: what is in progress may take this long to finish. */
+/** docs/specification.md, 12: how long requests in progress may take to finish. */
 const DRAIN_LIMIT_MS = 5000;
 
-/** The daemon ends when the requests to this app are answered. */
+/** Registers the app with the shutdown: the daemon ends once requests in progress are answered. */
 export function endDrained(
   name: string,
   app: { readonly server: HttpServer; close(): PromiseLike<unknown> },
@@ -31,8 +31,8 @@ export function endDrained(
 }
 
 /**
- * Stops listening and lets what is open end: requests are answered, and a client may send its next one on its connection for
- * another half second, as SDKs do that keep them. Resolves when no connection is left.
+ * Stops listening and lets open connections end: requests in progress are answered, and an SDK that keeps its connection may
+ * send another request on it for half a second. Resolves when no connection is left.
  */
 export async function drain(server: HttpServer, clock: Clock): Promise<void> {
   const ended = new AbortController();
@@ -47,8 +47,8 @@ export async function drain(server: HttpServer, clock: Clock): Promise<void> {
 }
 
 /**
- * The kernel resets the connections that it holds for a server which closes, and Node accepts one in a turn of its loop. The
- * first turn may be one that has looked for connections already.
+ * Accepts what is in the listen queue: the kernel resets connections that are still queued when a listener closes, and Node
+ * accepts one in each turn of its loop. Two quiet turns are needed, because the first may have looked before this was called.
  */
 async function emptyQueue(server: HttpServer): Promise<void> {
   let quietTurns = 0;

@@ -11,7 +11,7 @@ import { createLogger } from '#telemetry/logger.ts';
 import type { ExplainFlags } from './flags/explain.ts';
 import { sessionRules } from './flags/sessions.ts';
 
-/** What the API alone tells of a pod, or why it tells nothing. */
+/** The explanation of a pod from the API server alone, or the reason why there is none. */
 export async function explainWithoutServer(flags: ExplainFlags, signal: AbortSignal): Promise<Explanation | string> {
   const { namespace, name } = flags.pod;
   const ofServers = { baseArn: flags.roleBaseArn, strict: !flags.disableStrictNamespaceRegexp };
@@ -38,7 +38,7 @@ export async function explainWithoutServer(flags: ExplainFlags, signal: AbortSig
   return explain(collectFacts(facts, namespace, name));
 }
 
-/** Why there is none, as a text, where the kubeconfig is of no use. */
+/** A string says why the kubeconfig cannot be used. */
 function openConnection(kubeconfig: string): KubernetesConnection | string {
   try {
     return createConnection({ kubeconfig, clock: systemClock, environment: process.env });

@@ -27,7 +27,7 @@ export interface ExplainerOptions {
   readonly feeds: NodeFeeds;
 }
 
-/** What `kiam explain` is told: of this replica's memory, which the others do not share. */
+/** Answers `kiam explain` from the memory of this replica; other replicas have their own. */
 export function createExplainer({
   flags,
   baseArn,
@@ -52,7 +52,7 @@ export function createExplainer({
   return (namespace, name) => explain(collectFacts(options, namespace, name));
 }
 
-/** How old the server's view of the cluster may be at most, and what is wrong with it. */
+/** The age of the server's view of the cluster (its upper bound), and what is wrong with the view. */
 export function viewOf(kubernetes: Kubernetes): () => { viewAgeMs: number; viewProblem: string | undefined } {
   return () => {
     const { pods, namespaces, serviceAccounts = namespaces } = kubernetes.status();
@@ -61,7 +61,7 @@ export function viewOf(kubernetes: Kubernetes): () => { viewAgeMs: number; viewP
   };
 }
 
-/** The node of a pod as its agent proves it; undefined where agents prove none. */
+/** The node that the pod's agent has proved; undefined if agents do not have to prove one. */
 export function nodeAsProven({ nodeName, hostIps: [address] }: PodRecord, mode: AgentIdentityMode): NodeId | undefined {
   if (mode === 'off') return undefined;
   if (mode === 'token') return { by: 'name', name: nodeName };

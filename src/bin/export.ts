@@ -8,7 +8,7 @@ import { startDeadline } from '#runtime/within.ts';
 
 import type { ExportFlags } from './flags/export.ts';
 
-/** Prints the plan. Reads the API server alone and changes nothing; exits 1 where it cannot be read. */
+/** Prints the plan. Reads from the API server only and changes nothing; exits 1 where it cannot be read. */
 export async function runExport({ flags }: { readonly flags: ExportFlags }): Promise<void> {
   const deadline = startDeadline(systemClock, flags.timeoutMs);
   const text = await planned(flags, deadline.signal).catch((error: unknown) => ({

@@ -13,7 +13,7 @@ import { ownAddresses } from './container-credentials.ts';
 import type { Daemon } from './daemon.ts';
 import { type AgentFlags, redirectTargets } from './flags/agent.ts';
 
-/** Removing rules at exit may wait for the lock that others hold. */
+/** At exit, removing rules may wait this long for a lock that another program holds. */
 const CLOSE_LIMIT_MS = 5000;
 
 type InterceptionFlags = Pick<
@@ -28,7 +28,7 @@ export interface RulesKept {
   readonly states: () => Pick<NodeDetails, 'redirect' | 'guard'>;
 }
 
-/** Begins to keep redirect and guard in place. */
+/** Puts redirect and guard in place and keeps them there. */
 export function startInterception(
   flags: InterceptionFlags,
   { clock, logger, shutdown }: Daemon,
@@ -69,13 +69,13 @@ export function startInterception(
   };
 }
 
-/** Where the redirect leads; undefined without `--iptables`. */
+/** The target of the redirect; undefined without `--iptables`. */
 export function redirectTargetsOf(flags: Pick<AgentFlags, 'iptables' | 'host'>): HostAddresses | undefined {
   const targets = flags.iptables ? redirectTargets(flags) : undefined;
   return targets?.ok === true ? targets.addresses : undefined;
 }
 
-/** `--guard-only`: puts the guard in and exits 0, or 1 with the reason. */
+/** `--guard-only`: puts the guard in place and exits 0, or 1 with the reason. */
 export async function runGuardOnly(flags: AgentFlags): Promise<void> {
   const logger = createLogger({ json: flags.jsonLog, level: flags.level });
   const outcome = await applyGuardOnce({
@@ -90,7 +90,7 @@ export async function runGuardOnly(flags: AgentFlags): Promise<void> {
   process.exit(outcome.ok ? 0 : 1);
 }
 
-/** `--uninstall`: takes redirect, guard and backstop away and exits 0, or 1 with the reason. */
+/** `--uninstall`: removes redirect, guard and backstop and exits 0, or 1 with the reason. */
 export async function runUninstall(flags: AgentFlags): Promise<void> {
   const logger = createLogger({ json: flags.jsonLog, level: flags.level });
   const outcome = await uninstall({

@@ -1,6 +1,7 @@
 import { main } from './main.ts';
 
-// Each command loads what it needs alone: the others run beside the server, within its container's memory.
+// Each command is imported when it is called: commands other than the server run beside it, within its container's memory
+// limit.
 await main({
   server: async (command) => (await import('./server.ts')).runServer(command),
   health: async (command) => (await import('./health.ts')).runHealth(command),

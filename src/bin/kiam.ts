@@ -1,6 +1,6 @@
 import { main } from './main.ts';
 
-// The whole program, for development: each command loads what it needs alone.
+// The whole program, for development: each command is imported when it is called.
 await main({
   agent: async (command) => (await import('./agent.ts')).runAgent(command),
   server: async (command) => (await import('./server.ts')).runServer(command),

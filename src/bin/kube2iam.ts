@@ -43,16 +43,16 @@ import { startMonitoring } from './monitoring.ts';
 import { startNodeParts } from './node-memory.ts';
 import { kiamVersion } from './version.ts';
 
-/** One for all pods of the node that have the role. */
+/** One name, so that all pods of the node that have a role share its session. */
 const SESSION = 'kube2iam';
 const SESSIONS = plainSessions(SESSION);
 const MAX_VIEW_AGE_MS = 30_000;
 const SERVE_STALE_MS = 30_000;
 const FETCHERS = 8;
-/** One process on each node: together they may be many. */
+/** Calls a second. Every node has such a process, and STS counts the calls of all of them. */
 const STS_RATE = 50;
 const UPDATES_IN_TURN = 50;
-/** The stream within the process is opened again once a day. */
+/** The longest life of a stream; within one process there is no reason for a shorter one. */
 const STREAM_LIFETIME_MS = 86_400_000;
 
 export function runKube2iam(asked: { readonly flags: Kube2iamFlags; readonly warnings: readonly string[] }): void {
@@ -61,7 +61,7 @@ export function runKube2iam(asked: { readonly flags: Kube2iamFlags; readonly war
   runDaemon('kube2iam', logging, asked.warnings, (daemon) => startKube2iam(flags, daemon));
 }
 
-/** What the flags and the metadata service say of roles. */
+/** The base ARN and the default role, from flags or from the metadata service. */
 interface RoleNames {
   readonly baseArn: string;
   readonly defaultRoleArn: string;
@@ -153,7 +153,7 @@ function interceptionFlags(flags: Kube2iamFlags): Parameters<typeof startInterce
   };
 }
 
-/** Port 0 is a port of its own each time. */
+/** With port 0 each listener gets a port of its own, so the two cannot be the same. */
 function isMetricsPortShared({ metricsPort, appPort }: Kube2iamFlags): boolean {
   return metricsPort === undefined || (metricsPort === appPort && appPort !== 0);
 }
@@ -210,10 +210,10 @@ interface Parts {
   readonly metrics: ReturnType<typeof createKube2iamMetrics>;
 }
 
-/** The pods that are watched are all its own. */
+/** Only pods of this node are watched, so every pod is. */
 const EVERY_NODE = { has: () => true, subscribe: () => () => {} };
 
-/** The agent's memory over the server's service, without anything between them. */
+/** The agent's memory, fed by the server's service in the same process, without gRPC. */
 function startSource(parts: Parts, readEvidence: ReturnType<typeof createEvidenceReader>): CredentialSource {
   const { flags, names, daemon, registry, kubernetes, policy, node, metrics } = parts;
   const { clock, logger, shutdown } = daemon;

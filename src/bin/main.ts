@@ -10,19 +10,19 @@ import {
 import type { DoctorTarget } from './flags/commands.ts';
 import { kiamVersion } from './version.ts';
 
-/** The commands of one program. Each takes over the process. */
+/** The commands of one program. Each one sets the exit code or ends the process itself. */
 export type Commands = Runs<keyof AskedBy> & { readonly doctor?: DoctorCommands };
 
 type Runs<Kind extends keyof AskedBy> = {
   readonly [Name in Kind]?: (command: AskedBy[Name]) => Promise<void> | void;
 };
 
-/** From where this program's doctor can look. */
+/** The targets of this program's doctor. */
 export type DoctorCommands = {
   readonly [Target in DoctorTarget]?: (line: Extract<DoctorLine, { kind: Target }>) => Promise<void>;
 };
 
-/** Reads the command line and runs its command; help and problems are printed, and problems exit 1. */
+/** Reads the command line and runs its command; prints help and problems; problems exit 1. */
 export async function main(commands: Commands, argv = process.argv.slice(2)): Promise<void> {
   const command = await parseCommandLine(withDaemonArguments(argv), process.env, {
     version: kiamVersion(),

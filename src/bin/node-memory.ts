@@ -35,7 +35,7 @@ export interface NodeMemoryOptions {
   readonly serveStaleMs: number;
 }
 
-/** What this node's pods may have, and where that is known from. */
+/** What this node's pods may have, and the stream that it is known from. */
 export interface NodeParts {
   readonly source: CredentialSource;
   readonly store: NodeStore;
@@ -43,7 +43,7 @@ export interface NodeParts {
   readonly audit: AuditLog | undefined;
 }
 
-/** Begins to follow what this node's pods may have; what cannot be answered from that is asked of a server. */
+/** Starts following what this node's pods may have. Requests that it cannot answer are sent to a server. */
 export function startNodeParts(options: NodeMemoryOptions, { clock, logger, shutdown }: Daemon): NodeParts {
   const { openGateway, client, registry, readEvidence, hostIp, isStoreKept, serveStaleMs, audit, concerns } = options;
   const details = (): NodeDetails => ({ ...options.details(), pods: store.size });

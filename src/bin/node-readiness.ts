@@ -23,7 +23,7 @@ interface Parts {
   readonly failedHandshakes: FailedHandshakes;
 }
 
-/** `--node-readiness`: begins to keep the condition of the Nodes. */
+/** `--node-readiness`: starts keeping the condition of the Nodes up to date. */
 export function startNodeReadiness(
   { nodeReadiness: mode, agentServiceAccount }: Pick<ServerFlags, 'nodeReadiness' | 'agentServiceAccount'>,
   { clock, logger, shutdown }: Daemon,

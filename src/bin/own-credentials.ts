@@ -7,7 +7,7 @@ import { describeError } from '#runtime/errors.ts';
 
 import type { ServerFlags } from './flags/server.ts';
 
-/** What the flags and the environment say of the server's own identity at AWS. Throws an Error that names what is wrong. */
+/** The server's own credentials at AWS, from flags and environment. Throws an Error that says which of them is wrong. */
 export function ownCredentialsOptions(
   flags: Pick<ServerFlags, 'region' | 'sessionDurationMs' | 'assumeRoleArn'>,
   baseArn: string,

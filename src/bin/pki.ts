@@ -68,7 +68,7 @@ function hints(flags: PkiFlags): readonly string[] {
   return HINTS[mode](flags.out);
 }
 
-/** By what was done: what is to be done next. */
+/** What to do next, by the step that was done. */
 const HINTS: Readonly<Record<PkiMode, (folder: string) => readonly string[]>> = {
   create: (folder) => [
     `${folder} holds the key of the CA: keep it safe, and renew by kiam pki --renew --out ${folder}`,

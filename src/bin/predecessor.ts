@@ -39,7 +39,9 @@ export async function waitBesidePredecessor(options: PredecessorOptions): Promis
   }
 }
 
-/** The kernel refuses where nobody listens. It says nothing where the one who does is too busy, or this process is. */
+/**
+ * Only a refused connection proves that nobody listens. A connection that times out proves nothing: either process may be busy.
+ */
 function isTaken({ host, port, clock }: PredecessorOptions): Promise<boolean> {
   return new Promise((resolve) => {
     const socket = connect({ host: host === '' ? '127.0.0.1' : host, port });

@@ -47,19 +47,19 @@ import { startMonitoring } from './monitoring.ts';
 import { startNodeReadiness } from './node-readiness.ts';
 import { startStatusPage } from './status-page.ts';
 
-/** A stream moves on before its connection's age cuts it. */
+/** Streams are ended before the connection's maximum age would cut them. */
 const STREAM_SHARE = 0.8;
 
-/** For how many agents the whole set is put together at a time. */
+/** Agents whose full set is assembled at a time. */
 const WHOLE_SETS_AT_ONCE = 8;
 
-/** What agents are told in one turn of the event loop: 10,000 updates took 0.6 s of it. */
+/** Updates sent in one turn of the event loop: 10,000 in one turn blocked it for 0.6 s. */
 const UPDATES_IN_TURN = 50;
 
-/** An agent without a stream is remembered at least so long: a pod asks again before its session ends. */
+/** The shortest time that an agent without a stream is remembered: a pod asks again before its session ends. */
 const SHORTEST_MEMORY_MS = 3_600_000;
 
-/** How long calls that are in progress may take to finish when the daemon stops. */
+/** When the daemon stops, calls in progress may take this long to finish. */
 const DRAIN_LIMIT_MS = 10_000;
 
 export function runServer({ flags, warnings }: { flags: ServerFlags; warnings: readonly string[] }): void {

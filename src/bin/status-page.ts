@@ -6,7 +6,7 @@ import type { Daemon } from './daemon.ts';
 
 const PATHS = ['/', '/page.js', '/page.css', '/icon.svg', '/api/overview', '/api/pods', '/api/explain'];
 
-/** What is done for the page in one turn of the event loop. */
+/** Work done for the page in one turn of the event loop. */
 const TURN_MS = 5;
 
 /**

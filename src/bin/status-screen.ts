@@ -5,13 +5,13 @@ import type { ServerStatus } from '#server/status/server-status.ts';
 
 import type { StatusFlags } from './flags/status.ts';
 
-/** What the servers that were asked said, and why others did not. */
+/** The answers of the servers, and why some gave none. */
 export interface StatusAnswers {
   readonly replicas: readonly ServerStatus[];
   readonly problems: readonly string[];
 }
 
-/** Where a status is shown. */
+/** Where the status is printed. */
 export interface Screen {
   readonly write: (text: string) => void;
   readonly complain: (text: string) => void;
@@ -23,12 +23,12 @@ export interface Screen {
 }
 
 const WATCH_MS = 2000;
-/** To the corner, and nothing after it: what stays is overwritten, without a flash. */
+/** Moves the cursor to the corner; the screen is overwritten in place, which does not flicker. */
 const HOME = '\u001b[H';
 const CLEAR_LINE = '\u001b[K';
 const CLEAR_BELOW = '\u001b[J';
 
-/** Shows the status once, or every 2 seconds until `signal` aborts; whether a server answered the last time. */
+/** Prints the status once, or every 2 seconds until `signal` aborts. Resolves with whether a server answered the last time. */
 export async function showStatus(
   { json, failing, watch }: Pick<StatusFlags, 'json' | 'failing' | 'watch'>,
   {
@@ -63,7 +63,7 @@ export async function showStatus(
   }
 }
 
-/** As much as the terminal shows: what is wrong comes first, so that nothing of it scrolls away. */
+/** The first lines, as many as the terminal has rows; problems come first, so none scrolls away. */
 function page(text: string, problems: readonly string[], height: number): string {
   const lines = [...problems.map((problem) => `kiam: ${problem}`), ...text.trimEnd().split('\n')];
   const room = Math.max(1, height - 1);
@@ -72,7 +72,7 @@ function page(text: string, problems: readonly string[], height: number): string
   return HOME + shown.map((line) => `${line}${CLEAR_LINE}\n`).join('') + CLEAR_BELOW;
 }
 
-/** This process's terminal, or what takes its place. */
+/** Standard output, which may be a terminal. */
 export function processScreen(): Screen {
   const { stdout, stderr } = process;
   return {

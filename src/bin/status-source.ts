@@ -19,11 +19,11 @@ export interface StatusSource extends Omit<StatusOptions, 'replica' | 'awaitTurn
   readonly certificateEndMs: () => number | undefined;
 }
 
-/** In one turn of the event loop. */
+/** Work done in one turn of the event loop. */
 const TURN_MS = 5;
 const DAY_MS = 86_400_000;
 
-/** What `kiam whois` is told: of this replica's memory, which the others do not share. */
+/** Answers `kiam whois` from the memory of this replica; other replicas have their own. */
 export function createWhois(
   source: Omit<WhoisOptions, 'server' | 'awaitTurn'>,
 ): (accessKeyId: string) => Promise<WhoisAnswer> {
@@ -32,7 +32,7 @@ export function createWhois(
     collectWhois({ ...source, server, awaitTurn: createTimeBudget(systemClock, TURN_MS) }, accessKeyId);
 }
 
-/** What `kiam status` is told: of this replica's memory, which the others do not share. */
+/** Answers `kiam status` from the memory of this replica; other replicas have their own. */
 export function createStatus(source: StatusSource): (namespace: string) => Promise<ServerStatus> {
   const { view, problems, streams, credentials, certificateEndMs, nowMs } = source;
   const replica = (): ReplicaStatus => {

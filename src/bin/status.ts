@@ -6,7 +6,7 @@ import { askAdmin, findSockets } from './ask-admin.ts';
 import type { StatusFlags } from './flags/status.ts';
 import { processScreen, showStatus, type StatusAnswers } from './status-screen.ts';
 
-/** Prints what the servers here hold in memory, once or every 2 seconds. Exits 1 when none answers. */
+/** Prints the status of the servers on this machine, once or every 2 seconds. Exits 1 if none answers. */
 export async function runStatus({ flags }: { readonly flags: StatusFlags }): Promise<void> {
   const { signal } = new AbortController();
   const ask = (): Promise<StatusAnswers> => askSockets(flags);
@@ -36,7 +36,7 @@ async function askSockets({ adminSocket = '', namespace = '', timeoutMs }: Statu
   return { replicas, problems };
 }
 
-/** The server on the other side is of the same program. */
+/** Unchecked: the server runs the same program. */
 function statusOf(text: string): ServerStatus {
   const status: ServerStatus = JSON.parse(text);
   return status;

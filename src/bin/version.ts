@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs';
 
-/** Put in by the bundler; from sources the package's own description is read. */
+/** Replaced by the bundler; when run from sources, package.json is read. */
 declare const KIAM_VERSION: string | undefined;
 
 export function kiamVersion(): string {

@@ -19,7 +19,7 @@ export interface WhoisSources {
   readonly askServers: (isServed: boolean) => Promise<WhoisAnswers>;
 }
 
-/** A pod that was served an access key, or could have been. */
+/** A pod that was served an access key, or may have been. */
 interface Holder {
   readonly line: AuditLine;
   /** The server in whose memory it is; `''` where an agent has written that it was served. */
@@ -42,7 +42,7 @@ export function runWhois({ flags }: { readonly flags: WhoisFlags }): Promise<voi
   });
 }
 
-/** As {@link runWhois}, of logs and servers that are read elsewhere. */
+/** Like {@link runWhois}, with logs and servers given by the caller. */
 export async function printWhois(flags: WhoisFlags, { readLogs, askServers }: WhoisSources): Promise<void> {
   const { accessKeyId, at, json } = flags;
   const served = createLineFinder(accessKeyId, at);
@@ -69,7 +69,9 @@ export async function printWhois(flags: WhoisFlags, { readLogs, askServers }: Wh
   process.exitCode = 1;
 }
 
-/** Reads lines of logs, and keeps those of the access key: the earliest of each pod, because an agent that was restarted writes again. */
+/**
+ * Reads log lines and keeps those of the access key, the earliest for each pod: an agent that was restarted logs a key again.
+ */
 export function createLineFinder(
   accessKeyId: string,
   atMs: number | undefined,
@@ -87,7 +89,7 @@ export function createLineFinder(
   };
 }
 
-/** The pods that no log names, each once. */
+/** Pods that the servers name and no log does, each once. */
 function fromMemory(answers: readonly WhoisAnswer[], served: readonly AuditLine[], at: number | undefined): Holder[] {
   const known = new Set(served.map(({ uid }) => uid));
   const holders: Holder[] = [];

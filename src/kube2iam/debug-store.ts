@@ -2,7 +2,7 @@ import { parseAllowedRoles } from '#domain/allowed-roles.ts';
 import type { NamespaceRecord } from '#domain/namespace.ts';
 import type { PodRecord } from '#domain/pod.ts';
 
-/** What `/debug/store` shows: addresses with their pods' namespaces and annotated roles, and the lists of the namespaces. */
+/** What `/debug/store` shows: pod addresses with namespaces and annotated roles, and the role lists of the namespaces. */
 export function debugStore(pods: Iterable<PodRecord>, namespaces: Iterable<NamespaceRecord>): string {
   const byAddress = new Map<string, PodRecord | undefined>();
   for (const pod of pods) {
@@ -21,7 +21,7 @@ export function debugStore(pods: Iterable<PodRecord>, namespaces: Iterable<Names
   });
 }
 
-/** Go's encoder writes maps in the order of their keys. */
+/** Go's JSON encoder sorts the keys of maps. */
 function sorted<T>(entries: readonly (readonly [string, T])[]): Readonly<Record<string, T>> {
   return Object.fromEntries(entries.toSorted(([left], [right]) => (left < right ? -1 : 1)));
 }

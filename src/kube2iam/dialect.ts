@@ -23,7 +23,7 @@ const CREDENTIALS = /^\/[^/]+\/meta-data\/iam\/security-credentials\/(.+)$/s;
 const HEALTH: Route = { name: 'health' };
 const OWN: Route = { name: 'own' };
 
-/** The real service's, which kube2iam puts on its own answers about roles. */
+/** The `Server` header of the real service, which kube2iam sets on its own answers about roles. */
 const SERVER = { server: 'EC2ws' };
 
 /**
@@ -106,7 +106,7 @@ export function createKube2iamDialect(options: Kube2iamDialectOptions): Dialect 
   };
 }
 
-/** Go names no type for an answer that is empty. */
+/** Go sets no Content-Type on an empty answer. */
 function textOf(body: string): Answer {
   return createAnswer(200, { ...(body === '' ? {} : { 'content-type': TEXT_TYPE }), ...SERVER }, body);
 }
@@ -116,7 +116,7 @@ function refusal(status: number, message: string): Answer {
   return { ...answer, headers: { ...answer.headers, ...SERVER } };
 }
 
-/** Go's encoder writes the fields of kube2iam's credentials in this order. */
+/** The order in which Go writes the fields of kube2iam's credentials. */
 function inOrder(texts: CredentialTexts): CredentialTexts {
   return Object.fromEntries(Object.entries(texts).toSorted(([left], [right]) => (left < right ? -1 : 1)));
 }

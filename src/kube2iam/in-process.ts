@@ -8,13 +8,13 @@ const NEVER = new AbortController().signal;
 const nothing = (): string => '';
 const takesNoReport: SendReport = () => Promise.resolve({ ok: true, response: {} });
 
-/** The agent's way to a server that runs in its own process. A question may take `waitMs` milliseconds. */
+/** The agent's gateway to a server in the same process. A call may take `waitMs` milliseconds. */
 export function createInProcessGateway(handlers: ServiceHandlers, waitMs: number): Gateway {
   const context = { signal: NEVER, remainingMs: waitMs, peer: '', token: '', certificate: nothing };
   return gatewayOver((method, message) => handlers[method](message, context));
 }
 
-/** The stream of what the pods of a node may have, from the server of one's own process. */
+/** The stream of what the pods of a node may have, from the server in the same process. */
 export function createInProcessStream(
   options: Omit<NodeFeedOptions, 'stream' | 'node'>,
   node: NodeId,

@@ -7,12 +7,12 @@ import type { CredentialSource } from '#agent/ports.ts';
 import type { Clock } from '#runtime/clock.ts';
 import { Counter, Gauge, Histogram, type Registry } from 'prom-client';
 
-/** Go's `ExponentialBuckets(0.001, 2, 14)`, written out: computed ones can print as 0.0640000001. */
+/** Go's `ExponentialBuckets(0.001, 2, 14)`, written out, because computed values can print as 0.0640000001. */
 const SECONDS_BUCKETS = [
   0.001, 0.002, 0.004, 0.008, 0.016, 0.032, 0.064, 0.128, 0.256, 0.512, 1.024, 2.048, 4.096, 8.192,
 ];
 
-/** kube2iam's names for what answers a route (`server/server.go`). */
+/** kube2iam's names for the handlers of routes (`server/server.go`). */
 const HANDLERS: Readonly<Record<RouteName, string>> = {
   'role-name': 'securityCredentialsHandler',
   credentials: 'roleHandler',

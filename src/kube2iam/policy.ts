@@ -15,7 +15,7 @@ export interface Kube2iamPolicyOptions {
   readonly restriction: AllowedRolesFormat | undefined;
 }
 
-/** Distinct lists held compiled. */
+/** Compiled role lists kept. */
 const COMPILED_LISTS = 4096;
 
 const ANYTHING: Expression = { ok: true, text: '*', matches: () => true, matchesAsKiam: () => true };

@@ -1,4 +1,4 @@
-/** A file of the page, as `scripts/page-assets.mjs` makes them. */
+/** A file of the page, as made by `scripts/page-assets.mjs`. */
 export interface Asset {
   readonly type: string;
   readonly text: string;
@@ -9,7 +9,7 @@ type Assets = Readonly<Record<string, Asset>>;
 /** The server's bundle holds the page's files as JSON. */
 declare const KIAM_PAGE: string | undefined;
 
-/** The files of the page by their paths. */
+/** The files of the page, by path. */
 export async function pageAssets(): Promise<Assets> {
   if (typeof KIAM_PAGE === 'string') {
     const bundled: Assets = JSON.parse(KIAM_PAGE);

@@ -5,10 +5,10 @@ interface KnownRow {
   readonly version: number;
 }
 
-/** So many keys that are gone are remembered; who has not asked for longer gets everything. */
+/** Removed keys that are remembered; a client whose last request is older than these gets the whole table. */
 const MOST_GONE = 5000;
 
-/** One table of the overview: the text of each row, and since which version it is so. */
+/** One table of the overview: the text of each row, and the version in which it last changed. */
 export class ChangeTable {
   readonly #rows = new Map<string, KnownRow>();
   readonly #gone = new Map<string, number>();

@@ -23,7 +23,7 @@ export const PAGE_HEADERS = {
   'X-Frame-Options': 'DENY',
 } as const;
 
-/** The local port of a port-forward may be any. */
+/** The local port of a port-forward can be any number. */
 const LOCAL_HOST = /^(?:localhost|127\.0\.0\.1|\[::1\])(?::\d{1,5})?$/i;
 const LOCAL_PEER = /^(?:127\.\d+\.\d+\.\d+|::1|::ffff:127\.\d+\.\d+\.\d+)$/;
 
@@ -37,7 +37,10 @@ export function refusalOf({ headers, socket }: Pick<IncomingMessage, 'headers' |
   return undefined;
 }
 
-/** Whether another site has its visitor's browser ask. Following a link to the page is no harm, reading what is in it would be. */
+/**
+ * Whether another site makes its visitor's browser send the request. Following a link to the page is harmless, reading its
+ * contents from there is not.
+ */
 export function isAskedByOtherSite({ headers }: Pick<IncomingMessage, 'headers'>): boolean {
   const site = headers['sec-fetch-site'] ?? 'none';
   return site !== 'same-origin' && site !== 'none';

@@ -23,7 +23,7 @@ const MOST_PODS = 100;
 const LONGEST_ROLE = 200;
 const WORST_FIRST = ['failing', 'waiting', 'fine'];
 
-/** The pods that have a role and match, the worst first. */
+/** Pods that have a role and match, failing ones first. */
 export async function findMatchingPods(options: MatchingPodsOptions, wanted: Wanted): Promise<PodsAnswer> {
   const search = wanted.search.toLowerCase();
   let found = 0;

@@ -20,10 +20,10 @@ export interface OverviewOptions {
 
 const NAMES = ['nodes', 'identities', 'failing', 'namespaces', 'events'] as const satisfies readonly (keyof Rows)[];
 
-/** However many pages are open, the pods are looked at so often and no more. */
+/** The pods are read at most this often, however many pages are open. */
 const COLLECT_INTERVAL_MS = 1500;
 
-/** Nobody looks any more: what was kept to tell changes by is forgotten. */
+/** After this time without a request nobody looks any more, and what was kept to compute changes is dropped. */
 const FORGET_AFTER_MS = 30_000;
 
 interface Collected {
@@ -31,7 +31,7 @@ interface Collected {
   readonly atMs: number;
 }
 
-/** Answers `/api/overview` with what has changed since the last answer, which is little from one to the next. */
+/** Answers `/api/overview` with what has changed since the client's last answer. */
 export class Overview {
   readonly #options: OverviewOptions;
   #epoch = '';
@@ -127,7 +127,7 @@ function nodeRow({ agent, ...node }: NodeStatus): NodeRow {
   return { ...node, agent: { version, isReady, notReadyBecause, redirect, guard, pods, lastError } };
 }
 
-/** Identities that differ in what nobody is told, their external ids or tags, are told apart by their number. */
+/** Identities that differ only in external id or tags, which are not shown, are distinguished by a number. */
 function* identityRows(identities: readonly IdentityStatus[]): Iterable<readonly [string, IdentityRow]> {
   const seen = new Map<string, number>();
   for (const { remainingSeconds, ...identity } of identities) {

@@ -17,7 +17,7 @@ export interface PageOptions extends OverviewOptions {
 
 export type Page = (request: IncomingMessage, response: ServerResponse, url: URL) => Promise<void>;
 
-/** What answers for the page; nothing of it changes anything. */
+/** What the page's requests are answered from; all of it only reads. */
 export async function createPage(options: PageOptions): Promise<Page> {
   const assets = new Map(Object.entries(await pageAssets()));
   const overview = new Overview(options);

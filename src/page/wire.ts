@@ -11,10 +11,10 @@ import type { RecentEvent, StsMinute } from '#server/status/history.ts';
 
 /* What the page in the browser is told, as JSON. Nothing in it is secret. */
 
-/** Without what changes from second to second by itself: the page counts down to `expiresAt`. */
+/** Without values that change every second: the page itself counts down to `expiresAt`. */
 export type IdentityRow = Omit<IdentityStatus, 'remainingSeconds'> & { readonly isServed: boolean };
 
-/** Without the age of the agent's last error, for the same reason. */
+/** Without the age of the agent's last error, which changes every second. */
 export type NodeRow = Omit<NodeStatus, 'agent'> & {
   readonly agent: Omit<AgentStatus, 'lastErrorSecondsAgo'> | null;
 };
@@ -28,13 +28,13 @@ export interface Rows {
   readonly events: RecentEvent;
 }
 
-/** What has changed in one table: new and changed rows by their keys, and the keys of those that are gone. */
+/** The changes of one table: new and changed rows by key, and the keys of removed rows. */
 export interface TableChange<Row> {
   readonly rows: readonly (readonly [key: string, row: Row])[];
   readonly gone: readonly string[];
 }
 
-/** `/api/overview?since=CURSOR`: what has changed since the answer that had this cursor, or everything. */
+/** `/api/overview?since=CURSOR`: changes since the answer with this cursor, or everything. */
 export interface OverviewAnswer {
   /** For the next question. */
   readonly cursor: string;
@@ -58,7 +58,7 @@ export interface FoundPod {
   readonly state: 'failing' | 'waiting' | 'fine';
 }
 
-/** `/api/pods?search=TEXT&node=NODE&role=ARN`: the worst of those that match, and how many do. */
+/** `/api/pods?search=TEXT&node=NODE&role=ARN`: the first of the pods that match, failing ones first, and how many match. */
 export interface PodsAnswer {
   readonly found: number;
   readonly pods: readonly FoundPod[];

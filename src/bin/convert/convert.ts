@@ -43,7 +43,7 @@ function convertDaemonSet(file: string): string {
   return `${lines.map(comment).join('\n')}\n${stringify(filled(values), { lineWidth: 0 })}`;
 }
 
-/** What is empty here is the chart's default. */
+/** An empty value means the chart's default. */
 function filled(values: object): unknown {
   const isEmpty = (value: unknown): boolean =>
     value === '' || (typeof value === 'object' && value !== null && Object.keys(value).length === 0);

@@ -5,7 +5,7 @@ import { readFlags } from '../flags/read-flags.ts';
 import { splitWords } from '../flags/words.ts';
 import type { Kube2iamWorkload } from './workload.ts';
 
-/** Values of our chart, and one line for each thing that they do not say. */
+/** Values of our chart, and one line for each setting that they cannot express. */
 export interface Converted {
   readonly values: object;
   readonly told: readonly string[];
@@ -34,7 +34,7 @@ const FLAGS_WITHOUT: Readonly<Record<string, string>> = {
   insecure: BY_SERVICE_ACCOUNT,
 };
 
-/** Why a field of the pod or its container has none. */
+/** Why a field of the pod or its container has no counterpart. */
 const FIELDS_WITHOUT: Readonly<Record<string, string>> = {
   image: 'build and push kiam-agent and kiam-server; then agent.image.repository and server.image.repository name them',
   imagePullSecrets: 'imagePullSecrets takes the name of one',
@@ -45,10 +45,10 @@ const FIELDS_WITHOUT: Readonly<Record<string, string>> = {
     'its annotation eks.amazonaws.com/role-arn, if it has one, goes to serviceAccounts.server.annotations',
 };
 
-/** What the chart has a value for, by the same name. */
+/** Fields for which the chart has a value of the same name. */
 const POD_FIELDS = ['nodeSelector', 'affinity', 'priorityClassName'];
 
-/** The values with the meaning of a DaemonSet of kube2iam. */
+/** The values that mean the same as kube2iam's DaemonSet. */
 export function convertWorkload({ args, environment, template, container }: Kube2iamWorkload): Converted {
   const told: string[] = [];
   const words = splitWords(
@@ -134,7 +134,7 @@ function isOption(name: string): name is keyof typeof KUBE2IAM_OPTIONS {
   return Object.hasOwn(KUBE2IAM_OPTIONS, name);
 }
 
-/** A word with its variables as the kubelet puts them in; what is told on the node alone is some address. */
+/** An argument with `$(NAME)` expanded as the kubelet does; a value that only the node knows becomes an example address. */
 function expanded(word: string, environment: readonly unknown[]): string {
   return word.replaceAll(/\$\((\w+)\)/g, (_, name: string) => {
     const entry = environment.find((one) => textField(one, 'name') === name);
@@ -142,7 +142,7 @@ function expanded(word: string, environment: readonly unknown[]): string {
   });
 }
 
-/** What the daemon reads itself, and what its libraries read: credentials, proxies. */
+/** Variables that the daemon or its libraries read: credentials, proxies. */
 function splitEnvironment(environment: readonly unknown[]): { region: string; others: readonly unknown[] } {
   const valueOf = (name: string): string =>
     textField(

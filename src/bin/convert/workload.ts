@@ -1,7 +1,7 @@
 import { field, isObject, listField, textField } from '#kubernetes/json-fields.ts';
 import { parseAllDocuments } from 'yaml';
 
-/** What is carried over of kube2iam's DaemonSet. */
+/** The parts of kube2iam's DaemonSet that are converted. */
 export interface Kube2iamWorkload {
   readonly name: string;
   readonly namespace: string;
@@ -39,7 +39,7 @@ function isFlag(word: string): boolean {
   return word.startsWith('-');
 }
 
-/** What kube2iam's chart renders of its values (`charts/kube2iam`), with its defaults. */
+/** What kube2iam's chart (`charts/kube2iam`) renders from its values and defaults. */
 function fromValues(values: unknown): Kube2iamWorkload {
   const host = field(values, 'host');
   const port = field(host, 'port') ?? 8181;
@@ -78,7 +78,7 @@ function entriesOf(value: unknown): [string, unknown][] {
   return isObject(value) ? Object.entries(value) : [];
 }
 
-/** A text, a number or a switch of YAML as a word of a command line. */
+/** A YAML string, number or boolean as a command-line argument. */
 function scalar(value: unknown): string {
   return typeof value === 'string' ? value : (JSON.stringify(value) ?? '');
 }

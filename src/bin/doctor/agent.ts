@@ -23,7 +23,7 @@ import { report } from './report.ts';
 
 type DoctorAgentLine = Extract<DoctorLine, { kind: 'agent' }>;
 
-/** `kiam doctor agent`: this node, as its agent meets it. */
+/** `kiam doctor agent`: checks this node, from the agent's container. */
 export async function runDoctorAgent(line: DoctorAgentLine): Promise<void> {
   const { flags, problems, given } = line;
   const found: Found = { snapshot: undefined, clocks: [] };
@@ -60,7 +60,7 @@ function tokenlessCheck({ prometheusListenAddr: address }: DoctorAgentLine['flag
   return { name: 'tokenless', look: (signal) => checkTokenless({ address, clock: systemClock, signal }) };
 }
 
-/** The guard's first: with `--guard-only` there is nothing but them. */
+/** The guard's checks come first: with `--guard-only` there are no others. */
 function ruleChecks(flags: DoctorAgentLine['flags']): readonly Check[] {
   const { hostInterface, guardInterface, port, beforeStart } = flags;
   const containerPort = flags.containerCredentials ? flags.containerCredentialsPort : undefined;

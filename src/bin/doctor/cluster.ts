@@ -20,7 +20,7 @@ import type { DoctorLine } from '../flags/command-line.ts';
 import { sessionRules } from '../flags/sessions.ts';
 import { report } from './report.ts';
 
-/** `kiam doctor --kubeconfig=…`: pods and namespaces, from wherever the API server can be asked. */
+/** `kiam doctor --kubeconfig=…`: checks pods and namespaces, from any machine that can reach the API server. */
 export async function runDoctorCluster({ flags }: Extract<DoctorLine, { kind: 'cluster' }>): Promise<void> {
   const { connection, check } = connect(flags.kubeconfig);
   if (connection === undefined) return report([check], flags);
@@ -72,7 +72,7 @@ const ELSEWHERE: Check = {
   ],
 };
 
-/** The way to the API server, and the check that says why there is none. */
+/** A client of the API server, or the check that says why there is none. */
 export function connect(kubeconfig: string): {
   readonly connection: KubernetesConnection | undefined;
   readonly check: Check;
@@ -87,7 +87,7 @@ export function connect(kubeconfig: string): {
   }
 }
 
-/** Reads the cluster at the first question; why it cannot be read is told once. */
+/** Reads the cluster at the first call. If it cannot be read, the reason is reported once. */
 export type ReadOnce = (signal: AbortSignal) => Promise<Cluster | string>;
 
 export function readOnce(

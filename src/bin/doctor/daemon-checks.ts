@@ -11,7 +11,7 @@ import { certificateFiles } from '../certificates.ts';
 import type { FlagsOf } from '../flags/option.ts';
 import type { TLS_OPTIONS } from '../flags/table.ts';
 
-/** What later checks need of earlier ones. */
+/** Results of earlier checks that later ones need. */
 export interface Found {
   /** The pair that can be shown to servers; undefined where there is none. */
   snapshot: CertificateSnapshot | undefined;
@@ -52,7 +52,7 @@ export function certificatesCheck(
   };
 }
 
-/** Comes last: the others have asked those whose clocks it compares. */
+/** Runs last: it compares clocks that the other checks have read. */
 export function clockCheck(found: Found): Check {
   return { name: 'clock', look: () => checkClock(found.clocks) };
 }

@@ -4,7 +4,7 @@ import { systemClock } from '#runtime/clock.ts';
 import type { DoctorLine } from '../flags/command-line.ts';
 import { report } from './report.ts';
 
-/** `kiam doctor pod`: what an SDK in this pod meets. */
+/** `kiam doctor pod`: checks what an SDK in this pod would be answered. */
 export async function runDoctorPod({ flags }: Extract<DoctorLine, { kind: 'pod' }>): Promise<void> {
   const endpoint = flags.metadataEndpoint;
   return report([{ name: 'pod', look: (signal) => checkPod({ endpoint, clock: systemClock, signal }) }], flags);

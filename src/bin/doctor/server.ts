@@ -36,7 +36,7 @@ interface ServerFound extends Found {
 
 const QUIET = createLogger({ json: false, level: 'error', write: () => {} });
 
-/** `kiam doctor server`: everything that the server needs, from its own container. */
+/** `kiam doctor server`: checks everything that the server needs, from its own container. */
 export async function runDoctorServer({ flags, problems, given }: DoctorServerLine): Promise<void> {
   const found: ServerFound = { snapshot: undefined, clocks: [], baseArn: undefined };
   const { connection, check } = connect(flags.kubeconfig);
@@ -164,7 +164,7 @@ function awsChecks(flags: DoctorServerLine['flags'], found: ServerFound, cluster
   ];
 }
 
-/** Where STS is asked, and through which proxy. */
+/** The endpoint of STS, and the proxy used for it. */
 function placeOfSts(region: string): string {
   const endpoint = endpointOf(region);
   const url = URL.parse(endpoint);
@@ -172,7 +172,10 @@ function placeOfSts(region: string): string {
   return proxy === undefined ? endpoint : `${endpoint} through the proxy ${proxy.host}`;
 }
 
-/** As the SDK finds it: https://docs.aws.amazon.com/sdkref/latest/guide/feature-ss-endpoints.html, and then AWS's own. */
+/**
+ * In the order in which the SDK looks it up: https://docs.aws.amazon.com/sdkref/latest/guide/feature-ss-endpoints.html, and
+ * then AWS's own.
+ */
 function endpointOf(region: string): string {
   const { AWS_ENDPOINT_URL_STS: ofSts, AWS_ENDPOINT_URL: ofAll } = process.env;
   const ofAws =

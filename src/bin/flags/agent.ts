@@ -6,12 +6,12 @@ import type { AGENT_OPTIONS } from './table.ts';
 
 export type AgentFlags = FlagsOf<typeof AGENT_OPTIONS>;
 
-/** Where the redirect leads. Not every address of a node can be redirected to. Undefined where `--host` names none. */
+/** The address that requests are redirected to. Undefined if `--host` is none that the kernel can redirect to. */
 export function redirectTargets({ host }: Pick<AgentFlags, 'host'>): HostAddressesResult | undefined {
   return host.length === 0 ? undefined : parseHostAddresses(host.join(','));
 }
 
-/** What is wrong with several flags together. */
+/** Problems of flags that do not go together, one line each. */
 export function agentProblems(flags: AgentFlags): string[] {
   const problems = monitoringProblems(flags);
   const { listenAddress, iptables, iptablesRemove } = flags;
@@ -42,7 +42,7 @@ export function agentProblems(flags: AgentFlags): string[] {
   return problems;
 }
 
-/** A quotation mark that a manifest passes on is a part of the expression, and no path has one. */
+/** Quotation marks from a manifest become part of the expression, which then matches no path. */
 export function agentWarnings({ allowRouteRegexp: expression }: Pick<AgentFlags, 'allowRouteRegexp'>): string[] {
   if (!/["'`]/.test(expression)) return [];
   return [`--allow-route-regexp=${expression} has quotation marks in it, and so lets no path through: remove them`];

@@ -11,15 +11,15 @@ type AskedOf<
   [Name in keyof Table]: ReturnType<Table[Name]['read']>['asked'];
 }[keyof Table];
 
-/** What each command gets, by its name. */
+/** The values that each command gets, by its name. */
 export type AskedBy = {
   readonly [Name in keyof typeof COMMANDS]: ReturnType<(typeof COMMANDS)[Name]['read']>['asked'];
 };
 
-/** What is wrong with a daemon's own flags is one of the things that the doctor finds; `given` are the arguments as given. */
+/** The doctor also reports problems of the daemon's own flags, so they do not end it; `given` are the arguments as typed. */
 export type DoctorLine = AskedOf<typeof DOCTOR> & { readonly problems: readonly string[]; readonly given: string };
 
-/** What a command line asks for. Each text is to be printed as it is; problems are one line each. */
+/** The parsed command line. Texts are printed as they are; each problem is one line. */
 export type CommandLine =
   | AskedOf<typeof COMMANDS>
   | { readonly kind: 'doctor'; readonly doctor: DoctorLine }
@@ -52,7 +52,7 @@ export const ALL_COMMANDS: readonly CommandName[] = [
 
 export const DOCTOR_TARGETS: readonly DoctorTarget[] = ['agent', 'server', 'pod', 'cluster'];
 
-/** Who has which flags: those of the doctor are what is not a daemon's. */
+/** Splits the doctor's own flags from those of the daemon that it checks. */
 const OWNERS: readonly { readonly name: string; readonly options: Options }[] = [
   ...Object.entries(COMMANDS).map(([name, { options }]) => ({ name, options })),
   ...Object.values(DOCTOR).map(({ options }) => ({ name: 'doctor', options })),
@@ -87,7 +87,7 @@ function isPositional(option: Options[string]): boolean {
   return option.positional !== undefined;
 }
 
-/** A name means a switch, or a flag with a value, in every command alike. */
+/** A flag that is a switch in one command is a switch in all of them; the same for flags with values. */
 function isSwitch(name: string): boolean | undefined {
   if (name === 'help' || name === 'version') return true;
   const owner = OWNERS.find(({ options }) => Object.hasOwn(options, name));
@@ -95,7 +95,7 @@ function isSwitch(name: string): boolean | undefined {
   return option === undefined || isPositional(option) ? undefined : option.isSwitch;
 }
 
-/** One problem for each word that the command does not know. */
+/** One problem for each argument that the command does not know. */
 function unknownArguments({ positionals, flags, unknown }: Words, options: Options, known: number): string[] {
   const problems = positionals.slice(known).map((word) => `unexpected argument ${show(word)}`);
   problems.push(...[...unknown].map((word) => `unknown flag ${show(word)}${FORMER_FLAGS.get(word) ?? ''}`));
@@ -107,7 +107,7 @@ function unknownArguments({ positionals, flags, unknown }: Words, options: Optio
   return problems;
 }
 
-/** What Kiam 2 and 3 had, and what Kiam 4 and this program have in its place. */
+/** Flags of Kiam 2 and 3, and what Kiam 4 and this program have instead. */
 export const FORMER_FLAGS: ReadonlyMap<string, string> = new Map([
   ['--whitelist-route-regexp', ': since Kiam 4 it is --allow-route-regexp'],
   ['--grpc-keepalive-time-ms', ': since Kiam 4 it is --grpc-keepalive-time-duration'],
@@ -118,7 +118,7 @@ export const FORMER_FLAGS: ReadonlyMap<string, string> = new Map([
   ]),
 ]);
 
-/** Without a target it looks at the cluster, where this program can. */
+/** Without a target the doctor checks the cluster, in programs that can. */
 function doctorLine(words: Words, env: Environment, targets: readonly DoctorTarget[]): CommandLine {
   const word = words.positionals[1] ?? 'cluster';
   const target = targets.find((name) => name === word);

@@ -3,7 +3,7 @@ import type { FlagsOf, Options } from './option.ts';
 import { readFlags } from './read-flags.ts';
 import type { Words } from './words.ts';
 
-/** What a command is asked to do. Warnings are one line each. */
+/** A command and its values. Warnings are one line each. */
 export interface Asked<Kind extends string, O extends Options> {
   readonly kind: Kind;
   readonly flags: FlagsOf<O>;

@@ -66,7 +66,7 @@ export const COMMANDS = {
   ),
 };
 
-/** From where the doctor looks: a node, a server's container, a pod, or wherever the API server can be asked. */
+/** The targets of the doctor: a node, a server's container, a pod, or a cluster by its API server. */
 export const DOCTOR = {
   agent: command('agent', 'this node, with the flags of its agent', DOCTOR_AGENT_OPTIONS, AGENT_RULES),
   server: command('server', "the server's own container, with the flags of the server", DOCTOR_SERVER_OPTIONS, {

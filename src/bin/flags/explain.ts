@@ -2,7 +2,7 @@ import type { FlagsOf } from './option.ts';
 import { sessionProblems } from './sessions.ts';
 import { type EXPLAIN_OPTIONS, SESSION_OPTIONS } from './table.ts';
 
-/** With a `kubeconfig` no server is asked. */
+/** With `kubeconfig` the API server is asked in place of a Kiam server. */
 export type ExplainFlags = FlagsOf<typeof EXPLAIN_OPTIONS>;
 
 const OF_API = [
@@ -13,7 +13,7 @@ const OF_API = [
   ...Object.keys(SESSION_OPTIONS),
 ];
 
-/** What is wrong with several flags together. */
+/** Problems of flags that do not go together, one line each. */
 export function explainProblems(flags: ExplainFlags, given: ReadonlySet<string>): string[] {
   const { kubeconfig } = flags;
   const problems = sessionProblems(flags, given);

@@ -3,7 +3,7 @@ import type { EXPORT_OPTIONS } from './table.ts';
 
 export type ExportFlags = FlagsOf<typeof EXPORT_OPTIONS>;
 
-/** What is wrong with several flags together. */
+/** Problems of flags that do not go together, one line each. */
 export function exportProblems(flags: ExportFlags, given: ReadonlySet<string>): string[] {
   const problems: string[] = [];
   if (flags.region === '') problems.push('--region must name the region of the cluster');

@@ -23,7 +23,7 @@ const KUBERNETES = 'Kubernetes';
 const ROLES = 'Roles';
 const NAMESPACES = 'Namespaces';
 
-/** Those of logrus, as far as ours go. */
+/** The log levels of logrus that pino has too. */
 const LEVELS = inAnyCase(
   choice<LogLevel>({
     trace: 'debug',
@@ -39,7 +39,7 @@ const LEVELS = inAnyCase(
 
 const FORMATS = inAnyCase(choice<AllowedRolesFormat>({ glob: 'glob', regexp: 'regexp' }));
 
-/** kube2iam looks at the letters of a word, not at their case. */
+/** kube2iam ignores case here. */
 function inAnyCase<T>(parse: Parser<T>): Parser<T> {
   return (text) => parse(text.toLowerCase());
 }
@@ -48,7 +48,7 @@ function parseMetadataAddress(text: string): Parsed<string> {
   return parseHttpOrigin(`http://${text}`);
 }
 
-/** kube2iam's own expression of a base ARN; a slash is put at its end. */
+/** kube2iam's own expression for a base ARN. A slash is appended if there is none. */
 function parseBaseArn(text: string): Parsed<string> {
   if (text === '') return { ok: true, value: '' };
   return /^arn:[\w-]*:iam::\d+:role\/?[\w\-/.]*$/.test(text)
@@ -136,7 +136,7 @@ export const KUBE2IAM_OPTIONS = {
 
 export type Kube2iamFlags = FlagsOf<typeof KUBE2IAM_OPTIONS>;
 
-/** What is wrong with several flags together. */
+/** Problems of flags that do not go together, one line each. */
 export function kube2iamProblems(flags: Kube2iamFlags): string[] {
   const problems: string[] = [];
   if (flags.autoDiscoverBaseArn && flags.baseRoleArn !== '') {

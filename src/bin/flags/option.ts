@@ -1,13 +1,13 @@
 /** What a text means, or why it means nothing: a reason completes the sentence `--flag=value ...`. */
 export type Parsed<T> = { readonly ok: true; readonly value: T } | { readonly ok: false; readonly reason: string };
 
-/** Reads the text of a flag. `unit` is what the value is counted in, which its name then ends with. */
+/** Reads the text of a flag. `unit` is the unit of the value; the name of the parsed value ends with it. */
 export interface Parser<T, Unit extends string = ''> {
   (text: string): Parsed<T>;
   readonly unit?: Unit;
 }
 
-/** One flag. Everything that is said or done about it derives from this: help, docs/flags.md, types, and the value itself. */
+/** One flag. Help, docs/flags.md, types and the parsed value all derive from it. */
 export interface Option<T, Unit extends string = ''> {
   /** The heading of the help that it stands under. */
   readonly group: string;
@@ -62,7 +62,7 @@ export function switchWithValue<T>(group: string, parse: Parser<T>, absent: T, d
   return { group, describe, isSwitch: true, parse, absent, defaultText: undefined };
 }
 
-/** A flag with a default, which is a text and read like any other value. */
+/** A flag with a default, which is written and parsed like any other value. */
 export function value<T, Unit extends string = ''>(
   group: string,
   parse: Parser<T, Unit>,
@@ -86,7 +86,7 @@ export function optional<T, Unit extends string = ''>(
   return { group, describe, isSwitch: false, parse, absent: undefined, defaultText };
 }
 
-/** A flag that must be given; `absent` stands in its place until it is said that it is missing. */
+/** A required flag; `absent` is its value until the missing flag is reported. */
 export function required<T>(
   group: string,
   parse: Parser<T>,
@@ -97,7 +97,7 @@ export function required<T>(
   return { group, describe, isSwitch: false, parse, absent, defaultText: undefined, required: true, ...extras };
 }
 
-/** The word after the command, which must be given; `name` is how the help names it. */
+/** The required argument after the command; `name` is how the help names it. */
 export function argument<T>(name: string, parse: Parser<T>, absent: T, describe: string): Option<T> {
   return { ...required('', parse, absent, describe), positional: name };
 }

@@ -10,7 +10,7 @@ export function pkiMode({ renew, rotateCa }: PkiFlags): PkiMode {
   return renew ? 'renew' : 'create';
 }
 
-/** What is wrong with several flags together. */
+/** Problems of flags that do not go together, one line each. */
 export function pkiProblems({ out, ca, caKey, renew, rotateCa, manifests }: PkiFlags): string[] {
   const problems: string[] = [];
   if (renew && rotateCa !== undefined) problems.push('only one of --renew and --rotate-ca may be given');

@@ -36,12 +36,12 @@ export function readFlags<O extends Options>(options: O, words: Words, env: Envi
   return { flags: trustKeys(values), given, missing, problems, warnings };
 }
 
-/** Each key's value came out of the option of that name, which is what the type says. */
+/** Safe: each value was parsed by the option of the same name. */
 function trustKeys<O extends Options>(values: Record<string, unknown>): FlagsOf<O> {
   return values as FlagsOf<O>;
 }
 
-/** A text and how a problem names it, or why there is none. */
+/** A flag's text and the name that problems give it, or why there is none. */
 type Source =
   | { readonly label: string; readonly text: string }
   | { readonly label: string; readonly text: undefined; readonly ok: false; readonly reason: string };
@@ -67,7 +67,7 @@ function findSource(name: string, option: Option<unknown, string>, words: Words,
 
 const LONGEST_SHOWN = 100;
 
-/** A value as a problem shows it: on one line and not too long. */
+/** A value as shown in a problem: on one line, shortened. */
 export function show(text: string): string {
   const cut = text.length > LONGEST_SHOWN ? `${text.slice(0, LONGEST_SHOWN)}...` : text;
   return /^[\x21-\x7e]+$/.test(cut) ? cut : escapeUnprintable(JSON.stringify(cut));

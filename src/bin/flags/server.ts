@@ -8,7 +8,7 @@ export type ServerFlags = FlagsOf<typeof SERVER_OPTIONS>;
 /** https://docs.aws.amazon.com/STS/latest/APIReference/API_AssumeRole.html: a chained session lasts one hour at most. */
 const LONGEST_CHAINED_SESSION_MS = 3_600_000;
 
-/** What is wrong with several flags together. */
+/** Problems of flags that do not go together, one line each. */
 export function serverProblems(flags: ServerFlags, given: ReadonlySet<string>): string[] {
   const problems = [...monitoringProblems(flags), ...sessionProblems(flags, given)];
   if (!given.has('role-base-arn') && !flags.roleBaseArnAutodetect) {
@@ -22,7 +22,10 @@ export function serverProblems(flags: ServerFlags, given: ReadonlySet<string>): 
 
 type Durations = Pick<ServerFlags, 'sessionDurationMs' | 'sessionRefreshMs'>;
 
-/** Kiam's manifests say `--session-duration=15m` alone, and people shorten it below their `--session-refresh`. */
+/**
+ * Kiam's manifests set `--session-duration=15m` without `--session-refresh`, and some people set a duration shorter than the
+ * refresh.
+ */
 function refreshTakesTooLong({ sessionDurationMs, sessionRefreshMs = 0 }: Durations): boolean {
   return sessionRefreshMs >= sessionDurationMs;
 }
@@ -40,7 +43,10 @@ const WHAT_AUTO_LEAVES_OPEN =
   '--agent-identity is not given, so auto: an agent certificate that is used from an address which is no node’s gets the ' +
   'credentials of every pod, and so does whoever is root on a node; --agent-identity=token holds each agent to its node';
 
-/** How long before they expire credentials are replaced: as given where that is possible, else half of the duration. */
+/**
+ * How long before they expire credentials are replaced: as given if that is shorter than the duration, else half of the
+ * duration.
+ */
 export function refreshBeforeExpiryMs(flags: Durations): number {
   const half = flags.sessionDurationMs / 2;
   return refreshTakesTooLong(flags) ? half : (flags.sessionRefreshMs ?? half);

@@ -4,7 +4,7 @@ import type { SESSION_OPTIONS } from './table.ts';
 
 export type SessionFlags = FlagsOf<typeof SESSION_OPTIONS>;
 
-/** What is wrong with several flags together. */
+/** Problems of flags that do not go together, one line each. */
 export function sessionProblems(flags: SessionFlags, given: ReadonlySet<string>): string[] {
   const problems: string[] = [];
   if (flags.sessionTags === 'off') {

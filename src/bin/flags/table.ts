@@ -267,7 +267,7 @@ const ALLOWED_SESSION_TAGS = value(
     "a ServiceAccount's goes before its pods'",
 );
 
-/** How sessions are named and tagged, beyond `--session`. */
+/** Names and tags of sessions, in addition to `--session`. */
 export const SESSION_OPTIONS = {
   'session-name': optional(
     SESSIONS,
@@ -610,7 +610,7 @@ export const WHOIS_OPTIONS = {
 
 const DOCTOR = 'Doctor';
 
-/** Files are looked at by the checks, which say more about them than that they do not exist. */
+/** Not checked here: the doctor's checks say more about a file than that it does not exist. */
 const anyPath = (option: Option<string>): Option<string> => ({ ...option, parse: anyText });
 
 const DOCTOR_OPTIONS = { json: toggle(DOCTOR, 'Print one JSON document instead of lines') };

@@ -11,7 +11,7 @@ import { type ListenAddress, parseListenAddress } from '#telemetry/listen-addres
 import { parseDuration } from '#runtime/duration.ts';
 import type { Parsed, Parser } from './option.ts';
 
-/** Where to connect to. */
+/** A host and a port to connect to. */
 export interface ServerAddress {
   /** What is resolved, and the name that the certificate must have. */
   readonly host: string;
@@ -63,7 +63,7 @@ export function parseKiamVersion(text: string): Parsed<KiamVersion | undefined> 
   return text === '4' || text === 'true' ? { ok: true, value: 4 } : { ok: false, reason: 'is none of 2, 3, 4' };
 }
 
-/** One of some words, each with what it stands for. */
+/** One of several words, each with the value that it stands for. */
 export function choice<T extends string>(meanings: Readonly<Record<string, T>>): Parser<T> {
   return (text) => {
     const value = Object.hasOwn(meanings, text) ? meanings[text] : undefined;
@@ -173,7 +173,7 @@ export function parseAddressList(text: string): Parsed<readonly string[]> {
   return { ok: true, value: [...addresses] };
 }
 
-/** What `-i` of the rules gets. */
+/** The argument of iptables' `-i`. */
 export function parseInterface(text: string): Parsed<HostInterface> {
   const parsed = parseHostInterface(text);
   return parsed.ok
@@ -209,7 +209,7 @@ export function parseHttpOrigin(text: string): Parsed<string> {
   return { ok: true, value: url.origin };
 }
 
-/** Kiam puts it before short role names as it is, so it must get as far as `:role/`; a path may follow. */
+/** The prefix of short role names. Kiam prepends it unchanged, so it must reach at least `:role/`; a path may follow. */
 export function parseRoleBaseArn(text: string): Parsed<string> {
   return /^arn:[a-z0-9-]+:iam::\d+:role\/[\x21-\x7e]*$/.test(text)
     ? { ok: true, value: text }

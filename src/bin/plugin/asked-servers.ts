@@ -11,7 +11,7 @@ import type { WhoisFlags } from '../whois.ts';
 import { fail, runInPod } from './executed.ts';
 import type { Fleet, KiamPod } from './kiam-pods.ts';
 
-/** What kubectl and the API server may need on top of the time that the servers have. */
+/** Time that kubectl and the API server may take in addition to the servers' own. */
 const ON_TOP_MS = 10_000;
 
 /** The status of every server, asked at once. */
@@ -28,7 +28,7 @@ export async function statusOfServers(
   return { replicas: named, problems };
 }
 
-/** Prints the explanation of the server that has the stream of the pod's node, and whether another disagrees. */
+/** Prints the explanation of the server that holds the stream of the pod's node, and says if another server disagrees. */
 export async function printExplanation({ pod, json, timeoutMs }: ExplainFlags, fleet: Fleet): Promise<void> {
   const args = ['explain', `${pod.namespace}/${pod.name}`, '--json'];
   const { answers, problems } = await askServers(fleet, args, { timeoutMs, parse: parseExplanation });
@@ -42,7 +42,7 @@ export async function printExplanation({ pod, json, timeoutMs }: ExplainFlags, f
   else if (!best.isFound) process.exitCode = 1;
 }
 
-/** A server without the node's stream knows less, which is no contradiction. */
+/** A server without the node's stream knows less; that is no disagreement. */
 function contradict(one: Explanation['outcome'], other: Explanation['outcome']): boolean {
   const both = [one, other];
   return both.includes('gets credentials') && both.includes('gets nothing');
@@ -53,7 +53,10 @@ function knowledgeOf({ isFound, links }: Explanation): number {
   return (isFound ? 1 : 0) + (typeof streams === 'number' && streams > 0 ? 1 : 0);
 }
 
-/** What every server knows of an access key; they are asked where no log names a pod, because that needs other rights. */
+/**
+ * What every server knows about an access key. Servers are asked only if no log names a pod, because asking them needs other
+ * permissions.
+ */
 export async function whoisOfServers(
   { accessKeyId, timeoutMs }: Pick<WhoisFlags, 'accessKeyId' | 'timeoutMs'>,
   fleet: Fleet,
@@ -74,7 +77,7 @@ export async function whoisOfServers(
   };
 }
 
-/** Throws where there is none: what the server says of that is the answer. */
+/** Throws if there is none, with what the server says about it. */
 function parseHolders(text: string): readonly AuditLine[] {
   return text
     .trim()
@@ -87,7 +90,7 @@ interface Answer<T> {
   readonly answer: T;
 }
 
-/** What each server answers, and why others do not. */
+/** The answers of the servers, and why some gave none. */
 async function askServers<T>(
   { kubectl, find }: Fleet,
   args: readonly string[],
@@ -112,7 +115,7 @@ async function askServers<T>(
   return { answers, problems };
 }
 
-/** The servers are of the same program. */
+/** Unchecked: the servers run the same program. */
 function parseStatus(text: string): readonly ServerStatus[] {
   const { replicas }: { readonly replicas: readonly ServerStatus[] } = JSON.parse(text);
   return replicas;

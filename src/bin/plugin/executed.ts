@@ -4,10 +4,10 @@ import { forTerminal } from '#runtime/text.ts';
 import type { Fleet, KiamPod, PodsFound } from './kiam-pods.ts';
 import type { Kubectl, Ran } from './kubectl.ts';
 
-/** A doctor that asks STS for every role takes its time. */
+/** Long, because a doctor that asks STS for every role is slow. */
 const RUN_LIMIT_MS = 300_000;
 
-/** So many pods at a time: each is a connection through the API server. */
+/** Pods at a time: each is a connection through the API server. */
 const MOST_AT_ONCE = 8;
 
 /** Runs `kiam` in a pod. Never rejects. */
@@ -20,7 +20,7 @@ export function runInPod(
   return kubectl(['exec', ...target, '--', '/kiam', ...args], { signal: AbortSignal.timeout(limitMs) });
 }
 
-/** Runs the command in the pods that it is for, and prints what they print. The exit code is that of the worst. */
+/** Runs the command in its pods and prints their output. Exits 1 if any of them fails. */
 export async function execute(command: readonly string[], { kubectl, find }: Fleet): Promise<void> {
   const found = await find();
   if (typeof found === 'string') return fail(found);
@@ -44,7 +44,7 @@ interface Places {
   readonly isAlone: boolean;
 }
 
-/** Export and policy read the cluster, which is the same from any server; a doctor looks where it stands. */
+/** Export and policy read the cluster, so one server is enough; a doctor checks the pod that it runs in. */
 function placesOf(command: readonly string[], { servers, agents }: PodsFound): Places {
   const [name = '', target = '', ...rest] = command;
   if (name === 'doctor' && target === 'agent') return { pods: agents, args: [name, ...rest], isAlone: false };

@@ -1,7 +1,7 @@
 import type { Kubectl } from './kubectl.ts';
 import type { PluginArguments } from './plugin-arguments.ts';
 
-/** A pod of Kiam that runs. */
+/** A running pod of Kiam. */
 export interface KiamPod {
   /** `namespace/name`, and on which node it is; for people. */
   readonly text: string;
@@ -18,7 +18,7 @@ export interface PodsFound {
   readonly agents: readonly KiamPod[];
 }
 
-/** Kiam in one cluster. */
+/** Kiam's pods in one cluster. */
 export interface Fleet {
   readonly kubectl: Kubectl;
   /** Finds the pods that run now; a text says why there are none. */
@@ -27,7 +27,7 @@ export interface Fleet {
 
 const LIST_LIMIT_MS = 30_000;
 
-/** Finds Kiam's pods, by name; a text says why there are none. */
+/** Finds Kiam's running pods, sorted by namespace and name. A string says why there are none. */
 export async function findPods(
   kubectl: Kubectl,
   { namespace, selector, node }: Pick<PluginArguments, 'namespace' | 'selector' | 'node'>,
@@ -44,7 +44,7 @@ export async function findPods(
   return `no pod of Kiam runs with the label ${selector} in ${namespace ?? 'any namespace'}; see --namespace and --selector`;
 }
 
-/** What kubectl prints has been judged by the API server. */
+/** Unchecked: kubectl prints what the API server has validated. */
 interface PodList {
   readonly items: readonly ListedPod[];
 }

@@ -1,7 +1,7 @@
 import { spawn } from 'node:child_process';
 import { createInterface } from 'node:readline';
 
-/** How a run of kubectl ended. */
+/** The result of running kubectl. */
 export interface Ran {
   /** Null when it was killed, or could not be started: `problem` then says why. */
   readonly code: number | null;
@@ -19,7 +19,7 @@ export interface RunOptions {
 /** Runs kubectl with these arguments. Never rejects. */
 export type Kubectl = (args: readonly string[], options: RunOptions) => Promise<Ran>;
 
-/** More than any answer of Kiam: the status of 10,000 pods has 2 MiB. */
+/** Larger than any answer of Kiam: the status of 10,000 pods has 2 MiB. */
 const LONGEST_OUTPUT = 64 * 1024 * 1024;
 const LONGEST_PROBLEM = 2000;
 

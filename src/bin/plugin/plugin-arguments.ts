@@ -1,4 +1,4 @@
-/** How the cluster is reached and where Kiam's pods are: what stands before the command. */
+/** The arguments before the command: how to reach the cluster, and where Kiam's pods are. */
 export interface PluginArguments {
   /** Handed to kubectl with each call. */
   readonly connection: readonly string[];
@@ -23,10 +23,10 @@ const OWN: Readonly<Record<string, 'namespace' | 'selector' | 'node'>> = {
   '--node': 'node',
 };
 
-/** The labels of our manifests and of the chart; which of the two daemons it is, `role` or `component` tells. */
+/** The labels of our manifests and of the chart: `role` or `component` says which daemon a pod is. */
 const DEFAULT_SELECTOR = 'app=kiam';
 
-/** Reads what stands before the command; what stands after it is the command's own. A text is a problem. */
+/** Reads the arguments before the command; those after it are the command's own. A string is a problem. */
 export function readPluginArguments(argv: readonly string[]): PluginArguments | string {
   const connection: string[] = [];
   const own: { namespace?: string; selector?: string; node?: string } = {};

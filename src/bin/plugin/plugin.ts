@@ -10,7 +10,7 @@ import { findPods, type Fleet } from './kiam-pods.ts';
 import { createKubectl } from './kubectl.ts';
 import { PLUGIN_HELP, readPluginArguments } from './plugin-arguments.ts';
 
-/** Run as they are in pods: their flags are judged there, where the files are that they name. */
+/** Commands that run in pods: their flags are checked there, where the files are that they name. */
 const EXECUTED: readonly string[] = ['doctor', 'health', 'export', 'policy'];
 
 /** `kubectl kiam`: runs a command of `kiam` against a cluster, and sets the exit code. */

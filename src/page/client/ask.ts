@@ -2,7 +2,7 @@ import type { Explanation } from '#server/explain/explanation.ts';
 
 import type { OverviewAnswer, PodsAnswer } from '../wire.ts';
 
-/** Rejects with what a person should read. */
+/** Rejects with an Error whose message is shown to the reader. */
 async function ask<Answer>(
   path: string,
   query: Readonly<Record<string, string>>,

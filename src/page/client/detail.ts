@@ -17,7 +17,7 @@ const MARKS: Readonly<Record<LinkVerdict, readonly [mark: string, meaning: strin
   note: ['i', 'note'],
 };
 
-/** One thing beside the overview: a pod's chain, or the pods of a node or a role. The returned function brings it up to date. */
+/** The sheet beside the overview: a pod's chain, or the pods of a node or a role. The returned function updates it. */
 export function createDetail(): (overview: ShownOverview) => Promise<void> {
   const dialog = kindById('detail', HTMLDialogElement);
   const body = byId('detail-body');
@@ -47,10 +47,10 @@ export function createDetail(): (overview: ShownOverview) => Promise<void> {
     void refresh();
   };
   dialog.addEventListener('close', () => {
-    // It may be open again by the time that its end is told.
+    // The event comes later than the end of the dialog, which may be open again by then.
     if (dialog.open) return;
     asking.abort();
-    // Nor is what the address names meanwhile taken away.
+    // The address may name something else by then, which must stay.
     if (hashOf(placeInHash(location.hash)) === hashOf(place)) history.replaceState(null, '', location.pathname);
     place = { kind: 'overview' };
   });

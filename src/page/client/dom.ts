@@ -22,19 +22,19 @@ export function svg(name: string, attributes: Attributes, ...children: readonly 
   return element;
 }
 
-/** The element of index.html that has an id. */
+/** The element of index.html with this id. */
 export function byId(id: string): HTMLElement {
   return kindById(id, HTMLElement);
 }
 
-/** The same, of a kind. */
+/** The element of index.html with this id, checked to be of a kind. */
 export function kindById<Kind extends HTMLElement>(id: string, kind: new () => Kind): Kind {
   const element = document.getElementById(id);
   if (!(element instanceof kind)) throw new Error(`no such element: #${id}`);
   return element;
 }
 
-/** Sets a text where it differs: what stays is not laid out or read out again. */
+/** Sets a text if it differs, so that what has not changed is neither laid out nor read out again. */
 export function setText(element: Element, text: string): void {
   if (element.textContent !== text) element.textContent = text;
 }
@@ -51,7 +51,7 @@ export interface KeyedList<Item> {
   readonly update: (element: HTMLElement, item: Item) => void;
 }
 
-/** Makes the children of a list be its items, in their order; an item that stays keeps its element, and with it the focus. */
+/** Makes the children of a list match the items, in order. An item that stays keeps its element, and so the focus. */
 export function syncList<Item>(
   list: HTMLElement,
   items: readonly Item[],
@@ -74,7 +74,7 @@ export function syncList<Item>(
   for (const gone of known.values()) gone.remove();
 }
 
-/** A list that shows some of its items, and more of them on demand. */
+/** A list that shows its first items, and more on demand. */
 export function createShortList<Item>(
   options: KeyedList<Item> & { readonly list: HTMLElement; readonly more: HTMLElement; readonly step: number },
 ): (items: readonly Item[], total?: number) => void {

@@ -20,7 +20,7 @@ const WORDS: Readonly<Record<RecentEventKind, Words>> = {
   'node-left': { tone: 'plain', text: (count) => `${counted(count, 'node')} left this replica` },
 };
 
-/** Revocations, hand-overs and what STS began and ceased to refuse; the newest first. */
+/** Revocations, hand-overs, and when STS began or stopped refusing a role; the newest first. */
 export function createEventsView(): (overview: ShownOverview) => void {
   const show = createShortList<RecentEvent>({
     list: byId('events'),

@@ -5,7 +5,7 @@ import { hashOf } from './place.ts';
 import type { ShownOverview } from './store.ts';
 import { counted, visible } from './text.ts';
 
-/** Pods that fail for one reason, which may tell of a time that goes on. */
+/** Pods that fail for one reason; the reason may contain a time that counts on. */
 interface FailingGroup {
   readonly key: string;
   readonly reason: string;
@@ -15,7 +15,7 @@ interface FailingGroup {
 const MOST_OF_GROUP = 8;
 const TIME = /\b\d+(?:\.\d+s|s|m\d+s|h\d+m)\b/g;
 
-/** The pods that fail: why first, for that is what people look for. */
+/** The failing pods, grouped by reason, because people look for the reason first. */
 export function createFailingView(): (overview: ShownOverview) => void {
   const show = createShortList<FailingGroup>({
     list: byId('failing'),

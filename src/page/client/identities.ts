@@ -5,7 +5,7 @@ import type { ShownOverview } from './store.ts';
 import { counted, roleName, spokenTime, visible } from './text.ts';
 
 const HOUR_SECONDS = 3600;
-/** Sessions may end a little later than after whole hours. */
+/** A session may last a little longer than a whole hour. */
 const TOLERANCE_SECONDS = 60;
 const BINS = 60;
 
@@ -18,7 +18,7 @@ interface ShownIdentity {
   readonly scaleSeconds: number;
 }
 
-/** Every identity in the distribution of what is left, and the worst of them one by one, as bars along the hour. */
+/** A histogram of the time that identities have left, and a bar for each of the worst. */
 export function createIdentitiesView(): (overview: ShownOverview) => void {
   const show = createShortList<ShownIdentity>({
     list: byId('identities'),
@@ -94,7 +94,7 @@ function showSum(shown: readonly ShownIdentity[], leftOut: number): void {
   );
 }
 
-/** How many identities have so much left: a healthy server has none near the left edge. */
+/** The histogram of time left: a healthy server has no identity near the left edge. */
 function showLives(shown: readonly ShownIdentity[], scaleSeconds: number): void {
   const bins = Array.from({ length: BINS }, () => 0);
   for (const { leftSeconds } of shown) {

@@ -30,7 +30,7 @@ let overview: ShownOverview | undefined;
 let answeredAtMs = performance.now();
 let problem = '';
 
-/** Views are brought up to date one by one, with room for the browser's own work in between. */
+/** Updates the views one at a time, so that the browser can work in between. */
 async function show(next: ShownOverview): Promise<void> {
   for (const view of views) {
     view(next);

@@ -14,12 +14,12 @@ const MEANINGS: Readonly<Record<NodeState, readonly [few: string, meaning: strin
 };
 const STATES = ['failing', 'waiting', 'served', 'elsewhere'] as const satisfies readonly NodeState[];
 
-/** So many cells are made between two frames. */
+/** Cells created between two frames. */
 const CELLS_AT_ONCE = 150;
 
 const byName = new Intl.Collator('en', { numeric: true });
 
-/** The map: one cell for each node, always at the same place. */
+/** The map: one cell for each node, which keeps its place. */
 export function createNodesView(): (overview: ShownOverview) => void {
   const map = byId('nodes');
   listenForKeys(map);
@@ -63,7 +63,7 @@ function stateOf({ failing, waiting, streams, synced, agent }: NodeRow): NodeSta
   return waiting > 0 || !synced || agent?.isReady === false ? 'waiting' : 'served';
 }
 
-/** What the agent of a node says of itself, and what is wrong with it. */
+/** What the agent of a node reports, and what is wrong with it. */
 export function agentFacts({ agent }: NodeRow): readonly (readonly [name: string, text: string])[] {
   if (agent === null) return [];
   const { version, isReady, notReadyBecause, redirect, guard, lastError } = agent;
@@ -117,7 +117,7 @@ function showLegend(nodes: ReadonlyMap<string, NodeRow>): void {
   });
 }
 
-/** A thousand cells are one stop of the Tab key: arrows move among them. */
+/** All cells together are one stop of the Tab key; arrow keys move among them. */
 function keepOneTabStop(map: HTMLElement): void {
   if (map.querySelector('[tabindex="0"]') === null) map.firstElementChild?.setAttribute('tabindex', '0');
 }

@@ -1,4 +1,4 @@
-/** What the address of the page names, so that it can be shared and the back button works. */
+/** What the fragment of the page's URL names, so that a link can be shared and the back button works. */
 export type Place = { readonly kind: 'overview' } | { readonly kind: 'pod' | 'node' | 'role'; readonly name: string };
 
 export function hashOf(place: Place): string {

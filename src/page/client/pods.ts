@@ -4,7 +4,7 @@ import { byId, h, kindById, setAttributes, setText, syncList } from './dom.ts';
 import { hashOf } from './place.ts';
 import { counted, visible } from './text.ts';
 
-/** Pods as a list, each a link to why it gets what it gets. */
+/** A list of pods, each a link to its explanation. */
 export function showPods(list: HTMLElement, pods: readonly FoundPod[]): void {
   syncList(list, pods, {
     key: ({ pod }) => pod,
@@ -27,14 +27,14 @@ export function showPods(list: HTMLElement, pods: readonly FoundPod[]): void {
   });
 }
 
-/** How many there are, and that not all of them are shown. */
+/** How many pods were found, and whether all of them are shown. */
 export function foundText(found: number, shown: number): string {
   return found > shown ? `${counted(found, 'pod')}; here are the worst ${shown}` : counted(found, 'pod');
 }
 
 const TYPING_MS = 150;
 
-/** The search at the top: it asks the server, which knows all pods, while one types. */
+/** The search at the top: asks the server, which knows all pods, while the reader types. */
 export function createSearch(): void {
   const input = kindById('search', HTMLInputElement);
   let asking = new AbortController();

@@ -2,7 +2,7 @@ import type { OverviewAnswer, Rows, TableChange } from '../wire.ts';
 
 export type ShownTables = { readonly [Name in keyof Rows]: Map<string, Rows[Name]> };
 
-/** What the page knows: the last answer, and every row as it was last told. */
+/** What the page knows: the last answer, and the latest version of every row. */
 export interface ShownOverview extends Omit<OverviewAnswer, 'tables'> {
   readonly tables: ShownTables;
 }
@@ -15,7 +15,7 @@ const NEVER: ShownTables = {
   events: new Map(),
 };
 
-/** Takes an answer over what was known before. */
+/** Merges an answer into what was known before. */
 export function applied(answer: OverviewAnswer, before: ShownTables = NEVER): ShownOverview {
   const from = answer.isWhole ? NEVER : before;
   const { tables } = answer;
@@ -31,7 +31,7 @@ export function applied(answer: OverviewAnswer, before: ShownTables = NEVER): Sh
   };
 }
 
-/** The same map where nothing changed, so that a view can tell. */
+/** Returns the same map if nothing changed, so that views can compare by identity. */
 function changed<Row>(known: Map<string, Row>, { rows, gone }: TableChange<Row>): Map<string, Row> {
   if (rows.length === 0 && gone.length === 0) return known;
   const next = new Map(known);

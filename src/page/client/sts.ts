@@ -6,13 +6,13 @@ import { clockTime, counted } from './text.ts';
 
 const MINUTES = 60;
 const HEIGHT = 120;
-/** One failure among hundreds of calls is seen all the same. */
+/** A single failure among hundreds of calls is still drawn. */
 const LEAST_HEIGHT = 3;
 const MINUTE_MS = 60_000;
 
 const NONE = { calls: 0, failures: 0, throttled: 0 };
 
-/** A column for each minute: what was answered, and on top of it what failed. */
+/** A column for each minute: successful calls, and failed ones on top. */
 export function createStsView(): (overview: ShownOverview) => void {
   const details = kindById('sts-table', HTMLDetailsElement);
   let last: ShownOverview | undefined;

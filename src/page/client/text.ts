@@ -1,9 +1,9 @@
-/** Characters that a reader does not see, or that turn the text around them: shown by their numbers. */
+/** Invisible characters and those that change the direction of text: shown by their code points. */
 const UNSEEN =
   // oxlint-disable-next-line no-control-regex -- these are what it is for
   /[\u0000-\u001f\u007f-\u009f\u00ad\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff\ufff9-\ufffb]/g;
 
-/** A text that others wrote, for people: bounded, and with nothing in it that cannot be seen. */
+/** Makes a text from outside safe to read: shortened, with invisible characters made visible. */
 export function visible(text: string, mostUnits = 400): string {
   const cut = text.length > mostUnits ? `${text.slice(0, mostUnits)}…` : text;
   return cut.toWellFormed().replace(UNSEEN, (unit) => `\\u${unit.charCodeAt(0).toString(16).padStart(4, '0')}`);
@@ -24,13 +24,13 @@ export function counted(count: number, one: string, many = `${one}s`): string {
   return `${count.toLocaleString('en')} ${count === 1 ? one : many}`;
 }
 
-/** What follows `:role/` in an ARN, which is what people know a role by. */
+/** The part of an ARN after `:role/`, by which people know a role. */
 export function roleName(arn: string): string {
   const at = arn.indexOf(':role/');
   return at < 0 ? arn : arn.slice(at + ':role/'.length);
 }
 
-/** The first label of a node's name, which tells nodes apart: the rest is the same for all of them. */
+/** The first label of a node's name: the rest is the same for all nodes. */
 export function shortNode(node: string): string {
   return /^[\d.]+$/.test(node) ? node : (node.split('.')[0] ?? node);
 }

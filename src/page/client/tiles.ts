@@ -9,7 +9,7 @@ interface Tile {
   readonly tone: 'bad' | 'warn' | 'good' | 'plain';
 }
 
-/** What a person should know after one look. */
+/** The tiles at the top: what to know at a glance. */
 export function createTilesView(): (overview: ShownOverview) => void {
   const showNamespaces = createNamespacesView();
   return (overview) => {
