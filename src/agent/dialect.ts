@@ -10,7 +10,9 @@ import { type Route, routeOf } from './route.ts';
 /** Credentials in the order of EC2: Code, Type, AccessKeyId, SecretAccessKey, Token, Expiration, LastUpdated, AccountId. */
 export type CredentialTexts = Readonly<Record<string, string>>;
 
-/** How the metadata server speaks to pods: what a path means, and what an answer looks like. Who gets what is decided elsewhere. */
+/**
+ * How the metadata server speaks to pods: what a path means, and what an answer looks like. Who gets what is decided elsewhere.
+ */
 export interface Dialect {
   /** What a canonical path asks for. */
   readonly routeOf: (path: string) => Route;

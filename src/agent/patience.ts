@@ -22,8 +22,9 @@ export const JUST_UNDER_ONE_SECOND_MS = 900;
 const UNTIL_IT_HANGS_UP_MS = 5000;
 
 /**
- * Most must be answered before they give a request up: they try again after a 503, or only then. Two ask for a token again after a
- * time-out, so that their first request for one is better not answered. Whom nothing of this helps is not here: docs/clients.md.
+ * Most must be answered before they give a request up: they try again after a 503, or only then. Two ask for a token again
+ * after a time-out, so that their first request for one is better not answered. Whom nothing of this helps is not here:
+ * docs/clients.md.
  */
 export const TIMED_CLIENTS: readonly TimedClient[] = [
   {

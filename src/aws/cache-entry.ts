@@ -35,7 +35,8 @@ export interface Fetch {
 
 /**
  * `renewed`: a live pod has the identity, and the set is renewed before anybody asks; `asked`: a pod asked here, and nothing is
- * fetched until one asks again, as its node is another replica's; `unused`: no live pod has it, as far as the cache has been told.
+ * fetched until one asks again, as its node is another replica's; `unused`: no live pod has it, as far as the cache has been
+ * told.
  */
 export type EntryUse = 'renewed' | 'asked' | 'unused';
 
@@ -141,8 +142,9 @@ export function renewalRank(held: HeldCredentials, now: Moment): Rank | undefine
 export type EntryState = 'fresh' | 'due' | 'failed' | 'empty' | 'asked' | 'unused';
 
 /**
- * `fresh`: nothing to do; `due`: served but to be renewed; `failed`: nothing to serve and STS refused; `empty`: not yet; `asked`:
- * what a pod asked for whose node is another replica's; `unused`: no pod has the identity, and its set is kept for one that may come.
+ * `fresh`: nothing to do; `due`: served but to be renewed; `failed`: nothing to serve and STS refused; `empty`: not yet;
+ * `asked`: what a pod asked for whose node is another replica's; `unused`: no pod has the identity, and its set is kept for one
+ * that may come.
  */
 export function stateOf(entry: CacheEntry, now: Moment): EntryState {
   if (entry.use !== 'renewed') return entry.use;

@@ -23,8 +23,8 @@ const EASING_AFTER_RUN = 0.25;
 const EASING_WHEN_OVER = 0.8;
 
 /**
- * A call that starts late because the process was busy leaves room for the next, so much of it at most. With calls as much further
- * apart as that, no second has more than the rate allows.
+ * A call that starts late because the process was busy leaves room for the next, so much of it at most. With calls as much
+ * further apart as that, no second has more than the rate allows.
  */
 const LATENESS_MS = 50;
 

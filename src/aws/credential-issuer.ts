@@ -80,8 +80,8 @@ function judge(outcome: StsOutcome, nowMs: number, warn: (message: string) => vo
   }
   if (lifetime.kind === 'believed') return { ok: true, success: outcome, lifeMs: lifetime.lifeMs };
   warn('expiry of credentials corrected: it is later than their session can last, the clock may be wrong');
-  // A clock that is off by minutes is ours, and STS's expiry is right for the pod. A difference of years is wrong for everyone: an SDK would
-  // keep the credentials past their end.
+  // A clock that is off by minutes is ours, and STS's expiry is right for the pod. A difference of years is wrong for everyone:
+  // an SDK would keep the credentials past their end.
   const expiresAtMs = lifetime.absurd ? nowMs + lifetime.lifeMs : outcome.value.expiresAtMs;
   return { ok: true, success: { ...outcome, value: { ...outcome.value, expiresAtMs } }, lifeMs: lifetime.lifeMs };
 }

@@ -31,7 +31,8 @@ const ANSWER_LIMIT_MS = 10_000;
 export function createStsClient(options: StsClientOptions): STSClient {
   const { region, endpoint, credentials, requestHandler } = options;
   const client = new STSClient({
-    // AWS keeps the global endpoint in us-east-1: https://docs.aws.amazon.com/IAM/latest/UserGuide/id_credentials_temp_enable-regions.html
+    // AWS keeps the global endpoint in us-east-1:
+    // https://docs.aws.amazon.com/IAM/latest/UserGuide/id_credentials_temp_enable-regions.html
     ...(region === '' ? { region: 'us-east-1', useGlobalEndpoint: true } : { region }),
     ...(endpoint === undefined ? {} : { endpoint }),
     ...(credentials === undefined ? {} : { credentials }),

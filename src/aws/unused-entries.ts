@@ -4,8 +4,8 @@ import type { CacheEntry } from './cache-entry.ts';
 const MOST_UNUSED = 10_000;
 
 /**
- * The entries that no pod needs at present, the longest unused first. They are kept for a pod that comes back, such as the next run
- * of a CronJob or a StatefulSet's next pod, and are bounded because pods with ever new roles would fill the memory.
+ * The entries that no pod needs at present, the longest unused first. They are kept for a pod that comes back, such as the next
+ * run of a CronJob or a StatefulSet's next pod, and are bounded because pods with ever new roles would fill the memory.
  */
 export class UnusedEntries {
   readonly #entries = new Map<string, CacheEntry>();

@@ -7,7 +7,10 @@ export interface ClockReading {
   readonly aheadMs: number;
 }
 
-/** AWS refuses what is signed over five minutes off; certificates and tokens may fail earlier. A `Date` header has whole seconds. */
+/**
+ * AWS refuses what is signed over five minutes off; certificates and tokens may fail earlier. A `Date` header has whole
+ * seconds.
+ */
 const MOST_MS = 60_000;
 
 /** Compares this machine's clock with those of AWS and the API server. */

@@ -13,7 +13,9 @@ export interface PodOptions {
 
 const LISTING = '/latest/meta-data/iam/security-credentials/';
 
-/** Asks as an SDK in this pod would: who answers, which role, and whether there are credentials. Never rejects, shows no secret. */
+/**
+ * Asks as an SDK in this pod would: who answers, which role, and whether there are credentials. Never rejects, shows no secret.
+ */
 export async function checkPod({ endpoint, clock, signal }: PodOptions): Promise<Observation[]> {
   const place = placeOf(endpoint, { clock, signal });
   const ping = await askHttp({ ...place, path: '/ping' });

@@ -22,7 +22,10 @@ export const NO_ATTRIBUTION: Attribution = {
   areTagsTransitive: false,
 };
 
-/** Which tags a session has: none; those of its workload, which its pods share; or its pod's as well, so that each pod has its own. */
+/**
+ * Which tags a session has: none; those of its workload, which its pods share; or its pod's as well, so that each pod has its
+ * own.
+ */
 export type TagMode = 'off' | 'workload' | 'pod';
 
 /** How sessions are named and tagged: the same for all pods. */

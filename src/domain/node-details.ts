@@ -3,7 +3,10 @@ import { oneLine, shortened } from '#runtime/text.ts';
 /** Whether an agent has its redirect, or its guard, in place; `off` where it was not told to keep them. */
 export type RuleReport = 'present' | 'missing' | 'unknown' | 'off';
 
-/** What an agent says of itself beside its readiness, for people. It proves nothing: root on a node can have its agent say anything. */
+/**
+ * What an agent says of itself beside its readiness, for people. It proves nothing: root on a node can have its agent say
+ * anything.
+ */
 export interface NodeDetails {
   readonly version: string;
   readonly redirect: RuleReport;

@@ -1,6 +1,9 @@
 import { oneLine, shortened } from '#runtime/text.ts';
 
-/** The Node condition that tells whether pods of the node get credentials. The type is neutral: it is a fact about the node, not about a program. */
+/**
+ * The Node condition that tells whether pods of the node get credentials. The type is neutral: it is a fact about the node, not
+ * about a program.
+ */
 export const CONDITION_TYPE = 'PodCredentialsReady';
 
 /** Nodes may join with this taint; it is taken off when the condition is true, and never put on. */

@@ -41,7 +41,10 @@ export interface PodRecord {
   readonly sessionName: string;
   /** As annotated, where the pod's annotations count; `''` when there is none. */
   readonly externalId: string;
-  /** The session tags of its annotations and its ServiceAccount's that count, by key; undefined until its ServiceAccount is known. */
+  /**
+   * The session tags of its annotations and its ServiceAccount's that count, by key; undefined until its ServiceAccount is
+   * known.
+   */
   readonly sessionTags: readonly SessionTag[] | undefined;
   /** What the pod itself is annotated with, whether it counts or not. */
   readonly annotated: PodAnnotations;

@@ -1,4 +1,7 @@
-/** RoleSessionName may have 2 to 64 characters of this set: https://docs.aws.amazon.com/STS/latest/APIReference/API_AssumeRole.html */
+/**
+ * RoleSessionName may have 2 to 64 characters of this set:
+ * https://docs.aws.amazon.com/STS/latest/APIReference/API_AssumeRole.html
+ */
 const LONGEST_BYTES = 64;
 
 /** For people: what an annotated session name should be, so that it is used as it is. */

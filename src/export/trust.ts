@@ -20,7 +20,10 @@ export interface RoleTrust {
   readonly statements: readonly Statement[];
 }
 
-/** The quota of a role's trust policy, which can be raised: https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_iam-quotas.html */
+/**
+ * The quota of a role's trust policy, which can be raised:
+ * https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_iam-quotas.html
+ */
 export const LONGEST_TRUST_POLICY = 2048;
 
 /** The beginning of each statement's Sid: other clusters and the other target have their own statements in the same role. */

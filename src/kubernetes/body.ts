@@ -6,7 +6,9 @@ export class SilenceError extends Error {
   override readonly name = 'SilenceError';
 }
 
-/** The bytes of `body` as they come; throws a {@link SilenceError} when none come for `limitMs`. Leaving early destroys `body`. */
+/**
+ * The bytes of `body` as they come; throws a {@link SilenceError} when none come for `limitMs`. Leaving early destroys `body`.
+ */
 export async function* limitSilence(body: Readable, clock: Clock, limitMs: number): AsyncGenerator<Buffer> {
   let lastByteMs = clock.monotonic();
   let cancel = (): void => {};

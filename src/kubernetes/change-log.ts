@@ -1,7 +1,10 @@
 import type { Fields, Logger } from '#telemetry/logger.ts';
 import type { ObjectChange } from './object-store.ts';
 
-/** A debug line for each change of what is watched, as Kiam's handlers write it (Kiam, `pkg/k8s/pod_cache.go`, `namespace_cache.go`). */
+/**
+ * A debug line for each change of what is watched, as Kiam's handlers write it (Kiam, `pkg/k8s/pod_cache.go`,
+ * `namespace_cache.go`).
+ */
 export function logChanges<R>(
   cache: { subscribe(listener: (change: ObjectChange<R>) => void): unknown },
   options: { readonly logger: Logger; readonly kind: 'pod' | 'namespace'; readonly fields: (record: R) => Fields },

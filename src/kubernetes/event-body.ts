@@ -21,7 +21,10 @@ export function eventNameOf(podName: string, epochMs: number, serial: number): s
   return podName.slice(0, LONGEST_NAME - suffix.length) + suffix;
 }
 
-/** The body of a new Event, in the form that Kiam's have (https://kubernetes.io/docs/reference/kubernetes-api/cluster-resources/event-v1/). */
+/**
+ * The body of a new Event, in the form that Kiam's have
+ * (https://kubernetes.io/docs/reference/kubernetes-api/cluster-resources/event-v1/).
+ */
 export function newEventBody(occurrence: Occurrence, name: string): string {
   const { pod, reason, message, count, firstMs, lastMs } = occurrence;
   return JSON.stringify({

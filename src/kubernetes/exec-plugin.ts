@@ -4,7 +4,10 @@ import type { Clock } from '#runtime/clock.ts';
 import { createSingleFlight } from '#runtime/single-flight.ts';
 import { field, parseJson, textField } from './json-fields.ts';
 
-/** A program that gives credentials (https://kubernetes.io/docs/reference/access-authn-authz/authentication/#client-go-credential-plugins). */
+/**
+ * A program that gives credentials
+ * (https://kubernetes.io/docs/reference/access-authn-authz/authentication/#client-go-credential-plugins).
+ */
 export interface ExecPlugin {
   /** Looked for on the PATH unless it is a path. */
   readonly command: string;

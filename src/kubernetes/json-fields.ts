@@ -1,4 +1,7 @@
-/** Reads a field of a parsed JSON value; undefined where there is none. Only own fields count: `__proto__` is a name like any other. */
+/**
+ * Reads a field of a parsed JSON value; undefined where there is none. Only own fields count: `__proto__` is a name like any
+ * other.
+ */
 export function field(value: unknown, name: string): unknown {
   return isObject(value) && Object.hasOwn(value, name) ? value[name] : undefined;
 }

@@ -9,7 +9,10 @@ const KEPT_OF_EXPRESSION = 4097;
 /** A namespace's record, with the UID that distinguishes it from a later one of the same name. */
 export interface StoredNamespace extends NamespaceRecord, StoredObject {}
 
-/** Reads a namespace as the API server sends it, with so much of its expression, which stands in `annotation`; undefined for what has no UID or name. */
+/**
+ * Reads a namespace as the API server sends it, with so much of its expression, which stands in `annotation`; undefined for
+ * what has no UID or name.
+ */
 export function parseNamespaceObject(
   value: unknown,
   keptOfExpression = KEPT_OF_EXPRESSION,

@@ -15,7 +15,10 @@ export interface ObjectChange<R> {
   readonly current: R | undefined;
 }
 
-/** UIDs never come back (https://kubernetes.io/docs/concepts/overview/working-with-objects/names/#uids); this many are remembered. */
+/**
+ * UIDs never come back (https://kubernetes.io/docs/concepts/overview/working-with-objects/names/#uids); this many are
+ * remembered.
+ */
 const TOMBSTONES = 4096;
 
 /**

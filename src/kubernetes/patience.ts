@@ -7,7 +7,10 @@ export type AskPatiently = (request: Omit<ApiRequest, 'headersWithinMs' | 'newCo
 
 /** An API server that is reachable answers within this time, unless it queues the request. */
 const PROMPT_MS = 5_000;
-/** API Priority and Fairness queues a request for a quarter of the API server's request time-out, 15 s by default, and more where that is raised. */
+/**
+ * API Priority and Fairness queues a request for a quarter of the API server's request time-out, 15 s by default, and more
+ * where that is raised.
+ */
 const PATIENT_MS = 30_000;
 
 /**

@@ -17,9 +17,9 @@ import { NO_TAGS, sessionTagsIn } from './session-tags.ts';
 
 /**
  * Annotations may have 256 KiB, and ten thousand pods must not keep that. A value is kept whole or not at all: a role or an
- * external id that is longer than AWS accepts is replaced by a text that is refused for its length, whatever the rest of it says.
- * The exception is the session name, of which Kiam itself sends no more than the first 63 bytes (`domain/session-name.ts`): so many
- * characters as that can hold are kept.
+ * external id that is longer than AWS accepts is replaced by a text that is refused for its length, whatever the rest of it
+ * says. The exception is the session name, of which Kiam itself sends no more than the first 63 bytes
+ * (`domain/session-name.ts`): so many characters as that can hold are kept.
  */
 export const TOO_LONG_FOR_A_ROLE = '(too long) '.repeat(190);
 const TOO_LONG_FOR_AN_EXTERNAL_ID = '(too long) '.repeat(115);
@@ -49,8 +49,9 @@ const KIAM_KEYS: PodKeys = {
 };
 
 /**
- * Makes the reader of pods as the API server sends them, with those of their session tags that are allowed. It returns undefined only for what has no UID, name or namespace;
- * anything else that is missing or of a wrong type is read in the way that gives the pod less, not more.
+ * Makes the reader of pods as the API server sends them, with those of their session tags that are allowed. It returns
+ * undefined only for what has no UID, name or namespace; anything else that is missing or of a wrong type is read in the way
+ * that gives the pod less, not more.
  */
 export function createPodParser(
   allowedTags: readonly string[] = [],
@@ -115,8 +116,8 @@ function annotationsOf(
 const CONTAINER_CREDENTIALS = /^http:\/\/(?:169\.254\.170\.23|\[fd00:ec2::23\])(?::80)?\/v1\/credentials$/;
 
 /**
- * The order is that of the SDKs (https://docs.aws.amazon.com/sdkref/latest/guide/standardized-credentials.html). The first variable
- * is set by the webhook of EKS (https://github.com/aws/amazon-eks-pod-identity-webhook) or by hand.
+ * The order is that of the SDKs (https://docs.aws.amazon.com/sdkref/latest/guide/standardized-credentials.html). The first
+ * variable is set by the webhook of EKS (https://github.com/aws/amazon-eks-pod-identity-webhook) or by hand.
  */
 function askingWayOf(spec: unknown): AskingWay {
   const variables = listField(spec, 'containers').flatMap((container) => listField(container, 'env'));

@@ -6,7 +6,10 @@ import { field, textField } from './json-fields.ts';
 import { TOO_LONG_FOR_A_ROLE, wholeOr } from './pod-record.ts';
 import { sessionTagsIn } from './session-tags.ts';
 
-/** Makes the reader of ServiceAccounts as the API server sends them. It returns undefined only for what has no UID, name or namespace. */
+/**
+ * Makes the reader of ServiceAccounts as the API server sends them. It returns undefined only for what has no UID, name or
+ * namespace.
+ */
 export function createServiceAccountParser(
   allowedTags: readonly string[],
 ): (value: unknown) => ServiceAccountRecord | undefined {

@@ -16,7 +16,9 @@ interface OwnTags {
 /** Most objects have none, and share one record of that. */
 export const NO_TAGS: OwnTags = { sessionTags: [], ignoredTag: '' };
 
-/** The session tags among annotations that count, in the order of their keys; of more than STS takes one more, which is refused. */
+/**
+ * The session tags among annotations that count, in the order of their keys; of more than STS takes one more, which is refused.
+ */
 export function sessionTagsIn(annotations: unknown, allowedTags: readonly string[]): OwnTags {
   if (!isObject(annotations)) return NO_TAGS;
   const names = Object.keys(annotations).filter((name) => name.startsWith(SESSION_TAG_PREFIX));

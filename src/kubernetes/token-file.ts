@@ -3,7 +3,10 @@ import type { Clock } from '#runtime/clock.ts';
 import { asError } from '#runtime/errors.ts';
 
 export interface TokenFiles {
-  /** The file's token, read at most once a minute, as client-go does. The last one counts while it cannot be read. Throws before the first. */
+  /**
+   * The file's token, read at most once a minute, as client-go does. The last one counts while it cannot be read. Throws before
+   * the first.
+   */
   read(path: string): string;
   /** The API server no longer accepts it: the next call reads the file. */
   forget(): void;

@@ -6,7 +6,10 @@ import { createPodParser } from './pod-record.ts';
 /** Set on each pod that runs on Fargate: https://docs.aws.amazon.com/eks/latest/userguide/fargate-profile.html */
 const FARGATE_LABEL = 'eks.amazonaws.com/fargate-profile';
 
-/** Set by a Deployment's controller: https://kubernetes.io/docs/concepts/workloads/controllers/deployment/#pod-template-hash-label */
+/**
+ * Set by a Deployment's controller:
+ * https://kubernetes.io/docs/concepts/workloads/controllers/deployment/#pod-template-hash-label
+ */
 const TEMPLATE_HASH_LABEL = 'pod-template-hash';
 
 /** Makes the reader of pods with what owns them and on what they run; undefined for what has no UID, name or namespace. */

@@ -3,7 +3,10 @@ import type { Clock } from '#runtime/clock.ts';
 import { type MetadataFailure, metadataFailure, type MetadataOutcome } from './answer.ts';
 import type { Question } from './exchange.ts';
 
-/** The longest life that the service grants: https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/instance-metadata-v2-how-it-works.html */
+/**
+ * The longest life that the service grants:
+ * https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/instance-metadata-v2-how-it-works.html
+ */
 const TOKEN_TTL_SECONDS = 21_600;
 const RENEW_BEFORE_MS = 300_000;
 

@@ -35,8 +35,8 @@ export async function beginRotation(current: PkiFolder, options: IssueOptions): 
 }
 
 /**
- * The second step: the pairs are of the new authority. The old one is trusted until the next renewal, for the Secrets of server and
- * agents reach their pods at different moments, and each side must take the other's old pair until its new one has come.
+ * The second step: the pairs are of the new authority. The old one is trusted until the next renewal, for the Secrets of server
+ * and agents reach their pods at different moments, and each side must take the other's old pair until its new one has come.
  */
 export async function finishRotation(current: PkiFolder, options: IssueOptions): Promise<IssueResult> {
   const { authoritiesPem, next } = current;

@@ -59,8 +59,8 @@ class TunnelAgent extends Agent {
   }
 
   /**
-   * An `https:` proxy may have a certificate of those who signed the server's, as in Go, or of those whom the system trusts, which
-   * for the API server are not the same. A context of some 150 authorities takes milliseconds to make.
+   * An `https:` proxy may have a certificate of those who signed the server's, as in Go, or of those whom the system trusts,
+   * which for the API server are not the same. A context of some 150 authorities takes milliseconds to make.
    */
   #contextFor(ca: tls.ConnectionOptions['ca']): tls.SecureContext {
     const own = [ca ?? []].flat().map(String);

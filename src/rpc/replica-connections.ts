@@ -19,7 +19,9 @@ export interface ChosenReplica {
   readonly connection: AddressConnection;
 }
 
-/** One connection to each address of the servers' name, all under one certificate, and what is known of the replica behind each. */
+/**
+ * One connection to each address of the servers' name, all under one certificate, and what is known of the replica behind each.
+ */
 export class ReplicaConnections {
   readonly replicas: Replicas;
   readonly #options: ReplicaConnectionsOptions;

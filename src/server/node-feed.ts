@@ -271,7 +271,9 @@ export class NodeFeed {
     });
   }
 
-  /** A pod with the host's network, which its token alone can prove. Never with an address, so that no address is taken for it. */
+  /**
+   * A pod with the host's network, which its token alone can prove. Never with an address, so that no address is taken for it.
+   */
   #isToldWithoutAddress(pod: PodRecord): boolean {
     const { node, tokenKeys } = this.#options;
     return tokenKeys !== undefined && asksByToken(pod) && isOnNode(pod, node);

@@ -5,7 +5,9 @@ import type { Asker } from '#domain/node.ts';
 import type { NodeCondition, NodeRecord } from '#domain/node-readiness.ts';
 import type { PodRecord, PodLookup, PodReading } from '#domain/pod.ts';
 
-/** `previous` is undefined for a new pod, `current` for one that is gone. Only changes of what a {@link PodRecord} holds count. */
+/**
+ * `previous` is undefined for a new pod, `current` for one that is gone. Only changes of what a {@link PodRecord} holds count.
+ */
 export interface PodChange {
   readonly previous: PodRecord | undefined;
   readonly current: PodRecord | undefined;

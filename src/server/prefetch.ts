@@ -50,9 +50,10 @@ const PODS_IN_TURN = 200;
 
 /**
  * Has credentials fetched before pods ask for them: for each identity that a live pod on one of this replica's nodes has and
- * policy allows, whenever such a pod, its annotations, its namespace or the side of its node change. Works on a set of identities, not on a queue of pods, so that nothing is dropped
- * whatever the number; pods that ask go to the cache themselves and overtake. The cache renews, and tries again what failed
- * for a reason that passes; here is decided what it is told to keep.
+ * policy allows, whenever such a pod, its annotations, its namespace or the side of its node change. Works on a set of
+ * identities, not on a queue of pods, so that nothing is dropped whatever the number; pods that ask go to the cache themselves
+ * and overtake. The cache renews, and tries again what failed for a reason that passes; here is decided what it is told to
+ * keep.
  */
 export class Prefetch {
   readonly #options: PrefetchOptions;

@@ -33,7 +33,10 @@ export function createGrpcMetrics(registry: Registry, side: GrpcSide): GrpcMetri
   };
 }
 
-/** The names of the status codes by number, as Go prints them in the label `grpc_code`: https://pkg.go.dev/google.golang.org/grpc/codes */
+/**
+ * The names of the status codes by number, as Go prints them in the label `grpc_code`:
+ * https://pkg.go.dev/google.golang.org/grpc/codes
+ */
 const CODE_NAMES = [
   'OK',
   'Canceled',

@@ -8,7 +8,9 @@ interface Remembered {
   readonly atMs: number;
 }
 
-/** A logger that writes as the given one does, and remembers the last warning or error: its message, and why, where it says so. */
+/**
+ * A logger that writes as the given one does, and remembers the last warning or error: its message, and why, where it says so.
+ */
 export function rememberErrors(
   logger: Logger,
   clock: Pick<Clock, 'now'>,

@@ -17,8 +17,8 @@ export interface MetricsListenerOptions {
 }
 
 /**
- * Serves `/metrics` as Kiam does on `--prometheus-listen-addr`, at most a second old, and for probes `/live` (200 while the event loop turns) and
- * `/ready` (200, or 503 with the reasons).
+ * Serves `/metrics` as Kiam does on `--prometheus-listen-addr`, at most a second old, and for probes `/live` (200 while the
+ * event loop turns) and `/ready` (200, or 503 with the reasons).
  */
 export function startMetricsListener({ registry, readiness, ...options }: MetricsListenerOptions): HttpListener {
   const render = createRendering(registry, options.clock);

@@ -13,10 +13,11 @@ import type { DirectRoute } from './routes.ts';
 export type ReadEvidence = (address: string) => Evidence;
 
 /**
- * Reads from the kernel who has an address: a pod's address belongs to one interface, which is removed with the pod. Where each pod
- * has a route of its own (Calico, Amazon VPC CNI) that is the route's device; on a bridge it is the interface behind the port
- * where the pod's MAC was learned. Names, indexes, MACs and port numbers may come back with an address: see `podInterfaceKey`.
- * An interface that serves more than one address is no evidence, and neither is anything that leaves a doubt.
+ * Reads from the kernel who has an address: a pod's address belongs to one interface, which is removed with the pod. Where each
+ * pod has a route of its own (Calico, Amazon VPC CNI) that is the route's device; on a bridge it is the interface behind the
+ * port where the pod's MAC was learned. Names, indexes, MACs and port numbers may come back with an address: see
+ * `podInterfaceKey`. An interface that serves more than one address is no evidence, and neither is anything that leaves a
+ * doubt.
  */
 export function createEvidenceReader(files: KernelFiles, clock: Pick<Clock, 'monotonic'>): ReadEvidence {
   const routes = createRouteReader(files, clock);

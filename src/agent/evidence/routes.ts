@@ -62,7 +62,10 @@ function number4(address: string): number {
   return address.split('.').reduce((sum, part) => ((sum << 8) | Number(part)) >>> 0, 0);
 }
 
-/** The kernel prints the bytes as they stand in its memory: the other way round on little-endian machines, which all of AWS's are. */
+/**
+ * The kernel prints the bytes as they stand in its memory: the other way round on little-endian machines, which all of AWS's
+ * are.
+ */
 function hostOrder(hex: string): number {
   const bytes = Number.parseInt(hex, 16);
   return (((bytes & 0xff) << 24) | ((bytes & 0xff00) << 8) | ((bytes >>> 8) & 0xff00) | (bytes >>> 24)) >>> 0;

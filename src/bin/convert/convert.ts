@@ -20,7 +20,10 @@ type ConvertFlags = FlagsOf<typeof CONVERT_OPTIONS>;
 
 const LIMIT_MS = 60_000;
 
-/** `kiam convert kube2iam`: prints values of our chart, or commands for namespaces. Changes nothing; exits 1 where it cannot read. */
+/**
+ * `kiam convert kube2iam`: prints values of our chart, or commands for namespaces. Changes nothing; exits 1 where it cannot
+ * read.
+ */
 export async function runConvert({ flags }: { readonly flags: ConvertFlags }): Promise<void> {
   try {
     process.stdout.write(flags.namespaces ? await convertNamespaces(flags) : convertDaemonSet(flags.file));

@@ -181,7 +181,10 @@ export function parseInterface(text: string): Parsed<HostInterface> {
     : { ok: false, reason: `is no interface such as docker0, cali+ or !eth0: ${parsed.reason}` };
 }
 
-/** `system:serviceaccount:<namespace>:<name>`: https://kubernetes.io/docs/reference/access-authn-authz/authentication/#service-account-tokens */
+/**
+ * `system:serviceaccount:<namespace>:<name>`:
+ * https://kubernetes.io/docs/reference/access-authn-authz/authentication/#service-account-tokens
+ */
 export function parseServiceAccount(text: string): Parsed<string> {
   return /^system:serviceaccount:[a-z0-9]([a-z0-9-]*[a-z0-9])?:[a-z0-9]([a-z0-9.-]*[a-z0-9])?$/.test(text)
     ? { ok: true, value: text }

@@ -21,8 +21,8 @@ export interface Given {
 export type IsSwitch = (name: string) => boolean | undefined;
 
 /**
- * Splits a command line. Node's parser is told nothing about the flags, so that it never refuses, and every problem can be named at
- * once; whether a flag takes the next word is decided here. The one short flag is kubectl's `-f`.
+ * Splits a command line. Node's parser is told nothing about the flags, so that it never refuses, and every problem can be
+ * named at once; whether a flag takes the next word is decided here. The one short flag is kubectl's `-f`.
  */
 export function splitWords(argv: readonly string[], isSwitch: IsSwitch): Words {
   const { tokens } = parseArgs({ args: [...argv], strict: false, tokens: true });

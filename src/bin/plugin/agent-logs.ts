@@ -7,7 +7,10 @@ import type { Fleet, KiamPod } from './kiam-pods.ts';
 const MOST_AT_ONCE = 8;
 const READ_LIMIT_MS = 600_000;
 
-/** Reads what the agents that run have written, several at a time, and says which logs cannot be read. Throws where no pod is found. */
+/**
+ * Reads what the agents that run have written, several at a time, and says which logs cannot be read. Throws where no pod is
+ * found.
+ */
 export async function readAgentLogs(
   { kubectl, find }: Fleet,
   onLine: Parameters<WhoisSources['readLogs']>[0],

@@ -21,7 +21,10 @@ const NODES: readonly Access[] = [
 ];
 const TAINTS: readonly Access[] = [{ group: '', resource: 'nodes', verb: 'patch' }];
 
-/** What the server must be allowed: `deploy/server-rbac.yaml`, where agents' tokens are left out without `--agent-identity=token`. */
+/**
+ * What the server must be allowed: `deploy/server-rbac.yaml`, where agents' tokens are left out without
+ * `--agent-identity=token`.
+ */
 export function serverAccess(options: {
   readonly reviewsTokens: boolean;
   readonly binding: Binding;

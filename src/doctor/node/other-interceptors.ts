@@ -20,7 +20,10 @@ const KNOWN_PORTS = [8181, 3100];
 
 const FIX = 'only one of them may run on a node: delete the other’s DaemonSet, then its rule in nat PREROUTING';
 
-/** Other programs on the node that answer in the metadata service's place: their rules in either backend, and their ports. Never rejects. */
+/**
+ * Other programs on the node that answer in the metadata service's place: their rules in either backend, and their ports. Never
+ * rejects.
+ */
 export async function checkOtherInterceptors(options: InterceptorsCheckOptions): Promise<Observation[]> {
   const { hostAddresses, port, hostInterface, clock, signal } = options;
   const address = hostAddresses?.ipv4 ?? '';

@@ -10,7 +10,10 @@ export interface ReadChainOptions {
   readonly signal: AbortSignal;
 }
 
-/** Reads the chain that desired rules are for, and nothing else happens: asking for a table of iptables-legacy would load its module. */
+/**
+ * Reads the chain that desired rules are for, and nothing else happens: asking for a table of iptables-legacy would load its
+ * module.
+ */
 export function readChain(desired: DesiredRules, backend: Backend, options: ReadChainOptions): Promise<ReadResult> {
   const { run, files, signal } = options;
   const listed = desired.family === 'ipv6' ? '/proc/net/ip6_tables_names' : '/proc/net/ip_tables_names';

@@ -14,7 +14,9 @@ export interface CollectOptions {
   readonly pods: Pick<PodView, 'find'> & { byName(namespace: string, name: string): PodRecord | undefined };
   /** Whether all pods that claim an address are among those. */
   readonly knowsAddress: (address: string) => boolean;
-  /** How the agent of a pod's node is told from others: of the pods with one address its own is found. Undefined for not at all. */
+  /**
+   * How the agent of a pod's node is told from others: of the pods with one address its own is found. Undefined for not at all.
+   */
   readonly nodeOf: (pod: PodRecord) => NodeId | undefined;
   readonly namespaces: Pick<NamespaceView, 'get'>;
   /** See {@link ExplainFacts}. */

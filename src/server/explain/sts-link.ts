@@ -2,7 +2,10 @@ import { awsTimestamp, type CredentialInspection, type FailureInspection } from 
 
 import { inSeconds, type Link, spoken } from './explanation.ts';
 
-/** What STS last said of the pod's identity, and what is left of its credentials. `hasStream` of the node's agent to this replica. */
+/**
+ * What STS last said of the pod's identity, and what is left of its credentials. `hasStream` of the node's agent to this
+ * replica.
+ */
 export function credentialsLink(inspection: CredentialInspection, hasStream = true): Link {
   const { held, failure, isCalling, next, isPaused } = inspection;
   const isElsewhere = !hasStream && held === undefined && failure === undefined && !isCalling;

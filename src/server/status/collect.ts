@@ -123,7 +123,9 @@ function lifeOf({ remainingSeconds }: IdentityStatus): number {
   return remainingSeconds ?? 0;
 }
 
-/** Roles that no namespace can mean, of no account and of the servers' own: an expression that matches them permits everything. */
+/**
+ * Roles that no namespace can mean, of no account and of the servers' own: an expression that matches them permits everything.
+ */
 const NO_ROLE = 'kiam-status-0000000000/no-role';
 
 async function namespaceStatuses(

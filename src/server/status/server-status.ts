@@ -1,7 +1,10 @@
 import type { StsPace } from '#domain/credentials.ts';
 import type { RuleReport } from '#domain/node-details.ts';
 
-/** What one replica holds in memory at a moment. Nothing in it is secret. Times are in seconds; null is unknown or without an end. */
+/**
+ * What one replica holds in memory at a moment. Nothing in it is secret. Times are in seconds; null is unknown or without an
+ * end.
+ */
 export interface ServerStatus {
   readonly replica: ReplicaStatus;
   /** Nodes that have pods with a role, or a stream to this replica, by name. */
