@@ -1,11 +1,10 @@
 import assert from 'node:assert/strict';
-import { spawn } from 'node:child_process';
-import { once } from 'node:events';
 import { after, describe, test, type TestContext } from 'node:test';
 
 import type { Child } from '#sandbox/child.ts';
 
 import { eventually } from '../support/eventually.ts';
+import { whileLocked } from '../support/held-lock.ts';
 import { AGENT_SERVES, createKernelNode, type KernelNode, OTHER_PORT } from '../support/kernel-node.ts';
 import { networkSkip } from '../support/network-world.ts';
 import { LANES, type PodPoller, startPodPoller, type Tallies } from '../support/pod-poller.ts';
@@ -160,19 +159,13 @@ async function rulesGo(life: Life): Promise<void> {
     await rulesAreBack(life);
   });
   await note(life, 'the lock is held, and nat and filter are flushed', async () => {
-    const holder = spawn('flock', [node.lockFile, 'cat'], { stdio: ['pipe', 'inherit', 'inherit'] });
-    try {
-      await eventually('the lock is held', 2000, () => isHeld(node.lockFile));
+    await whileLocked(node.lockFile, async () => {
       for (const name of ['nat', 'filter']) {
         const elsewhere = `XTABLES_LOCKFILE=${node.lockFile}.other`;
         await node.onNode('env', elsewhere, `iptables-${life.backend}`, '-t', name, '-F');
       }
       await turns(life.poller, 20);
-    } finally {
-      const exited = once(holder, 'exit');
-      holder.stdin.end();
-      await exited;
-    }
+    });
     await rulesAreBack(life);
     await isAnswered(life, '200');
   });
@@ -256,12 +249,6 @@ async function turns(poller: PodPoller, count: number): Promise<void> {
 
 function tryOtherPort(poller: PodPoller): Promise<string[]> {
   return Promise.all([poller.try(V4, OTHER_PORT), poller.try(V6, OTHER_PORT)]);
-}
-
-async function isHeld(lockFile: string): Promise<boolean> {
-  const child = spawn('flock', ['-n', lockFile, 'true'], { stdio: 'ignore' });
-  const [code] = await once(child, 'exit');
-  return code !== 0;
 }
 
 function table(rows: readonly Row[]): string[] {

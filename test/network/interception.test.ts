@@ -1,6 +1,4 @@
 import assert from 'node:assert/strict';
-import { spawn } from 'node:child_process';
-import { once } from 'node:events';
 import { mkdir, mkdtemp, rm, symlink } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -16,6 +14,7 @@ import { createInterceptionMetrics } from '#agent/interception/metrics.ts';
 import { systemClock } from '#runtime/clock.ts';
 
 import { eventually } from '../support/eventually.ts';
+import { whileLocked } from '../support/held-lock.ts';
 import { createNetworkWorld, networkSkip, type NetworkWorld } from '../support/network-world.ts';
 import { recordingLogger } from '../support/recording-logger.ts';
 
@@ -190,18 +189,17 @@ describe('interception beside others', { skip }, () => {
   test('a lock that is held delays nothing but the rules, and they follow when it is free', async (t) => {
     const world = await createNode('routed', 'legacy');
     t.after(() => world.remove());
-    const holder = spawn('flock', [lockFile, 'cat'], { stdio: ['pipe', 'inherit', 'inherit'], env: environment });
-    await eventually('the lock is held', 2000, () => isHeld());
     const running = create(world);
     t.after(() => running.interception.close(KEEP));
-    const startedMs = performance.now();
-    running.interception.start();
-    assert.ok(performance.now() - startedMs < 100, 'start does not wait');
-    await eventually('the status says why', 4000, () => running.interception.status().reason.includes('xtables lock'));
-    assert.equal(running.interception.status().guard, 'unknown');
-    const exited = once(holder, 'exit');
-    holder.stdin.end();
-    await exited;
+    await whileLocked(lockFile, async () => {
+      const startedMs = performance.now();
+      running.interception.start();
+      assert.ok(performance.now() - startedMs < 100, 'start does not wait');
+      await eventually('the status says why', 4000, () =>
+        running.interception.status().reason.includes('xtables lock'),
+      );
+      assert.equal(running.interception.status().guard, 'unknown');
+    });
     await eventually('the rules are there', 5000, () => running.interception.status().redirect === 'present');
     assert.match(body(await world.pod.get(V4, 80)), /^agent/);
   });
@@ -297,12 +295,6 @@ async function start(
     return redirect === 'present' && guard === 'present';
   });
   return running;
-}
-
-async function isHeld(): Promise<boolean> {
-  const child = spawn('flock', ['-n', lockFile, 'true'], { stdio: 'ignore', env: environment });
-  const [code] = await once(child, 'exit');
-  return code !== 0;
 }
 
 function body(answer: { readonly ok: boolean; readonly body?: string; readonly error?: string }): string {

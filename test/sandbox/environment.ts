@@ -1,5 +1,6 @@
 import { mkdir } from 'node:fs/promises';
-import { join } from 'node:path';
+import { getCompileCacheDir } from 'node:module';
+import { dirname, join } from 'node:path';
 import type { InstanceMetadata } from './instance-metadata.ts';
 import type { Sts } from './sts/sts.ts';
 
@@ -34,7 +35,13 @@ export interface EnvironmentOptions {
 export async function environmentOf(options: EnvironmentOptions): Promise<WorldEnvironment> {
   const home = join(options.folder, 'home');
   await mkdir(home, { recursive: true });
-  const clean = { PATH: options.path, HOME: home };
+  // Daemons run from sources: with Node's cache they need not be compiled anew each time.
+  const cache = getCompileCacheDir();
+  const clean: Environment = {
+    PATH: options.path,
+    HOME: home,
+    ...(cache === undefined ? {} : { NODE_COMPILE_CACHE: dirname(cache) }),
+  };
   const sts = {
     AWS_ENDPOINT_URL_STS: options.sts.url,
     AWS_REGION: options.region,
