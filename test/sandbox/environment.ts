@@ -35,7 +35,7 @@ export interface EnvironmentOptions {
 export async function environmentOf(options: EnvironmentOptions): Promise<WorldEnvironment> {
   const home = join(options.folder, 'home');
   await mkdir(home, { recursive: true });
-  // Daemons run from sources: with Node's cache they need not be compiled anew each time.
+  // Daemons run from sources: Node's cache saves compiling them for every start.
   const cache = getCompileCacheDir();
   const clean: Environment = {
     PATH: options.path,
