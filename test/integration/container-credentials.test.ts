@@ -1,11 +1,15 @@
 import assert from 'node:assert/strict';
+import { writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
+import { fileURLToPath } from 'node:url';
 
 import { type JsonObject, objectAt, textAt } from '#sandbox/json.ts';
 import { SERVER_RULES } from '#sandbox/kubernetes-api/access.ts';
 import type { WorldPod } from '#sandbox/world.ts';
 
 import { type Answer, askHttp, type Cluster, type Daemon, LISTING, startCluster } from '../support/cluster.ts';
+import { diagnose, type Finding } from '../support/doctor.ts';
 import { eventually } from '../support/eventually.ts';
 import { DISCOVERY, podToken, type TokenChanges } from '../support/pod-token.ts';
 
@@ -17,6 +21,7 @@ const PATH = '/v1/credentials';
 const HOST = '169.254.170.23';
 const ACCOUNT = '123456789012';
 const LIMIT_MS = 20_000;
+const KIAM = fileURLToPath(new URL('../../src/bin/kiam.ts', import.meta.url));
 
 describe('container credentials', () => {
   let cluster: Cluster;
@@ -172,10 +177,66 @@ describe('container credentials', () => {
     }
   });
 
+  describe('kiam doctor pod asks as the variables of its container say', () => {
+    const diagnosed = async (variables: Readonly<Record<string, string>>): Promise<readonly Finding[]> => {
+      const { findings } = await diagnose({
+        program: KIAM,
+        args: ['pod', `--metadata-endpoint=http://127.0.0.1:${agent.port}`],
+        environment: { ...cluster.world.environment.clean, ...variables },
+      });
+      return findings.filter(({ check }) => check === 'container credentials');
+    };
+    const says = async (uri: string, token: string): Promise<string> => {
+      const file = join(cluster.world.folder, 'pod-token');
+      await writeFile(file, `${token}\n`);
+      const [finding, ...others] = await diagnosed({
+        AWS_CONTAINER_CREDENTIALS_FULL_URI: uri,
+        AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE: file,
+      });
+      assert.deepEqual(others, []);
+      return `${finding?.verdict}: ${finding?.says}`;
+    };
+    const own = (): string => `http://127.0.0.1:${port}${PATH}`;
+
+    it('kiam doctor pod says until when a pod gets container credentials', async () => {
+      assert.match(await says(own(), tokenOf(onNode)), /^ok: this pod gets container credentials until 20[0-9TZ:-]+$/);
+    });
+
+    const problems: readonly (readonly [string, () => Promise<string>, RegExp])[] = [
+      [
+        'a token of another audience',
+        () => says(own(), tokenOf(onNode, { audience: 'x' })),
+        /: 400 .*another audience$/,
+      ],
+      ['the token of another pod', () => says(own(), tokenOf(app)), /: 403 /],
+      ['another path', () => says(`http://127.0.0.1:${port}/`, tokenOf(onNode)), /: 404 /],
+      ['a port where nobody listens', () => says('http://127.0.0.1:1/', tokenOf(onNode)), /: ECONNREFUSED$/],
+      ['a text that is no URL', () => says('169.254.170.23', tokenOf(onNode)), / is no http URL/],
+    ];
+    for (const [what, request, expected] of problems) {
+      it(`kiam doctor pod says what is wrong with ${what}`, async () => {
+        const found = await request();
+        assert.match(found, /^wrong: /);
+        assert.match(found, expected);
+        assert.ok(!found.includes('eyJ'), 'no token is shown');
+      });
+    }
+
+    it('kiam doctor pod says that the token file is not there', async () => {
+      const variables = { AWS_CONTAINER_CREDENTIALS_FULL_URI: own(), AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE: '/none' };
+      const [finding] = await diagnosed(variables);
+      assert.match(finding?.says ?? '', /^AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE: ENOENT/);
+    });
+
+    it('kiam doctor pod asks for no container credentials without the variables', async () => {
+      assert.deepEqual(await diagnosed({}), []);
+    });
+  });
+
   it('responses are counted by status, and refused tokens by what is wrong with them', async () => {
     const metrics = await agent.metrics();
     assert.match(metrics, /kiam_container_credentials_responses_total\{code="200"\} [1-9]/);
-    assert.match(metrics, /kiam_container_credentials_refused_tokens_total\{reason="audience"\} 1/);
+    assert.match(metrics, /kiam_container_credentials_refused_tokens_total\{reason="audience"\} 2/);
   });
 
   it('no token and no secret is logged', () => {
