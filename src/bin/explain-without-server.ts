@@ -1,4 +1,5 @@
 import { createConnection, type KubernetesConnection } from '#kubernetes/connection.ts';
+import { listReader } from '#kubernetes/namespace-record.ts';
 import { readSurroundings } from '#kubernetes/pod-surroundings.ts';
 import { systemClock } from '#runtime/clock.ts';
 import { describeError } from '#runtime/errors.ts';
@@ -14,12 +15,17 @@ import { sessionRules } from './flags/sessions.ts';
 /** The explanation of a pod from the API server alone, or the reason why there is none. */
 export async function explainWithoutServer(flags: ExplainFlags, signal: AbortSignal): Promise<Explanation | string> {
   const { namespace, name } = flags.pod;
-  const ofServers = { baseArn: flags.roleBaseArn, strict: !flags.disableStrictNamespaceRegexp };
+  const ofServers = {
+    baseArn: flags.roleBaseArn,
+    strict: !flags.disableStrictNamespaceRegexp,
+    listFormat: flags.namespaceRestrictionFormat,
+  };
   const connection = openConnection(flags.kubeconfig);
   if (typeof connection === 'string') return connection;
   const logger = createLogger({ json: false, level: 'error' });
   const rules = { binding: flags.binding, allowedTags: flags.allowedSessionTags };
-  const read = await readSurroundings({ connection, namespace, name, rules, logger, signal });
+  const parseNamespace = listReader(flags.namespacePolicy);
+  const read = await readSurroundings({ connection, namespace, name, rules, parseNamespace, logger, signal });
   connection.close();
   if (!read.ok) return read.reason;
   const { pods, namespaces, knownAddresses } = read.value;

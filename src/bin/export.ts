@@ -1,6 +1,7 @@
 import { exportPlan } from '#export/export.ts';
 import { exportJson, exportScript } from '#export/render.ts';
 import { createConnection } from '#kubernetes/connection.ts';
+import { listReader } from '#kubernetes/namespace-record.ts';
 import { readClusterAs } from '#kubernetes/read-cluster.ts';
 import { createWorkloadParser } from '#kubernetes/workload-record.ts';
 import { systemClock } from '#runtime/clock.ts';
@@ -25,12 +26,15 @@ export async function runExport({ flags }: { readonly flags: ExportFlags }): Pro
 async function planned(flags: ExportFlags, signal: AbortSignal): Promise<string | { readonly reason: string }> {
   const { kubeconfig, binding, roleBaseArn: baseArn, disableStrictNamespaceRegexp, to, undo, json } = flags;
   const connection = createConnection({ kubeconfig, clock: systemClock, environment: process.env });
-  const reading = await readClusterAs(createWorkloadParser(), connection, { binding, allowedTags: [] }, signal);
+  const rules = { binding, allowedTags: [] };
+  const parseNamespace = listReader(flags.namespacePolicy);
+  const reading = await readClusterAs(createWorkloadParser(), connection, rules, signal, parseNamespace);
   connection.close();
   if (!reading.ok) return reading;
   const [, partition = '', , , account = ''] = baseArn.split(':');
   const { clusterName, region, oidcIssuer, intermediateRole } = flags;
   const destination = { to, clusterName, region, account, partition, oidcIssuer, intermediateRole };
-  const plan = exportPlan({ ...reading.contents, baseArn, strict: !disableStrictNamespaceRegexp }, destination, undo);
+  const permitted = { baseArn, strict: !disableStrictNamespaceRegexp, listFormat: flags.namespaceRestrictionFormat };
+  const plan = exportPlan({ ...reading.contents, ...permitted }, destination, undo);
   return json ? exportJson(plan) : exportScript(plan);
 }

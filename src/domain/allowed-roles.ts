@@ -27,6 +27,17 @@ export function compilePermitted({ permitted, isList }: Permitted, rules: Permit
   return isList === true ? compileAllowedRoles(permitted, listFormat, baseArn) : compileExpression(permitted, strict);
 }
 
+/** What namespaces permit, each compiled once. */
+export function createExpressions(rules: PermittedRules): (namespace: Permitted | undefined) => Expression {
+  const compiled = new Map<string, Expression>();
+  return (namespace = { permitted: '' }) => {
+    const key = `${permittedAnnotation(namespace)} ${namespace.permitted}`;
+    const known = compiled.get(key) ?? compilePermitted(namespace, rules);
+    compiled.set(key, known);
+    return known;
+  };
+}
+
 /** The annotation that it stands in. */
 export function permittedAnnotation({ isList }: Pick<NamespaceRecord, 'isList'>): string {
   return isList === true ? ALLOWED_ROLES_ANNOTATION : PERMITTED_ANNOTATION;

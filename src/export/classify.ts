@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
 
-import { compileExpression, type Expression } from '#domain/expression.ts';
+import { createExpressions, type PermittedRules } from '#domain/allowed-roles.ts';
 import type { NamespaceRecord } from '#domain/namespace.ts';
 import { decide } from '#domain/policy.ts';
 import { resolveRole } from '#domain/role.ts';
@@ -11,12 +11,11 @@ import type { AccountPlan, Classification, Destination, PodPlan, Reason } from '
 import { notesOf, reasonsOf } from './reasons.ts';
 
 /** What is known of the cluster, and the servers' flags that decide. */
-export interface ClusterToLeave {
+export interface ClusterToLeave extends PermittedRules {
   readonly pods: readonly WorkloadPod[];
   readonly namespaces: readonly NamespaceRecord[];
   readonly serviceAccounts: readonly ServiceAccountRecord[];
   readonly baseArn: string;
-  readonly strict: boolean;
 }
 
 interface Judged {
@@ -97,15 +96,13 @@ function obstacleOf(members: readonly Judged[], plain: readonly WorkloadPod[]): 
 }
 
 /** Whether the servers refuse it today: the new ways know no expression of a namespace, and would give it the role. */
-function createJudge({ namespaces, baseArn, strict }: ClusterToLeave): (pod: WorkloadPod) => readonly Reason[] {
+function createJudge({ namespaces, ...rules }: ClusterToLeave): (pod: WorkloadPod) => readonly Reason[] {
   const byName = new Map(namespaces.map((namespace) => [namespace.name, namespace]));
-  const compiled = new Map<string, Expression>();
+  const expressionOf = createExpressions(rules);
   return (pod) => {
     const namespace = byName.get(pod.namespace);
-    const text = namespace?.permitted ?? '';
-    const expression = compiled.get(text) ?? compileExpression(text, strict);
-    compiled.set(text, expression);
-    const decision = decide({ pod, requestedRole: pod.role, namespace, expression, baseArn });
+    const expression = expressionOf(namespace);
+    const decision = decide({ pod, requestedRole: pod.role, namespace, expression, baseArn: rules.baseArn });
     if (decision.allowed) return [];
     const fix = 'correct what kiam explain names, or remove the annotation; only who is permitted today is moved';
     return [{ kind: 'refused', says: `Kiam refuses it: ${decision.explanation}`, fix }];

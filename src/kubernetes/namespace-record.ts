@@ -42,6 +42,11 @@ export function parseNamespaceWithList(value: unknown): StoredNamespace | undefi
   return namespace && { ...namespace, isList: true };
 }
 
+/** The reader of namespaces for `--namespace-policy`; undefined for Kiam's, where callers keep more or less of the expression. */
+export function listReader(policy: 'kiam' | 'kube2iam'): typeof parseNamespaceWithList | undefined {
+  return policy === 'kube2iam' ? parseNamespaceWithList : undefined;
+}
+
 export function namespacesDiffer(left: NamespaceRecord, right: NamespaceRecord): boolean {
   return left.permitted !== right.permitted || left.isList !== right.isList;
 }

@@ -28,18 +28,19 @@ export interface SurroundingsOptions {
   readonly name: string;
   /** As the servers have them. */
   readonly rules: BindingRules;
+  readonly parseNamespace?: typeof parseNamespaceObject | undefined;
   readonly logger: Logger;
   readonly signal: AbortSignal;
 }
 
 /** Reads what decides about one pod, in four requests. Never rejects. */
 export async function readSurroundings(options: SurroundingsOptions): Promise<SurroundingsReading> {
-  const { connection, namespace, name, rules, logger, signal } = options;
+  const { connection, namespace, name, rules, parseNamespace = parseNamespaceObject, logger, signal } = options;
   const parse = createPodParser(rules.allowedTags);
   const namespacePath = `/api/v1/namespaces/${encodeURIComponent(namespace)}`;
   const [pod, ownNamespace] = await Promise.all([
     readObject({ connection, path: `${namespacePath}/pods/${encodeURIComponent(name)}`, parse, signal }),
-    readObject({ connection, path: namespacePath, parse: parseNamespaceObject, signal }),
+    readObject({ connection, path: namespacePath, parse: parseNamespace, signal }),
   ]);
   if (pod.kind === 'unknown') return { ok: false, reason: `the pod cannot be read: ${pod.reason}` };
   if (ownNamespace.kind === 'unknown')

@@ -139,6 +139,7 @@ describe('the script of kiam export', { skip: typeof packages === 'string' ? pac
     serviceAccounts: [],
     baseArn: ARN,
     strict: true,
+    listFormat: 'glob' as const,
   });
 
   it('kiam export has only commands that the stock AWS CLI accepts, for 1,000 pods, there and back', async () => {

@@ -60,25 +60,43 @@ describe('kiam server --namespace-policy=kube2iam', () => {
     assert.equal(code, 0);
   });
 
-  it('doctor server judges by the lists where the server does', async () => {
-    const { lines } = await cluster.run([
-      'doctor',
-      'server',
-      '--namespace-policy=kube2iam',
-      '--no-assume-roles',
-      `--kubeconfig=${cluster.world.kubeconfigs.server}`,
-      `--role-base-arn=${cluster.world.roleBaseArn}`,
-      ...cluster.tlsFlags('server'),
-    ]);
-    const told = lines.flatMap(
-      (line) => /listed-\w+: .* does not match|[\w-]+(?:: the list| has no annotation)/.exec(line) ?? [],
-    );
-    assert.deepEqual(told, [
-      'listed-empty: the list',
-      `listed-otherwise: '["writer"]' does not match`,
-      'neither has no annotation',
-      'unreadable: the list',
-    ]);
+  const ofServers = (): readonly string[] => [
+    '--namespace-policy=kube2iam',
+    `--kubeconfig=${cluster.world.kubeconfigs.server}`,
+    `--role-base-arn=${cluster.world.roleBaseArn}`,
+  ];
+
+  for (const from of ['server', 'cluster'] as const) {
+    it(`doctor ${from} judges by the lists where the server does`, async () => {
+      const ofServer = from === 'server' ? ['--no-assume-roles', ...cluster.tlsFlags('server')] : [];
+      const { lines } = await cluster.run(['doctor', from, ...ofServers(), ...ofServer]);
+      const told = lines.flatMap(
+        (line) => /listed-\w+: .* does not match|[\w-]+(?:: the list| has no annotation)/.exec(line) ?? [],
+      );
+      assert.deepEqual(told, [
+        'listed-empty: the list',
+        `listed-otherwise: '["writer"]' does not match`,
+        'neither has no annotation',
+        'unreadable: the list',
+      ]);
+    });
+  }
+
+  it('explain --kubeconfig judges by the lists as the server does', async () => {
+    for (const [name, [, status]] of Object.entries(NAMESPACES)) {
+      const { lines } = await cluster.run(['explain', `${name}/app`, '--json', ...ofServers()]);
+      const outcome = /"outcome": ?"([^"]+)"/.exec(lines.join('\n'))?.[1];
+      assert.equal(outcome, status === 200 ? 'is permitted its role' : 'gets nothing', name);
+    }
+  });
+
+  it('export moves the pods that the server serves', async () => {
+    const to = ['--to=pod-identity', '--cluster-name=production', '--region=eu-west-1', '--json'];
+    const { lines } = await cluster.run(['export', ...to, ...ofServers()]);
+    const { pods }: { pods: readonly { namespace: string; outcome: string }[] } = JSON.parse(lines.join('\n'));
+    const moving = pods.filter(({ outcome }) => outcome === 'moves').map(({ namespace }) => namespace);
+    const served = Object.entries(NAMESPACES).filter(([, [, status]]) => status === 200);
+    assert.deepEqual(moving.toSorted(), served.map(([name]) => name).toSorted());
   });
 
   it('takes a role away when the list takes the place of an expression of the same text', async () => {

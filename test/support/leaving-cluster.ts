@@ -153,7 +153,7 @@ export function leavingCluster(size: number): LeavingCluster {
       });
     serviceAccounts.push(serviceAccount({ ...kind.account, name: account, namespace }));
   }
-  return { cluster: { pods, namespaces, serviceAccounts, baseArn: ARN, strict: true }, expected };
+  return { cluster: { pods, namespaces, serviceAccounts, baseArn: ARN, strict: true, listFormat: 'glob' }, expected };
 }
 
 export function outcomeOf({ outcome, reasons }: PodPlan): string {

@@ -10,7 +10,7 @@ import { checkWays } from '#doctor/cluster/ways.ts';
 import { checkServiceAccounts } from '#doctor/cluster/service-accounts.ts';
 import { type Observation, cannotTell, wrong } from '#doctor/finding.ts';
 import { createConnection, type KubernetesConnection } from '#kubernetes/connection.ts';
-import { parseNamespaceWithList } from '#kubernetes/namespace-record.ts';
+import { listReader, type parseNamespaceWithList } from '#kubernetes/namespace-record.ts';
 import { readCluster } from '#kubernetes/read-cluster.ts';
 import { systemClock } from '#runtime/clock.ts';
 
@@ -37,7 +37,11 @@ export async function runDoctorCluster({ flags }: Extract<DoctorLine, { kind: 'c
     sessions: sessionRules(flags),
     containerCredentials: undefined,
   };
-  const cluster = readOnce(connection, () => known, flags.compareKube2iam ? parseNamespaceWithList : undefined);
+  const cluster = readOnce(
+    connection,
+    () => known,
+    listReader(flags.compareKube2iam ? 'kube2iam' : flags.namespacePolicy),
+  );
   const admission: Check = {
     name: 'admission',
     look: (signal) => checkAdmission(connection, { ...known, signal }),

@@ -12,7 +12,7 @@ import { checkFreshness, checkWatch, watchedResources } from '#doctor/cluster/wa
 import { cannotTell, ok, wrong } from '#doctor/finding.ts';
 import { checkMetadataService } from '#doctor/metadata-service.ts';
 import type { KubernetesConnection } from '#kubernetes/connection.ts';
-import { parseNamespaceWithList } from '#kubernetes/namespace-record.ts';
+import { listReader } from '#kubernetes/namespace-record.ts';
 import { createMetadataClient } from '#metadata/client.ts';
 import { createProxyOf } from '#proxy/rules.ts';
 import { systemClock } from '#runtime/clock.ts';
@@ -49,7 +49,7 @@ export async function runDoctorServer({ flags, problems, given }: DoctorServerLi
     sessions: sessionRules(flags),
     containerCredentials: flags.containerCredentials,
   });
-  const parseNamespace = flags.namespacePolicy === 'kube2iam' ? parseNamespaceWithList : undefined;
+  const parseNamespace = listReader(flags.namespacePolicy);
   const cluster = connection && readOnce(connection, known, parseNamespace);
   await report(
     [

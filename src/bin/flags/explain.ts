@@ -9,6 +9,8 @@ const OF_API = [
   'role-base-arn',
   'session',
   'disable-strict-namespace-regexp',
+  'namespace-policy',
+  'namespace-restriction-format',
   'binding',
   ...Object.keys(SESSION_OPTIONS),
 ];

@@ -308,6 +308,13 @@ const LIST_FORMAT = value(
   "How the entries of kube2iam's lists are read, with --namespace-policy=kube2iam: glob or regexp",
 );
 
+const NAMESPACE_POLICY = value(
+  POLICY,
+  choice<'kiam' | 'kube2iam'>({ kiam: 'kiam', kube2iam: 'kube2iam' }),
+  'kiam',
+  'kube2iam: where a namespace has iam.amazonaws.com/allowed-roles, that list counts and iam.amazonaws.com/permitted does not',
+);
+
 const BINDING = value(
   POLICY,
   choice<Binding>({ pod: 'pod', serviceaccount: 'serviceaccount', both: 'both' }),
@@ -377,12 +384,7 @@ export const SERVER_OPTIONS = {
     "Accepted for Kiam's sake, has no effect: no pod is dropped from the prefetch",
   ),
   'disable-strict-namespace-regexp': DISABLE_STRICT,
-  'namespace-policy': value(
-    POLICY,
-    choice<'kiam' | 'kube2iam'>({ kiam: 'kiam', kube2iam: 'kube2iam' }),
-    'kiam',
-    'kube2iam: where a namespace has iam.amazonaws.com/allowed-roles, that list counts and iam.amazonaws.com/permitted does not',
-  ),
+  'namespace-policy': NAMESPACE_POLICY,
   'namespace-restriction-format': LIST_FORMAT,
   binding: BINDING,
   'container-credentials': toggle(
@@ -513,6 +515,8 @@ export const EXPLAIN_OPTIONS = {
   session: { ...SESSION, group: API, describe: "The servers' --session" },
   ...SESSION_OPTIONS,
   'disable-strict-namespace-regexp': { ...DISABLE_STRICT, group: API, describe: "The servers' flag of this name" },
+  'namespace-policy': { ...NAMESPACE_POLICY, group: API, describe: "The servers' --namespace-policy" },
+  'namespace-restriction-format': { ...LIST_FORMAT, group: API, describe: "The servers' flag of this name" },
   binding: { ...BINDING, group: API, describe: "The servers' --binding" },
 };
 
@@ -562,6 +566,8 @@ export const EXPORT_OPTIONS = {
     "ARN of a role of the cluster's account that assumes roles of other accounts, with --to=pod-identity",
   ),
   'disable-strict-namespace-regexp': { ...DISABLE_STRICT, describe: "The servers' flag of this name" },
+  'namespace-policy': { ...NAMESPACE_POLICY, describe: "The servers' --namespace-policy" },
+  'namespace-restriction-format': { ...LIST_FORMAT, describe: "The servers' flag of this name" },
   binding: { ...BINDING, describe: "The servers' --binding" },
 };
 
@@ -654,6 +660,7 @@ export const DOCTOR_CLUSTER_OPTIONS = {
   kubeconfig: anyPath(SERVER_OPTIONS.kubeconfig),
   'role-base-arn': ROLE_BASE_ARN,
   'disable-strict-namespace-regexp': DISABLE_STRICT,
+  'namespace-policy': { ...NAMESPACE_POLICY, describe: "The servers' --namespace-policy" },
   binding: BINDING,
   session: SESSION,
   ...SESSION_OPTIONS,

@@ -1,6 +1,5 @@
 import type { SessionRules } from '#domain/attribution.ts';
-import { compilePermitted, type Permitted, type PermittedRules, permittedAnnotation } from '#domain/allowed-roles.ts';
-import type { Expression } from '#domain/expression.ts';
+import type { PermittedRules } from '#domain/allowed-roles.ts';
 import type { NamespaceRecord } from '#domain/namespace.ts';
 import { ownsItsAddress, type PodRecord } from '#domain/pod.ts';
 import type { Binding, ServiceAccountRecord } from '#domain/service-account.ts';
@@ -33,17 +32,6 @@ export function podsWithRole(cluster: Cluster): PodRecord[] {
 /** The pods that an agent can tell from others, by the namespace that they are in. */
 export function servedPodsByNamespace(cluster: Cluster): Map<string, PodRecord[]> {
   return Map.groupBy(podsWithRole(cluster).filter(ownsItsAddress), (pod) => pod.namespace);
-}
-
-/** What namespaces permit, each compiled once. */
-export function createExpressions(rules: PermittedRules): (namespace: Permitted | undefined) => Expression {
-  const compiled = new Map<string, Expression>();
-  return (namespace = { permitted: '' }) => {
-    const key = `${permittedAnnotation(namespace)} ${namespace.permitted}`;
-    const known = compiled.get(key) ?? compilePermitted(namespace, rules);
-    compiled.set(key, known);
-    return known;
-  };
 }
 
 /** Whether what stands before short role names must be known to judge a role. */

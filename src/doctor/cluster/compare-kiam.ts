@@ -1,3 +1,4 @@
+import { createExpressions } from '#domain/allowed-roles.ts';
 import { compileAsKiam, compileExpression } from '#domain/expression.ts';
 import { plainSessions } from '#domain/attribution.ts';
 import { externalIdProblem } from '#domain/iam-grammar.ts';
@@ -10,7 +11,7 @@ import { shortened } from '#runtime/text.ts';
 
 import { type Observation, cannotTell, ok, wrong } from '../finding.ts';
 import { hasTopLevelAlternatives } from './alternatives.ts';
-import { type Cluster, createExpressions, isShort, livePods } from './cluster.ts';
+import { type Cluster, isShort, livePods } from './cluster.ts';
 import { expressionAdvice } from './expression-advice.ts';
 
 /**

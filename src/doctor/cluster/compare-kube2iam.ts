@@ -1,9 +1,9 @@
-import { kube2iamRoleArn } from '#domain/allowed-roles.ts';
+import { createExpressions, kube2iamRoleArn } from '#domain/allowed-roles.ts';
 import { roleArnProblem } from '#domain/iam-grammar.ts';
 import type { PodRecord } from '#domain/pod.ts';
 
 import { type Observation, cannotTell, ok, wrong } from '../finding.ts';
-import { type Cluster, createExpressions, livePods } from './cluster.ts';
+import { type Cluster, livePods } from './cluster.ts';
 import { createHere } from './compare-kiam.ts';
 
 /** What kube2iam's own flags say. */

@@ -1,4 +1,4 @@
-import { permittedAnnotation } from '#domain/allowed-roles.ts';
+import { createExpressions, permittedAnnotation } from '#domain/allowed-roles.ts';
 import type { Expression } from '#domain/expression.ts';
 import { type Identity, identityKey, identityOf } from '#domain/identity.ts';
 import { type NamespaceRecord, PERMITTED_ANNOTATION } from '#domain/namespace.ts';
@@ -9,7 +9,7 @@ import { shortened } from '#runtime/text.ts';
 
 import { type Observation, cannotTell, ok, wrong } from '../finding.ts';
 import { expressionAdvice } from './expression-advice.ts';
-import { type Cluster, createExpressions, isShort, namesOf, servedPodsByNamespace } from './cluster.ts';
+import { type Cluster, isShort, namesOf, servedPodsByNamespace } from './cluster.ts';
 
 /** Namespaces whose pods get nothing: without an expression, with one that is broken, or with one that forbids their roles. */
 export function checkNamespaces(cluster: Cluster): Observation[] {

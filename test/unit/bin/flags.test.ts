@@ -638,6 +638,8 @@ test('explain names one pod, and asks a server or the API', async () => {
     roleBaseArn: undefined,
     session: 'kiam',
     disableStrictNamespaceRegexp: false,
+    namespacePolicy: 'kiam',
+    namespaceRestrictionFormat: 'glob',
     binding: 'both',
     ...PLAIN_SESSIONS,
   });

@@ -22,7 +22,7 @@ import {
 } from '../../support/leaving-cluster.ts';
 
 const NAMESPACES = [{ name: 'team', permitted: '.*' }];
-const KNOWN = { namespaces: NAMESPACES, baseArn: ARN, strict: true };
+const KNOWN = { namespaces: NAMESPACES, baseArn: ARN, strict: true, listFormat: 'glob' as const };
 const SIZE = 1000;
 
 describe('leaving for EKS Pod Identity or IRSA', () => {

@@ -13,6 +13,11 @@ const ROLES = ['reader', '/team/reader', `${BASE}reader`, 'arn:aws:s3:::x', 'x'.
 const NAMESPACES: readonly (NamespaceRecord | undefined)[] = [
   undefined,
   ...['', '(', '.*', 'reader', `${BASE}reader`, '.*:role/team/.*'].map((permitted) => ({ name: 'default', permitted })),
+  ...['', '[]', '["reader"]', `["team/*", "${BASE}reader"]`].map((permitted) => ({
+    name: 'default',
+    permitted,
+    isList: true,
+  })),
 ];
 const CASES = ROLES.flatMap((role) => NAMESPACES.map((namespace) => ({ pod: podRecord({ role }), namespace })));
 
@@ -28,7 +33,7 @@ describe('a decision without a server', () => {
           listFormat: 'glob',
           logger: recordingLogger().logger,
         });
-        const decision = decideWithoutServer(pod, namespaces, { baseArn: BASE, strict });
+        const decision = decideWithoutServer(pod, namespaces, { baseArn: BASE, strict, listFormat: 'glob' });
         assert.deepEqual(decision, policy.decide(pod, pod.role), JSON.stringify(namespace));
       }
     });
@@ -38,7 +43,7 @@ describe('a decision without a server', () => {
     let open = 0;
     for (const { pod, namespace } of CASES) {
       const namespaces = { get: () => namespace };
-      const decision = decideWithoutServer(pod, namespaces, { baseArn: undefined, strict: true });
+      const decision = decideWithoutServer(pod, namespaces, { baseArn: undefined, strict: true, listFormat: 'glob' });
       if (decision === undefined) open += 1;
       else {
         for (const baseArn of [BASE, 'arn:aws-cn:iam::210987654321:role/team/']) {
@@ -53,8 +58,8 @@ describe('a decision without a server', () => {
         }
       }
     }
-    // Three short names, and four expressions that may match one.
-    assert.equal(open, 12);
+    // Three short names, and four expressions that may match one; three lists, whose entries may be short.
+    assert.equal(open, 3 * 4 + 3 * ROLES.length);
   });
 
   it('a decision without a server leaves the ARN of a short name open, and of no other', () => {
