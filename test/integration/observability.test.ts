@@ -30,6 +30,7 @@ interface Case {
 }
 const credentials = (code: number): string => `kiam_metadata_responses_total{handler="credentials",code="${code}"}`;
 const bucket = (le: string): string => `kiam_metadata_handler_latency_seconds_bucket{handler="credentials",le="${le}"}`;
+const packed = (le: string): string => `kiam_sts_packed_policy_percent_bucket{le="${le}"}`;
 const oneSeries = (series: string, bad: string, good: string): Case => ({
   bad: { [series]: bad },
   good: { [series]: good },
@@ -53,6 +54,10 @@ const CASES: Readonly<Record<string, Case>> = {
     good: { kiam_sts_issuing_errors_total: '0+7x200', kiam_sts_assumerole_timing_seconds_count: '0+600x200' },
   },
   KiamStsPaused: oneSeries('kiam_sts_paused', '1x200', '0x200'),
+  KiamSessionTagsNearLimit: {
+    bad: { [packed('80')]: '0+60x200', kiam_sts_packed_policy_percent_count: '0+61x200' },
+    good: { [packed('80')]: '0+60x200', kiam_sts_packed_policy_percent_count: '0+60x200' },
+  },
   KiamServerCredentialsEnding: oneSeries('kiam_sts_server_credentials_seconds', '100x200', '3000x200'),
   KiamViewStale: oneSeries('kiam_k8s_watch_silence_seconds{resource="pods"}', '90x200', '10x200'),
   KiamAmbiguousAddresses: oneSeries('kiam_k8s_ambiguous_addresses', '1x200', '0x200'),
