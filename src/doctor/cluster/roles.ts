@@ -44,14 +44,15 @@ export async function checkRoles({ own, identities, clock, logger, signal }: Rol
   const slots = createSlots(AT_A_TIME);
   const different = apartFromPods(identities);
   const tried = different.slice(0, MOST_IDENTITIES);
-  let packedPercent = 0;
+  let fullest = { percent: 0, roleArn: '' };
   const observations = await Promise.all(
     tried.map((identity) =>
       slots.run(async () => {
         const request = { ...requestOf(identity), policy: DENY_ALL };
         const outcome = await assumeRole({ client: own.client, durations, clock, logger }, request, signal);
         if (!outcome.ok) return judge(identity, outcome);
-        packedPercent = Math.max(packedPercent, outcome.packedPolicyPercent);
+        const { packedPolicyPercent: percent } = outcome;
+        if (percent > fullest.percent) fullest = { percent, roleArn: identity.roleArn };
         return ok(`STS lets us assume ${identity.roleArn}`);
       }),
     ),
@@ -61,7 +62,7 @@ export async function checkRoles({ own, identities, clock, logger, signal }: Rol
     const fix = 'the Events KiamCredentialError name those that fail';
     observations.push(cannotTell(`${left} more sessions were not tried`, fix));
   }
-  return [...observations, ...judgePackedSize(packedPercent)];
+  return [...observations, ...judgePackedSize(fullest)];
 }
 
 /** One of those that only the pods' own names and UIDs tell apart: to policies, but for such names, they are the same. */
@@ -87,9 +88,9 @@ function lengthOf({ attribution }: Identity): number {
 const MUCH_PACKED_PERCENT = 80;
 
 /** STS packs session tags and policies together; the doctor's own denial is among them. */
-function judgePackedSize(percent: number): Observation[] {
+function judgePackedSize({ percent, roleArn }: { readonly percent: number; readonly roleArn: string }): Observation[] {
   if (percent === 0) return [];
-  const says = `session tags take at most ${percent} % of what STS allows, with the denial that the doctor adds`;
+  const says = `session tags take at most ${percent} % of what STS allows, with the denial that the doctor adds: ${roleArn}`;
   if (percent < MUCH_PACKED_PERCENT) return [ok(says)];
   return [cannotTell(says, 'above 100 % STS refuses calls: set fewer or shorter session tags')];
 }

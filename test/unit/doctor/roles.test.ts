@@ -59,7 +59,7 @@ describe('the doctor, of roles with session tags,', () => {
       ['default', 'other'],
     );
     assert.deepEqual(lines.slice(0, 2), [`ok: STS lets us assume ${ROLE}`, `ok: STS lets us assume ${ROLE}`]);
-    assert.match(lines[2] ?? '', /^ok: session tags take at most \d+ % of what STS allows/);
+    assert.match(lines[2] ?? '', /^ok: session tags take at most \d+ % of what STS allows, .*: arn:aws:iam::/);
   });
 
   it('warns of tags that nearly fill the space that STS has, and names those that exceed it', async () => {
