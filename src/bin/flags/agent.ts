@@ -6,7 +6,7 @@ import type { AGENT_OPTIONS } from './table.ts';
 
 export type AgentFlags = FlagsOf<typeof AGENT_OPTIONS>;
 
-/** The address that requests are redirected to. Undefined if `--host` is none that the kernel can redirect to. */
+/** The addresses that requests are redirected to, or why that cannot be done. Undefined without `--host`. */
 export function redirectTargets({ host }: Pick<AgentFlags, 'host'>): HostAddressesResult | undefined {
   return host.length === 0 ? undefined : parseHostAddresses(host.join(','));
 }

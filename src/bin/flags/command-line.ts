@@ -52,7 +52,7 @@ export const ALL_COMMANDS: readonly CommandName[] = [
 
 export const DOCTOR_TARGETS: readonly DoctorTarget[] = ['agent', 'server', 'pod', 'cluster'];
 
-/** Splits the doctor's own flags from those of the daemon that it checks. */
+/** Every command with its flags. The doctor comes last: what it shares with a daemon is said to belong to the daemon. */
 const OWNERS: readonly { readonly name: string; readonly options: Options }[] = [
   ...Object.entries(COMMANDS).map(([name, { options }]) => ({ name, options })),
   ...Object.values(DOCTOR).map(({ options }) => ({ name: 'doctor', options })),
