@@ -120,14 +120,18 @@ for (const backend of ['nft', 'legacy'] as const) {
         (await asks('node', V4)).startsWith('credentials'),
       );
       await eventually('the guard is there', LIMIT_MS, async () => (await rulesOf()).includes('kiam-container-guard'));
-      assert.match(await registry.metrics(), /restored_total\{rule="container-output"\} 1\n/);
+      await eventually('it is counted', LIMIT_MS, async () =>
+        /restored_total\{rule="container-output"\} 1\n/.test(await registry.metrics()),
+      );
     });
 
     it('where the agent of EKS has the address ours makes way, says so, and comes back after it', async () => {
       names = ['lo', 'pod-id-link0'];
       await eventually('our rules have gone', LIMIT_MS, async () => !(await rulesOf()).includes(V4));
-      assert.ok(lines.some(({ message }) => message.startsWith('EKS Pod Identity has the address')));
-      assert.equal(interception.status().reason, '');
+      await eventually('it is said', LIMIT_MS, () =>
+        lines.some(({ message }) => message.startsWith('EKS Pod Identity has the address')),
+      );
+      await eventually('nothing is wrong', LIMIT_MS, () => interception.status().reason === '');
       assert.match(await asks('pod', '169.254.169.254'), /^agent for /);
       names = ['lo'];
       await eventually('they are back', LIMIT_MS, async () => (await asks('pod', V4)).startsWith('credentials'));

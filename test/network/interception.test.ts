@@ -87,7 +87,9 @@ for (const backend of ['nft', 'legacy'] as const) {
           [],
         );
         const rule = table === 'nat' ? 'redirect' : 'guard';
-        assert.match(await running.registry.metrics(), new RegExp(`restored_total{rule="${rule}"} 1\n`));
+        // The kernel has the rules a moment before the program that put them there counts it.
+        const counted = new RegExp(`restored_total{rule="${rule}"} 1\n`);
+        await eventually('it is counted', 2000, async () => counted.test(await running.registry.metrics()));
         assert.equal(running.lines.filter((line) => line.message === 'an iptables rule was restored').length, 1);
       });
     }

@@ -63,7 +63,7 @@ describe('a pod on a bridge that takes the address of its neighbour', { skip }, 
       answers.some((answer) => answer.startsWith('503')),
       'some of them reached the agent',
     );
-    assert.ok(agent.lines.some((line) => /does not come from its interface/.test(line)));
+    await agent.line(/does not come from its interface/);
     await inThief('addr', 'del', `${victim.address}/24`, 'dev', 'eth0');
     // Until the node's kernel asks again who has the address, it sends the victim's packets to the thief.
     await node.onNode('ip', 'neigh', 'flush', 'all');
