@@ -4,7 +4,7 @@ import type { PodRecord } from '#domain/pod.ts';
 import { createConnection } from '#kubernetes/connection.ts';
 import { startKubernetes } from '#kubernetes/kubernetes.ts';
 import { createKubernetesMetrics } from '#kubernetes/metrics.ts';
-import { parseNamespaceWithList } from '#kubernetes/namespace-record.ts';
+import { listReader } from '#kubernetes/namespace-record.ts';
 import { TokenAuthorityReader } from '#kubernetes/token-authority.ts';
 import { createTokenReviewer } from '#kubernetes/token-review.ts';
 import type { PageOptions } from '#page/page.ts';
@@ -124,7 +124,7 @@ async function startServer(flags: ServerFlags, daemon: Daemon): Promise<void> {
     syncMs: flags.syncMs,
     binding: flags.binding,
     allowedTags: flags.allowedSessionTags,
-    ...(flags.namespacePolicy === 'kube2iam' ? { parseNamespace: parseNamespaceWithList } : {}),
+    parseNamespace: listReader(flags.namespacePolicy),
   });
   const { pods, namespaces, events } = kubernetes;
   const tokenKeys = flags.containerCredentials ? new TokenAuthorityReader({ connection, clock, logger }) : undefined;

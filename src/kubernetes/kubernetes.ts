@@ -40,7 +40,7 @@ export interface KubernetesOptions {
   /** Which annotations of pods count; Kiam's unless given. */
   readonly podKeys?: PodKeys;
   /** Reads namespaces otherwise than by Kiam's annotation. */
-  readonly parseNamespace?: (value: unknown) => StoredNamespace | undefined;
+  readonly parseNamespace?: ((value: unknown) => StoredNamespace | undefined) | undefined;
 }
 
 export interface Kubernetes {

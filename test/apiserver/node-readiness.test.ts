@@ -72,7 +72,7 @@ describe('deploy/startup-taint, before the API server of Kubernetes', { skip: as
   const JSON_PATCH = 'json-patch';
   const patch = async (by: ApiClient, path: string, type: string, body: Json, query = '') => {
     const headers = { 'content-type': `application/${type}+json` };
-    // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- a JSON patch is a list
+    // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- a JSON patch is a list, and the client's type knows objects only
     return by.call('PATCH', `${path}${query}`, { body: body as JsonObject, headers });
   };
   const node = async (): Promise<JsonObject> => {

@@ -11,6 +11,7 @@ import type { WorldPod } from '#sandbox/world.ts';
 import { type Answer, askHttp, type Cluster, type Daemon, LISTING, startCluster } from '../support/cluster.ts';
 import { diagnose, type Finding } from '../support/doctor.ts';
 import { eventually } from '../support/eventually.ts';
+import { freePort } from '../support/free-port.ts';
 import { DISCOVERY, podToken, type TokenChanges } from '../support/pod-token.ts';
 
 // Timers of the program never keep a process alive; the tests' waiting does.
@@ -210,7 +211,11 @@ describe('container credentials', () => {
       ],
       ['the token of another pod', () => says(own(), tokenOf(app)), /: 403 /],
       ['another path', () => says(`http://127.0.0.1:${port}/`, tokenOf(onNode)), /: 404 /],
-      ['a port where nobody listens', () => says('http://127.0.0.1:1/', tokenOf(onNode)), /: ECONNREFUSED$/],
+      [
+        'a port where nobody listens',
+        async () => says(`http://127.0.0.1:${await freePort()}/`, tokenOf(onNode)),
+        /: ECONNREFUSED$/,
+      ],
       ['a text that is no URL', () => says('169.254.170.23', tokenOf(onNode)), / is no http URL/],
     ];
     for (const [what, request, expected] of problems) {
