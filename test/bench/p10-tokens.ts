@@ -2,7 +2,7 @@ import type { Child } from '#sandbox/child.ts';
 import { SERVER_RULES } from '#sandbox/kubernetes-api/access.ts';
 import type { WorldPod } from '#sandbox/world.ts';
 
-import { AGENT_SERVES, createKernelNode, type KernelNode } from '../support/kernel-node.ts';
+import { createKernelNode, type KernelNode } from '../support/kernel-node.ts';
 import { networkSkip } from '../support/network-world.ts';
 import { DISCOVERY, podToken } from '../support/pod-token.ts';
 import { type LoadGenerator, type Measured, startLoadGenerator } from './load.ts';
@@ -76,7 +76,7 @@ async function startDaemons(node: KernelNode): Promise<{ server: Child; watch: W
   await node.onNode('ip', 'route', 'add', 'default', 'via', gateway);
   const server = await node.startServer(['--container-credentials']);
   const agent = node.startAgent({ flags: ['--container-credentials', '--level=info', ...NO_LIMITS] });
-  await agent.line(AGENT_SERVES);
+  await node.intercepts(agent);
   await agent.line(/"msg":"a server answers"/);
   return { server, watch: { agent: agent.process.pid ?? 0 } };
 }

@@ -6,7 +6,7 @@ import type { WorldPod } from '#sandbox/world.ts';
 
 import { LISTING } from '../support/cluster.ts';
 import { eventually } from '../support/eventually.ts';
-import { AGENT_SERVES, createKernelNode, type KernelNode } from '../support/kernel-node.ts';
+import { createKernelNode, type KernelNode } from '../support/kernel-node.ts';
 import { networkSkip } from '../support/network-world.ts';
 import { askFromPod } from '../support/pod-request.ts';
 
@@ -40,7 +40,7 @@ for (const [topology, hasEvidence, handOvers] of NODES) {
       steady = await node.world.pod({ namespace: 'team', name: 'steady', role: 'steady' });
       await node.startServer();
       agent = node.startAgent();
-      await agent.line(AGENT_SERVES);
+      await node.intercepts(agent);
       await agent.line(/the server streams what the pods of this node may have/);
     });
 
@@ -55,13 +55,14 @@ for (const [topology, hasEvidence, handOvers] of NODES) {
       const waits: number[] = [];
       const wrong: string[] = [];
       let steadyAsked = 0;
-      const steadyFailed: number[] = [];
+      const steadyFailed: string[] = [];
       const done = new AbortController();
       const polling = (async () => {
         while (!done.signal.aborted) {
           const { status, body } = await askFromPod(node.podExec(steady.address), `${LISTING}steady`);
           steadyAsked += 1;
-          if (status !== 200 || roleIn(body) !== 'steady') steadyFailed.push(status);
+          if (status !== 200 || roleIn(body) !== 'steady')
+            steadyFailed.push(`request ${steadyAsked}: ${status} ${body}`);
           // Below what one pod may ask in a second.
           await new Promise((resolve) => {
             setTimeout(resolve, 10);

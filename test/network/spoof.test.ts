@@ -7,7 +7,7 @@ import type { WorldPod } from '#sandbox/world.ts';
 
 import { LISTING } from '../support/cluster.ts';
 import { eventually } from '../support/eventually.ts';
-import { AGENT_SERVES, createKernelNode, type KernelNode } from '../support/kernel-node.ts';
+import { createKernelNode, type KernelNode } from '../support/kernel-node.ts';
 import { networkSkip } from '../support/network-world.ts';
 import { askFromPod } from '../support/pod-request.ts';
 
@@ -27,7 +27,7 @@ describe('a pod on a bridge that takes the address of its neighbour', { skip }, 
     thief = await node.world.pod({ namespace: 'team', name: 'thief', role: 'thief' });
     await node.startServer();
     agent = node.startAgent();
-    await agent.line(AGENT_SERVES);
+    await node.intercepts(agent);
     await agent.line(/the server streams what the pods of this node may have/);
   });
 

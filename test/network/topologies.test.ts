@@ -11,7 +11,7 @@ import type { WorldPod } from '#sandbox/world.ts';
 
 import { LISTING } from '../support/cluster.ts';
 import { eventually } from '../support/eventually.ts';
-import { AGENT_SERVES, createKernelNode, type KernelNode, type KernelNodeOptions } from '../support/kernel-node.ts';
+import { createKernelNode, type KernelNode, type KernelNodeOptions } from '../support/kernel-node.ts';
 import { networkSkip } from '../support/network-world.ts';
 import { createVxlanAttacker } from '../support/other-ways.ts';
 import { askFromPod } from '../support/pod-request.ts';
@@ -55,7 +55,7 @@ describe(`a node of two families, with --host-interface=${hostInterface}`, { ski
         await node.guardOnly();
         // It detects the base ARN and finds its own credentials at the metadata service of its node, beside the agent.
         agent = node.startAgent();
-        await agent.line(AGENT_SERVES);
+        await node.intercepts(agent);
         await node.startServer();
         await agent.line(/the server streams what the pods of this node may have/);
         node.forgetStrangers();

@@ -10,7 +10,7 @@ import { runCommand } from '#sandbox/network/commands.ts';
 import type { WorldPod } from '#sandbox/world.ts';
 
 import { eventually } from '../support/eventually.ts';
-import { AGENT_SERVES, createKernelNode, type KernelNode } from '../support/kernel-node.ts';
+import { createKernelNode, type KernelNode } from '../support/kernel-node.ts';
 import { networkSkip } from '../support/network-world.ts';
 import { DISCOVERY, podToken } from '../support/pod-token.ts';
 import { type Ending, type RunningSdk, type Said, startSdk } from '../support/running-sdk.ts';
@@ -88,7 +88,7 @@ describe('a stock SDK with the two variables of container credentials alone', { 
     }
     server = await node.startServer(['--container-credentials']);
     const agent = node.startAgent({ flags: ['--container-credentials'] });
-    await agent.line(AGENT_SERVES);
+    await node.intercepts(agent);
     await agent.line(/"msg":"container credentials: listening"/);
     places = [await placeOf('app', false), await placeOf('on-node', true)];
     for (const place of places) {

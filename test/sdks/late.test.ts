@@ -4,7 +4,7 @@ import { after, before, describe, test, type TestContext } from 'node:test';
 import { type Child, startChild } from '#sandbox/child.ts';
 
 import { ROLE } from '../support/clients-page.ts';
-import { AGENT_SERVES, type KernelNode, START_LIMIT_MS } from '../support/kernel-node.ts';
+import { type KernelNode, START_LIMIT_MS } from '../support/kernel-node.ts';
 import { networkSkip } from '../support/network-world.ts';
 import { createSdkNode, firstPacket, isServed, requestsOf, type SdkNode, tableOf, timed } from '../support/sdk-node.ts';
 import { findSdk, type SdkProgram, WANTED_SDKS } from '../support/sdk-programs.ts';
@@ -28,7 +28,7 @@ const MOST_REQUESTS = 20;
 
 async function startAgent(node: KernelNode): Promise<Child> {
   const agent = node.startAgent({ flags: ['--level=debug'] });
-  await agent.line(AGENT_SERVES, START_LIMIT_MS);
+  await node.intercepts(agent);
   await agent.line(/"msg":"a server answers"/, START_LIMIT_MS);
   return agent;
 }

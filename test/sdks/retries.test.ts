@@ -7,7 +7,7 @@ import type { Child } from '#sandbox/child.ts';
 import type { PodNamespace } from '#sandbox/network/network.ts';
 
 import { eventually } from '../support/eventually.ts';
-import { AGENT_SERVES, START_LIMIT_MS } from '../support/kernel-node.ts';
+import { START_LIMIT_MS } from '../support/kernel-node.ts';
 import { networkSkip } from '../support/network-world.ts';
 import { startScriptedMetadata } from '../support/scripted-metadata.ts';
 import type { RunningSdk } from '../support/running-sdk.ts';
@@ -74,7 +74,7 @@ describe('a stock SDK that gets no credentials gives up, after a bounded number 
     node.world.namespace('closed', 'nothing');
     await node.startServer();
     agent = node.startAgent({ flags: ['--level=debug'] });
-    await agent.line(AGENT_SERVES, START_LIMIT_MS);
+    await node.intercepts(agent);
     await agent.line(/"msg":"a server answers"/, START_LIMIT_MS);
   });
   after(async (t) => {

@@ -3,7 +3,7 @@ import { after, before, describe, test, type TestContext } from 'node:test';
 
 import type { Child } from '#sandbox/child.ts';
 
-import { AGENT_SERVES, type KernelNode, START_LIMIT_MS } from '../support/kernel-node.ts';
+import { type KernelNode, START_LIMIT_MS } from '../support/kernel-node.ts';
 import { networkSkip } from '../support/network-world.ts';
 import { type RunningSdk, type Said, startSdk } from '../support/running-sdk.ts';
 import { createSdkNode, type SdkNode } from '../support/sdk-node.ts';
@@ -26,7 +26,7 @@ describe('a stock SDK with nothing configured', { skip }, () => {
   let agent: Child;
   const startAgent = async (...flags: readonly string[]): Promise<void> => {
     agent = node.startAgent({ flags });
-    await agent.line(AGENT_SERVES, START_LIMIT_MS);
+    await node.intercepts(agent);
     await agent.line(/"msg":"a server answers"/, START_LIMIT_MS);
   };
   before(async () => {

@@ -16,6 +16,8 @@ import { removeNamespacesOfSync, sweepLeftovers } from '#sandbox/network/namespa
 import { createNetwork, type Network, type NetworkOptions } from '#sandbox/network/network.ts';
 import { startWorld, type World, type WorldOptions } from '#sandbox/world.ts';
 
+import { eventually } from './eventually.ts';
+
 const KIAM = fileURLToPath(new URL('../../src/bin/kiam.ts', import.meta.url));
 const LISTEN_INSIDE = fileURLToPath(new URL('../sandbox/programs/listen-inside.ts', import.meta.url));
 const SERVER_PORT = 9610;
@@ -63,6 +65,11 @@ export interface KernelNode {
   agentFlags(options?: AgentStart): readonly string[];
   /** Starts an agent with the interception and returns at once. */
   startAgent(options?: AgentStart): Child;
+  /**
+   * Resolves once an agent listens and the kernel sends pods to it, in both families. The agent does not wait for its rules
+   * before it listens: until they are there, one after the other, a pod is refused or reaches the node's role.
+   */
+  intercepts(agent: Child): Promise<void>;
   /** Runs `kiam agent --guard-only` to its end. */
   guardOnly(): Promise<ChildExit>;
   /** Runs `kiam agent --uninstall` to its end, with the agent's address and port, or with other arguments. */
@@ -176,6 +183,14 @@ export async function createKernelNode(options: KernelNodeOptions): Promise<Kern
     nodeExec: onNodeExec,
     agentFlags,
     startAgent: (options) => start('agent', agentFlags(options)),
+    intercepts: async (agent) => {
+      await agent.line(AGENT_SERVES, START_LIMIT_MS);
+      for (const command of [`iptables-${options.backend}`, `ip6tables-${options.backend}`]) {
+        const redirect = async (): Promise<boolean> =>
+          (await onNode(command, '-w', '5', '-t', 'nat', '-S', 'PREROUTING')).includes('--to-destination');
+        await eventually(`${command} shows the redirect`, START_LIMIT_MS, redirect);
+      }
+    },
     guardOnly: () => start('agent', ['--guard-only']).exited,
     uninstall: (args = [`--host=${network.node.address},${network.node.address6}`]) =>
       start('agent', ['--uninstall', ...args]).exited,
