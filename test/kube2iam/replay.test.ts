@@ -5,7 +5,7 @@ import { after, before, describe, it } from 'node:test';
 import { askHttp } from '../support/cluster.ts';
 import { type Kube2iamAnswer, ourKube2iamAnswer, recordedKube2iamAnswer } from './answers.ts';
 import { KUBE2IAM_DIFFERENCES, type Kube2iamDifference } from './differences.ts';
-import { type Kube2iamDaemon, type Kube2iamNode, putKube2iamFixtures, startKube2iamNode } from './node.ts';
+import { askInTime, type Kube2iamDaemon, type Kube2iamNode, putKube2iamFixtures, startKube2iamNode } from './node.ts';
 import { KUBE2IAM_FIXTURES, KUBE2IAM_TRANSCRIPT, type Kube2iamCase } from './recorded.ts';
 
 const used = new Set<Kube2iamDifference>();
@@ -37,7 +37,7 @@ for (const [setting, flags] of Object.entries(KUBE2IAM_FIXTURES.settings)) {
     for (const recorded of KUBE2IAM_TRANSCRIPT.filter((row) => row.setting === setting)) {
       const { from, method, path, headers = {} } = recorded.request;
       it(`${recorded.name}: ${method} ${path.slice(0, 80)}`, async () => {
-        const answer = await askHttp({ port: daemon.port, from, method, path, headers });
+        const answer = await askInTime(() => askHttp({ port: daemon.port, from, method, path, headers }));
         assert.deepEqual(simplified(recorded, ourKube2iamAnswer(node.world, answer)), expected(recorded));
       });
     }

@@ -8,7 +8,7 @@ import { EXTERNAL_ID_ANNOTATION, ROLE_ANNOTATION as ROLE } from '#domain/pod.ts'
 import { type Answer, askHttp, LISTING } from '../support/cluster.ts';
 import { type Kube2iamAnswer, ourKube2iamAnswer } from './answers.ts';
 import { KUBE2IAM_DIFFERENCES, type Kube2iamDifference, textIn } from './differences.ts';
-import { type Kube2iamNode, putKube2iamFixtures, startKube2iamNode } from './node.ts';
+import { askInTime, type Kube2iamNode, putKube2iamFixtures, startKube2iamNode } from './node.ts';
 import { type RealKube2iam, startRealKube2iam, withoutKube2iam } from './real-kube2iam.ts';
 import { KUBE2IAM_FIXTURES, KUBE2IAM_TRANSCRIPT, type Kube2iamCase } from './recorded.ts';
 
@@ -85,7 +85,6 @@ const ROLES: Readonly<Record<string, string>> = {
   quotes: '"q"',
 };
 
-const TOO_LATE = 'the API server did not answer in time\n';
 const POD = '127.0.1.4';
 const PATHS = [
   `${LISTING}reader//`,
@@ -268,10 +267,7 @@ for (const [setting, flags] of Object.entries(SETTINGS)) {
         let theirs = await askReal(path);
         // Ours answers at once what kube2iam redirects to.
         if (theirs.status === 301) theirs = await askReal(theirs.headers['location']?.toString() ?? '');
-        const askOurs = (): Promise<Answer> => askHttp({ port, from, method, path, headers });
-        let ours = await askOurs();
-        // On a busy machine the stand-in of the API server may not confirm a pod within the time that a request waits.
-        for (let again = 0; again < 5 && ours.body === TOO_LATE; again += 1) ours = await askOurs();
+        const ours = await askInTime(() => askHttp({ port, from, method, path, headers }));
         const { status, body, tookMs } = theirs;
         const response = { status, headers: {}, body, slow: tookMs > 1000 };
         const wanted = [...KUBE2IAM_DIFFERENCES, ...MORE_DIFFERENCES]

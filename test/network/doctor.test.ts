@@ -56,7 +56,7 @@ async function createPlace(label: string, backend: 'nft' | 'legacy', topology: '
       diagnose({ prefix: node.podExec(address), program: programs.agent, args: ['pod'], environment: clean }),
     startAgent: async () => {
       const agent = node.startAgent({ flags: [METRICS] });
-      await isReady(node, agent);
+      await isReady(node, agent, backend);
       return agent;
     },
   };
@@ -71,12 +71,16 @@ async function populate(node: KernelNode): Promise<string> {
 }
 
 /** Resolves when an agent serves, has its rules in place, and a server answers it. */
-async function isReady(node: KernelNode, agent: Child): Promise<void> {
+async function isReady(node: KernelNode, agent: Child, backend: 'nft' | 'legacy'): Promise<void> {
   await agent.line(AGENT_SERVES);
   await eventually('both rules are in place and a server answers', 20_000, async () => {
     const text = await node.onNode('curl', '-s', 'http://127.0.0.1:9621/ready');
     return text === 'ok\n';
   });
+  // The last of them, without which an agent is ready, and with which alone the doctor is content.
+  await eventually('the backstop is in place', 20_000, async () =>
+    (await node.onNode(`ip6tables-${backend}`, '-t', 'security', '-S', 'FORWARD')).includes('kiam-guard'),
+  );
 }
 
 for (const backend of ['nft', 'legacy'] as const) {
@@ -254,7 +258,7 @@ describe('doctor in the container of an agent', { skip }, () => {
       environment: node.world.environment.clean,
     });
     t.after(() => container.stop('SIGKILL'));
-    await isReady(node, container);
+    await isReady(node, container, 'nft');
     const parent = container.process.pid ?? 0;
     const first = (await readFile(`/proc/${parent}/task/${parent}/children`, 'utf8')).trim();
     const diagnosis = await diagnose({

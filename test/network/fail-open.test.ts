@@ -72,6 +72,8 @@ async function begin(t: TestContext, backend: 'nft' | 'legacy'): Promise<Life> {
   const pod = await node.world.pod({ namespace: 'team', name: 'app', role: 'app' });
   const poller = startPodPoller(node.podExec(pod.address), node.world.environment.clean);
   t.after(() => poller.stop());
+  // Its process has started when it answers.
+  await poller.tallies();
   return { backend, node, poller, rows: [] };
 }
 
@@ -176,6 +178,8 @@ async function endsAsTold(life: Life): Promise<void> {
   const { node, poller } = life;
   const redirected = await startAgent(node, { port: 3101, flags: ['--iptables-remove'] });
   await isAnswered(life, '200');
+  // What it has not found yet it cannot remove.
+  await redirected.line(/"msg":"iptables was found"/);
   await redirected.stop('SIGTERM');
   for (const command of [`iptables-${life.backend}`, `ip6tables-${life.backend}`]) {
     assert.doesNotMatch(await node.onNode(command, '-t', 'nat', '-S'), /DNAT/);
@@ -228,7 +232,7 @@ async function isAnswered({ poller }: Life, status: string): Promise<void> {
 }
 
 function iptables({ node, backend }: Life, ...args: readonly string[]): Promise<string> {
-  return node.onNode(`iptables-${backend}`, '-w', '5', ...args);
+  return node.onNode(`iptables-${backend}`, ...args);
 }
 
 /** Waits until redirect and guard are there, and first. */

@@ -7,6 +7,7 @@ import { runCommand } from '#sandbox/network/commands.ts';
 import { sweepLeftovers } from '#sandbox/network/namespaces.ts';
 import { createNetwork } from '#sandbox/network/network.ts';
 
+import { eventually } from '../support/eventually.ts';
 import { type Probe, startProbe } from '../support/network-probe.ts';
 import { networkSkip } from '../support/network-world.ts';
 
@@ -79,8 +80,11 @@ describe('network namespaces', { skip }, () => {
       const network = await createNetwork({ pid: process.pid, label: way, topology: 'routed', hostLinks: true });
       await network.addPod('198.18.1.2');
       const inside = spawn('ip', ['netns', 'exec', network.node.namespace, 'sleep', '100'], { stdio: 'ignore' });
-      await once(inside, 'spawn');
       const exited = once(inside, 'exit');
+      await eventually('it is inside', 5000, async () => {
+        const pids = await runCommand(['ip', 'netns', 'pids', network.node.namespace]);
+        return pids.ok && pids.output.split('\n').includes(String(inside.pid));
+      });
       await network[way]();
       await network[way]();
       await exited;
@@ -91,15 +95,19 @@ describe('network namespaces', { skip }, () => {
   });
 
   test('what a run that was killed leaves behind goes with the next sweep, and what lives stays', async (t) => {
-    const child = spawn('true');
-    await once(child, 'exit');
-    const dead = child.pid ?? 0;
-    await createNetwork({ pid: dead, label: 'dead', topology: 'bridge' });
+    // It lives until both are built: another test may sweep at any time.
+    const child = spawn('sleep', ['100'], { stdio: 'ignore' });
+    t.after(() => child.kill('SIGKILL'));
+    await once(child, 'spawn');
+    const pid = child.pid ?? 0;
+    await createNetwork({ pid, label: 'dead', topology: 'bridge' });
     const living = await createNetwork({ pid: process.pid, label: 'living', topology: 'bridge' });
     t.after(() => living.remove());
-    const swept = await sweepLeftovers();
-    assert.ok(swept.includes(`kiam-${dead}-dead-node`) && swept.includes(`kiam-${dead}-dead-metadata`));
-    assert.deepEqual(await leftovers(`kiam-${dead}-`), []);
+    assert.equal((await leftovers(`kiam-${pid}-dead`)).length, 2);
+    child.kill('SIGKILL');
+    await once(child, 'exit');
+    await sweepLeftovers();
+    assert.deepEqual(await leftovers(`kiam-${pid}-`), []);
     assert.equal((await leftovers(`kiam-${process.pid}-living`)).length, 2);
   });
 

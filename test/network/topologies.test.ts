@@ -11,7 +11,7 @@ import type { WorldPod } from '#sandbox/world.ts';
 
 import { LISTING } from '../support/cluster.ts';
 import { eventually } from '../support/eventually.ts';
-import { createKernelNode, type KernelNode, type KernelNodeOptions } from '../support/kernel-node.ts';
+import { createKernelNode, type KernelNode, type KernelNodeOptions, START_LIMIT_MS } from '../support/kernel-node.ts';
 import { networkSkip } from '../support/network-world.ts';
 import { createVxlanAttacker } from '../support/other-ways.ts';
 import { askFromPod } from '../support/pod-request.ts';
@@ -57,7 +57,7 @@ describe(`a node of two families, with --host-interface=${hostInterface}`, { ski
         agent = node.startAgent();
         await node.intercepts(agent);
         await node.startServer();
-        await agent.line(/the server streams what the pods of this node may have/);
+        await agent.line(/the server streams what the pods of this node may have/, START_LIMIT_MS);
         node.forgetStrangers();
       });
       after(() => node.remove());

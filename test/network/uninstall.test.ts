@@ -38,17 +38,17 @@ for (const [backend, other] of [
       // Of an agent with another interface, before the node changed its backend, and of another program.
       await redirect(node, `iptables-${other}`, ours, 3100);
       await node.onNode(
-        ...`iptables-${other} -w 5 -A FORWARD -d ${V4} -i eni+ -m comment --comment kiam-guard -j REJECT`.split(' '),
+        ...`iptables-${other} -A FORWARD -d ${V4} -i eni+ -m comment --comment kiam-guard -j REJECT`.split(' '),
       );
       await redirect(node, `iptables-${backend}`, ours, 8282);
-      await node.onNode(...`iptables-${backend} -w 5 -A FORWARD -d ${V4} -s 192.0.2.1 -j REJECT`.split(' '));
+      await node.onNode(...`iptables-${backend} -A FORWARD -d ${V4} -s 192.0.2.1 -j REJECT`.split(' '));
 
       assert.deepEqual(await node.uninstall(), { code: 0, signal: null });
       const left = (await allRules(node)).filter((rule) => !before.includes(rule));
       assert.equal(left.length, 2, left.join('\n'));
       assert.match(left.join('\n'), /--to-destination \S+:8282/);
       assert.match(left.join('\n'), /-s 192\.0\.2\.1\/32/);
-      await node.onNode(`iptables-${backend}`, '-w', '5', '-t', 'nat', '-F', 'PREROUTING');
+      await node.onNode(`iptables-${backend}`, '-t', 'nat', '-F', 'PREROUTING');
       assert.deepEqual(await asked(), [200, 200], 'pods reach the role of their node, as without Kiam');
       assert.deepEqual(await node.uninstall([]), { code: 0, signal: null }, 'nothing is left to do');
     });
@@ -58,7 +58,7 @@ for (const [backend, other] of [
 async function redirect(node: KernelNode, command: string, address: string, port: number): Promise<void> {
   const match = `-d ${V4} -i eni+ -p tcp -m tcp --dport 80`;
   const rule = `-t nat -A PREROUTING ${match} -j DNAT --to-destination ${address}:${port}`;
-  await node.onNode(command, '-w', '5', ...rule.split(' '));
+  await node.onNode(command, ...rule.split(' '));
 }
 
 /** Every rule of both backends and both families, with its backend. */

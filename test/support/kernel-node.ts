@@ -16,6 +16,7 @@ import { removeNamespacesOfSync, sweepLeftovers } from '#sandbox/network/namespa
 import { createNetwork, type Network, type NetworkOptions } from '#sandbox/network/network.ts';
 import { startWorld, type World, type WorldOptions } from '#sandbox/world.ts';
 
+import { commandsOn } from './commands-on.ts';
 import { eventually } from './eventually.ts';
 
 const KIAM = fileURLToPath(new URL('../../src/bin/kiam.ts', import.meta.url));
@@ -76,7 +77,7 @@ export interface KernelNode {
   uninstall(args?: readonly string[]): Promise<ChildExit>;
   /** Starts a server, with further flags, and resolves once it serves. */
   startServer(flags?: readonly string[]): Promise<Child>;
-  /** Runs a command on the node and returns its output; throws with what it said when it fails. */
+  /** Runs a command on the node, as `commandsOn` does. */
   onNode(...argv: readonly string[]): Promise<string>;
   /** The addresses, other than the node's own, from which anyone asked the metadata service for anything. */
   strangers(): readonly string[];
@@ -140,11 +141,7 @@ export async function createKernelNode(options: KernelNodeOptions): Promise<Kern
   const others = await listenElsewhere(inside);
   const withOwnLock = ['sh', '-c', 'mount --bind "$0" /run/xtables.lock && exec "$@"', lockFile];
   const onNodeExec = [...network.node.exec, ...withOwnLock];
-  const onNode = async (...argv: readonly string[]): Promise<string> => {
-    const outcome = await runCommand([...onNodeExec, ...argv]);
-    if (!outcome.ok) throw new Error(outcome.reason);
-    return outcome.output;
-  };
+  const onNode = commandsOn(onNodeExec);
   await onNode(`iptables-${options.backend}`, '-t', 'mangle', '-N', 'KUBE-IPTABLES-HINT');
   const children: Child[] = [];
   const start = (
@@ -187,7 +184,7 @@ export async function createKernelNode(options: KernelNodeOptions): Promise<Kern
       await agent.line(AGENT_SERVES, START_LIMIT_MS);
       for (const command of [`iptables-${options.backend}`, `ip6tables-${options.backend}`]) {
         const redirect = async (): Promise<boolean> =>
-          (await onNode(command, '-w', '5', '-t', 'nat', '-S', 'PREROUTING')).includes('--to-destination');
+          (await onNode(command, '-t', 'nat', '-S', 'PREROUTING')).includes('--to-destination');
         await eventually(`${command} shows the redirect`, START_LIMIT_MS, redirect);
       }
     },

@@ -1,8 +1,8 @@
-import { runCommand } from '#sandbox/network/commands.ts';
 import { sweepLeftovers } from '#sandbox/network/namespaces.ts';
 import { createNetwork, type Network, type NetworkOptions } from '#sandbox/network/network.ts';
 import { networkSupport } from '#sandbox/network/support.ts';
 
+import { commandsOn } from './commands-on.ts';
 import { type Probe, startProbe } from './network-probe.ts';
 
 /**
@@ -24,8 +24,8 @@ export interface NetworkWorld {
   readonly pod: Probe;
   /** On the node; serves nothing yet. */
   readonly node: Probe;
-  /** Runs a command on the node and returns its output, or throws with what it said. */
-  readonly onNode: (...argv: string[]) => Promise<string>;
+  /** Runs a command on the node. */
+  readonly onNode: ReturnType<typeof commandsOn>;
   remove(): Promise<void>;
 }
 
@@ -48,11 +48,7 @@ export async function createNetworkWorld(topology: NetworkOptions['topology']): 
     network,
     pod,
     node,
-    onNode: async (...argv) => {
-      const outcome = await runCommand([...network.node.exec, ...argv]);
-      if (!outcome.ok) throw new Error(outcome.reason);
-      return outcome.output;
-    },
+    onNode: commandsOn(network.node.exec),
     remove: async () => {
       await Promise.all(probes.map((probe) => probe.stop()));
       await network.remove();
