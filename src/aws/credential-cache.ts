@@ -18,7 +18,7 @@ import type { CredentialCacheMetrics, KiamStsMetrics } from './metrics.ts';
 import type { Sts, StsFailure } from './sts.ts';
 import { SecondTries } from './second-try.ts';
 import { UnusedEntries } from './unused-entries.ts';
-import { unavailable } from './sts-failure.ts';
+import { stillAsked, unavailable } from './sts-failure.ts';
 
 export interface CredentialCacheOptions {
   readonly sts: Sts;
@@ -231,7 +231,7 @@ export class StsCredentialCache {
       };
       const leave = (): void => {
         fetch.waiters.delete(finish);
-        resolve(unavailable('AWS STS did not answer while the caller waited'));
+        resolve(stillAsked());
       };
       if (this.#closing.signal.aborted) resolve(shuttingDown());
       else if (signal.aborted) leave();

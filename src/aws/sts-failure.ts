@@ -75,6 +75,12 @@ export function unavailable(detail: string): StsFailure {
   return failureOf('unavailable', '', detail);
 }
 
+/** The caller's time is up while STS is being asked, or the call waits for its turn: it goes on, and asking again is worth it. */
+export function stillAsked(): StsFailure {
+  const detail = 'AWS STS did not answer in time';
+  return { ...unavailable(detail), ...failed('timed-out', detail) };
+}
+
 /** A request that STS would refuse was not sent. `problem` repeats no external id. */
 export function invalidRequest(problem: string): StsFailure {
   return failureOf('bad-request', '', problem);

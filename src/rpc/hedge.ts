@@ -26,10 +26,10 @@ const HEDGE_AFTER_MS = 300;
 /** And yet another after about this long, where there is one that was not called yet. */
 const HEDGE_AGAIN_MS = 100;
 
-/** With less time than this left another call could not be answered. */
-const SHORTEST_CALL_MS = 20;
+/** With less time than this left another call could not be answered: servers keep 50 ms of it for the way back. */
+const SHORTEST_CALL_MS = 60;
 
-/** A server that gave up on STS did so because the time was nearly up; with less than this another would do the same. */
+/** With less time than this left, STS would not answer another server either. */
 const SHORTEST_SECOND_OPINION_MS = 100;
 
 /**

@@ -171,6 +171,8 @@ export function createService(options: ServiceOptions): ServiceHandlers {
     ]);
     if (!certainty.ok) return certainty;
     if (!issued.ok) {
+      // While STS is still being asked nothing has failed: the agent asks again, for as long as the pod can wait.
+      if (issued.failure.kind === 'timed-out') return issued;
       events.warning(pod, 'KiamCredentialError', `failed retrieving credentials: ${issued.detail}`);
       return issued;
     }
