@@ -42,6 +42,7 @@ describe('an agent that another replaces on the same port', { skip: process.plat
     const failures: string[] = [];
     let answered = 0;
     const done = new AbortController();
+    t.after(() => done.abort());
     const asking = (async () => {
       for (let round = 0; !done.signal.aborted; round += 1) {
         try {

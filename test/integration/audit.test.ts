@@ -37,15 +37,15 @@ describe('who was served an access key', () => {
     const server = await cluster.startServer({ flags: [`--admin-socket=${socket}`] });
     const { address } = await world.pod({ namespace: 'team', name: 'app', role: 'app' });
     let accessKeyId = '';
-    for (const flags of [[`--audit-log=${path}`], [`--audit-log=${path}`]]) {
-      const agent = await cluster.startAgent(server.port, { flags });
+    for (const lines of [1, 2]) {
+      const agent = await cluster.startAgent(server.port, { flags: [`--audit-log=${path}`] });
       await agent.child.line(/the server streams what the pods of this node may have/);
       for (let request = 0; request < 3; request += 1) {
         const { status, body } = await askHttp({ port: agent.port, from: address, path: `${LISTING}app` });
         assert.equal(status, 200);
         accessKeyId = String(JSON.parse(body).AccessKeyId);
       }
-      await eventually('it is written', 5000, async () => (await log(path)).includes(accessKeyId));
+      await eventually('it is written', 5000, async () => (await log(path)).split(accessKeyId).length > lines);
       await agent.child.stop();
     }
     const text = await log(path);

@@ -244,10 +244,10 @@ describe('a client of several replicas behind one name', () => {
       return relay.closed() === 1;
     });
     await clock.advance(5000);
-    const fromMs = performance.now();
+    // The time of this clock stands still: what is answered was not waited for.
     const answer = await call();
     assert.ok(!answer.ok && answer.code === status.UNAVAILABLE);
-    assert.ok(performance.now() - fromMs < 80, 'it is not waited for');
+    assert.equal(answer.details, 'connecting takes too long');
     relay.resume();
     await eventually('it answers again', 5000, async () => {
       await clock.advance(1000);

@@ -7,6 +7,7 @@ import { refusalOf } from '#sandbox/sts/behaviour.ts';
 import { Identities } from '#sandbox/sts/identities.ts';
 
 import { repeatableRandom } from '../unit/aws/scripted-sts.ts';
+import { eventually } from './eventually.ts';
 import { ManualClock } from './manual-clock.ts';
 import { recordingLogger } from './recording-logger.ts';
 
@@ -101,6 +102,10 @@ export async function measureRenewals(
   const since = new Map(wanted.map((identity) => [identity, clock.monotonic()]));
   try {
     for (const identity of wanted) void cache.get(identity, 'prefetch', NEVER);
+    // The SDK first reads files, in time that this clock does not know.
+    await eventually('the first set is there', 10_000, () =>
+      wanted.some((identity) => cache.peek(identity) !== undefined),
+    );
     const endMs = clock.monotonic() + hours * HOUR_MS;
     while (clock.monotonic() < endMs) {
       await clock.advance(5000);

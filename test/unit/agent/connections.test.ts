@@ -225,7 +225,10 @@ test('one address may hold so many connections, and another is not touched by it
 });
 
 test('no more connections are held than the limit in all', async (t) => {
-  const { port } = await started(t, { socketLimits: { ...NO_LIMIT, inAll: 2 } });
+  const { port } = await started(t, {
+    socketLimits: { ...NO_LIMIT, inAll: 2 },
+    timeouts: { ...SHORT, headersMs: 60_000, idleMs: 60_000 },
+  });
   const held = [await open(port, '127.0.1.1'), await open(port, '127.0.1.2')];
   assert.equal(await raw(port, LAST, '127.0.1.3'), '');
   for (const socket of held) socket.destroy();

@@ -163,9 +163,8 @@ describe('the overview of the page', () => {
     const state = { isDone: false, longestMs: 0 };
     const working = (async () => {
       for (let cursor = ''; cursor.split('.')[1] !== '2';) {
-        const text: string = (await overview.since(cursor)) ?? '';
-        const answer: OverviewAnswer = JSON.parse(text);
-        cursor = answer.cursor;
+        // Reading all of it would be this test's time.
+        cursor = /"cursor":"([^"]*)"/.exec((await overview.since(cursor)) ?? '')?.[1] ?? assert.fail();
         await systemPause(1600);
       }
     })().finally(() => (state.isDone = true));
