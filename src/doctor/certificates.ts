@@ -1,6 +1,7 @@
 import { X509Certificate } from 'node:crypto';
 import { isIP } from 'node:net';
 
+import { mayBeShownBy, type Side, usagesOf } from '#rpc/any-usage.ts';
 import {
   type CertificateFiles,
   type CertificateReading,
@@ -9,9 +10,6 @@ import {
 } from '#rpc/certificates.ts';
 
 import { type Observation, ok, wrong } from './finding.ts';
-
-/** Which side of the connection a pair is for: the agent's is a client. */
-export type Side = 'client' | 'server';
 
 export interface CertificatesOptions {
   readonly files: CertificateFiles;
@@ -22,8 +20,6 @@ export interface CertificatesOptions {
   readonly dialled?: string | undefined;
 }
 
-/** Extended key usages (RFC 5280, 4.2.1.12). */
-const USAGES = { server: '1.3.6.1.5.5.7.3.1', client: '1.3.6.1.5.5.7.3.2' } as const;
 const SECRETS = { server: 'kiam-server-tls', client: 'kiam-agent-tls' } as const;
 const RENEW = '`kiam pki --renew` makes new pairs of the same CA; both daemons start using them without a restart';
 
@@ -58,11 +54,10 @@ function fixOfDoubt(reason: string): string {
 function purposeProblems({ files, side, dialled }: CertificatesOptions, snapshot: CertificateSnapshot): Observation[] {
   const leaf = new X509Certificate(snapshot.certificatePem);
   const problems: Observation[] = [];
-  // Without the extension a certificate is good for every purpose.
-  const usages: readonly string[] | undefined = leaf.keyUsage;
-  if (usages !== undefined && !usages.includes(USAGES[side])) {
+  if (!mayBeShownBy(leaf, side)) {
+    const usages = usagesOf(leaf)?.join(', ');
     const fix = `issue it with the extended key usage ${side}Auth; \`kiam pki\` does`;
-    problems.push(wrong(`${files.certPath} is not for a ${side}: its extended key usage is ${usages.join(', ')}`, fix));
+    problems.push(wrong(`${files.certPath} is not for a ${side}: its extended key usage is ${usages}`, fix));
   }
   if (side === 'client') return problems;
   if (leaf.subjectAltName === undefined) {

@@ -1,6 +1,8 @@
+import type { X509Certificate } from 'node:crypto';
 import { isIP } from 'node:net';
 import { connect, type TLSSocket } from 'node:tls';
 
+import { checkOfAnyUsage } from '#rpc/any-usage.ts';
 import type { CertificateSnapshot } from '#rpc/certificates.ts';
 
 import { isFor } from './certificates.ts';
@@ -42,7 +44,12 @@ export function shakeHands({ address, port, serverName, snapshot, limitMs }: Han
       finish({ ok: false, says: `does not answer within ${limitMs} ms`, fix: FIX_THE_WAY }),
     );
     socket.on('error', (error: NodeJS.ErrnoException) => finish(explainError(error)));
-    socket.on('secureConnect', () => finish(judge(socket, serverName)));
+    const isOurs = checkOfAnyUsage(snapshot, 'server');
+    socket.on('secureConnect', () => {
+      const certificate = socket.getPeerX509Certificate();
+      const isTrusted = isOurs === undefined ? socket.authorized : isOurs(socket, certificate);
+      finish(judge(socket, serverName, { certificate, isTrusted }));
+    });
   });
 }
 
@@ -64,10 +71,14 @@ function explainError(error: NodeJS.ErrnoException): Handshake {
   return { ok: false, says: `does not finish the TLS handshake: ${code === '' ? message : code}`, fix };
 }
 
-function judge(socket: TLSSocket, serverName: string): Handshake {
-  const certificate = socket.getPeerX509Certificate();
+interface Shown {
+  readonly certificate: X509Certificate | undefined;
+  readonly isTrusted: boolean;
+}
+
+function judge(socket: TLSSocket, serverName: string, { certificate, isTrusted }: Shown): Handshake {
   if (certificate === undefined) return { ok: false, says: 'shows no certificate', fix: 'is this a kiam server?' };
-  if (!socket.authorized) {
+  if (!isTrusted) {
     const reason = String(socket.authorizationError);
     const fix = reason.includes('EXPIRED')
       ? 'renew the server’s certificate: `kiam pki --renew`'

@@ -1,11 +1,15 @@
+import type { X509Certificate } from 'node:crypto';
 import { isIP } from 'node:net';
-import { checkServerIdentity } from 'node:tls';
+import { checkServerIdentity, TLSSocket } from 'node:tls';
 
-import { type ChannelOptions, Client, credentials } from '@grpc/grpc-js';
+import { ChannelCredentials, type ChannelOptions, Client, credentials, type VerifyOptions } from '@grpc/grpc-js';
 
 import { formatListenAddress } from '#telemetry/listen-address.ts';
 
+import { checkOfAnyUsage } from './any-usage.ts';
 import type { CertificateSnapshot } from './certificates.ts';
+
+type SecureConnector = ReturnType<ChannelCredentials['_createSecureConnector']>;
 
 export interface KeepaliveOptions {
   readonly timeMs: number;
@@ -30,7 +34,7 @@ export function openClient({ address, port, authority, serverName, snapshot, kee
   const { verification, options } = verifiedName(serverName);
   return new Client(
     `dns:///${formatListenAddress({ host: address, port })}`,
-    credentials.createSsl(snapshot.caPem, snapshot.privateKeyPem, snapshot.certificatePem, verification),
+    credentialsOf(snapshot, serverName, verification),
     {
       ...options,
       'grpc.default_authority': authority,
@@ -47,12 +51,69 @@ export function openClient({ address, port, authority, serverName, snapshot, kee
   );
 }
 
+function credentialsOf(
+  snapshot: CertificateSnapshot,
+  serverName: string,
+  verification: VerifyOptions,
+): ChannelCredentials {
+  const { caPem, privateKeyPem, certificatePem } = snapshot;
+  const isOurs = checkOfAnyUsage(snapshot, 'server');
+  if (isOurs === undefined) return credentials.createSsl(caPem, privateKeyPem, certificatePem, verification);
+  const unchecked = credentials.createSsl(caPem, privateKeyPem, certificatePem, {
+    rejectUnauthorized: false,
+    checkServerIdentity: () => undefined,
+  });
+  return new CheckedCredentials(unchecked, (peer) => {
+    const certificate = peer.getPeerX509Certificate();
+    return isOurs(peer, certificate) && certificate !== undefined && isNamed(certificate, serverName);
+  });
+}
+
+function isNamed(certificate: X509Certificate, serverName: string): boolean {
+  return checkServerIdentity(serverName, certificate.toLegacyObject()) === undefined;
+}
+
+/** Credentials by which nothing is sent to a peer before a check of our own has accepted it. */
+class CheckedCredentials extends ChannelCredentials {
+  readonly #inner: ChannelCredentials;
+  readonly #check: (peer: TLSSocket) => boolean;
+
+  constructor(inner: ChannelCredentials, check: (peer: TLSSocket) => boolean) {
+    super();
+    this.#inner = inner;
+    this.#check = check;
+  }
+
+  override _isSecure(): boolean {
+    return true;
+  }
+
+  override _equals(other: ChannelCredentials): boolean {
+    return this === other;
+  }
+
+  override _createSecureConnector(...args: Parameters<ChannelCredentials['_createSecureConnector']>): SecureConnector {
+    const inner = this.#inner._createSecureConnector(...args);
+    return {
+      connect: async (socket) => {
+        const connected = await inner.connect(socket);
+        if (connected.socket instanceof TLSSocket && this.#check(connected.socket)) return connected;
+        connected.socket.destroy();
+        throw new Error('the server shows a certificate that is not trusted');
+      },
+      waitForReady: () => inner.waitForReady(),
+      getCallCredentials: () => inner.getCallCredentials(),
+      destroy: () => inner.destroy(),
+    };
+  }
+}
+
 /**
  * TLS has no place to name a host that is an IP address (RFC 6066, section 3), which grpc-js would do all the same: another
  * name stands there, and the certificate is held to the address.
  */
 function verifiedName(name: string): {
-  readonly verification: Parameters<typeof credentials.createSsl>[3];
+  readonly verification: VerifyOptions;
   readonly options: ChannelOptions;
 } {
   if (isIP(name) === 0) return { verification: {}, options: { 'grpc.ssl_target_name_override': name } };

@@ -6,12 +6,14 @@ import type { Clock } from '#runtime/clock.ts';
 import { hostOptions } from '#runtime/listen.ts';
 import type { ListenAddress } from '#telemetry/listen-address.ts';
 
-import { HandshakeTurns } from './handshake-turns.ts';
+import { checkOfAnyUsage } from './any-usage.ts';
 import type { CertificateWatcher } from './certificate-watcher.ts';
+import type { CertificateSnapshot } from './certificates.ts';
+import { HandshakeTurns } from './handshake-turns.ts';
 import type { HandshakeMetrics } from './metrics.ts';
 
 export interface TlsListenerOptions {
-  readonly certificates: Pick<CertificateWatcher, 'subscribe' | 'current'>;
+  readonly certificates: Pick<CertificateWatcher, 'subscribe'>;
   readonly clock: Clock;
   readonly metrics: HandshakeMetrics;
   /** Called at the end of each handshake, with the client's address in canonical form. */
@@ -33,7 +35,8 @@ const BACKLOG = 4096;
 export class TlsListener {
   readonly #options: TlsListenerOptions;
   readonly #server: Server;
-  readonly #tls: TlsServer;
+  /** With the certificates in force; undefined before there are any. */
+  #tls: TlsServer | undefined;
   readonly #turns: HandshakeTurns<Socket>;
   /** Connections in their handshake, by the client's address and port. */
   readonly #begun = new Map<string, Socket>();
@@ -41,17 +44,8 @@ export class TlsListener {
 
   constructor(options: TlsListenerOptions) {
     this.#options = options;
-    this.#tls = createTlsServer({
-      requestCert: true,
-      rejectUnauthorized: true,
-      ALPNProtocols: ['h2'],
-      handshakeTimeout: HANDSHAKE_MS,
-    });
-    this.#tls.on('secureConnection', (socket) => this.#succeeded(socket));
-    // Node only tells of a handshake that is out of time: the connection is ours to close.
-    this.#tls.on('tlsClientError', (_error, socket) => socket.destroy());
-    this.#unsubscribe = options.certificates.subscribe(({ certificatePem, privateKeyPem, caPem }) => {
-      this.#tls.setSecureContext({ cert: certificatePem, key: privateKeyPem, ca: caPem });
+    this.#unsubscribe = options.certificates.subscribe((snapshot) => {
+      this.#tls = this.#tlsWith(snapshot);
     });
     this.#turns = new HandshakeTurns({
       clock: options.clock,
@@ -86,19 +80,39 @@ export class TlsListener {
     });
   }
 
+  #tlsWith(snapshot: CertificateSnapshot): TlsServer {
+    const isOurs = checkOfAnyUsage(snapshot, 'client');
+    const server = createTlsServer({
+      cert: snapshot.certificatePem,
+      key: snapshot.privateKeyPem,
+      ca: snapshot.caPem,
+      requestCert: true,
+      rejectUnauthorized: isOurs === undefined,
+      ALPNProtocols: ['h2'],
+      handshakeTimeout: HANDSHAKE_MS,
+    });
+    server.on('secureConnection', (socket) => {
+      if (isOurs === undefined || isOurs(socket, socket.getPeerX509Certificate())) this.#succeeded(socket);
+      else socket.destroy();
+    });
+    // Node only tells of a handshake that is out of time: the connection is ours to close.
+    server.on('tlsClientError', (_error, socket) => socket.destroy());
+    return server;
+  }
+
   #arrived(socket: Socket): void {
     // Clients that break the protocol or leave are not logged.
     socket.on('error', () => {});
     const peer = peerOf(socket);
     const address = addressOf(socket);
     socket.on('close', () => this.#ended(socket, peer, address));
-    if (this.#options.certificates.current === undefined) socket.destroy();
+    if (this.#tls === undefined) socket.destroy();
     else this.#turns.arrive(socket.remoteAddress ?? '', socket);
   }
 
   #begin(socket: Socket): void {
     this.#begun.set(peerOf(socket), socket);
-    this.#tls.emit('connection', socket);
+    this.#tls?.emit('connection', socket);
   }
 
   #succeeded(secure: TLSSocket): void {

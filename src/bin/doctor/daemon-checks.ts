@@ -1,8 +1,9 @@
-import { checkCertificates, type Side } from '#doctor/certificates.ts';
+import { checkCertificates } from '#doctor/certificates.ts';
 import type { Check } from '#doctor/check.ts';
 import { checkClock, type ClockReading } from '#doctor/clock.ts';
 import { checkDaemon } from '#doctor/daemon.ts';
 import { ok, wrong } from '#doctor/finding.ts';
+import type { Side } from '#rpc/any-usage.ts';
 import { type CertificateSnapshot, readCertificates } from '#rpc/certificates.ts';
 import { systemClock } from '#runtime/clock.ts';
 import type { ListenAddress } from '#telemetry/listen-address.ts';
