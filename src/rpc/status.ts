@@ -75,12 +75,13 @@ export function failureOf(answer: { code: status; details: string; metadata: Met
 /** Kiam's server passes on the text of STS, which names the server's own role: only the code goes further. */
 function failureOfKiamText(details: string): Failure {
   const code = STS_CODE.exec(details)?.[1];
+  // Kiam's server ends its call of STS when one caller's time is up, for all who wait for it: it makes another.
+  if (code === 'RequestCanceled' || details.includes('context deadline exceeded')) {
+    return { kind: 'timed-out', message: 'the server got no credentials in time' };
+  }
   if (code !== undefined) {
     if (THROTTLING_STS_CODES.test(code)) return { kind: 'sts-throttled', message: code };
     return { kind: PASSING_STS_CODES.test(code) ? 'sts-unavailable' : 'sts-refused', message: code };
-  }
-  if (details.includes('context deadline exceeded')) {
-    return { kind: 'sts-unavailable', message: 'the server got no credentials in time' };
   }
   return internal({ code: status.UNKNOWN });
 }
