@@ -71,7 +71,6 @@ describe("a status of Kiam's own server, which has code Unknown and no trailer, 
       'timed-out',
       'the server got no credentials in time',
     ],
-    ['RequestCanceled: request context canceled', 'timed-out', 'the server got no credentials in time'],
     ['error parsing regexp: missing closing ]: `[a-z$`', 'internal', 'the server failed with gRPC code Unknown'],
   ] as const) {
     it(`${JSON.stringify(details.slice(0, 40))}: ${kind}`, () => {
