@@ -76,7 +76,12 @@ async function startKube2iam(flags: Kube2iamFlags, daemon: Daemon): Promise<void
   const rules = startInterception(interceptionFlags(flags), daemon, registry);
   const prometheusListenAddr = isMetricsPortShared(flags) ? undefined : { host: '', port: flags.metricsPort ?? 0 };
   const problems = (): readonly string[] => [unready, rules.problem()].filter((reason) => reason !== undefined);
-  startMonitoring({ prometheusListenAddr, pprofListenAddr: undefined }, daemon, registry, problems);
+  startMonitoring(
+    { prometheusListenAddr, pprofListenAddr: undefined, pprofAllowRemote: false },
+    daemon,
+    registry,
+    problems,
+  );
 
   const metadata = createMetadataClient({ endpoint: flags.metadataAddr, clock });
   shutdown.add({ name: 'metadata client', limitMs: 1000, close: () => metadata.close() });

@@ -42,7 +42,7 @@ import { type Daemon, runDaemon } from './daemon.ts';
 import { createExplainer, nodeAsProven, viewOf } from './explainer.ts';
 import type { ServerFlags } from './flags/server.ts';
 import { sessionRules } from './flags/sessions.ts';
-import { serverKeepalive } from './keepalive.ts';
+import { connectionBounds, serverKeepalive } from './keepalive.ts';
 import { startMonitoring } from './monitoring.ts';
 import { startNodeReadiness } from './node-readiness.ts';
 import { startStatusPage } from './status-page.ts';
@@ -176,6 +176,7 @@ async function startServer(flags: ServerFlags, daemon: Daemon): Promise<void> {
     logger,
     countUnproven: createServerMetrics(registry, () => wholeSets.waiting).countUnproven,
   });
+  const bounds = connectionBounds(flags);
   const server = new KiamServer({
     contract: loadContract(),
     handlers: createService({
@@ -208,7 +209,7 @@ async function startServer(flags: ServerFlags, daemon: Daemon): Promise<void> {
       clock,
       wholeSets,
       awaitTurn: createTurnBudget(UPDATES_IN_TURN),
-      lifetimeMs: flags.grpcMaxConnectionAgeDurationMs * STREAM_SHARE,
+      lifetimeMs: bounds.maxConnectionAgeMs * STREAM_SHARE,
       closing: shutdown.signal,
     }),
     certificates,
@@ -218,9 +219,7 @@ async function startServer(flags: ServerFlags, daemon: Daemon): Promise<void> {
     onHandshake: (address, isDone) => failedHandshakes.note(address, isDone),
     logger,
     keepalive: serverKeepalive(flags),
-    maxConnectionIdleMs: flags.grpcMaxConnectionIdleDurationMs,
-    maxConnectionAgeMs: flags.grpcMaxConnectionAgeDurationMs,
-    maxConnectionAgeGraceMs: flags.grpcMaxConnectionAgeGraceDurationMs,
+    ...bounds,
   });
   shutdown.add({ name: 'gRPC connections', limitMs: 1000, close: () => server.stop() });
 

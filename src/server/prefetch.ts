@@ -23,7 +23,7 @@ export interface PrefetchOptions {
   readonly index: Pick<NodeIndex, 'podsOn'>;
   /** `--container-credentials`: pods with the host's network are served as well, by their token. */
   readonly containerCredentials?: boolean;
-  /** `--fetchers`: how many identities are fetched at a time, at least 1. */
+  /** `--fetchers`: how many identities are fetched at a time; 0 for none before a pod asks. */
   readonly fetchers: number;
   readonly clock: Clock;
   readonly logger: Logger;
@@ -155,7 +155,7 @@ export class Prefetch {
   }
 
   #lookAt(uid: string, isRelevant: boolean): void {
-    const { pods, identify, credentials, nodes, logger } = this.#options;
+    const { pods, identify, credentials, nodes, logger, fetchers } = this.#options;
     const pod = pods.byUid(uid);
     const identity = pod !== undefined && pod.role !== '' && this.#isServed(pod) ? identify(pod) : undefined;
     const isHere = pod !== undefined && nodes.has(pod);
@@ -166,7 +166,7 @@ export class Prefetch {
     const key = identityKey(identity);
     // A stream that comes is no reason for STS to say something else.
     if (isRelevant || before?.key !== key) credentials.forgive(identity);
-    this.#wanted.set(key, identity);
+    if (fetchers > 0) this.#wanted.set(key, identity);
   }
 
   #isServed(pod: PodRecord): boolean {

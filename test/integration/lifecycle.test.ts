@@ -152,7 +152,7 @@ describe('a command line with mistakes', () => {
     ],
     [
       'a server’s',
-      ['server', '--fetchers=0', '--session-duration=1m', '--nothing'],
+      ['server', '--fetchers=few', '--session-duration=1m', '--nothing'],
       ['--fetchers', '--session-duration', '--nothing', '--cert', '--role-base-arn'],
     ],
     ['a health check’s', ['health', '--timeout=soon'], ['--timeout', '--cert', '--key', '--ca']],

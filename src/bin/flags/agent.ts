@@ -1,7 +1,8 @@
 import { type HostAddressesResult, parseHostAddresses } from '#agent/interception/host-addresses.ts';
-import { isLoopback } from '#domain/address.ts';
-import { monitoringProblems } from './monitoring.ts';
+import { canonicalAddress, isLoopback } from '#domain/address.ts';
+import { monitoringWarnings } from './monitoring.ts';
 import type { FlagsOf } from './option.ts';
+import { show } from './read-flags.ts';
 import type { AGENT_OPTIONS } from './table.ts';
 
 export type AgentFlags = FlagsOf<typeof AGENT_OPTIONS>;
@@ -13,7 +14,7 @@ export function redirectTargets({ host }: Pick<AgentFlags, 'host'>): HostAddress
 
 /** Problems of flags that do not go together, one line each. */
 export function agentProblems(flags: AgentFlags): string[] {
-  const problems = monitoringProblems(flags);
+  const problems: string[] = [];
   const { listenAddress, iptables, iptablesRemove } = flags;
   if (flags.allowIpQuery && (listenAddress === '' || !isLoopback(listenAddress))) {
     problems.push(
@@ -32,6 +33,8 @@ export function agentProblems(flags: AgentFlags): string[] {
   }
   const targets = iptables ? redirectTargets(flags) : undefined;
   if (targets?.ok === false) problems.push(`--iptables cannot redirect to this --host: ${targets.reason}`);
+  if (flags.uninstall && !isHostAnAddress(flags))
+    problems.push('--uninstall needs IP addresses in --host, or no --host');
   if (flags.iptablesRemoveGuard && !iptablesRemove) {
     problems.push('--iptables-remove-guard needs --iptables-remove: without the guard the redirect protects nothing');
   }
@@ -42,8 +45,23 @@ export function agentProblems(flags: AgentFlags): string[] {
   return problems;
 }
 
-/** Quotation marks from a manifest become part of the expression, which then matches no path. */
-export function agentWarnings({ allowRouteRegexp: expression }: Pick<AgentFlags, 'allowRouteRegexp'>): string[] {
-  if (!/["'`]/.test(expression)) return [];
-  return [`--allow-route-regexp=${expression} has quotation marks in it, and so lets no path through: remove them`];
+export function agentWarnings(flags: AgentFlags): string[] {
+  const warnings = monitoringWarnings(flags);
+  // Quotation marks from a manifest become part of the expression, which then matches no path.
+  const { allowRouteRegexp: expression } = flags;
+  if (/["'`]/.test(expression)) {
+    warnings.push(
+      `--allow-route-regexp=${expression} has quotation marks in it, and so lets no path through: remove them`,
+    );
+  }
+  if (!flags.iptables && !isHostAnAddress(flags)) {
+    const { host } = flags;
+    warnings.push(`--host=${show(host.join(','))} is not a list of IP addresses: it has no effect without --iptables`);
+  }
+  return warnings;
+}
+
+/** Also true when there is no `--host`. */
+function isHostAnAddress({ host }: Pick<AgentFlags, 'host'>): boolean {
+  return host.every((text) => canonicalAddress(text) !== undefined);
 }

@@ -19,6 +19,8 @@ export interface Option<T, Unit extends string = ''> {
   /** How the help shows that value; undefined for nothing. */
   readonly defaultText: string | undefined;
   readonly required?: true;
+  /** Whether an empty text counts as not given. */
+  readonly isEmptyAbsent?: true;
   /** How the help names the word after the command, where this is that word and no flag. */
   readonly positional?: string;
   /** Read when the flag is not given; an empty variable counts as none. */

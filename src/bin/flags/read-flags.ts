@@ -58,6 +58,7 @@ function findSource(name: string, option: Option<unknown, string>, words: Words,
     return text === '' ? undefined : { label: `${variable}=${show(text)} (environment)`, text };
   }
   const { asGiven: label, text } = word;
+  if (text === '' && option.isEmptyAbsent === true) return undefined;
   const isNegated = label !== `--${name}`;
   if (isNegated && !option.isSwitch)
     return { label, text: undefined, ok: false, reason: 'is unknown: the flag takes a value' };

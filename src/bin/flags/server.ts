@@ -1,4 +1,4 @@
-import { monitoringProblems } from './monitoring.ts';
+import { monitoringWarnings } from './monitoring.ts';
 import type { FlagsOf } from './option.ts';
 import { sessionProblems } from './sessions.ts';
 import type { SERVER_OPTIONS } from './table.ts';
@@ -10,7 +10,7 @@ const LONGEST_CHAINED_SESSION_MS = 3_600_000;
 
 /** Problems of flags that do not go together, one line each. */
 export function serverProblems(flags: ServerFlags, given: ReadonlySet<string>): string[] {
-  const problems = [...monitoringProblems(flags), ...sessionProblems(flags, given)];
+  const problems = sessionProblems(flags, given);
   if (!given.has('role-base-arn') && !flags.roleBaseArnAutodetect) {
     problems.push('one of --role-base-arn and --role-base-arn-autodetect must be given');
   }
@@ -31,7 +31,7 @@ function refreshTakesTooLong({ sessionDurationMs, sessionRefreshMs = 0 }: Durati
 }
 
 export function serverWarnings(flags: ServerFlags, given: ReadonlySet<string>): string[] {
-  const warnings: string[] = [];
+  const warnings = monitoringWarnings(flags);
   if (refreshTakesTooLong(flags)) {
     warnings.push('--session-refresh is not below --session-duration: half of the duration is used instead');
   }

@@ -8,18 +8,20 @@ import { KUBE2IAM_OPTIONS } from './kube2iam.ts';
 import { POD_LIMIT_OPTIONS } from './pod-limits.ts';
 import { argument, type Option, optional, required, switchWithValue, toggle, value } from './option.ts';
 import {
+  anyDuration,
+  anyLength,
   anyText,
   choice,
   duration,
   integer,
   parseAccessKeyId,
-  parseAddressList,
   parseAssumedRole,
   parseClusterName,
   parseAuditTarget,
   parseExpression,
   parseFileList,
   parseFile,
+  parseHost,
   parseHttpOrigin,
   parseInterface,
   parseIssuer,
@@ -65,13 +67,21 @@ export const TLS_OPTIONS = {
 };
 
 const GRPC = 'gRPC';
-const PING = duration('1ms', '24h');
-const CONNECTION_BOUND = duration('1ms', '8760h');
 const NO_REFRESH = 'has no effect: the name is resolved again whenever a connection is lost';
 
 export const KEEPALIVE_OPTIONS = {
-  'grpc-keepalive-time-duration': value(GRPC, PING, '10s', 'Ping a connection after it was quiet for this long'),
-  'grpc-keepalive-timeout-duration': value(GRPC, PING, '2s', 'Close it when the ping is not answered in this time'),
+  'grpc-keepalive-time-duration': value(
+    GRPC,
+    anyLength,
+    '10s',
+    'Ping a connection after it was quiet for this long; 0s as in gRPC for Go: 2h in a server, 10s elsewhere',
+  ),
+  'grpc-keepalive-timeout-duration': value(
+    GRPC,
+    anyLength,
+    '2s',
+    'Close it when the ping is not answered in this time; 0s as in gRPC for Go: 20s',
+  ),
 };
 
 export const GATEWAY_OPTIONS = {
@@ -81,7 +91,7 @@ export const GATEWAY_OPTIONS = {
     'localhost:9610',
     "host:port of the server; its certificate must have the host's name, and every address of the host is used",
   ),
-  'server-address-refresh': value(GRPC, duration('0s', '24h'), '0s', `Deprecated, ${NO_REFRESH}`, {
+  'server-address-refresh': value(GRPC, anyDuration, '0s', `Deprecated, ${NO_REFRESH}`, {
     deprecated: `is deprecated and ${NO_REFRESH}`,
   }),
   'gateway-timeout-creation': value(
@@ -104,7 +114,7 @@ export const MONITORING_OPTIONS = {
   ),
   'prometheus-sync-interval': value(
     MONITORING,
-    duration('0s', '24h'),
+    anyDuration,
     '5s',
     "Accepted for Kiam's sake, has no effect: metrics are always current",
   ),
@@ -112,7 +122,7 @@ export const MONITORING_OPTIONS = {
     MONITORING,
     parseOptionalListen,
     'off',
-    "host:port that serves /debug/pprof/profile?seconds=N and /debug/pprof/heap for Chrome's developer tools; a loopback address",
+    "host:port that serves /debug/pprof/profile?seconds=N and /debug/pprof/heap for Chrome's developer tools; a loopback address, else nothing listens",
   ),
   'pprof-allow-remote': toggle(
     MONITORING,
@@ -186,9 +196,10 @@ export const AGENT_OPTIONS = {
   iptables: toggle(INTERCEPTION, 'Keep the redirect and the guard in place'),
   host: required<readonly string[]>(
     INTERCEPTION,
-    parseAddressList,
+    parseHost,
     [],
-    'IP address of the node, the target of the redirect; a comma-separated list where it has IPv4 and IPv6 [env HOST_IP]',
+    'IP address of the node, the target of the redirect; a comma-separated list where it has IPv4 and IPv6 [env HOST_IP]. ' +
+      'Without --iptables any text, which has no effect',
     { environmentVariable: 'HOST_IP' },
   ),
   'host-interface': value(
@@ -242,12 +253,10 @@ const KUBERNETES = 'Kubernetes';
 const NODES = 'Readiness of nodes';
 const AWS = 'AWS';
 
-const ROLE_BASE_ARN = optional(
-  AWS,
-  parseRoleBaseArn,
-  undefined,
-  'Prefix of short role names: arn:aws:iam::123456789012:role/',
-);
+const ROLE_BASE_ARN = {
+  ...optional(AWS, parseRoleBaseArn, undefined, 'Prefix of short role names: arn:aws:iam::123456789012:role/'),
+  isEmptyAbsent: true,
+} as const;
 const SESSION = value(AWS, parseName, 'kiam', 'Session name of pods that annotate none');
 
 const SESSIONS = 'Sessions at STS';
@@ -329,12 +338,7 @@ export const SERVER_OPTIONS = {
     '',
     'File that says how to reach the API server; empty inside a cluster',
   ),
-  sync: value(
-    KUBERNETES,
-    duration('1s', '24h'),
-    '1m',
-    "Accepted for Kiam's sake, has no effect: the watch misses nothing",
-  ),
+  sync: value(KUBERNETES, anyDuration, '1m', "Accepted for Kiam's sake, has no effect: the watch misses nothing"),
   'max-view-age': value(
     KUBERNETES,
     duration('1s', '1h'),
@@ -376,7 +380,12 @@ export const SERVER_OPTIONS = {
     'Calls to STS that this server makes for pods in a second, at most; fewer while AWS throttles. AWS has 600 for an account ' +
       'and region',
   ),
-  fetchers: optional(AWS, integer(1, 1000), 'as many as --sts-rate allows', 'Identities prefetched at a time, at most'),
+  fetchers: optional(
+    AWS,
+    integer(0, 1_000_000_000),
+    'as many as --sts-rate allows',
+    'Identities prefetched at a time, at most; 0 to fetch none before a pod asks',
+  ),
   'prefetch-buffer-size': value(
     AWS,
     integer(0, 1_000_000_000),
@@ -419,16 +428,21 @@ export const SERVER_OPTIONS = {
   bind: value(GRPC, parseListen, 'localhost:9610', 'host:port where agents connect'),
   'grpc-max-connection-idle-duration': value(
     GRPC,
-    CONNECTION_BOUND,
+    anyLength,
     '15m',
-    'Close a connection that has had no calls for this long',
+    'Close a connection that has had no calls for this long; 0s for never',
   ),
-  'grpc-max-connection-age-duration': value(GRPC, CONNECTION_BOUND, '15m', 'Ask agents to reconnect after this long'),
+  'grpc-max-connection-age-duration': value(
+    GRPC,
+    anyLength,
+    '15m',
+    'Ask agents to reconnect after this long; 0s for never',
+  ),
   'grpc-max-connection-age-grace-duration': value(
     GRPC,
-    CONNECTION_BOUND,
+    anyLength,
     '15m',
-    'How long calls that are in progress may then still take',
+    'How long calls that are in progress may then still take; 0s for any time',
   ),
   ...KEEPALIVE_OPTIONS,
   ...LOG_OPTIONS,

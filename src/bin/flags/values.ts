@@ -41,6 +41,12 @@ export function duration(least: string, most: string): Parser<number, 'Ms'> {
   return Object.assign(parse, { unit: 'Ms' as const });
 }
 
+/** Any Go duration, also a negative one: for flags of Kiam's that have no effect here. */
+export const anyDuration: Parser<number, 'Ms'> = duration('-2562047h47m', '2562047h47m');
+
+/** A Go duration of any length, 0 among them. */
+export const anyLength: Parser<number, 'Ms'> = duration('0s', '2562047h47m');
+
 function boundMs(text: string): number {
   const valueMs = parseDuration(text);
   if (valueMs === undefined) throw new Error(`${text} is not a duration`);
@@ -171,6 +177,15 @@ export function parseAddressList(text: string): Parsed<readonly string[]> {
     addresses.add(address);
   }
   return { ok: true, value: [...addresses] };
+}
+
+/**
+ * As {@link parseAddressList}; any other text is a list of that text alone. Kiam takes any, and looks at it with `--iptables`
+ * alone (`cmd/kiam/agent.go`).
+ */
+export function parseHost(text: string): Parsed<readonly string[]> {
+  const list = parseAddressList(text);
+  return list.ok ? list : { ok: true, value: [text] };
 }
 
 /** The argument of iptables' `-i`. */

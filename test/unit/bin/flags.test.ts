@@ -5,6 +5,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
 import fc from 'fast-check';
+import { clientKeepalive, connectionBounds, serverKeepalive } from '#bin/keepalive.ts';
+import { profileAddress } from '#bin/flags/monitoring.ts';
 import { type AgentFlags, redirectTargets } from '#bin/flags/agent.ts';
 import { parseCommandLine } from '#bin/flags/command-line.ts';
 import type { CommandLine } from '#bin/flags/command-line.ts';
@@ -256,7 +258,7 @@ test('HOST_IP stands for --host, which goes before it', async () => {
   const both = await agent([...rules, '--host=192.0.2.1,2001:DB8::1'], { HOST_IP: '198.51.100.1' });
   assert.deepEqual(redirectTargets(both), { ok: true, addresses: { ipv4: '192.0.2.1', ipv6: '2001:db8::1' } });
   assert.deepEqual(await problems(rules, { HOST_IP: '' }), ['--host must be given']);
-  assert.match((await problems(rules, { HOST_IP: '$(X)' }))[0] ?? '', /^HOST_IP=\$\(X\) \(environment\) is not a list/);
+  assert.match((await problems(rules, { HOST_IP: '$(X)' }))[0] ?? '', /this --host: "\$\(X\)" is not an IP address$/);
 });
 
 test('The guard alone needs neither certificates nor an address', async () => {
@@ -313,6 +315,64 @@ test('An agent whose route expression has quotation marks says that it lets noth
   };
   assert.match((await warningsWith('"/latest/*"'))[0] ?? '', /quotation marks/);
   assert.deepEqual(await warningsWith('^/latest/meta-data/placement/region$'), []);
+});
+
+async function warningsOf(argv: readonly string[]): Promise<readonly string[]> {
+  const line = await parse(argv);
+  return line.kind === 'agent' || line.kind === 'server' ? line.warnings : assert.fail(line.kind);
+}
+
+test('A host that is no IP address is taken without --iptables, with a warning that it has no effect', async () => {
+  assert.match(
+    (await warningsOf([...AGENT, '--host=node-1']))[0] ?? '',
+    /^--host=node-1 .* no effect without --iptables$/,
+  );
+  for (const given of [['--host=192.0.2.1,2001:db8::1'], ['--host=127.0.0.1'], []]) {
+    assert.deepEqual(await warningsOf([...AGENT, ...given]), []);
+  }
+});
+
+test('Profiles are served at a loopback address, and elsewhere where that is allowed; a warning says so otherwise', async () => {
+  const token = '--agent-identity=token';
+  for (const daemon of [AGENT, [...SERVER, token]]) {
+    const [warning = '', ...others] = await warningsOf([...daemon, '--pprof-listen-addr=:6060']);
+    assert.match(warning, /^--pprof-listen-addr=:6060 is no loopback address.* it needs --pprof-allow-remote$/);
+    assert.deepEqual(others, []);
+    assert.deepEqual(await warningsOf([...daemon, '--pprof-listen-addr=:6060', '--pprof-allow-remote']), []);
+    assert.deepEqual(await warningsOf([...daemon, '--pprof-listen-addr=[::1]:6060']), []);
+  }
+  const remote = { host: '', port: 6060 };
+  const local = { host: '127.0.0.1', port: 6060 };
+  assert.equal(profileAddress({ pprofListenAddr: remote, pprofAllowRemote: false }), undefined);
+  assert.equal(profileAddress({ pprofListenAddr: remote, pprofAllowRemote: true }), remote);
+  assert.equal(profileAddress({ pprofListenAddr: local, pprofAllowRemote: false }), local);
+  assert.equal(profileAddress({ pprofListenAddr: undefined, pprofAllowRemote: true }), undefined);
+});
+
+test('Pings and ages of connections mean with 0 what they mean in gRPC for Go', async () => {
+  const pings = ['--grpc-keepalive-time-duration=0s', '--grpc-keepalive-timeout-duration=0'];
+  const NEVER_MS = 2_147_483_647;
+  assert.deepEqual(serverKeepalive((await server([...SERVER, ...pings])).flags), {
+    timeMs: 7_200_000,
+    timeoutMs: 20_000,
+  });
+  assert.deepEqual(clientKeepalive(await agent([...AGENT, ...pings])), {
+    timeMs: 10_000,
+    timeoutMs: 20_000,
+    permitWithoutStream: false,
+  });
+  const bounds = async (text: string): Promise<number[]> => {
+    const names = ['idle', 'age', 'age-grace'].map((name) => `--grpc-max-connection-${name}-duration=${text}`);
+    const { maxConnectionIdleMs, maxConnectionAgeMs, maxConnectionAgeGraceMs } = connectionBounds(
+      (await server([...SERVER, ...names])).flags,
+    );
+    return [maxConnectionIdleMs, maxConnectionAgeMs, maxConnectionAgeGraceMs];
+  };
+  assert.deepEqual(await bounds('0s'), [NEVER_MS, NEVER_MS, NEVER_MS]);
+  // A timer that is longer than Node has would end each connection at once.
+  assert.deepEqual(await bounds('8760h'), [NEVER_MS, NEVER_MS, NEVER_MS]);
+  assert.deepEqual(await bounds('1ns'), [1, 1, 1]);
+  assert.deepEqual(await bounds('5m'), [300_000, 300_000, 300_000]);
 });
 
 test('A server that is not told how agents prove their nodes says what that leaves open, and one that is told says nothing', async () => {
@@ -378,8 +438,15 @@ const REFUSED: readonly (readonly [readonly string[], RegExp])[] = [
   [[...AGENT, '--cert=/does/not/exist'], /^--cert=\/does\/not\/exist does not exist$/],
   [[...AGENT, `--key=${join(directory, 'folder')}`], /^--key=\S+ is not a file$/],
   [[...AGENT, '--ca=a\0b'], /^--ca="a\\u0000b" cannot be read/],
-  [[...AGENT, '--host=node-1'], /^--host=node-1 is not a list of IP addresses$/],
-  [[...AGENT, '--host=192.0.2.1,'], /^--host=192.0.2.1, is not a list of IP addresses$/],
+  [
+    [...AGENT, '--host=node-1', '--iptables'],
+    /^--iptables cannot redirect to this --host: "node-1" is not an IP address$/,
+  ],
+  [
+    [...AGENT, '--host=192.0.2.1,', '--iptables'],
+    /^--iptables cannot redirect to this --host: "" is not an IP address$/,
+  ],
+  [[...AGENT, '--host=node-1', '--uninstall'], /^--uninstall needs IP addresses in --host, or no --host$/],
   [[...AGENT, '--host=127.0.0.1', '--iptables'], /^--iptables cannot redirect to this --host: 127.0.0.1 is a loopback/],
   [[...AGENT, '--host-interface='], /^--host-interface="" is no interface/],
   [[...AGENT, '--host-interface=-j'], /^--host-interface=-j is no interface/],
@@ -394,8 +461,7 @@ const REFUSED: readonly (readonly [readonly string[], RegExp])[] = [
   [[...AGENT, '--server-address=kiam-server'], /^--server-address=kiam-server is not of the form host:port/],
   [[...AGENT, '--server-address=:443'], /^--server-address=:443 is not of the form host:port$/],
   [[...AGENT, '--prometheus-listen-addr=9620'], /^--prometheus-listen-addr=9620 is not of the form host:port/],
-  [[...AGENT, '--pprof-listen-addr=:6060'], /^--pprof-listen-addr must be a loopback address/],
-  [[...AGENT, '--pprof-listen-addr=10.0.0.1:6060'], /^--pprof-listen-addr must be a loopback address/],
+  [[...AGENT, '--pprof-listen-addr=6060'], /^--pprof-listen-addr=6060 is not of the form host:port/],
   [[...AGENT, '--allow-ip-query'], /^--allow-ip-query lets any client be any pod/],
   [[...AGENT, '--allow-ip-query', '--listen-address=10.0.0.1'], /^--allow-ip-query lets any client be any pod/],
   [[...AGENT, '--iptables', '--port=0'], /^--iptables needs a --port/],
@@ -407,7 +473,7 @@ const REFUSED: readonly (readonly [readonly string[], RegExp])[] = [
     ['server', ...TLS, '--role-base-arn=arn:aws:iam::123456789012:role'],
     /is not of the form arn:aws:iam::123456789012:role\/$/,
   ],
-  [['server', ...TLS, '--role-base-arn='], /^--role-base-arn="" is not of the form/],
+  [['server', ...TLS, '--role-base-arn='], /^one of --role-base-arn and --role-base-arn-autodetect must be given$/],
   [['server', ...TLS, '--role-base-arn=arn:aws:iam::1:instance-profile/x'], /is not of the form/],
   [[...SERVER, '--assume-role-arn=arn:aws:iam::1:user/x'], /is not the ARN of a role$/],
   [
@@ -419,14 +485,16 @@ const REFUSED: readonly (readonly [readonly string[], RegExp])[] = [
   [[...SERVER, '--session='], /^--session="" is empty$/],
   [[...SERVER, '--region=evil.example/'], /is not the name of a region/],
   [[...SERVER, '--bind=0.0.0.0'], /^--bind=0.0.0.0 is not of the form host:port/],
-  [[...SERVER, '--fetchers=0'], /^--fetchers=0 is not a whole number from 1/],
+  [[...SERVER, '--fetchers=-1'], /^--fetchers=-1 is not a whole number from 0/],
   [[...SERVER, '--kubeconfig=/does/not/exist'], /does not exist$/],
   [
     [...SERVER, '--agent-service-account=kiam-agent'],
     /^--agent-service-account=kiam-agent is not of the form system:service/,
   ],
   [[...SERVER, '--agent-identity=maybe'], /^--agent-identity=maybe is none of off, auto, host-ip, token$/],
-  [[...SERVER, '--grpc-max-connection-age-duration=-1s'], /is less than 1ms$/],
+  [[...SERVER, '--grpc-max-connection-age-duration=-1s'], /is less than 0s$/],
+  [[...AGENT, '--grpc-keepalive-time-duration=-1s'], /is less than 0s$/],
+  [[...SERVER, '--sync=1'], /is not a duration/],
   [
     [],
     /^no command is given: it must be one of agent, server, health, pki, policy, kube2iam, convert, explain, status, export, whois, doctor$/,
@@ -454,6 +522,25 @@ const ACCEPTED: readonly (readonly string[])[] = [
   [...AGENT, '--iptables-remove', '--iptables-remove-guard', '--iptables'],
   [...AGENT, '--no-iptables-remove'],
   [...AGENT, '--host=127.0.0.1'],
+  [...AGENT, '--host=node-1'],
+  [...AGENT, '--host='],
+  [...AGENT, '--pprof-listen-addr=:6060'],
+  [...AGENT, '--grpc-keepalive-time-duration=0s', '--grpc-keepalive-timeout-duration=0s'],
+  [...AGENT, '--grpc-keepalive-time-duration=48h', '--prometheus-sync-interval=48h', '--server-address-refresh=48h'],
+  [...HEALTH, '--grpc-keepalive-time-duration=0s', '--grpc-keepalive-timeout-duration=0s'],
+  [...SERVER, '--grpc-keepalive-time-duration=0s', '--grpc-keepalive-timeout-duration=0s'],
+  [...SERVER, '--grpc-max-connection-idle-duration=0s'],
+  [...SERVER, '--grpc-max-connection-age-duration=0s'],
+  [...SERVER, '--grpc-max-connection-age-grace-duration=0s'],
+  [...SERVER, '--grpc-max-connection-age-duration=87600h'],
+  [...SERVER, '--pprof-listen-addr=0.0.0.0:6060'],
+  [...SERVER, '--sync=0s'],
+  [...SERVER, '--sync=1ns'],
+  [...SERVER, '--sync=-1m'],
+  [...SERVER, '--sync=48h'],
+  [...SERVER, '--fetchers=0'],
+  [...SERVER, '--fetchers=5000'],
+  ['server', ...TLS, '--role-base-arn=', '--role-base-arn-autodetect'],
   [...SERVER, '--assume-role-arn=kiam-server', '--session-duration=1h'],
   [...SERVER, '--session-duration=15m', '--session-refresh=0s'],
   [...SERVER, '--role-base-arn=arn:aws-us-gov:iam::1:role/team/'],

@@ -258,6 +258,16 @@ test('50,000 pods of as many roles: nothing is dropped, and no more fetched at a
   assert.equal(it.credentials.retained?.length, 50_000);
 });
 
+test('without fetchers nothing is fetched before a pod asks, and what pods have asked for is kept and renewed', async () => {
+  using it = world({ fetchers: 0 });
+  it.cluster.put({ uid: '1', role: 'a' });
+  await settle();
+  await it.clock.advance(1000);
+  assert.deepEqual(it.credentials.asked, []);
+  assert.equal(it.prefetch.pending, 0);
+  assert.deepEqual(it.credentials.retained, [arn('a')]);
+});
+
 test('after its end it fetches nothing and hears nothing', async () => {
   const it = world();
   it.cluster.put({ uid: '1', role: 'a' });
