@@ -21,6 +21,7 @@ import type { Clock } from '#runtime/clock.ts';
 import { startDeadline } from '#runtime/within.ts';
 import { denialFields, podFields } from '#telemetry/fields.ts';
 import type { Logger } from '#telemetry/logger.ts';
+import { oncePerInterval } from '#telemetry/once.ts';
 
 import type { AgentScope } from './agent-scope.ts';
 import type { Confirmation } from './confirmation.ts';
@@ -56,6 +57,12 @@ const REFUSAL_STANDS_MS = 3000;
 /** What is kept of the caller's time for the answer to reach it. */
 const ANSWER_MARGIN_MS = 50;
 
+/** A pod may ask 100 times a second for what STS refuses: the same failure of a pod is one line in this time. */
+const FAILURE_LINE_INTERVAL_MS = 10_000;
+
+/** Failures of pods whose line is remembered. */
+const MOST_FAILURE_LINES = 4096;
+
 /** Who is asked for, on whose behalf, and how sure the answer has to be. */
 interface Question {
   readonly address: string;
@@ -72,6 +79,7 @@ export function createService(options: ServiceOptions): ServiceHandlers {
   const { pods, policy, credentials, confirmation, scope, events, logger, sessions, clock, noteAsked, reports } =
     options;
   const { longestWaitMs = LONGEST_WAIT_MS } = options;
+  const isLineDue = oncePerInterval({ clock, intervalMs: FAILURE_LINE_INTERVAL_MS, most: MOST_FAILURE_LINES });
 
   /** Runs `answer` with what is left of the caller's time, less what the answer needs to reach it. */
   const respond = async <T>(
@@ -139,6 +147,17 @@ export function createService(options: ServiceOptions): ServiceHandlers {
     return refused('forbidden', 'forbidden by policy', REFUSAL_STANDS_MS);
   };
 
+  /** `detail` is STS's text, without an external id. */
+  const tellFailure = (pod: PodRecord, requestedRole: string, detail: string): void => {
+    if (isLineDue(JSON.stringify([pod.uid, requestedRole, detail]))) {
+      logger.error(`error retrieving credentials: ${detail}`, {
+        ...podFields(pod),
+        'pod.iam.requestedRole': requestedRole,
+      });
+    }
+    events.warning(pod, 'KiamCredentialError', `failed retrieving credentials: ${detail}`);
+  };
+
   /** Whether what was found for a pod may still go to the address: it may have changed hands, or its annotations. */
   const isStillEntitled = (
     pod: PodRecord,
@@ -173,7 +192,7 @@ export function createService(options: ServiceOptions): ServiceHandlers {
     if (!issued.ok) {
       // While STS is still being asked nothing has failed: the agent asks again, for as long as the pod can wait.
       if (issued.failure.kind === 'timed-out') return issued;
-      events.warning(pod, 'KiamCredentialError', `failed retrieving credentials: ${issued.detail}`);
+      tellFailure(pod, role, issued.detail);
       return issued;
     }
     if (!isStillEntitled(pod, role, identity, question)) return NOT_FOUND;

@@ -29,6 +29,11 @@ const SHARED_KEYS: LogDifference = {
   sentence: 'Lines about issued credentials name no pod: pods of one role share them.',
   without: ['pod.name', 'pod.namespace', 'pod.status.ip', 'pod.status.phase', 'pod.iam.role'],
 };
+const ONE_LINE_OF_FAILURE: LogDifference = {
+  sentence:
+    'A failure of STS is one line with the pod, `error retrieving credentials`, in 10 s for each pod and error, ' +
+    "in STS's words without status code and request id; Kiam writes one for each request.",
+};
 const ONE_GENERATION: LogDifference = {
   sentence: 'Debug lines about pods leave out `generation.metadata`.',
   without: ['generation.metadata'],
@@ -126,6 +131,20 @@ export const HAPPENINGS: readonly Happening[] = [
       msg: 'error requesting credentials',
       'pod.iam.roleArn': 'arn:aws:iam::123456789012:role/denied-by-sts',
     },
+  },
+  {
+    daemon: 'server',
+    what: 'a pod whose credentials STS refuses',
+    level: 'error',
+    fields: [...POD, 'resource.version', 'pod.iam.requestedRole'],
+    ours: {
+      msg:
+        'error retrieving credentials: AccessDenied: User: arn:aws:iam::123456789012:user/kiam is not authorized to perform: ' +
+        'sts:AssumeRole on resource: arn:aws:iam::123456789012:role/denied-by-sts',
+      'pod.name': 'sts-denied',
+      'pod.iam.requestedRole': 'denied-by-sts',
+    },
+    difference: ONE_LINE_OF_FAILURE,
   },
   {
     daemon: 'server',

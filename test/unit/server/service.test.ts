@@ -14,6 +14,7 @@ import type { Scope } from '#server/agent-scope.ts';
 import type { AddressVerdict } from '#server/confirmation.ts';
 import { NodeReports } from '#server/node-reports.ts';
 import { createService } from '#server/service.ts';
+import { podFields } from '#telemetry/fields.ts';
 
 import { ManualClock } from '../../support/manual-clock.ts';
 import { podRecord } from '../../support/pods.ts';
@@ -130,6 +131,10 @@ function world() {
     credentials: (ip: string, role: string, remainingMs = 900) =>
       service.GetPodCredentials({ ip, role }, { ...context, remainingMs }),
   };
+}
+
+function refusedBySts(detail: string): CredentialOutcome {
+  return { ok: false, failure: { kind: 'sts-refused', message: 'AccessDenied' }, detail };
 }
 
 function credentialsOf(identity: Identity): Credentials {
@@ -297,7 +302,44 @@ describe('GetPodCredentials', () => {
     );
   });
 
-  it('GetPodCredentials passes a failure of STS on, and its text to the Event alone', async () => {
+  it('GetPodCredentials names the pod in the log when STS refuses, in the words of Kiam', async () => {
+    const server = world();
+    server.put(podRecord());
+    server.answerBy(() => Promise.resolve(refusedBySts('AccessDenied: no')));
+    await server.credentials('192.0.2.1', 'reader');
+    assert.deepEqual(
+      server.lines.filter(({ level }) => level === 'error'),
+      [
+        {
+          level: 'error',
+          message: 'error retrieving credentials: AccessDenied: no',
+          fields: { ...podFields(podRecord()), 'pod.iam.requestedRole': 'reader' },
+        },
+      ],
+    );
+  });
+
+  it('GetPodCredentials logs the same failure of a pod once in ten seconds, however often the pod asks', async () => {
+    const server = world();
+    server.put(podRecord());
+    const texts = (): string[] => server.lines.filter(({ level }) => level === 'error').map(({ message }) => message);
+    const ask = async (detail: string): Promise<number> => {
+      server.answerBy(() => Promise.resolve(refusedBySts(detail)));
+      for (let time = 0; time < 100; time += 1) await server.credentials('192.0.2.1', 'reader');
+      return texts().length;
+    };
+    assert.equal(await ask('AccessDenied: no'), 1);
+    assert.equal(await ask('Throttling: Rate exceeded'), 2);
+    await server.clock.advance(9999);
+    assert.equal(await ask('AccessDenied: no'), 2);
+    await server.clock.advance(1);
+    assert.equal(await ask('AccessDenied: no'), 3);
+    server.put(podRecord({ uid: 'uid-2', name: 'pod-2' }));
+    assert.equal(await ask('AccessDenied: no'), 4);
+    assert.equal(server.warnings.length, 500, 'Events have limits of their own');
+  });
+
+  it('GetPodCredentials passes a failure of STS on, and its text to log and Event alone', async () => {
     const server = world();
     server.put(podRecord());
     server.answerBy(() =>
