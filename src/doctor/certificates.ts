@@ -6,6 +6,7 @@ import {
   type CertificateFiles,
   type CertificateReading,
   type CertificateSnapshot,
+  earliestEndMs,
   parseCertificates,
 } from '#rpc/certificates.ts';
 
@@ -22,6 +23,7 @@ export interface CertificatesOptions {
 
 const SECRETS = { server: 'kiam-server-tls', client: 'kiam-agent-tls' } as const;
 const RENEW = '`kiam pki --renew` makes new pairs of the same CA; both daemons start using them without a restart';
+const ROTATE = '`kiam pki --rotate-ca` makes a new one in two steps that keep every connection';
 
 /**
  * The PEM files of one side: whether they can be read, belong together, chain to the CA, are valid now and fit their purpose.
@@ -36,7 +38,7 @@ export function checkCertificates(options: CertificatesOptions): Observation[] {
     return [wrong(reading.reason, `put certificate, key and CA of one issue into the Secret ${SECRETS[side]}`)];
   }
   const problems = [
-    ...(reading.outcome === 'doubtful' ? [wrong(reading.reason, fixOfDoubt(reading.reason))] : []),
+    ...(reading.outcome === 'doubtful' ? [wrong(reading.reason, fixOfDoubt(reading))] : []),
     ...purposeProblems(options, reading.snapshot),
     ...expiryProblems(options, reading.snapshot),
   ];
@@ -45,9 +47,9 @@ export function checkCertificates(options: CertificatesOptions): Observation[] {
   return [ok(`${files.certPath} has its key, was issued by ${files.caPath} and is valid until ${until}`)];
 }
 
-function fixOfDoubt(reason: string): string {
+function fixOfDoubt({ reason, isForAuthority }: Extract<CertificateReading, { outcome: 'doubtful' }>): string {
   if (reason.includes('not valid before')) return 'set the clock of this node, or of the machine that issued it, right';
-  if (reason.includes('has expired')) return RENEW;
+  if (reason.includes('has expired')) return isForAuthority ? ROTATE : RENEW;
   return 'both sides need the CA that issued the other side’s certificate: put it into ca.pem of both Secrets';
 }
 
@@ -81,17 +83,16 @@ const WEEK_MS = 7 * 86_400_000;
 function expiryProblems({ files, nowMs }: CertificatesOptions, snapshot: CertificateSnapshot): Observation[] {
   const problems: Observation[] = [];
   const leaf = new X509Certificate(snapshot.certificatePem);
-  const leftMs = snapshot.expiresAtMs - nowMs;
-  const lifeMs = snapshot.expiresAtMs - leaf.validFromDate.getTime();
+  const endMs = earliestEndMs(parseCertificates(snapshot.certificatePem) ?? [leaf]);
+  const leftMs = endMs - nowMs;
+  const lifeMs = endMs - leaf.validFromDate.getTime();
   if (leftMs > 0 && leftMs < Math.min(WEEK_MS, lifeMs / 3)) {
     const hours = Math.floor(leftMs / 3_600_000);
-    problems.push(wrong(`${files.certPath} ends in ${hours} hours, at ${isoTime(snapshot.expiresAtMs)}`, RENEW));
+    problems.push(wrong(`${files.certPath} ends in ${hours} hours, at ${isoTime(endMs)}`, RENEW));
   }
-  const issuers = (parseCertificates(snapshot.caPem) ?? []).filter((authority) => leaf.checkIssued(authority));
-  const ended = issuers.find((authority) => authority.validToDate.getTime() <= nowMs);
-  if (ended !== undefined) {
-    const says = `the CA in ${files.caPath} has expired at ${isoTime(ended.validToDate.getTime())}`;
-    problems.push(wrong(says, '`kiam pki --rotate-ca` makes a new one in two steps that keep every connection'));
+  const authorityLeftMs = snapshot.expiresAtMs - nowMs;
+  if (snapshot.expiresAtMs < endMs && authorityLeftMs > 0 && authorityLeftMs < WEEK_MS) {
+    problems.push(wrong(`the CA in ${files.caPath} ends at ${isoTime(snapshot.expiresAtMs)}`, ROTATE));
   }
   return problems;
 }

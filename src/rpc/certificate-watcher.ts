@@ -93,17 +93,21 @@ export class CertificateWatcher {
 
   #take(reading: CertificateReading): void {
     const { gauges, logger } = this.#options;
-    gauges.updateError.set(reading.outcome === 'unreadable' ? 1 : 0);
-    gauges.verifyError.set(reading.outcome === 'unusable' || reading.outcome === 'doubtful' ? 1 : 0);
+    // As Kiam (`pkg/server/tls.go`): what could not be taken says nothing about what is verified.
+    const isRead = reading.outcome === 'good' || reading.outcome === 'doubtful';
+    gauges.updateError.set(isRead ? 0 : 1);
+    if (isRead) gauges.verifyError.set(reading.outcome === 'doubtful' ? 1 : 0);
     const problem = reading.outcome === 'good' ? undefined : reading.reason;
+    // Of an authority outside its dates no pair would be better.
+    const isTaken = reading.outcome === 'good' || (reading.outcome === 'doubtful' && reading.isForAuthority);
     if (problem !== undefined && problem !== this.#problem) {
       const kept = this.#current === undefined ? 'nothing' : `serial ${this.#current.serialNumber}`;
-      logger.error('the TLS certificate cannot be used', { error: problem, kept });
+      if (isTaken) logger.error('the TLS certificate is of an authority outside its dates', { error: problem });
+      else logger.error('the TLS certificate cannot be used', { error: problem, kept });
     }
     this.#problem = problem;
     // A doubtful pair is better than none: the other side's refusal will then name it.
-    if (reading.outcome === 'good') this.#publish(reading.snapshot);
-    else if (reading.outcome === 'doubtful' && this.#current === undefined) this.#publish(reading.snapshot);
+    if ('snapshot' in reading && (isTaken || this.#current === undefined)) this.#publish(reading.snapshot);
   }
 
   #publish(snapshot: CertificateSnapshot): void {

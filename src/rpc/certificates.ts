@@ -17,14 +17,20 @@ export interface CertificateSnapshot {
   readonly caPem: Buffer;
   /** In hexadecimal, of the leaf. */
   readonly serialNumber: string;
-  /** The earliest end of validity in the chain, in milliseconds since the epoch. */
+  /** The earliest end of validity in the chain, its authority included, in milliseconds since the epoch. */
   readonly expiresAtMs: number;
 }
 
 export type CertificateReading =
   | { readonly outcome: 'good'; readonly snapshot: CertificateSnapshot }
   /** They belong together, but another side would refuse them now: outside their dates, or not of this authority. */
-  | { readonly outcome: 'doubtful'; readonly snapshot: CertificateSnapshot; readonly reason: string }
+  | {
+      readonly outcome: 'doubtful';
+      readonly snapshot: CertificateSnapshot;
+      readonly reason: string;
+      /** Whether it is the authority alone that is outside its dates: no other pair of it would be better. */
+      readonly isForAuthority: boolean;
+    }
   | { readonly outcome: 'unusable'; readonly reason: string }
   | { readonly outcome: 'unreadable'; readonly reason: string };
 
@@ -58,12 +64,21 @@ function verifyCertificates(
   const keyProblem = privateKeyProblem(pem.privateKeyPem, leaf);
   if (keyProblem !== undefined) return unusable(files.keyPath, keyProblem);
 
-  const expiresAtMs = Math.min(...chain.map((certificate) => certificate.validToDate.getTime()));
+  const issuers = issuersOf(chain, authorities);
+  const inForce = issuers.filter((authority) => dateProblem([authority], nowMs) === undefined);
+  const expiresAtMs = earliestEndMs([...chain, ...(inForce.length > 0 ? inForce : issuers)]);
   const snapshot = { ...pem, serialNumber: leaf.serialNumber, expiresAtMs };
-  const doubt = dateProblem(chain, nowMs) ?? chainProblem(chain, authorities);
-  if (doubt !== undefined) return { outcome: 'doubtful', snapshot, reason: `${files.certPath} ${doubt}` };
-  return { outcome: 'good', snapshot };
+  const doubt = dateProblem(chain, nowMs) ?? (issuers.length === 0 ? NO_ISSUER : undefined);
+  if (doubt !== undefined) {
+    return { outcome: 'doubtful', snapshot, reason: `${files.certPath} ${doubt}`, isForAuthority: false };
+  }
+  const outOfDate = inForce.length > 0 ? undefined : dateProblem(issuers, nowMs);
+  if (outOfDate === undefined) return { outcome: 'good', snapshot };
+  const reason = `the CA in ${files.caPath} that issued ${files.certPath} ${outOfDate}`;
+  return { outcome: 'doubtful', snapshot, reason, isForAuthority: true };
 }
+
+const NO_ISSUER = 'was not issued by any certificate of the CA file';
 
 function unusable(path: string, reason: string): CertificateReading {
   return { outcome: 'unusable', reason: `${path} ${reason}` };
@@ -97,15 +112,27 @@ function dateProblem(chain: readonly X509Certificate[], nowMs: number): string |
   return undefined;
 }
 
-/** Follows the issuers from the leaf to one of the authorities. A chain is at most as long as the certificates available. */
-function chainProblem(chain: readonly X509Certificate[], authorities: readonly X509Certificate[]): string | undefined {
+/** The earliest end of validity, in milliseconds since the epoch. */
+export function earliestEndMs(certificates: readonly X509Certificate[]): number {
+  return Math.min(...certificates.map(({ validToDate }) => validToDate.getTime()));
+}
+
+/**
+ * Follows the issuers from the leaf to the authorities that end the chain: several while an authority is renewed with its key,
+ * none where the chain leads nowhere. A chain is at most as long as the certificates available.
+ */
+function issuersOf(
+  chain: readonly X509Certificate[],
+  authorities: readonly X509Certificate[],
+): readonly X509Certificate[] {
   let certificate = chain[0];
   for (let step = 0; certificate !== undefined && step <= chain.length; step += 1) {
     const subject: X509Certificate = certificate;
-    if (authorities.some((authority) => isIssuedBy(subject, authority))) return undefined;
+    const issuers = authorities.filter((authority) => isIssuedBy(subject, authority));
+    if (issuers.length > 0) return issuers;
     certificate = chain.slice(1).find((issuer) => issuer !== subject && isIssuedBy(subject, issuer));
   }
-  return 'was not issued by any certificate of the CA file';
+  return [];
 }
 
 function isIssuedBy(subject: X509Certificate, issuer: X509Certificate): boolean {

@@ -77,6 +77,9 @@ export function createTlsMetrics(registry: Registry, side: GrpcSide): TlsMetrics
   return {
     updateError: gauge('update_error', '1 when the TLS certificate could not be updated, else 0.'),
     verifyError: gauge('verify_error', '1 when the TLS certificate could not be verified, else 0.'),
-    expirySeconds: gauge('expiry_seconds', 'When the first certificate of the chain expires, in Unix seconds.'),
+    expirySeconds: gauge(
+      'expiry_seconds',
+      'When the first certificate of the chain expires, the authority included, in Unix seconds.',
+    ),
   };
 }

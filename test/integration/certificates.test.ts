@@ -36,6 +36,11 @@ async function watched(pem: Pem & { caPem: string }) {
 
 const folders: SecretFolder[] = [];
 
+/** The gauges of errors, in Kiam's order. */
+async function errorGauges(gauge: (name: string) => Promise<number>): Promise<number[]> {
+  return [await gauge('update_error'), await gauge('verify_error')];
+}
+
 async function issued(
   dates: { notBefore?: Date; notAfter?: Date } = {},
   from?: Awaited<ReturnType<typeof createAuthority>>,
@@ -62,7 +67,7 @@ describe('certificate files', () => {
     assert.deepEqual([await gauge('update_error'), await gauge('verify_error'), errors()], [0, 0, []]);
   });
 
-  for (const [what, spoil, pattern] of [
+  for (const [what, spoil, pattern, gauges = [1, 0]] of [
     [
       'a key of another certificate',
       async (good: Pem) => ({ ...good, privateKeyPem: (await issued()).privateKeyPem }),
@@ -79,16 +84,19 @@ describe('certificate files', () => {
       'a CA that did not issue it',
       async (good: Pem) => ({ ...good, caPem: (await issued()).caPem }),
       /was not issued by any certificate of the CA file/,
+      [0, 1],
     ],
     [
       'a certificate that has expired',
       () => issued({ notBefore: new Date(NOW - 2 * DAY_MS), notAfter: new Date(NOW - DAY_MS) }),
       /has expired at 2026-05-31T00:00:00.000Z/,
+      [0, 1],
     ],
     [
       'a certificate of tomorrow',
       () => issued({ notBefore: new Date(NOW + DAY_MS), notAfter: new Date(NOW + 2 * DAY_MS) }),
       /is not valid before 2026-06-02T00:00:00.000Z/,
+      [0, 1],
     ],
   ] as const) {
     it(`certificate files with ${what} never replace a good set; the log says so once`, async () => {
@@ -99,7 +107,7 @@ describe('certificate files', () => {
       await watcher.refresh();
       await watcher.refresh();
       assert.equal(watcher.current?.serialNumber, serial);
-      assert.equal(await gauge('verify_error'), 1);
+      assert.deepEqual(await errorGauges(gauge), gauges);
       assert.equal(errors().length, 1);
       assert.match(errors()[0] ?? '', pattern);
       assert.doesNotMatch(errors()[0] ?? '', /PRIVATE|MII/);
@@ -108,10 +116,63 @@ describe('certificate files', () => {
       await folder.put(better);
       await watcher.refresh();
       assert.notEqual(watcher.current?.serialNumber, serial);
-      assert.equal(await gauge('verify_error'), 0);
+      assert.deepEqual(await errorGauges(gauge), [0, 0]);
       assert.equal(watcher.problem, undefined);
     });
   }
+
+  it('certificate files whose authority ends first say when that is, and raise the gauge when it has ended', async () => {
+    const authority = await createAuthority({ clock: new ManualClock(NOW), notAfter: new Date(NOW + DAY_MS) });
+    const { watcher, clock, gauge, errors } = await watched(await issued({}, authority));
+    assert.equal(await gauge('expiry_seconds'), (NOW + DAY_MS) / 1000);
+    assert.deepEqual([await errorGauges(gauge), errors()], [[0, 0], []]);
+    await clock.advance(DAY_MS);
+    await watcher.refresh();
+    await watcher.refresh();
+    assert.deepEqual(await errorGauges(gauge), [0, 1]);
+    assert.equal(errors().length, 1);
+    assert.match(
+      errors()[0] ?? '',
+      /the CA in .*ca\.pem that issued .*tls\.pem has expired at 2026-06-02T00:00:00\.000Z/,
+    );
+    assert.equal(watcher.problem, errors()[0]);
+  });
+
+  it('certificate files of an authority outside its dates are taken like others: no pair of it would be better', async () => {
+    const ended = await createAuthority({ clock: new ManualClock(NOW), notAfter: new Date(NOW - DAY_MS) });
+    const tomorrows = await createAuthority({ clock: new ManualClock(NOW + DAY_MS) });
+    for (const [authority, pattern] of [
+      [ended, /has expired at/],
+      [tomorrows, /is not valid before/],
+    ] as const) {
+      const { folder, watcher, gauge, errors } = await watched(await issued({}));
+      const serial = watcher.current?.serialNumber;
+      await folder.put(await issued({ notBefore: new Date(NOW - DAY_MS) }, authority));
+      await watcher.refresh();
+      assert.notEqual(watcher.current?.serialNumber, serial);
+      assert.deepEqual(await errorGauges(gauge), [0, 1]);
+      assert.match(errors()[0] ?? '', pattern);
+    }
+  });
+
+  it('certificate files with an authority that has expired beside their own are good', async () => {
+    const ended = await createAuthority({ clock: new ManualClock(NOW), notAfter: new Date(NOW - DAY_MS) });
+    const good = await issued({ notAfter: new Date(NOW + DAY_MS) });
+    const { gauge, errors } = await watched({ ...good, caPem: ended.certificatePem + good.caPem });
+    assert.equal(await gauge('expiry_seconds'), (NOW + DAY_MS) / 1000);
+    assert.deepEqual([await errorGauges(gauge), errors()], [[0, 0], []]);
+  });
+
+  it('certificate files that cannot be used leave the gauge of what is verified as it was', async () => {
+    const old = await issued({ notAfter: new Date(NOW + DAY_MS) });
+    const { folder, watcher, clock, gauge } = await watched(old);
+    await clock.advance(DAY_MS);
+    await watcher.refresh();
+    assert.deepEqual(await errorGauges(gauge), [0, 1]);
+    await folder.put({ ...old, privateKeyPem: '' });
+    await watcher.refresh();
+    assert.deepEqual(await errorGauges(gauge), [1, 1]);
+  });
 
   it('certificate files that are gone leave the good set in force and raise the gauge', async () => {
     const { folder, watcher, gauge, errors } = await watched(await issued());
