@@ -23,8 +23,9 @@ for (const [what, days, says] of CASES) {
       notAfter: new Date(NOW + days * DAY_MS),
     });
     const pem = await authority.issue({ commonName: 'kiam-agent', usage: 'client' });
-    const { files, remove } = await createSecretFolder({ ...pem, caPem: authority.certificatePem });
+    const folder = await createSecretFolder({ ...pem, caPem: authority.certificatePem });
     try {
+      const { files } = folder;
       const reading = await readCertificates(files, NOW);
       const [observation, ...others] = checkCertificates({ files, reading, side: 'client', nowMs: NOW });
       assert.ok(observation?.verdict === 'wrong');
@@ -32,7 +33,7 @@ for (const [what, days, says] of CASES) {
       assert.match(observation.fix, /--rotate-ca/);
       assert.deepEqual(others, []);
     } finally {
-      await remove();
+      await folder.remove();
     }
   });
 }
