@@ -35,8 +35,9 @@ export class NamespacePolicy {
     const namespace = namespaces.get(pod.namespace);
     const expression = this.#expression(namespace);
     const decision = decide({ pod, requestedRole, namespace, expression, baseArn });
-    if (!decision.allowed && expression.ok && namespace !== undefined && namespace.isList !== true) {
-      this.#compareWithKiam(pod, expression);
+    if (!decision.allowed && namespace !== undefined && namespace.isList !== true) {
+      if (expression.ok) this.#compareWithKiam(pod, expression);
+      else if (expression.isTooLarge === true) this.#tellTooLarge(pod, expression);
     }
     return decision;
   }
@@ -55,6 +56,21 @@ export class NamespacePolicy {
       'namespace.permitted': expression.text,
       'pod.iam.roleArn': resolution.role.arn,
     });
+  }
+
+  /** As {@link #compareWithKiam}. Whether Kiam would have permitted a role is not tried: the limits are there to spare that. */
+  #tellTooLarge({ namespace }: PodRecord, { text, reason }: Extract<Expression, { ok: false }>): void {
+    const key = JSON.stringify([namespace, text]);
+    if (this.#compared.has(key)) return;
+    this.#compared.set(key, true);
+    this.#options.logger.warn(
+      'the expression of a namespace is over a limit, so that it permits nothing; Kiam has none',
+      {
+        namespace,
+        'namespace.permitted': text,
+        error: reason,
+      },
+    );
   }
 
   #expression(namespace: Permitted = NO_NAMESPACE): Expression {

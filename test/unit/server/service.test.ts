@@ -492,4 +492,18 @@ describe('a namespace whose expression Kiam would have read otherwise', () => {
     for (let round = 0; round < 3; round += 1) await server.credentials('192.0.2.1', 'reader-admin');
     assert.deepEqual(warned(), [`${BASE}reader-admin`]);
   });
+
+  it('a namespace whose expression is over a limit that Kiam does not have is warned about once, with the limit', async () => {
+    const server = world();
+    server.put(podRecord());
+    const warned = () => server.lines.filter(({ level }) => level === 'warn').map(({ fields }) => fields['error']);
+    server.namespaces.set('default', { name: 'default', permitted: '(' });
+    await server.credentials('192.0.2.1', 'reader');
+    assert.deepEqual(warned(), []);
+    for (const permitted of [`.*|${'x'.repeat(4096)}`, '.*|x{1000}']) {
+      server.namespaces.set('default', { name: 'default', permitted });
+      for (let round = 0; round < 3; round += 1) await server.credentials('192.0.2.1', 'reader');
+    }
+    assert.deepEqual(warned(), ['it is longer than 4096 bytes', 'it compiles to more than 1000 instructions']);
+  });
 });
