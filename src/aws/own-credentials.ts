@@ -6,7 +6,7 @@ import type { StsClientOptions } from './sts-client.ts';
 import { createChainCredentials, createRoleCredentials, type ServerCredentials } from './server-credentials.ts';
 
 export interface OwnCredentialsOptions {
-  /** `--region`: `''` is the global endpoint `https://sts.amazonaws.com`. */
+  /** `--region`, or what the environment says without it: `''` is the global endpoint `https://sts.amazonaws.com`. */
   readonly region: string;
   /** `AWS_REGION` or `AWS_DEFAULT_REGION`, where the SDK's chain calls AWS itself (web identity) when `region` is `''`. */
   readonly environmentRegion?: string | undefined;

@@ -6,14 +6,17 @@ import { resolveRole } from '#domain/role.ts';
 import { describeError } from '#runtime/errors.ts';
 
 import type { ServerFlags } from './flags/server.ts';
+import { stsRegion } from './sts-region.ts';
 
 /** The server's own credentials at AWS, from flags and environment. Throws an Error that says which of them is wrong. */
 export function ownCredentialsOptions(
   flags: Pick<ServerFlags, 'region' | 'sessionDurationMs' | 'assumeRoleArn'>,
   baseArn: string,
 ): Omit<OwnCredentialsOptions, 'clock' | 'logger' | 'remaining'> {
+  const at = stsRegion(flags.region, process.env);
+  if (!at.ok) throw new Error(at.reason);
   return {
-    region: flags.region,
+    region: at.value.region,
     environmentRegion: process.env['AWS_REGION'] ?? process.env['AWS_DEFAULT_REGION'] ?? '',
     sessionDurationSeconds: flags.sessionDurationMs / 1000,
     assumeRoleArn: assumedRoleArn(flags.assumeRoleArn, baseArn),

@@ -339,6 +339,22 @@ export const MISTAKES: readonly Mistake[] = [
     fix: /give --region one of the partition aws/,
   },
   {
+    name: 'a region of the environment that is of another partition than the roles',
+    target: 'server',
+    plant: () => ({ environment: { AWS_REGION: 'cn-north-1' } }),
+    check: 'region',
+    says: /AWS_REGION=cn-north-1, of the partition aws-cn, while roles are arn:aws:iam::123456789012:role\//,
+    fix: /give --region one of the partition aws/,
+  },
+  {
+    name: 'a variable that is no region',
+    target: 'server',
+    plant: () => ({ environment: { AWS_REGION: 'eu_west_1' } }),
+    check: 'region',
+    says: /AWS_REGION is not the name of a region/,
+    fix: /correct or remove the variable, or give --region/,
+  },
+  {
     name: 'a base ARN of another partition',
     target: 'server',
     plant: () => ({ flags: ['--role-base-arn=arn:aws-cn:iam::123456789012:role/', '--region=cn-north-1'] }),

@@ -23,6 +23,7 @@ import type { DoctorLine } from '../flags/command-line.ts';
 import type { ServerFlags } from '../flags/server.ts';
 import { sessionRules } from '../flags/sessions.ts';
 import { ownCredentialsOptions } from '../own-credentials.ts';
+import { stsRegion } from '../sts-region.ts';
 import { clusterCheck, connect, readOnce, type ReadOnce } from './cluster.ts';
 import { certificatesCheck, clockCheck, daemonCheck, flagsCheck, type Found } from './daemon-checks.ts';
 import { report } from './report.ts';
@@ -124,12 +125,17 @@ function baseArnCheck(flags: ServerFlags, found: ServerFound): Check {
 }
 
 function awsChecks(flags: DoctorServerLine['flags'], found: ServerFound, cluster: ReadOnce | undefined): Check[] {
+  const at = stsRegion(flags.region, process.env);
+  const region = at.ok ? at.value.region : '';
   const open = () => {
     const options = { ...ownCredentialsOptions(flags, found.baseArn ?? ''), clock: systemClock, logger: QUIET };
     return { roleArn: options.assumeRoleArn, own: createOwnCredentials(options), options };
   };
   return [
-    { name: 'region', look: () => checkRegion(flags.region, found.baseArn, placeOfSts(flags.region)) },
+    {
+      name: 'region',
+      look: () => (at.ok ? checkRegion(at.value, found.baseArn, placeOfSts(region)) : [wrong(at.reason, FIX_REGION)]),
+    },
     {
       name: 'identity',
       limitMs: 30_000,
@@ -141,7 +147,7 @@ function awsChecks(flags: DoctorServerLine['flags'], found: ServerFound, cluster
         const base = roleArn === '' ? own : createOwnCredentials({ ...options, assumeRoleArn: '' });
         const assumed = roleArn === '' ? undefined : { roleArn, credentials: own };
         const { baseArn } = found;
-        return checkIdentity({ base, assumed, baseArn, endpoint: placeOfSts(flags.region), signal });
+        return checkIdentity({ base, assumed, baseArn, endpoint: placeOfSts(region), signal });
       },
     },
     {
@@ -163,6 +169,8 @@ function awsChecks(flags: DoctorServerLine['flags'], found: ServerFound, cluster
     },
   ];
 }
+
+const FIX_REGION = 'correct or remove the variable, or give --region: the server does not start with it';
 
 /** The endpoint of STS, and the proxy used for it. */
 function placeOfSts(region: string): string {

@@ -358,7 +358,13 @@ export const SERVER_OPTIONS = {
     '',
     'Role that the server assumes first; sessions then last at most 1h',
   ),
-  region: value(AWS, parseRegion, '', 'Region of the STS endpoint; empty for the global one, sts.amazonaws.com'),
+  region: value(
+    AWS,
+    parseRegion,
+    '',
+    'Region of the STS endpoint; empty: as AWS_REGION and AWS_STS_REGIONAL_ENDPOINTS say, else the global one, ' +
+      'sts.amazonaws.com',
+  ),
   session: SESSION,
   ...SESSION_OPTIONS,
   'session-duration': value(

@@ -11,12 +11,23 @@ const PARTITIONS: readonly (readonly [beginning: string, partition: string])[] =
   ['eusc-', 'aws-eusc'],
 ];
 
+export interface RegionInUse {
+  /** `''` is the global endpoint. */
+  readonly region: string;
+  /** The flag or the variable that names the region. */
+  readonly namedBy: string;
+}
+
 /** Whether the STS endpoint is one of the partition that roles are in; the global endpoint is that of `aws`. */
-export function checkRegion(region: string, baseArn: string | undefined, endpoint: string): Observation[] {
+export function checkRegion(
+  { region, namedBy }: RegionInUse,
+  baseArn: string | undefined,
+  endpoint: string,
+): Observation[] {
   const [, partition = 'aws'] = baseArn?.split(':') ?? [];
   const ofRegion = PARTITIONS.find(([beginning]) => region.startsWith(beginning))?.[1] ?? 'aws';
   if (baseArn === undefined || partition === ofRegion) return [ok(`STS is asked at ${endpoint}`)];
-  const flag = region === '' ? 'without --region STS is asked at the global endpoint' : `--region=${region}`;
+  const flag = region === '' ? 'without --region STS is asked at the global endpoint' : `${namedBy}=${region}`;
   const fix = `give --region one of the partition ${partition}, or a --role-base-arn that begins with arn:${ofRegion}:`;
   return [wrong(`${flag}, of the partition ${ofRegion}, while roles are ${baseArn}…`, fix)];
 }
