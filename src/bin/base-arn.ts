@@ -1,7 +1,8 @@
 import { baseArnOfInstanceProfile } from '#domain/role.ts';
+import type { MetadataFailure } from '#metadata/answer.ts';
 import { createMetadataClient, type MetadataClient } from '#metadata/client.ts';
 import { createBackoff } from '#runtime/backoff.ts';
-import { sleep } from '#runtime/clock.ts';
+import { type Clock, sleep } from '#runtime/clock.ts';
 import { oncePerChange } from '#telemetry/once.ts';
 
 import type { Daemon } from './daemon.ts';
@@ -39,7 +40,7 @@ async function untilDetected(
   { clock, logger, shutdown }: Daemon,
   { detect, message, field, failure }: Detectable,
 ): Promise<string | undefined> {
-  const metadata = createMetadataClient({ endpoint, clock });
+  const metadata = createDetectionClient(endpoint, clock);
   const backoff = createBackoff({ firstMs: 250, capMs: 5000 });
   const isNews = oncePerChange();
   try {
@@ -58,12 +59,20 @@ async function untilDetected(
   }
 }
 
+/** A second for a token that may never arrive, and another for the read: nothing that is detected is a secret. */
+const DETECTION_LIMIT_MS = 2000;
+
+/** Reads without a token where the request for one is not answered: a container with a network of its own, and a hop limit of 1. */
+export function createDetectionClient(endpoint: string, clock: Clock): MetadataClient {
+  return createMetadataClient({ endpoint, clock, limitMs: DETECTION_LIMIT_MS, readsWithoutToken: true });
+}
+
 export type Detection = { readonly ok: true; readonly text: string } | { readonly ok: false; readonly reason: string };
 
 /** Asks the metadata service once. Never rejects. */
 export async function detectBaseArn(metadata: MetadataClient, signal: AbortSignal): Promise<Detection> {
   const outcome = await metadata.get(IAM_INFO, { signal });
-  if (!outcome.ok) return { ok: false, reason: outcome.message };
+  if (!outcome.ok) return notDetected(outcome);
   const { status, body } = outcome.answer;
   if (status !== 200) return { ok: false, reason: `${IAM_INFO} answers ${status}: has the node an instance profile?` };
   const profile = instanceProfileArn(body.toString('utf8'));
@@ -76,12 +85,18 @@ const ROLE_LIST = '/latest/meta-data/iam/security-credentials/';
 
 async function detectNodeRole(metadata: MetadataClient, signal: AbortSignal): Promise<Detection> {
   const outcome = await metadata.get(ROLE_LIST, { signal });
-  if (!outcome.ok) return { ok: false, reason: outcome.message };
+  if (!outcome.ok) return notDetected(outcome);
   const { status, body } = outcome.answer;
   const text = body.toString('utf8').trim();
   return status === 200 && text !== ''
     ? { ok: true, text }
     : { ok: false, reason: `${ROLE_LIST} answers ${status}: has the node an instance profile?` };
+}
+
+function notDetected({ reason, message }: MetadataFailure): Detection {
+  if (reason !== 'no token') return { ok: false, reason: message };
+  const advice = 'give it the network of the host (hostNetwork: true), or give by a flag what is to be detected';
+  return { ok: false, reason: `${message}; ${advice}` };
 }
 
 const BASE_ARN: Detectable = {

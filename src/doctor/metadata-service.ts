@@ -12,6 +12,8 @@ export interface MetadataServiceOptions {
   readonly endpoint: string;
   /** Whether the daemon shares the node's network, as agents do. */
   readonly onHostNetwork: boolean;
+  /** Whether the daemon reads without a token where the request for one is not answered, as the server does. */
+  readonly readsWithoutToken: boolean;
   readonly clock: Clock;
   readonly signal: AbortSignal;
 }
@@ -43,12 +45,20 @@ export async function checkMetadataService(options: MetadataServiceOptions): Pro
   // https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_InstanceMetadataOptionsRequest.html
   const bare = await askHttp({ ...placeOf(options.endpoint, options), path: INSTANCE_ID });
   if (outcome.reason === 'timed out' && bare.ok) {
-    const says =
-      'it answers, but its tokens do not arrive here: its hop limit is 1, and this container is one hop further';
-    return { observations: [wrong(says, FIX_NETWORK)], clock: undefined };
+    return { observations: [judgeBareAnswer(options, bare.status)], clock: undefined };
   }
   const fix = 'is this an EC2 instance with HttpEndpoint=enabled, and is --metadata-endpoint right?';
   return { observations: [wrong(`${options.endpoint}: ${outcome.message}`, fix)], clock: undefined };
+}
+
+/** Of the service that answers a read without a token, and no request for one. */
+function judgeBareAnswer({ readsWithoutToken }: MetadataServiceOptions, status: number): Observation {
+  if (readsWithoutToken && status === 200) {
+    return ok('it is read without a token, which HttpTokens=required would end: its hop limit is 1');
+  }
+  const says =
+    'it answers, but its tokens do not arrive here: its hop limit is 1, and this container is one hop further';
+  return wrong(says, FIX_NETWORK);
 }
 
 function judgeAnswer({ endpoint, onHostNetwork }: MetadataServiceOptions, answer: MetadataAnswer): Observation[] {

@@ -8,7 +8,8 @@ export interface MetadataAnswer {
 
 export interface MetadataFailure {
   readonly ok: false;
-  readonly reason: 'timed out' | 'unreachable' | 'too large' | 'busy' | 'cancelled' | 'token refused';
+  /** `no token`: it takes requests with a token alone, and does not answer requests for one. */
+  readonly reason: 'timed out' | 'unreachable' | 'too large' | 'busy' | 'cancelled' | 'token refused' | 'no token';
   /** For people: one line. */
   readonly message: string;
 }

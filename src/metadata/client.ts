@@ -13,6 +13,11 @@ export interface MetadataClientOptions {
   readonly clock: Clock;
   /** The longest that one question may take, token and repetition included, in milliseconds. */
   readonly limitMs?: number;
+  /**
+   * Whether a service that does not answer the request for a token in half of that time is read without one, as Kiam's SDK does.
+   * Default false: then it counts as one that does not answer.
+   */
+  readonly readsWithoutToken?: boolean;
 }
 
 export interface MetadataQuestion {
@@ -38,23 +43,32 @@ const MOST_CONNECTIONS = 16;
 const MOST_QUESTIONS = 64;
 
 const GIVEN_UP = metadataFailure('cancelled', 'the request was given up');
+const NO_TOKEN = metadataFailure(
+  'no token',
+  'the metadata service demands a token (HttpTokens=required), and its answer to the request for one does not arrive: ' +
+    'its hop limit is 1, and this container is one hop further',
+);
 
-export function createMetadataClient({ endpoint, clock, limitMs = LIMIT_MS }: MetadataClientOptions): MetadataClient {
+export function createMetadataClient(options: MetadataClientOptions): MetadataClient {
+  const { endpoint, clock, limitMs = LIMIT_MS, readsWithoutToken = false } = options;
   const service = new URL(endpoint);
   const agent = new Agent({ keepAlive: true, maxSockets: MOST_CONNECTIONS, maxFreeSockets: 2 });
   const closing = new AbortController();
   let asked = 0;
+
+  const tokenLimitMs = readsWithoutToken ? limitMs / 2 : limitMs;
 
   const ask = (question: Question, signal: AbortSignal): Promise<MetadataOutcome> =>
     exchange({ endpoint: service, agent, question, signal });
 
   const token = new SessionToken({
     clock,
+    readsWithoutToken,
     ask: (question) =>
       within(
-        { clock, limitMs, signal: closing.signal },
+        { clock, limitMs: tokenLimitMs, signal: closing.signal },
         (signal) => ask(question, signal),
-        () => GIVEN_UP,
+        () => (closing.signal.aborted ? GIVEN_UP : tooLate(tokenLimitMs)),
       ),
   });
 
@@ -64,6 +78,7 @@ export function createMetadataClient({ endpoint, clock, limitMs = LIMIT_MS }: Me
     const outcome = await ask(withToken(question, held.value), signal);
     if (!outcome.ok || outcome.answer.status !== 401) return outcome;
     token.discard(held.value);
+    if (held.isUnanswered) return NO_TOKEN;
     const renewed = await unlessAborted(token.get(), signal, () => GIVEN_UP);
     return renewed.ok ? ask(withToken(question, renewed.value), signal) : renewed;
   };
@@ -80,10 +95,7 @@ export function createMetadataClient({ endpoint, clock, limitMs = LIMIT_MS }: Me
           (own) => askWithToken(question, own),
           () => GIVEN_UP,
         );
-        // To a caller, a token request that timed out is the same as its own time being up.
-        return outcome.ok || outcome.reason !== 'cancelled' || signal.aborted
-          ? outcome
-          : metadataFailure('timed out', `the metadata service did not answer within ${limitMs} ms`);
+        return outcome.ok || outcome.reason !== 'cancelled' || signal.aborted ? outcome : tooLate(limitMs);
       } finally {
         asked -= 1;
       }
@@ -93,6 +105,10 @@ export function createMetadataClient({ endpoint, clock, limitMs = LIMIT_MS }: Me
       agent.destroy();
     },
   };
+}
+
+function tooLate(limitMs: number): MetadataOutcome {
+  return metadataFailure('timed out', `the metadata service did not answer within ${limitMs} ms`);
 }
 
 function withToken(question: Question, token: string | undefined): Question {

@@ -104,6 +104,21 @@ describe('doctor', () => {
     });
   }
 
+  it('doctor finds nothing wrong with a hop limit of 1 where the server may read without a token', async () => {
+    const { metadata } = cluster.world;
+    metadata.keepTokens(true);
+    metadata.requireToken(false);
+    const diagnosis = await run('server', {
+      flags: [`--metadata-endpoint=${metadata.url}`, '--role-base-arn-autodetect'],
+    });
+    metadata.requireToken(true);
+    metadata.keepTokens(false);
+    assert.deepEqual(wrongOf(diagnosis), [], diagnosis.text);
+    const said = diagnosis.findings.filter(({ check }) => check === 'base ARN').map(({ says }) => says);
+    assert.match(said[0] ?? '', /it is read without a token/);
+    assert.equal(said[1], 'the instance profile says arn:aws:iam::123456789012:role/');
+  });
+
   it('doctor is planted with twenty mistakes and more', () => assert.ok(MISTAKES.length >= 20));
 
   for (const { name, target, plant, check, says, fix, remove } of MISTAKES) {

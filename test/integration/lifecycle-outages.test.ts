@@ -225,6 +225,31 @@ describe('what a daemon depends on goes away and comes back', () => {
     await eventually('the server is ready', 15_000, () => isReady(server));
     await server.child.stop();
   });
+
+  it('the metadata service keeps its tokens to the node: the base ARN is read without, where it may be', async () => {
+    const { world } = cluster;
+    world.metadata.keepTokens(true);
+    const server = await cluster.startServer({
+      detached: true,
+      exactly: serverFlags(
+        '--bind=127.0.0.1:0',
+        '--role-base-arn-autodetect',
+        `--metadata-endpoint=${world.metadata.url}`,
+        ...cluster.tlsFlags('server'),
+      ),
+    });
+    await endures(server, /"cannot detect the base ARN; retrying"/, /waiting for the base ARN/);
+    const [said = ''] = server.child.lines.filter((line) => line.includes('cannot detect the base ARN; retrying'));
+    assert.match(said, /HttpTokens=required.*hop limit is 1.*hostNetwork: true/);
+    world.metadata.requireToken(false);
+    assert.match(
+      await server.child.line(/"msg":"using the base ARN of the instance profile"/),
+      /"arn:aws:iam::123456789012:role\/"/,
+    );
+    await server.child.stop();
+    world.metadata.requireToken(true);
+    world.metadata.keepTokens(false);
+  });
 });
 
 /** A port that nobody listens on now. */

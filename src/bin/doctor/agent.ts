@@ -98,7 +98,8 @@ function metadataCheck(endpoint: string, found: Found): Check {
     name: 'metadata',
     look: async (signal) => {
       const metadata = createMetadataClient({ endpoint, clock: systemClock });
-      const options = { metadata, endpoint, onHostNetwork: true, clock: systemClock, signal };
+      const at = { endpoint, onHostNetwork: true, readsWithoutToken: false };
+      const options = { ...at, metadata, clock: systemClock, signal };
       const { observations, clock } = await checkMetadataService(options);
       metadata.close();
       if (clock !== undefined) found.clocks.push(clock);

@@ -18,7 +18,7 @@ import { createProxyOf } from '#proxy/rules.ts';
 import { systemClock } from '#runtime/clock.ts';
 import { createLogger } from '#telemetry/logger.ts';
 
-import { detectBaseArn } from '../base-arn.ts';
+import { createDetectionClient, detectBaseArn } from '../base-arn.ts';
 import type { DoctorLine } from '../flags/command-line.ts';
 import type { ServerFlags } from '../flags/server.ts';
 import { sessionRules } from '../flags/sessions.ts';
@@ -109,14 +109,15 @@ function baseArnCheck(flags: ServerFlags, found: ServerFound): Check {
       }
       const endpoint = flags.metadataEndpoint;
       const metadata = createMetadataClient({ endpoint, clock: systemClock });
-      const options = { metadata, endpoint, onHostNetwork: false, clock: systemClock, signal };
+      const at = { endpoint, onHostNetwork: false, readsWithoutToken: true };
+      const options = { ...at, metadata, clock: systemClock, signal };
       const { observations, clock } = await checkMetadataService(options);
       if (clock !== undefined) found.clocks.push(clock);
-      const detected = observations.some(({ verdict }) => verdict === 'wrong')
-        ? undefined
-        : await detectBaseArn(metadata, signal);
       metadata.close();
-      if (detected === undefined) return observations;
+      if (observations.some(({ verdict }) => verdict === 'wrong')) return observations;
+      const detecting = createDetectionClient(endpoint, systemClock);
+      const detected = await detectBaseArn(detecting, signal);
+      detecting.close();
       if (!detected.ok) return [...observations, wrong(detected.reason, 'give --role-base-arn, or the node a profile')];
       found.baseArn = detected.text;
       return [...observations, ok(`the instance profile says ${detected.text}`)];

@@ -5,7 +5,7 @@ import { createServer as createTcpServer } from 'node:net';
 import test, { type TestContext } from 'node:test';
 
 import type { MetadataOutcome } from '#metadata/answer.ts';
-import { createMetadataClient, type MetadataClient } from '#metadata/client.ts';
+import { createMetadataClient, type MetadataClient, type MetadataClientOptions } from '#metadata/client.ts';
 import type { Clock } from '#runtime/clock.ts';
 import { systemClock } from '#runtime/clock.ts';
 
@@ -19,7 +19,12 @@ interface Service {
 }
 
 /** A stand-in for the metadata service, asked through a client; `seen` has method, target and token of each request. */
-async function service(t: TestContext, answer: RequestListener, clock: Clock = systemClock): Promise<Service> {
+async function service(
+  t: TestContext,
+  answer: RequestListener,
+  clock: Clock = systemClock,
+  more: Partial<MetadataClientOptions> = {},
+): Promise<Service> {
   const seen: string[] = [];
   const server = createServer((request, response) => {
     seen.push(`${request.method} ${request.url} ${String(request.headers['x-aws-ec2-metadata-token'] ?? '-')}`);
@@ -29,7 +34,7 @@ async function service(t: TestContext, answer: RequestListener, clock: Clock = s
   await once(server, 'listening');
   const address = server.address();
   assert.ok(address !== null && typeof address === 'object');
-  const client = createMetadataClient({ endpoint: `http://127.0.0.1:${address.port}`, clock });
+  const client = createMetadataClient({ endpoint: `http://127.0.0.1:${address.port}`, clock, ...more });
   t.after(() => {
     client.close();
     server.closeAllConnections();
@@ -188,6 +193,64 @@ test('a token that does not come is given up after the limit, too', async (t) =>
   while (seen.length < 1) await settle();
   await clock.advance(1000);
   assert.equal(textOf(await asked), 'timed out');
+});
+
+/** Answers every request but those for a token. */
+function withoutTokens(answer: RequestListener): RequestListener {
+  return (request, response) => {
+    if (request.method !== 'PUT') answer(request, response);
+  };
+}
+
+test('a client that may read without a token does so after half of its time, and asks for one again later', async (t) => {
+  const clock = new ManualClock();
+  const answer = withoutTokens((_request, response) => response.end('x'));
+  const { client, seen } = await service(t, answer, clock, { readsWithoutToken: true });
+  const first = client.get('/a', { signal });
+  while (seen.length < 1) await settle();
+  await clock.advance(500);
+  assert.equal(textOf(await first), '200 x');
+  assert.equal(textOf(await client.get('/b', { signal })), '200 x');
+  assert.deepEqual(seen, ['PUT /latest/api/token -', 'GET /a -', 'GET /b -']);
+  await clock.advance(300_000);
+  const later = client.get('/c', { signal });
+  while (seen.length < 4) await settle();
+  await clock.advance(500);
+  assert.equal(textOf(await later), '200 x');
+  assert.deepEqual(seen.slice(3), ['PUT /latest/api/token -', 'GET /c -']);
+});
+
+test('a service that demands a token which never comes is asked for one at every read', async (t) => {
+  const clock = new ManualClock();
+  const answer = withoutTokens((_request, response) => response.writeHead(401).end());
+  const { client, seen } = await service(t, answer, clock, { readsWithoutToken: true });
+  for (const path of ['/a', '/b']) {
+    const before = seen.length;
+    const asked = client.get(path, { signal });
+    while (seen.length === before) await settle();
+    await clock.advance(500);
+    const outcome = await asked;
+    assert.equal(outcome.ok ? '' : outcome.reason, 'no token');
+    assert.match(outcome.ok ? '' : outcome.message, /HttpTokens=required.*hop limit is 1/);
+  }
+  assert.deepEqual(seen, ['PUT /latest/api/token -', 'GET /a -', 'PUT /latest/api/token -', 'GET /b -']);
+});
+
+test('a client that may not read without a token does not, however long a token takes', async (t) => {
+  const clock = new ManualClock();
+  const { client, seen } = await service(
+    t,
+    withoutTokens((_request, response) => response.end('x')),
+    clock,
+  );
+  for (const path of ['/a', '/b']) {
+    const before = seen.length;
+    const asked = client.get(path, { signal });
+    while (seen.length === before) await settle();
+    await clock.advance(1000);
+    assert.equal(textOf(await asked), 'timed out');
+  }
+  assert.deepEqual(seen, ['PUT /latest/api/token -', 'PUT /latest/api/token -']);
 });
 
 test('a caller that goes away ends its own question and nobody else waits less for the token', async (t) => {
