@@ -1,4 +1,4 @@
-import type { X509Certificate } from 'node:crypto';
+import type { KeyObject, X509Certificate } from 'node:crypto';
 import type { TLSSocket } from 'node:tls';
 
 import { type CertificateSnapshot, parseCertificates } from './certificates.ts';
@@ -19,15 +19,19 @@ const USAGES: Readonly<Record<Side, string>> = { client: '1.3.6.1.5.5.7.3.2', se
 /** What Node says of a peer whose certificate, or whose authority's, is for another usage. */
 const WRONG_USAGE = 'INVALID_PURPOSE';
 
+const CURVES = ['prime256v1', 'secp384r1', 'secp521r1'];
+const LEAST_RSA_BITS = 2048;
+
 /**
  * Kiam's page on TLS has cert-manager issue the authority and the certificates with `usages: ["any"]`. Go takes that for every
  * usage, OpenSSL for none (https://github.com/openssl/openssl/issues/17959), so that each handshake would fail. Where our own
  * files are such, OpenSSL must not be the one to refuse a peer, and this decides. Undefined where OpenSSL decides.
  *
- * The error for the usage hides an earlier one: that nobody knows the issuer. So issuer and usage are verified here, and only
- * the plainest path is taken: an authority of our CA file has issued the peer's certificate itself, and the usages of both allow
- * what the peer does. Of what OpenSSL looks at later (dates, strength, signatures) nothing may be wrong: its error would be
- * another.
+ * The error for the usage hides an earlier one: that nobody knows the issuer, or that the peer's key is weak. So these and the
+ * usage are verified here, and only the plainest path is taken: a self-signed authority of our CA file has issued the peer's
+ * certificate itself, and the usages of both allow what the peer does. Of what OpenSSL looks at later (dates, the strength of
+ * signatures, constraints) nothing may be wrong: its error would be another. Hidden as well, and left to the authority that
+ * signed it, is that a peer's certificate has an extension which nobody knows, or is an authority's.
  */
 export function checkOfAnyUsage(snapshot: CertificateSnapshot, peerIs: Side): PeerCheck | undefined {
   const authorities = parseCertificates(snapshot.caPem) ?? [];
@@ -56,9 +60,18 @@ function isIssuedByOneOf(authorities: readonly X509Certificate[], peer: X509Cert
   return authorities.some(
     (authority) =>
       authority.ca &&
+      isIssuedBy(authority, authority) &&
       isIssuedBy(peer, authority) &&
+      isStrong(peer.publicKey) &&
       [peer, authority].every((certificate) => mayBeShownBy(certificate, side)),
   );
+}
+
+/** Of what cert-manager issues keys of. OpenSSL has the same bound of RSA at its level 2, which is Node's. */
+function isStrong({ asymmetricKeyType, asymmetricKeyDetails }: KeyObject): boolean {
+  const { modulusLength = 0, namedCurve = '' } = asymmetricKeyDetails ?? {};
+  if (asymmetricKeyType === 'rsa') return modulusLength >= LEAST_RSA_BITS;
+  return asymmetricKeyType === 'ed25519' || (asymmetricKeyType === 'ec' && CURVES.includes(namedCurve));
 }
 
 function isIssuedBy(certificate: X509Certificate, issuer: X509Certificate): boolean {

@@ -65,6 +65,7 @@ function credentialsOf(
   });
   return new CheckedCredentials(unchecked, (peer) => {
     const certificate = peer.getPeerX509Certificate();
+    // In this order: Node's reading of a certificate with an unusual key can end the process.
     return isOurs(peer, certificate) && certificate !== undefined && isNamed(certificate, serverName);
   });
 }

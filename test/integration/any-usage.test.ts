@@ -139,6 +139,26 @@ describe('certificates that cert-manager issued by Kiam’s page, for any usage'
     assert.equal(await count('done'), 1);
   });
 
+  for (const [rsaBits, maxVersion, outcome] of [
+    [1024, 'TLSv1.2', 'failed'],
+    [1024, 'TLSv1.3', 'failed'],
+    [2048, 'TLSv1.2', 'done'],
+    [2048, 'TLSv1.3', 'done'],
+  ] as const) {
+    it(`certificates for any usage and an RSA key of ${rsaBits} bits have a handshake by ${maxVersion} ${outcome}`, async (t) => {
+      const { port, count } = await serve(t);
+      const { certificatePem: cert, privateKeyPem: key } = await authority.issue('kiam-agent', { rsaBits });
+      const shown = { cert, key, maxVersion, ciphers: 'DEFAULT@SECLEVEL=0' };
+      void connected({ port, host: '127.0.0.1', rejectUnauthorized: false, ALPNProtocols: ['h2'], ...shown });
+      await eventually(
+        'the handshake has ended',
+        5000,
+        async () => (await count('done')) + (await count('failed')) > 0,
+      );
+      assert.equal(await count(outcome), 1);
+    });
+  }
+
   const impostors: readonly (readonly [string, () => Promise<Issued>])[] = [
     ['of another authority of the same name', async () => (await createPageAuthority()).issue('kiam server')],
     ['that has expired', () => authority.issue('kiam server', { endsInMs: -1000 })],
@@ -172,7 +192,10 @@ describe('certificates that cert-manager issued by Kiam’s page, for any usage'
     const old = await createPageAuthority('Kiam CA', { endsInMs: -1000 });
     const { port } = await serve(t, await old.issue('kiam server'), old);
     assert.notEqual(await health(t, `localhost:${port}`, await old.issue('kiam-agent'), old), 'ok');
-    const plain = await authority.issue('a leaf', { hasKeyUsage: false });
+    const between = await (await createPageAuthority('Root')).issue('Between', { isAuthority: true, endsInMs: -1000 });
+    const alone = await serve(t, await between.issue('kiam server'), between);
+    assert.notEqual(await health(t, `localhost:${alone.port}`, await between.issue('kiam-agent'), between), 'ok');
+    const plain = await createPageAuthority('Nobody', { isAuthority: false, hasKeyUsage: false });
     const both = { ...authority, certificatePem: authority.certificatePem + plain.certificatePem };
     const next = await serve(t, await authority.issue('kiam server'), both);
     assert.notEqual(await health(t, `localhost:${next.port}`, await plain.issue('kiam-agent'), both), 'ok');

@@ -20,6 +20,8 @@ export interface Request {
   /** Whether it says what its key may do. */
   readonly hasKeyUsage?: boolean;
   readonly hash?: 'SHA-256' | 'SHA-1';
+  /** Of an RSA key, which issues nothing; without it the key is ECDSA P-256. */
+  readonly rsaBits?: number;
 }
 
 /** A certificate with its key, by which others can be issued, whether it is an authority's or not. */
@@ -35,14 +37,28 @@ export async function createPageAuthority(commonName = 'Kiam CA', request: Reque
   return issueBy(undefined, commonName, { isAuthority: true, ...request });
 }
 
+function rsaKey(modulusLength: number) {
+  return { name: 'RSASSA-PKCS1-v1_5', hash: 'SHA-256', modulusLength, publicExponent: Uint8Array.of(1, 0, 1) } as const;
+}
+
 interface Signer {
   readonly name: string;
   readonly keys: webcrypto.CryptoKeyPair;
 }
 
 async function issueBy(signer: Signer | undefined, commonName: string, request: Request): Promise<Issued> {
-  const { usages = [ANY], isAuthority = false, endsInMs = HOUR_MS, hasKeyUsage = true, hash = 'SHA-256' } = request;
-  const keys = await webcrypto.subtle.generateKey(KEY, true, ['sign', 'verify']);
+  const {
+    usages = [ANY],
+    isAuthority = false,
+    endsInMs = HOUR_MS,
+    hasKeyUsage = true,
+    hash = 'SHA-256',
+    rsaBits,
+  } = request;
+  const keys = await webcrypto.subtle.generateKey(rsaBits === undefined ? KEY : rsaKey(rsaBits), true, [
+    'sign',
+    'verify',
+  ]);
   const own: Signer = { name: `CN=${commonName}`, keys };
   const { publicKey } = (signer ?? own).keys;
   const flags = x509.KeyUsageFlags;
