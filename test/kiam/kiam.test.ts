@@ -110,7 +110,8 @@ describe('an agent of ours before a server of Kiam, the real one', { skip: witho
   for (const recorded of TRANSCRIPT) {
     it(nameOf(recorded), async () => {
       const answer = await ask(recorded, agents);
-      assert.ok(answer.tookMs < 1000, `it took ${Math.round(answer.tookMs)} ms`);
+      // Who is told to come again was waited for, as long as by Kiam.
+      assert.ok(answer.tookMs < (answer.status === 503 ? 6000 : 1000), `it took ${Math.round(answer.tookMs)} ms`);
       assert.deepEqual(ourAnswer(issuedBy(cluster.world), answer), beforeKiamServer(recorded));
     });
   }
@@ -124,7 +125,7 @@ function behindOurServer(recorded: RecordedCase): Compared {
   const server = DIFFERENCES.filter(({ of, applies }) => of === 'server' && applies(recorded));
   const wanted = server.reduce((before, difference) => difference.ours(before, recorded), answer);
   // The status for what policy denies is the agent's.
-  return recorded.name === 'creds either escape' ? { ...wanted, status: 500 } : wanted;
+  return wanted.status === 403 ? { ...wanted, status: 500 } : wanted;
 }
 
 function nameOf({ name, setting = '' }: RecordedCase): string {
