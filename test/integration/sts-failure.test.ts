@@ -6,7 +6,7 @@ import type { RoleBehaviour } from '#sandbox/sts/behaviour.ts';
 
 import { askHttp, type Cluster, type Daemon, LISTING, startCluster } from '../support/cluster.ts';
 
-describe('a new pod whose first call of AssumeRole STS answers with a failure of its own', () => {
+describe('the first call of AssumeRole for a new pod', () => {
   let cluster: Cluster;
   let agent: Daemon;
 
@@ -33,20 +33,6 @@ describe('a new pod whose first call of AssumeRole STS answers with a failure of
       );
     }
   });
-});
-
-describe('a new pod that asks while STS takes long', () => {
-  let cluster: Cluster;
-  let agent: Daemon;
-
-  before(async () => {
-    cluster = await startCluster();
-    cluster.world.namespace('team', '.*');
-    const server = await cluster.startServer();
-    agent = await cluster.startAgent(server.port);
-  });
-
-  after(() => cluster.close());
 
   const ask = async (name: string, behaviour: RoleBehaviour) => {
     const { world } = cluster;
