@@ -38,8 +38,7 @@ export function canonicalTarget(target: string): CanonicalTarget {
 /** Unreserved characters and those that metadata paths have: MAC addresses, `0=key`, tag names. No `%`, `;` or backslash. */
 const PLAIN = /^\/[A-Za-z0-9._~:@=,+/-]*$/;
 const PRINTABLE = /^[\x21-\x22\x24-\x7e]*$/;
-// oxlint-disable-next-line no-control-regex -- control characters are what is looked for
-const CONTROL = /[\u0000-\u001f\u007f-\u009f\u2028\u2029]/;
+const CONTROL = /[\p{Cc}\u2028\u2029]/u;
 const ABSOLUTE_FORM = /^https?:\/\/[^/]+/i;
 
 /** The usual case, in which nothing has to be changed. */

@@ -3,20 +3,16 @@ import { after, before, describe, it, type TestContext } from 'node:test';
 import { connect as connectTls, type ConnectionOptions } from 'node:tls';
 
 import { shakeHands } from '#doctor/handshake.ts';
-import { succeeded } from '#domain/failure.ts';
 import { readCertificates } from '#rpc/certificates.ts';
 import { KiamClient } from '#rpc/client.ts';
 import { loadContract } from '#rpc/contract.ts';
-import { createHandshakeMetrics } from '#rpc/metrics.ts';
-import { KiamServer } from '#rpc/server.ts';
-import { systemClock } from '#runtime/clock.ts';
 import { createGrpcMetrics, createTlsMetrics } from '#telemetry/grpc-metrics.ts';
 import { createRegistry } from '#telemetry/registry.ts';
 
 import { createSecretFolder, type Pem, type SecretFolder, watchFolder } from '../support/certificates.ts';
 import { eventually } from '../support/eventually.ts';
+import { createHealthServer } from '../support/health-server.ts';
 import { ANY, CODE_SIGNING, createPageAuthority, type Issued, SERVER_AUTH } from '../support/kiam-page-certificates.ts';
-import { recordingLogger } from '../support/recording-logger.ts';
 
 const NEVER = new AbortController().signal;
 const contract = loadContract();
@@ -40,34 +36,10 @@ describe('certificates that cert-manager issued by Kiam’s page, for any usage'
   }
 
   async function serve(t: TestContext, pem?: Issued, ca = authority) {
-    const registry = registryOf();
-    const server = new KiamServer({
-      contract,
-      handlers: {
-        GetPodRole: () => Promise.reject(new Error('not asked here')),
-        GetPodCredentials: () => Promise.reject(new Error('not asked here')),
-        GetHealth: () => Promise.resolve(succeeded({ message: 'ok' })),
-        ReportNode: () => Promise.resolve(succeeded({})),
-      },
-      watchNode: () => Promise.resolve('unproven'),
-      certificates: (await watcher(pem ?? (await authority.issue('kiam server')), 'server', ca)).certificates,
-      clock: systemClock,
-      counters: createGrpcMetrics(registry, 'server'),
-      handshakes: createHandshakeMetrics(registry),
-      onHandshake: () => {},
-      logger: recordingLogger().logger,
-      keepalive: KEEPALIVE,
-      maxConnectionIdleMs: 900_000,
-      maxConnectionAgeMs: 900_000,
-      maxConnectionAgeGraceMs: 900_000,
-    });
+    const { certificates } = await watcher(pem ?? (await authority.issue('kiam server')), 'server', ca);
+    const { server, count } = createHealthServer(certificates);
     t.after(() => server.stop());
-    const port = await server.listen({ host: '127.0.0.1', port: 0 });
-    const count = async (outcome: string): Promise<number> =>
-      Number(
-        new RegExp(`kiam_server_handshakes_total\\{outcome="${outcome}"\\} (\\d+)`).exec(await registry.metrics())?.[1],
-      );
-    return { port, count };
+    return { port: await server.listen({ host: '127.0.0.1', port: 0 }), count };
   }
 
   async function health(t: TestContext, address: string, pem: Pem, ca = authority): Promise<string> {

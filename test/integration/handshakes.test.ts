@@ -3,20 +3,16 @@ import { connect, type Socket } from 'node:net';
 import { after, before, describe, it, type TestContext } from 'node:test';
 import { connect as connectTls } from 'node:tls';
 
-import { succeeded } from '#domain/failure.ts';
 import type { CertificateWatcher } from '#rpc/certificate-watcher.ts';
 import { KiamClient } from '#rpc/client.ts';
 import { loadContract } from '#rpc/contract.ts';
-import { createHandshakeMetrics } from '#rpc/metrics.ts';
-import { KiamServer } from '#rpc/server.ts';
-import { systemClock } from '#runtime/clock.ts';
 import { type Authority, createAuthority } from '#pki/authority.ts';
 import { createGrpcMetrics, createTlsMetrics } from '#telemetry/grpc-metrics.ts';
 import { createRegistry } from '#telemetry/registry.ts';
 
 import { createSecretFolder, type SecretFolder, watchFolder } from '../support/certificates.ts';
 import { eventually } from '../support/eventually.ts';
-import { recordingLogger } from '../support/recording-logger.ts';
+import { createHealthServer } from '../support/health-server.ts';
 
 const never = new AbortController().signal;
 const contract = loadContract();
@@ -47,34 +43,9 @@ describe('connections to a server', () => {
   }
 
   async function serve(t: TestContext, host = '127.0.0.1') {
-    const registry = createRegistry({ processMetrics: false });
-    const server = new KiamServer({
-      contract,
-      handlers: {
-        GetPodRole: () => Promise.reject(new Error('not asked here')),
-        GetPodCredentials: () => Promise.reject(new Error('not asked here')),
-        GetHealth: () => Promise.resolve(succeeded({ message: 'ok' })),
-        ReportNode: () => Promise.resolve(succeeded({})),
-      },
-      watchNode: () => Promise.resolve('unproven'),
-      certificates: await certificates('server'),
-      clock: systemClock,
-      counters: createGrpcMetrics(registry, 'server'),
-      handshakes: createHandshakeMetrics(registry),
-      onHandshake: () => {},
-      logger: recordingLogger().logger,
-      keepalive: { timeMs: 10_000, timeoutMs: 2000 },
-      maxConnectionIdleMs: 900_000,
-      maxConnectionAgeMs: 900_000,
-      maxConnectionAgeGraceMs: 900_000,
-    });
+    const { server, count } = createHealthServer(await certificates('server'));
     t.after(() => server.stop());
-    const port = await server.listen({ host, port: 0 });
-    const count = async (outcome: string): Promise<number> => {
-      const text = await registry.metrics();
-      return Number(new RegExp(`kiam_server_handshakes_total\\{outcome="${outcome}"\\} (\\d+)`).exec(text)?.[1]);
-    };
-    return { server, port, count };
+    return { server, port: await server.listen({ host, port: 0 }), count };
   }
 
   /** Asks over a connection of its own, and says how long that took. */

@@ -40,6 +40,18 @@ describe('what a daemon depends on goes away and comes back', () => {
     ...more,
   ];
 
+  /** A server that finds the base ARN at the metadata service. */
+  const startDetecting = (): Promise<Daemon> =>
+    cluster.startServer({
+      detached: true,
+      exactly: serverFlags(
+        '--bind=127.0.0.1:0',
+        '--role-base-arn-autodetect',
+        `--metadata-endpoint=${cluster.world.metadata.url}`,
+        ...cluster.tlsFlags('server'),
+      ),
+    });
+
   const ask = (agent: Daemon, from: string, role = ''): Promise<Answer> =>
     askHttp({ port: agent.port, from, path: `${LISTING}${role}` });
 
@@ -207,15 +219,7 @@ describe('what a daemon depends on goes away and comes back', () => {
   it('the metadata service is away when the base ARN is to be found there, and back', async () => {
     const { world } = cluster;
     await world.metadata.listener.stop();
-    const server = await cluster.startServer({
-      detached: true,
-      exactly: serverFlags(
-        '--bind=127.0.0.1:0',
-        '--role-base-arn-autodetect',
-        `--metadata-endpoint=${world.metadata.url}`,
-        ...cluster.tlsFlags('server'),
-      ),
-    });
+    const server = await startDetecting();
     await endures(server, /"msg":"cannot detect the base ARN; retrying"/, /waiting for the base ARN/);
     await world.metadata.listener.start();
     assert.match(
@@ -229,15 +233,7 @@ describe('what a daemon depends on goes away and comes back', () => {
   it('the metadata service keeps its tokens to the node: the base ARN is read without, where it may be', async () => {
     const { world } = cluster;
     world.metadata.keepTokens(true);
-    const server = await cluster.startServer({
-      detached: true,
-      exactly: serverFlags(
-        '--bind=127.0.0.1:0',
-        '--role-base-arn-autodetect',
-        `--metadata-endpoint=${world.metadata.url}`,
-        ...cluster.tlsFlags('server'),
-      ),
-    });
+    const server = await startDetecting();
     await endures(server, /"cannot detect the base ARN; retrying"/, /waiting for the base ARN/);
     const [said = ''] = server.child.lines.filter((line) => line.includes('cannot detect the base ARN; retrying'));
     assert.match(said, /HttpTokens=required.*hop limit is 1.*hostNetwork: true/);

@@ -10,20 +10,16 @@ import {
   type ServerWritableStream,
 } from '@grpc/grpc-js';
 
-import { succeeded } from '#domain/failure.ts';
 import type { CertificateWatcher } from '#rpc/certificate-watcher.ts';
 import { KiamClient } from '#rpc/client.ts';
 import { loadContract } from '#rpc/contract.ts';
-import { createHandshakeMetrics } from '#rpc/metrics.ts';
-import { KiamServer } from '#rpc/server.ts';
-import { systemClock } from '#runtime/clock.ts';
 import { type Authority, createAuthority } from '#pki/authority.ts';
 import { createGrpcMetrics, createTlsMetrics } from '#telemetry/grpc-metrics.ts';
 import { createRegistry } from '#telemetry/registry.ts';
 
 import { createSecretFolder, watchFolder } from '../support/certificates.ts';
 import { eventually } from '../support/eventually.ts';
-import { recordingLogger } from '../support/recording-logger.ts';
+import { createHealthServer } from '../support/health-server.ts';
 
 const contract = loadContract();
 const never = new AbortController().signal;
@@ -147,7 +143,7 @@ describe('certificates that change under load', () => {
   it(`certificates that change under load of a server: ${ROTATIONS} times without a failed call, each shown to the next connection`, async (t) => {
     const authority = await createAuthority();
     const own = await side(t, authority, 'server');
-    const server = healthServer(own);
+    const server = createHealthServer(own.watcher).server;
     const port = await server.listen({ host: '127.0.0.1', port: 0 });
     t.after(() => server.stop());
     const agent = await side(t, authority, 'client');
@@ -171,7 +167,7 @@ describe('certificates that change under load', () => {
     const [old, next] = [await createAuthority(), await createAuthority()];
     const both = old.certificatePem + next.certificatePem;
     const [own, agent] = [await side(t, old, 'server'), await side(t, old, 'client')];
-    const server = healthServer(own);
+    const server = createHealthServer(own.watcher).server;
     const port = await server.listen({ host: '127.0.0.1', port: 0 });
     t.after(() => server.stop());
     const client = clientOf(t, port, agent);
@@ -201,7 +197,7 @@ describe('certificates that change under load', () => {
 
     // A connection that was made under the old authority lives on; another server's takes the new one alone.
     server.stop();
-    const another = healthServer(own);
+    const another = createHealthServer(own.watcher).server;
     await another.listen({ host: '127.0.0.1', port });
     t.after(() => another.stop());
     await eventually(
@@ -213,29 +209,6 @@ describe('certificates that change under load', () => {
     await assert.rejects(shownSerial(port, left.watcher), /self-signed|unable to (?:get|verify)|certificate/i);
   });
 });
-
-function healthServer({ watcher }: Awaited<ReturnType<typeof side>>): KiamServer {
-  return new KiamServer({
-    contract,
-    handlers: {
-      GetPodRole: () => Promise.reject(new Error('not asked here')),
-      GetPodCredentials: () => Promise.reject(new Error('not asked here')),
-      GetHealth: () => Promise.resolve(succeeded({ message: 'ok' })),
-      ReportNode: () => Promise.resolve(succeeded({})),
-    },
-    watchNode: () => Promise.resolve('unproven'),
-    certificates: watcher,
-    clock: systemClock,
-    counters: createGrpcMetrics(createRegistry({ processMetrics: false }), 'server'),
-    handshakes: createHandshakeMetrics(createRegistry({ processMetrics: false })),
-    onHandshake: () => {},
-    logger: recordingLogger().logger,
-    keepalive: { timeMs: 10_000, timeoutMs: 2000 },
-    maxConnectionIdleMs: 900_000,
-    maxConnectionAgeMs: 900_000,
-    maxConnectionAgeGraceMs: 900_000,
-  });
-}
 
 function shownSerial(port: number, { current }: CertificateWatcher): Promise<string> {
   return new Promise((resolve, reject) => {

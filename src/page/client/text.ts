@@ -1,7 +1,5 @@
 /** Invisible characters and those that change the direction of text: shown by their code points. */
-const UNSEEN =
-  // oxlint-disable-next-line no-control-regex -- control characters are among what must be shown
-  /[\u0000-\u001f\u007f-\u009f\u00ad\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff\ufff9-\ufffb]/g;
+const UNSEEN = /[\p{Cc}\u00ad\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff\ufff9-\ufffb]/gu;
 
 /** Makes a text from outside safe to read: shortened, with invisible characters made visible. */
 export function visible(text: string, mostUnits = 400): string {
